@@ -1,0 +1,37 @@
+/* What every service is made of: config, log, loop, signals, metrics, health, admin port, drain. A
+ * service's main is an app_spec and a call to app_main. */
+#pragma once
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "common/config.h"
+#include "common/health.h"
+#include "common/log.h"
+#include "common/metrics.h"
+
+/* What the parts of a service get. Lives from before start to after stop; all loop thread only. */
+struct app {
+    const struct config *config;
+    uv_loop_t *loop;
+    struct log *log;
+    struct metrics *metrics;
+    struct health *health;
+};
+
+struct app_spec {
+    enum config_service service;
+    /* Makes the parts and lets them connect by themselves; must not wait for a dependency.
+     * 0, or negative errno (logged by the part): the process ends with 1. */
+    int (*start)(struct app *app, void **ret_self);
+    /* SIGTERM or SIGINT: take no new work; call app_drained when what is in hand is finished (at once,
+     * or later from the loop). Called once. After config->drain_timeout_ms stop comes regardless. */
+    void (*drain)(void *self);
+    /* Closes every handle and frees self; the loop then runs until the handles are gone. */
+    void (*stop)(void *self);
+};
+
+/* Parses --help, --check-config, --version; runs until drained. Returns the exit code: 0 after a
+ * drain, 1 when start failed, 2 for a bad configuration. */
+int app_main(const struct app_spec *spec, int argc, char **argv);
+void app_drained(struct app *app);

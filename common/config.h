@@ -1,0 +1,75 @@
+/* Configuration: one struct, filled from the environment by one table (config.c), which also makes
+ * --help, --check-config and docs/CONFIG.md. Contract section 8. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+
+enum config_service { /* bits: who uses a row */
+    CONFIG_SESSION_API = 1,
+    CONFIG_STATE_ENGINE = 2,
+    CONFIG_WS_FANOUT = 4,
+    CONFIG_AUDIT_WRITER = 8,
+    CONFIG_ALL = 15,
+};
+
+/* Strings are owned by the struct; never NULL ("" when not set). Durations are milliseconds. */
+struct config {
+    enum config_service service;
+    const char *service_name; /* "session_api" */
+
+    char *instance;     /* HANDOFF_INSTANCE: default <host>-<pid>-<random> */
+    char *log_level;    /* debug info warn error */
+    char *log_format;   /* auto json text */
+    char *admin_listen; /* host:port; default 127.0.0.1:9100..9103 by service */
+    char *amqp_url;     /* amqp://user:password@host:port/vhost */
+    char *redis_url;    /* redis://[user:password@]host:port[/db] */
+    char *database_url; /* postgres://… */
+
+    char *jwt_algorithms; /* HS256,RS256,ES256: comma-separated allow-list; default HS256 */
+    char *jwt_secret;
+    char *jwt_secret_previous;
+    char *jwt_keys; /* folder of <kid>.pem public keys */
+    char *jwt_issuer;
+    char *jwt_audience;
+
+    char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
+    char *allowed_origins; /* comma-separated, or * */
+
+    int64_t command_deadline_ms;
+    int64_t max_commands_in_flight;
+    int64_t request_timeout_ms; /* for a request's headers and body */
+    int64_t max_connections;
+    int64_t max_body_bytes;
+    int64_t max_sessions_per_user;
+
+    int64_t snapshot_every;
+    int64_t max_batch; /* commands the engine takes at a time; rows audit_writer writes at a time */
+    int64_t audit_wait_ms;
+
+    char *fanout_binding; /* all session */
+    int64_t auth_timeout_ms;
+    int64_t ping_after_ms;
+    int64_t pong_timeout_ms;
+    int64_t max_outbox_bytes;
+    int64_t stuck_timeout_ms;
+    int64_t max_subscriptions;
+    int64_t max_message_bytes;
+
+    int64_t drain_timeout_ms;
+};
+
+/* Reads environ and, for …_FILE, files. On a bad value or an unknown HANDOFF_ name writes what is wrong
+ * and what is allowed to err and returns -EINVAL. */
+MUSTCHECK int config_load(enum config_service service, const char *const *environment,
+                          struct config *ret, FILE *err);
+void config_done(struct config *c);
+void config_print_help(enum config_service service, FILE *out);
+/* Effective values with their source (default, environment, file), secrets redacted. */
+void config_print_values(const struct config *c, const char *const *environment, FILE *out);
+/* The rows as Markdown: docs/CONFIG.md is made from it. */
+void config_print_markdown(FILE *out);

@@ -1,0 +1,54 @@
+/* PostgreSQL: one connection in the loop, in pipeline mode, kept up by itself; libpq's only border. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/cleanup.h"
+
+struct db;
+struct db_result;
+
+struct db_callbacks {
+    void (*up)(void *arg);
+    void (*down)(void *arg, const char *why);
+};
+
+/* postgres://…; -EINVAL for a url that is none. Statements get statement_timeout_ms. */
+MUSTCHECK int db_new(struct db **ret, uv_loop_t *loop, const char *url,
+                     const char *application_name, int64_t statement_timeout_ms,
+                     const struct db_callbacks *callbacks, void *arg);
+struct db *db_free(struct db *d);
+DEFINE_CLEANUP(struct db *, db_free)
+bool db_is_up(const struct db *d);
+
+/* err: 0; -ENOTCONN lost before the answer (a write's outcome is unknown); -ECANCELED when an earlier
+ * statement of the same transaction failed; -EIO the server refused: *db_sqlstate says why. result is
+ * borrowed until the callback returns, NULL unless err is 0 or -EIO. */
+typedef void db_done_fn(void *arg, int err, const struct db_result *result);
+
+/* Queues one statement with text parameters (NULL: SQL null; copied). All statements until db_end are
+ * one transaction. done (may be NULL) is called later, in order, always. -ENOTCONN when down, -EAGAIN
+ * when over 1000 wait: done is not called then. sql is a literal: prepared once per connection. */
+MUSTCHECK int db_query(struct db *d, const char *sql, size_t n_params, const char *const *params,
+                       db_done_fn *done, void *arg);
+/* Ends the transaction (commit, or rollback when one statement failed). done gets its outcome. */
+MUSTCHECK int db_end(struct db *d, db_done_fn *done, void *arg);
+size_t db_n_waiting(const struct db *d);
+
+size_t db_n_rows(const struct db_result *r);
+const char *db_value(const struct db_result *r, size_t row, size_t column, size_t *ret_len); /* NULL: null */
+size_t db_n_affected(const struct db_result *r);
+const char *db_sqlstate(const struct db_result *r); /* "" when fine */
+const char *db_error(const struct db_result *r);    /* for the log */
+
+/* Applies each migration not yet applied, in order, under an advisory lock, each in its own transaction;
+ * blocks. names are file names, in order. -EIO: *ret_error (owned by the caller) says which and why. */
+struct db_migration {
+    const char *name;
+    const char *sql;
+};
+MUSTCHECK int db_migrate(const char *url, const struct db_migration *migrations, size_t n,
+                         char **ret_error);

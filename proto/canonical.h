@@ -1,0 +1,25 @@
+/* The canonical form of JSON: RFC 8785 (JCS). */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+
+#define CANONICAL_NUMBER_CAP 32
+
+/* Appends value in canonical form: members sorted by UTF-16 code units (section 3.2.3), shortest
+ * round-trip numbers (3.2.2.3, ECMAScript's Number::toString), no white space. */
+void canonical_print(const json_t *value, struct buf *out);
+
+/* The number of bytes that canonical_print would append. */
+size_t canonical_size(const json_t *value);
+/* The same for a member name or string, with its quotes. */
+size_t canonical_string_size(const char *text, size_t len);
+
+/* A finite number as RFC 8785 prints it; returns its length. */
+size_t canonical_number(double number, char ret[static CANONICAL_NUMBER_CAP]);
+
+/* SHA-256 in hex over value's canonical form. */
+void canonical_checksum(const json_t *value, char ret_hex[static HASH_HEX_LEN + 1]);

@@ -1,0 +1,104 @@
+/* A command asks the engine for a change; a reply says what became of it. Bodies of the exchange
+ * session_commands and of its answers: {"commands":[…]}, {"replies":[…]}. Contract section 5. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "proto/fault.h"
+#include "proto/session.h"
+
+#define COMMAND_KEY_MAX 128
+#define COMMAND_MAX_IF_MATCH 16
+#define COMMAND_MAX_PER_MESSAGE 64
+
+enum command_kind {
+    COMMAND_CREATE,
+    COMMAND_PATCH,
+    COMMAND_STATUS,
+    COMMAND_DELETE,
+    COMMAND_HEARTBEAT,
+    COMMAND_LOAD, /* make the session hot, or answer not_found */
+    COMMAND_N_KINDS
+};
+
+/* Bits of what the verified token allows; "scope" on the wire: ["read","write","admin"]. */
+enum command_right { COMMAND_READ = 1, COMMAND_WRITE = 2, COMMAND_ADMIN = 4 };
+
+enum command_patch_format { COMMAND_PATCH_OPERATIONS, COMMAND_PATCH_MERGE };
+
+struct command {
+    char id[UUID_LEN + 1];
+    enum command_kind kind;
+    char session_id[UUID_LEN + 1]; /* a create's too: chosen by the sender */
+    char user_id[UUID_LEN + 1];
+    char device_id[SESSION_DEVICE_MAX + 1]; /* "" where none is needed (load) */
+    unsigned rights;                        /* enum command_right */
+    char key[COMMAND_KEY_MAX + 1];          /* idempotency key, "" without */
+    int64_t deadline;                       /* ms, store time: not begun after it */
+
+    /* The base. If-Match is judged first (412), then base_version (409). */
+    bool if_match_any;
+    struct position if_match[COMMAND_MAX_IF_MATCH];
+    size_t n_if_match;
+    bool has_base;
+    struct position base; /* epoch 1 unless said */
+
+    bool wants_session; /* the reply carries the session (create and status always do) */
+
+    /* create */
+    char *name; /* owned */
+    char type[SESSION_TYPE_MAX + 1];
+    enum session_status status; /* also: the target of COMMAND_STATUS */
+    json_t *data;               /* owned reference; NULL: {} */
+    uint32_t ttl_seconds;       /* 0: default */
+    enum session_on_idle on_idle;
+
+    /* patch */
+    enum command_patch_format format;
+    json_t *patch;                     /* owned reference: operations array, or merge patch object */
+    bool disjoint;                     /* merge: "disjoint" */
+    char checksum[HASH_HEX_LEN + 1];   /* "" without */
+};
+
+void command_done(struct command *c);
+/* {"id":…,"kind":…,…}: one command; only the members that its kind has. */
+void command_print(const struct command *c, struct buf *out);
+/* Takes one object of `commands`. FAULT_INVALID_REQUEST / FAULT_INVALID_VALUE name the member.
+ * Unknown members are ignored, an unknown kind is refused. The patch is checked by its owner, not
+ * here. On failure *ret is done already. */
+MUSTCHECK int command_parse(const json_t *object, struct command *ret, struct fault *f);
+
+/* What a repeat under the same key must equal: SHA-256 over the canonical form of the request with its
+ * base (kind, session unless a create, patch, status, base, checksum, …; not id, deadline, rights). */
+void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
+/* SHA-256 over user id, LF and key: the field in …:idem and the tail of user:{…}:idem:<hash>. */
+void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
+
+struct reply {
+    char id[UUID_LEN + 1];         /* the command's */
+    char session_id[UUID_LEN + 1]; /* the session's; a replayed create's may differ from the command's */
+    struct fault fault;            /* .code FAULT_NONE: it took effect (or nothing had to be done) */
+
+    /* Took effect: */
+    struct position position;
+    uint64_t base_version; /* the version before (a patch) */
+    char checksum[HASH_HEX_LEN + 1];
+    int64_t last_modified;
+    int64_t expires_at; /* 0: never */
+    bool rebased;
+    bool replayed;
+    char *session; /* owned JSON text of the resource for the caller's role, or NULL */
+
+    /* Refused with a conflict: JSON text of an object {"currentVersion","epoch","deltas"|"session"}
+     * whose members go into the problem body; owned, or NULL. */
+    char *conflict;
+};
+
+void reply_done(struct reply *r);
+void reply_print(const struct reply *r, struct buf *out);
+/* Takes one object of `replies`; FAULT_INVALID_REQUEST when it is none. */
+MUSTCHECK int reply_parse(const json_t *object, struct reply *ret, struct fault *f);
