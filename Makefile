@@ -11,12 +11,13 @@ Q := $(if $(V),,@)
 SERVICES := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
 PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto
 
+SANITIZERS := -fsanitize=address,undefined
 CPPFLAGS := -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 \
             -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
 CFLAGS := -std=c17 -O2 -g $(WARNINGS) -fno-common -fstack-protector-strong \
-          $(if $(SANITIZE),-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
-LDFLAGS := -Wl,--as-needed $(if $(SANITIZE),-fsanitize=address,undefined)
+          $(if $(SANITIZE),$(SANITIZERS) -O1 -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
+LDFLAGS := -Wl,--as-needed $(if $(SANITIZE),$(SANITIZERS))
 LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
 objects = $(patsubst %.c,$(OUT)/%.o,$(1))
@@ -26,6 +27,8 @@ PROTO_O := $(call objects,$(wildcard proto/*.c))
 COMMON_O := $(call objects,$(wildcard common/*.c)) $(OUT)/gen/scripts.o
 BINARIES := $(addprefix $(OUT)/bin/,$(SERVICES))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
+INTEGRATION_TESTS := $(patsubst tests/integration/%.c,$(OUT)/integration/%,$(wildcard tests/integration/test_*.c))
+CONTRACT_TOOLS := $(patsubst tests/contract/%.c,$(OUT)/contract/%,$(wildcard tests/contract/*.c))
 
 .PHONY: all help
 all: $(BINARIES) ## build the services (CC=clang, SANITIZE=1)
@@ -53,10 +56,6 @@ $(OUT)/gen/migrations.c: $(wildcard services/audit_writer/migrations/*.sql) tool
 $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
-# For tests of the pure layers: what needs no library but jansson and libcrypto.
-$(OUT)/libproto.a: $(BASE_O) $(PROTO_O)
-	@rm -f $@
-	$(Q)ar rcs $@ $^
 
 define service_rule
 $(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(if $(filter audit_writer,$(1)),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
@@ -70,10 +69,87 @@ $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
 # but main.o.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/unit/$(1): $(OUT)/tests/unit/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
-$(foreach t,$(notdir $(UNIT_TESTS)),$(eval $(call unit_rule,$(t))))
+$(foreach t,$(notdir $(UNIT_TESTS)),$(eval $(call unit_rule,$(t),unit)))
+$(foreach t,$(notdir $(INTEGRATION_TESTS)),$(eval $(call unit_rule,$(t),integration)))
+
+# Small programs that the contract tests drive.
+$(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+
+# Fuzz targets need clang's libFuzzer; they and all they link are built with it, in a folder of their own.
+FUZZ := build/fuzz
+FUZZ_FLAGS := -std=c17 -O1 -g $(WARNINGS) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 30
+
+fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
+FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(filter-out %/main.c,$(wildcard services/ws_fanout/protocol*.c)))
+
+$(FUZZ)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)clang $(CPPFLAGS) $(FUZZ_FLAGS) -MMD -MP -c $< -o $@
+
+$(FUZZ)/libfuzzed.a: $(FUZZ_LAYERS) $(FUZZ)/obj/scripts.o
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(FUZZ)/obj/scripts.o: build/gcc/gen/scripts.c
+	@mkdir -p $(@D)
+	$(Q)clang $(CPPFLAGS) $(FUZZ_FLAGS) -c $< -o $@
+
+$(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
+	@echo "  LINK  $@"
+	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
+
+.PHONY: install test quick-test asan fuzz fuzz-targets test-programs run demo token check bench clean
+PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
+
+install:
+	@compose/local/install
+
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS)
+fuzz-targets: $(FUZZ_TARGETS)
+
+# Each step in a make of its own: what the first installs, the next ones' pkg-config has to see.
+run: install ## start everything here, privately, in the foreground
+	@$(MAKE) --no-print-directory all
+	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin
+
+test: install ## every test; the last line says how many passed and failed
+	@tests/all
+
+quick-test: ## unit, contract and end-to-end tests of one build
+	@$(MAKE) --no-print-directory test-programs
+	@$(PYTHON) tests/run.py --build $(OUT) unit integration contract e2e
+
+asan: install ## the same suites under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory SANITIZE=1 quick-test
+
+fuzz: install ## each fuzz target for FUZZ_SECONDS (30)
+	@$(MAKE) --no-print-directory fuzz-targets
+	@for t in $(FUZZ_TARGETS); do tests/fuzz/run $$t $(FUZZ_SECONDS) || exit 1; done
+
+demo: install ## two devices, the whole handoff, as a timeline in milliseconds
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) compose/local/demo.py --binaries $(OUT)/bin
+
+token: ## a token of the local stack: make token USER=alice DEVICE=phone
+	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
+
+check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer
+	@tests/check
+
+bench: install ## measure; see tests/bench/README.md
+	@$(MAKE) --no-print-directory all bench-programs
+	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin
+
+clean: ## remove what was built (data of make run stays in .run/)
+	rm -rf build
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

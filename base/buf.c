@@ -75,18 +75,25 @@ void buf_putc(struct buf *b, char c) {
     buf_put(b, &c, 1);
 }
 
+/* Appends what fits and returns how many bytes are needed. */
+static size_t print_into(struct buf *b, const char *format, va_list args) {
+    buf_reserve(b, 0);
+    int len = vsnprintf(b->data + b->len, b->cap - b->len, format, args);
+    return len > 0 ? (size_t)len : 0;
+}
+
 void buf_printf(struct buf *b, const char *format, ...) {
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    if (len > 0) {
-        buf_reserve(b, (size_t)len);
-        vsnprintf(b->data + b->len, (size_t)len + 1, format, again);
-        b->len += (size_t)len;
+    size_t len = print_into(b, format, args);
+    if (len >= b->cap - b->len) {
+        buf_reserve(b, len);
+        len = print_into(b, format, again);
     }
+    b->len += len;
     va_end(again);
+    va_end(args);
 }
 
 void buf_put_u64(struct buf *b, uint64_t n) {

@@ -15,6 +15,8 @@ void canonical_print(const json_t *value, struct buf *out);
 
 /* The number of bytes that canonical_print would append. */
 size_t canonical_size(const json_t *value);
+/* The same; adds to *n_values the number of values looked at, the outermost included. */
+size_t canonical_measure(const json_t *value, size_t *n_values);
 /* The same for a member name or string, with its quotes. */
 size_t canonical_string_size(const char *text, size_t len);
 

@@ -72,6 +72,17 @@ void command_print(const struct command *c, struct buf *out);
  * here. On failure *ret is done already. */
 MUSTCHECK int command_parse(const json_t *object, struct command *ret, struct fault *f);
 
+/* The members of a create (name, type, status, data, ttlSeconds, onIdle) and of a patch (baseVersion,
+ * epoch, operations, merge, checksum) from an object that has them: a command, and as well the body of
+ * POST /sessions, of PATCH as application/json, and a WebSocket `patch`. The faults are those of
+ * command_parse; what is absent gets its default. On failure *ret may be filled in part: command_done. */
+MUSTCHECK int command_take_create(const json_t *object, struct command *ret, struct fault *f);
+MUSTCHECK int command_take_patch(const json_t *object, struct command *ret, struct fault *f);
+/* A status that can be asked for: active, paused, completed, cancelled (field "status"). */
+MUSTCHECK int command_take_status(const char *status, struct command *ret, struct fault *f);
+/* 1 to COMMAND_KEY_MAX printable ASCII characters. */
+bool command_key_is_valid(const char *key, size_t len);
+
 /* What a repeat under the same key must equal: SHA-256 over the canonical form of the request with its
  * base (kind, session unless a create, patch, status, base, checksum, …; not id, deadline, rights). */
 void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);

@@ -1,5 +1,5 @@
-/* Every refusal that Handoff knows, once: its code on the wire, HTTP status, whether the same request
- * may succeed later, and its title. docs/PROTOCOL.md lists them for a client's author. */
+/* Every refusal that Handoff knows, once: its code on the wire, HTTP status, whether the same
+ * request may succeed later, and its title. docs/PROTOCOL.md lists them for a client's author. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,8 +40,8 @@
 enum fault_code { FAULT_NONE = 0, FAULTS(FAULT_ENUM) FAULT_N_CODES };
 #undef FAULT_ENUM
 
-/* One refusal: what a function that returns a positive enum fault_code says about it. Written only on
- * failure; fits on the stack and owns nothing. */
+/* One refusal: what a function that returns a positive enum fault_code says about it. Written only
+ * on failure; fits on the stack and owns nothing. */
 struct fault {
     enum fault_code code;
     char detail[256];  /* for a person: what is wrong and what is allowed; UTF-8 */
@@ -55,6 +55,10 @@ struct fault {
  * field may be NULL. pointer becomes "" and index -1. */
 enum fault_code fault_set(struct fault *f, enum fault_code code, const char *field,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Says where: the pointer into the session (cut when too long) and the operation's index (-1:
+ * none). f may be NULL. */
+void fault_set_place(struct fault *f, const char *pointer, int index);
 
 const char *fault_wire_code(enum fault_code code); /* "version_conflict" */
 const char *fault_title(enum fault_code code);

@@ -14,9 +14,9 @@
 
 /* Parses one JSON value of any type. Refused as FAULT_INVALID_JSON, with what and where (line,
  * column) in the detail: bad syntax, trailing bytes, duplicate member names, invalid UTF-8, lone
- * surrogates, U+0000, an integer literal that RFC 8785 would not print back digit for digit, a number
- * that overflows, nesting over 1000. -0 becomes 0. *ret is a new reference, untouched on failure.
- * Costs time and memory linear in len. */
+ * surrogates, U+0000, an integer literal that RFC 8785 would not print back digit for digit, a
+ * number that overflows, nesting over 1000. -0 becomes 0. *ret is a new reference, untouched on
+ * failure. Costs time and memory linear in len. */
 MUSTCHECK int text_parse(const char *text, size_t len, json_t **ret, struct fault *f);
 
 /* Appends value as compact JSON, members in insertion order, numbers and strings as RFC 8785 prints
@@ -26,9 +26,12 @@ void text_print(const json_t *value, struct buf *out);
 /* Levels of nesting: 0 for a scalar, 1 for [] and {}. Stops counting at `most` + 1. */
 size_t text_depth(const json_t *value, size_t most);
 
-/* Typed members of an object, borrowed. Each returns 0 and sets *ret when the member is there with the
- * right type; 0 and leaves *ret untouched when it is absent (or null, for the _or_null ones) and not
- * required; else FAULT_INVALID_REQUEST naming the member as field. */
+/* Equality by value: numbers as numbers (1 and 1.0), objects whatever their members' order. */
+bool text_equal(const json_t *a, const json_t *b);
+
+/* Typed members of an object, borrowed. Each returns 0 and sets *ret when the member is there with
+ * the right type; 0 and leaves *ret untouched when it is absent (or null, for the _or_null ones)
+ * and not required; else FAULT_INVALID_REQUEST naming the member as field. */
 enum text_need { TEXT_OPTIONAL, TEXT_REQUIRED };
 MUSTCHECK int text_get_string(const json_t *object, const char *name, enum text_need need,
                               const char **ret, struct fault *f);

@@ -1,0 +1,176 @@
+/* Commands: printing and fingerprints; see command.h. Reading them is command_parse.c. */
+#include "proto/command.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "proto/canonical.h"
+#include "proto/command_names.h"
+#include "proto/text.h"
+
+void command_done(struct command *c) {
+    if (!c)
+        return;
+    free(c->name);
+    json_decref(c->data);
+    json_decref(c->patch);
+    *c = (struct command){0};
+}
+
+/* ---- Printing ---- */
+
+static void put_text(struct buf *out, const char *name, const char *value) {
+    buf_printf(out, ",\"%s\":", name);
+    buf_puts_json(out, value);
+}
+
+static void put_text_if_any(struct buf *out, const char *name, const char *value) {
+    if (value[0])
+        put_text(out, name, value);
+}
+
+static void put_number(struct buf *out, const char *name, int64_t value) {
+    buf_printf(out, ",\"%s\":%" PRId64, name, value);
+}
+
+static void put_json(struct buf *out, const char *name, const json_t *value) {
+    buf_printf(out, ",\"%s\":", name);
+    text_print(value, out);
+}
+
+static void put_scope(struct buf *out, unsigned rights) {
+    const char *separator = "";
+    buf_puts(out, ",\"scope\":[");
+    for (unsigned i = 0; i < COMMAND_N_RIGHTS; i++) {
+        if (!(rights & 1u << i))
+            continue;
+        buf_puts(out, separator);
+        buf_puts_json(out, command_right_names[i]);
+        separator = ",";
+    }
+    buf_putc(out, ']');
+}
+
+static void put_base(struct buf *out, const struct command *c) {
+    if (c->if_match_any) {
+        put_text(out, "ifMatch", "*");
+    } else if (c->n_if_match) {
+        buf_puts(out, ",\"ifMatch\":[");
+        for (size_t i = 0; i < c->n_if_match; i++)
+            buf_printf(out, "%s{\"version\":%" PRIu64 ",\"epoch\":%" PRIu64 "}", i ? "," : "",
+                       c->if_match[i].version, c->if_match[i].epoch);
+        buf_putc(out, ']');
+    }
+    if (c->has_base) {
+        put_number(out, "baseVersion", (int64_t)c->base.version);
+        put_number(out, "epoch", (int64_t)c->base.epoch);
+    }
+}
+
+static void put_create(struct buf *out, const struct command *c) {
+    put_text(out, "name", c->name ? c->name : "");
+    put_text(out, "type", c->type);
+    put_text(out, "status", session_status_name(c->status));
+    if (c->data)
+        put_json(out, "data", c->data);
+    if (c->ttl_seconds)
+        put_number(out, "ttlSeconds", c->ttl_seconds);
+    put_text(out, "onIdle", session_on_idle_name(c->on_idle));
+}
+
+static void put_patch(struct buf *out, const struct command *c) {
+    put_json(out, c->format == COMMAND_PATCH_MERGE ? "mergePatch" : "operations", c->patch);
+    if (c->disjoint)
+        put_text(out, "merge", "disjoint");
+    put_text_if_any(out, "checksum", c->checksum);
+}
+
+void command_print(const struct command *c, struct buf *out) {
+    buf_puts(out, "{\"id\":");
+    buf_puts_json(out, c->id);
+    put_text(out, "kind", command_kind_names[c->kind]);
+    put_text(out, "sessionId", c->session_id);
+    put_text(out, "userId", c->user_id);
+    put_text_if_any(out, "deviceId", c->device_id);
+    put_scope(out, c->rights);
+    put_text_if_any(out, "key", c->key);
+    put_number(out, "deadline", c->deadline);
+    put_base(out, c);
+    if (c->wants_session)
+        buf_puts(out, ",\"wantsSession\":true");
+    if (c->kind == COMMAND_CREATE)
+        put_create(out, c);
+    else if (c->kind == COMMAND_PATCH)
+        put_patch(out, c);
+    else if (c->kind == COMMAND_STATUS)
+        put_text(out, "status", session_status_name(c->status));
+    buf_putc(out, '}');
+}
+
+/* ---- Fingerprints ---- */
+
+static void set_text(json_t *object, const char *name, const char *value) {
+    json_object_set_new(object, name, json_string(value));
+}
+
+static void set_number(json_t *object, const char *name, uint64_t value) {
+    json_object_set_new(object, name, json_real((double)value));
+}
+
+static json_t *position_to_json(struct position p) {
+    json_t *object = json_object();
+    set_number(object, "version", p.version);
+    set_number(object, "epoch", p.epoch);
+    return object;
+}
+
+static void set_base(json_t *object, const struct command *c) {
+    if (c->if_match_any) {
+        set_text(object, "ifMatch", "*");
+    } else if (c->n_if_match) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < c->n_if_match; i++)
+            json_array_append_new(list, position_to_json(c->if_match[i]));
+        json_object_set_new(object, "ifMatch", list);
+    }
+    if (c->has_base)
+        json_object_set_new(object, "base", position_to_json(c->base));
+}
+
+/* What is left out and its default are one request. */
+static void set_create(json_t *object, const struct command *c) {
+    set_text(object, "name", c->name ? c->name : "");
+    set_text(object, "type", c->type);
+    set_text(object, "status", session_status_name(c->status));
+    json_object_set_new(object, "data", c->data ? json_incref(c->data) : json_object());
+    set_number(object, "ttlSeconds", c->ttl_seconds ? c->ttl_seconds : SESSION_TTL_DEFAULT_S);
+    set_text(object, "onIdle", session_on_idle_name(c->on_idle));
+}
+
+static void set_patch(json_t *object, const struct command *c) {
+    const char *name = c->format == COMMAND_PATCH_MERGE ? "mergePatch" : "operations";
+    json_object_set_new(object, name, json_incref(c->patch));
+    json_object_set_new(object, "disjoint", json_boolean(c->disjoint));
+    set_text(object, "checksum", c->checksum);
+}
+
+void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]) {
+    json_auto_t *object = json_object();
+    set_text(object, "kind", command_kind_names[c->kind]);
+    if (c->kind != COMMAND_CREATE)
+        set_text(object, "sessionId", c->session_id);
+    set_base(object, c);
+    if (c->kind == COMMAND_CREATE)
+        set_create(object, c);
+    else if (c->kind == COMMAND_PATCH)
+        set_patch(object, c);
+    else if (c->kind == COMMAND_STATUS)
+        set_text(object, "status", session_status_name(c->status));
+    canonical_checksum(object, ret_hex);
+}
+
+void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]) {
+    char text[sizeof(c->user_id) + 1 + sizeof(c->key)];
+    int len = snprintf(text, sizeof(text), "%s\n%s", c->user_id, c->key);
+    hash_sha256_hex(text, (size_t)len, ret_hex);
+}

@@ -1,0 +1,253 @@
+/* Events; see event.h. Each body is one envelope and then what its type adds. */
+#include "proto/event.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "proto/text.h"
+
+static const struct event_row {
+    const char *type;
+    const char *kind;
+    bool versioned;
+    bool durable;
+    bool devices;
+} rows[EVENT_N_TYPES] = {
+#define EVENT_ROW(name, type, kind, versioned, durable, devices)                                   \
+    [name] = {type, kind, versioned, durable, devices},
+    EVENTS(EVENT_ROW)
+#undef EVENT_ROW
+};
+
+const char *event_type_name(enum event_type type) {
+    return rows[type].type;
+}
+
+const char *event_kind(enum event_type type) {
+    return rows[type].kind;
+}
+
+bool event_is_versioned(enum event_type type) {
+    return rows[type].versioned;
+}
+
+bool event_is_durable(enum event_type type) {
+    return rows[type].durable;
+}
+
+bool event_goes_to_devices(enum event_type type) {
+    return rows[type].devices;
+}
+
+bool event_type_parse(const char *type, size_t len, enum event_type *ret) {
+    for (size_t i = 0; i < EVENT_N_TYPES; i++)
+        if (strlen(rows[i].type) == len && memcmp(rows[i].type, type, len) == 0) {
+            *ret = (enum event_type)i;
+            return true;
+        }
+    return false;
+}
+
+void event_done(struct event *e) {
+    if (!e)
+        return;
+    free(e->body);
+    *e = (struct event){0};
+}
+
+/* ---- Printing ---- */
+
+static void put_null_or_text(struct buf *out, const char *text) {
+    if (text[0])
+        buf_puts_json(out, text);
+    else
+        buf_puts(out, "null");
+}
+
+static void name_versioned(struct event *e) {
+    snprintf(e->message_id, sizeof(e->message_id), "%s:%" PRIu64 ":%" PRIu64, e->session_id,
+             e->position.epoch, e->position.version);
+}
+
+static void begin(struct event *e, struct buf *out, enum event_type type, const struct session *s,
+                  const char *user_id, const char *device_id) {
+    *e = (struct event){.type = type, .position = s->position, .timestamp = s->updated_at};
+    snprintf(e->session_id, sizeof(e->session_id), "%s", s->id);
+    snprintf(e->user_id, sizeof(e->user_id), "%s", user_id);
+    snprintf(e->device_id, sizeof(e->device_id), "%s", device_id);
+    if (event_is_versioned(type))
+        name_versioned(e);
+    char moment[TIMESTAMP_LEN + 1];
+    timestamp_print(e->timestamp, moment);
+    buf_printf(out,
+               "{\"type\":\"%s\",\"sessionId\":\"%s\",\"epoch\":%" PRIu64 ",\"version\":%" PRIu64
+               ",\"timestamp\":\"%s\",\"userId\":\"%s\",\"deviceId\":",
+               event_type_name(type), e->session_id, e->position.epoch, e->position.version, moment,
+               e->user_id);
+    put_null_or_text(out, e->device_id);
+}
+
+static void end(struct event *e, struct buf *out) {
+    buf_putc(out, '}');
+    e->body_len = out->len;
+    e->body = buf_take(out);
+}
+
+void event_session_created(const struct session *s, const char *device_id, struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_SESSION_CREATED, s, s->user_id, device_id);
+    buf_puts(&out, ",\"session\":");
+    session_print(s, SESSION_ROLE_OWNER, &out);
+    end(ret, &out);
+}
+
+void event_state_delta(const struct session *s, const char *user_id, const char *device_id,
+                       uint64_t base_version, const json_t *operations, bool rebased,
+                       struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_STATE_DELTA, s, user_id, device_id);
+    buf_puts(&out, ",\"baseVersion\":");
+    buf_put_u64(&out, base_version);
+    buf_puts(&out, ",\"operations\":");
+    text_print(operations, &out);
+    buf_puts(&out, ",\"checksum\":");
+    buf_puts_json(&out, s->checksum);
+    if (rebased)
+        buf_puts(&out, ",\"rebased\":true");
+    end(ret, &out);
+}
+
+void event_status_changed(const struct session *s, const char *user_id, const char *device_id,
+                          enum session_status from, const char *reason, struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_STATUS_CHANGED, s, user_id, device_id);
+    buf_printf(&out,
+               ",\"from\":\"%s\",\"to\":\"%s\",\"activeDeviceId\":", session_status_name(from),
+               session_status_name(s->status));
+    put_null_or_text(&out, s->active_device);
+    buf_puts(&out, ",\"reason\":");
+    buf_puts_json(&out, reason);
+    end(ret, &out);
+}
+
+void event_session_deleted(const struct session *s, const char *user_id, const char *device_id,
+                           struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_SESSION_DELETED, s, user_id, device_id);
+    end(ret, &out);
+}
+
+static void set_message_id(struct event *e, const char *message_id) {
+    snprintf(e->message_id, sizeof(e->message_id), "%s", message_id);
+}
+
+void event_snapshot(const struct session *s, const char *message_id, struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_SNAPSHOT, s, s->user_id, "");
+    set_message_id(ret, message_id);
+    buf_puts(&out, ",\"data\":");
+    buf_put(&out, s->data_text, s->data_len);
+    buf_puts(&out, ",\"checksum\":");
+    buf_puts_json(&out, s->checksum);
+    end(ret, &out);
+}
+
+void event_device_joined(const struct session *s, const char *user_id, const char *device_id,
+                         const char *message_id, struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_DEVICE_JOINED, s, user_id, device_id);
+    set_message_id(ret, message_id);
+    buf_puts(&out, ",\"activeDeviceId\":");
+    put_null_or_text(&out, s->active_device);
+    end(ret, &out);
+}
+
+/* ---- Parsing ---- */
+
+static int bad_member(struct fault *f, const char *name, const char *what) {
+    return (int)fault_set(f, FAULT_INVALID_REQUEST, name, "%s must be %s", name, what);
+}
+
+static int parse_type(const json_t *object, struct event *e, struct fault *f) {
+    const char *type = NULL;
+    int r = text_get_string(object, "type", TEXT_REQUIRED, &type, f);
+    if (r)
+        return r;
+    return event_type_parse(type, strlen(type), &e->type)
+               ? 0
+               : bad_member(f, "type", "a type of event that Handoff knows");
+}
+
+static int parse_uuid(const json_t *object, const char *name, char ret[static UUID_LEN + 1],
+                      struct fault *f) {
+    const char *text = NULL;
+    int r = text_get_string(object, name, TEXT_REQUIRED, &text, f);
+    if (r)
+        return r;
+    if (!uuid_is(text, strlen(text)))
+        return bad_member(f, name, "a UUID in lower case");
+    memcpy(ret, text, UUID_LEN + 1);
+    return 0;
+}
+
+static int parse_count(const json_t *object, const char *name, uint64_t *ret, struct fault *f) {
+    int64_t number = 0;
+    if (text_get_integer(object, name, TEXT_REQUIRED, 1, TEXT_INTEGER_MAX, &number, f))
+        return bad_member(f, name, "a whole number from 1");
+    *ret = (uint64_t)number;
+    return 0;
+}
+
+static int parse_timestamp(const json_t *object, struct event *e, struct fault *f) {
+    const char *text = NULL;
+    int r = text_get_string(object, "timestamp", TEXT_REQUIRED, &text, f);
+    if (r)
+        return r;
+    return timestamp_parse(text, strlen(text), &e->timestamp)
+               ? 0
+               : bad_member(f, "timestamp", "a moment such as 2026-02-12T12:00:00.000Z");
+}
+
+static int parse_device(const json_t *object, struct event *e, struct fault *f) {
+    const json_t *member = json_object_get(object, "deviceId");
+    if (json_is_null(member))
+        return 0;
+    const char *device = json_string_value(member);
+    if (!device || !session_device_is_valid(device, json_string_length(member)))
+        return bad_member(f, "deviceId", "a device id or null");
+    snprintf(e->device_id, sizeof(e->device_id), "%s", device);
+    return 0;
+}
+
+static int parse_envelope(const json_t *object, struct event *e, struct fault *f) {
+    int r;
+    if ((r = parse_type(object, e, f)) || (r = parse_uuid(object, "sessionId", e->session_id, f)) ||
+        (r = parse_count(object, "epoch", &e->position.epoch, f)) ||
+        (r = parse_count(object, "version", &e->position.version, f)) ||
+        (r = parse_timestamp(object, e, f)) || (r = parse_uuid(object, "userId", e->user_id, f)) ||
+        (r = parse_device(object, e, f)))
+        return r;
+    if (event_is_versioned(e->type))
+        name_versioned(e);
+    return 0;
+}
+
+int event_parse(const char *body, size_t len, struct event *ret, json_t **ret_json,
+                struct fault *f) {
+    json_auto_t *object = NULL;
+    int r = text_parse(body, len, &object, f);
+    if (r)
+        return r;
+    if (!json_is_object(object))
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, NULL, "an event is a JSON object");
+    struct event e = {0};
+    r = parse_envelope(object, &e, f);
+    if (r)
+        return r;
+    *ret = e;
+    if (ret_json)
+        *ret_json = TAKE_PTR(object);
+    return 0;
+}

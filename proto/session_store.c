@@ -1,0 +1,349 @@
+/* A session's two parts in Redis; see session.h. The state string has a fixed frame around data, so
+ * that half a megabyte of data is never parsed to read five members; meta is a table of fields. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "proto/session.h"
+#include "proto/text.h"
+
+/* ---- State ---- */
+
+static const char version_mark[] = "{\"version\":";
+static const char modified_mark[] = ",\"lastModified\":\"";
+static const char by_mark[] = "\",\"modifiedBy\":\"";
+static const char data_mark[] = "\",\"data\":";
+static const char checksum_mark[] = ",\"checksum\":\"";
+static const char end_mark[] = "\"}";
+
+void session_print_state(const struct session *s, struct buf *out) {
+    char moment[TIMESTAMP_LEN + 1];
+    timestamp_print(s->last_modified, moment);
+    buf_reserve(out, 512 + s->data_len);
+    buf_puts(out, version_mark);
+    buf_put_u64(out, s->position.version);
+    buf_puts(out, modified_mark);
+    buf_puts(out, moment);
+    buf_puts(out, by_mark);
+    buf_puts(out, s->modified_by); /* a device id: nothing in it needs an escape */
+    buf_puts(out, data_mark);
+    buf_put(out, s->data_text, s->data_len);
+    buf_puts(out, checksum_mark);
+    buf_puts(out, s->checksum);
+    buf_puts(out, end_mark);
+}
+
+struct reader {
+    const char *at;
+    size_t left;
+};
+
+static bool skip(struct reader *r, const char *mark) {
+    size_t len = strlen(mark);
+    if (r->left < len || memcmp(r->at, mark, len) != 0)
+        return false;
+    r->at += len;
+    r->left -= len;
+    return true;
+}
+
+/* Digits without leading zeros, up to 2^53 - 1. */
+static bool read_number(struct reader *r, uint64_t *ret) {
+    size_t n = 0;
+    uint64_t value = 0;
+    for (; n < r->left && n < 17 && r->at[n] >= '0' && r->at[n] <= '9'; n++)
+        value = value * 10 + (uint64_t)(r->at[n] - '0');
+    if (n == 0 || (n > 1 && r->at[0] == '0') || value > TEXT_INTEGER_MAX)
+        return false;
+    r->at += n;
+    r->left -= n;
+    *ret = value;
+    return true;
+}
+
+static bool parse_number(const char *value, size_t len, uint64_t *ret) {
+    struct reader r = {value, len};
+    uint64_t number;
+    if (!read_number(&r, &number) || r.left)
+        return false;
+    *ret = number;
+    return true;
+}
+
+static bool read_moment(struct reader *r, int64_t *ret) {
+    if (r->left < TIMESTAMP_LEN || !timestamp_parse(r->at, TIMESTAMP_LEN, ret))
+        return false;
+    r->at += TIMESTAMP_LEN;
+    r->left -= TIMESTAMP_LEN;
+    return true;
+}
+
+/* A device id up to the quote, or nothing. */
+static bool read_device(struct reader *r, const char **ret, size_t *ret_len) {
+    const char *quote = memchr(r->at, '"', r->left);
+    if (!quote)
+        return false;
+    size_t len = (size_t)(quote - r->at);
+    if (len && !session_device_is_valid(r->at, len))
+        return false;
+    *ret = r->at;
+    *ret_len = len;
+    r->at += len;
+    r->left -= len;
+    return true;
+}
+
+static bool is_hex(const char *text, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
+            return false;
+    return true;
+}
+
+/* What follows data: its length is known, so it is found from the end. */
+static bool read_tail(struct reader *r, size_t *ret_data_len, const char **ret_checksum) {
+    const size_t tail_len = sizeof(checksum_mark) - 1 + HASH_HEX_LEN + sizeof(end_mark) - 1;
+    if (r->left <= tail_len)
+        return false;
+    struct reader tail = {r->at + r->left - tail_len, tail_len};
+    if (!skip(&tail, checksum_mark))
+        return false;
+    const char *checksum = tail.at;
+    tail.at += HASH_HEX_LEN;
+    tail.left -= HASH_HEX_LEN;
+    if (!is_hex(checksum, HASH_HEX_LEN) || !skip(&tail, end_mark))
+        return false;
+    *ret_data_len = r->left - tail_len;
+    *ret_checksum = checksum;
+    return true;
+}
+
+static void copy_text(char *ret, const char *text, size_t len) {
+    if (len)
+        memcpy(ret, text, len);
+    ret[len] = '\0';
+}
+
+int session_parse_state(struct session *s, const char *text, size_t len) {
+    struct reader r = {text, len};
+    uint64_t version;
+    int64_t last_modified;
+    const char *by, *checksum;
+    size_t by_len, data_len;
+    if (!skip(&r, version_mark) || !read_number(&r, &version) || !skip(&r, modified_mark) ||
+        !read_moment(&r, &last_modified) || !skip(&r, by_mark) || !read_device(&r, &by, &by_len) ||
+        !skip(&r, data_mark) || !read_tail(&r, &data_len, &checksum))
+        return -EBADMSG;
+    s->position.version = version;
+    s->last_modified = last_modified;
+    copy_text(s->modified_by, by, by_len);
+    free(s->data_text);
+    s->data_text = must_memdup(r.at, data_len);
+    s->data_len = data_len;
+    copy_text(s->checksum, checksum, HASH_HEX_LEN);
+    return 0;
+}
+
+int session_verify(const struct session *s) {
+    char hex[HASH_HEX_LEN + 1];
+    if (!s->data_text)
+        return -EBADMSG;
+    hash_sha256_hex(s->data_text, s->data_len, hex);
+    return strcmp(hex, s->checksum) == 0 ? 0 : -EBADMSG;
+}
+
+/* ---- Meta ---- */
+
+enum meta_kind {
+    META_NUMBER,
+    META_MOMENT,
+    META_TEXT,
+    META_NAME,
+    META_STATUS,
+    META_ON_IDLE,
+    META_TTL,
+    META_DELETED
+};
+
+typedef bool meta_valid_fn(const char *value, size_t len);
+
+static bool is_device_or_none(const char *value, size_t len) {
+    return len == 0 || session_device_is_valid(value, len);
+}
+
+static bool is_list_of_versions(const char *value, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        bool digit = value[i] >= '0' && value[i] <= '9';
+        bool between = i > 0 && i + 1 < len && value[i - 1] != ',';
+        if (!digit && !(value[i] == ',' && between))
+            return false;
+    }
+    return true;
+}
+
+static bool is_printable(const char *value, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (value[i] < ' ' || value[i] > '~')
+            return false;
+    return true;
+}
+
+static const struct meta_field {
+    const char *name;
+    enum meta_kind kind;
+    size_t offset;
+    size_t cap; /* META_TEXT: of the array, with its NUL */
+    meta_valid_fn *is_valid;
+} meta_fields[] = {
+#define NUMBER(name, member)                                                                       \
+    { name, META_NUMBER, offsetof(struct session, member), 0, NULL }
+#define MOMENT(name, member)                                                                       \
+    { name, META_MOMENT, offsetof(struct session, member), 0, NULL }
+#define TEXT(name, member, is_valid)                                                               \
+    {                                                                                              \
+        name, META_TEXT, offsetof(struct session, member), sizeof(((struct session *)0)->member),  \
+            is_valid                                                                               \
+    }
+    NUMBER("version", position.version),
+    NUMBER("epoch", position.epoch),
+    TEXT("userId", user_id, uuid_is),
+    {"name", META_NAME, 0, 0, NULL},
+    TEXT("type", type, session_type_is_valid),
+    {"status", META_STATUS, 0, 0, NULL},
+    MOMENT("createdAt", created_at),
+    MOMENT("updatedAt", updated_at),
+    MOMENT("completedAt", completed_at),
+    MOMENT("touchedAt", touched_at),
+    {"ttlSeconds", META_TTL, 0, 0, NULL},
+    {"onIdle", META_ON_IDLE, 0, 0, NULL},
+    TEXT("activeDeviceId", active_device, is_device_or_none),
+    TEXT("lastActiveDeviceId", last_active_device, is_device_or_none),
+    NUMBER("published", published),
+    TEXT("snapshots", snapshots, is_list_of_versions),
+    TEXT("run_id", run_id, is_printable),
+    TEXT("cooling", cooling, is_printable),
+    {"deleted", META_DELETED, 0, 0, NULL},
+#undef NUMBER
+#undef MOMENT
+#undef TEXT
+};
+
+static void print_meta(const struct session *s, const struct meta_field *field, struct buf *out) {
+    const char *member = (const char *)s + field->offset;
+    switch (field->kind) {
+    case META_NUMBER:
+        buf_put_u64(out, *(const uint64_t *)(const void *)member);
+        break;
+    case META_MOMENT:
+        buf_put_i64(out, *(const int64_t *)(const void *)member);
+        break;
+    case META_TEXT:
+        buf_puts(out, member);
+        break;
+    case META_NAME:
+        buf_puts(out, s->name ? s->name : "");
+        break;
+    case META_STATUS:
+        buf_puts(out, session_status_name(s->status));
+        break;
+    case META_ON_IDLE:
+        buf_puts(out, session_on_idle_name(s->on_idle));
+        break;
+    case META_TTL:
+        buf_put_u64(out, s->ttl_seconds);
+        break;
+    case META_DELETED:
+        buf_putc(out, s->deleted ? '1' : '0');
+        break;
+    }
+}
+
+void session_each_meta(const struct session *s, session_put_fn *put, void *arg) {
+    struct buf value = BUF_NULL;
+    for (size_t i = 0; i < N_ELEMENTS(meta_fields); i++) {
+        buf_clear(&value);
+        print_meta(s, &meta_fields[i], &value);
+        put(arg, meta_fields[i].name, value.data ? value.data : "", value.len);
+    }
+    buf_done(&value);
+}
+
+static bool take_text(char *ret, const struct meta_field *field, const char *value, size_t len) {
+    if (len >= field->cap || !field->is_valid(value, len))
+        return false;
+    copy_text(ret, value, len);
+    return true;
+}
+
+/* A tombstone's name is empty. */
+static bool take_name(struct session *s, const char *value, size_t len) {
+    if (len && !session_name_is_valid(value, len))
+        return false;
+    free(s->name);
+    s->name = must_memdup(value, len);
+    return true;
+}
+
+static bool take_ttl(struct session *s, const char *value, size_t len) {
+    uint64_t number;
+    if (!parse_number(value, len, &number) || number > SESSION_TTL_MAX_S)
+        return false;
+    s->ttl_seconds = (uint32_t)number;
+    return true;
+}
+
+static bool take_moment(int64_t *ret, const char *value, size_t len) {
+    uint64_t number;
+    if (!parse_number(value, len, &number))
+        return false;
+    *ret = (int64_t)number;
+    return true;
+}
+
+/* The names that the enums have are all shorter than this. */
+#define WORD_CAP 16
+
+static bool take_word(struct session *s, enum meta_kind kind, const char *value, size_t len) {
+    char word[WORD_CAP];
+    if (len >= sizeof(word) || memchr(value, '\0', len))
+        return false;
+    copy_text(word, value, len);
+    if (kind == META_STATUS)
+        return session_status_parse(word, &s->status);
+    if (kind == META_ON_IDLE)
+        return session_on_idle_parse(word, &s->on_idle);
+    if (strcmp(word, "0") != 0 && strcmp(word, "1") != 0)
+        return false;
+    s->deleted = word[0] == '1';
+    return true;
+}
+
+static bool take_meta(struct session *s, const struct meta_field *field, const char *value,
+                      size_t len) {
+    char *member = (char *)s + field->offset;
+    switch (field->kind) {
+    case META_NUMBER:
+        return parse_number(value, len, (uint64_t *)(void *)member);
+    case META_MOMENT:
+        return take_moment((int64_t *)(void *)member, value, len);
+    case META_TEXT:
+        return take_text(member, field, value, len);
+    case META_NAME:
+        return take_name(s, value, len);
+    case META_TTL:
+        return take_ttl(s, value, len);
+    case META_STATUS:
+    case META_ON_IDLE:
+    case META_DELETED:
+        return take_word(s, field->kind, value, len);
+    }
+    return false;
+}
+
+int session_take_meta(struct session *s, const char *field, const char *value, size_t len) {
+    for (size_t i = 0; i < N_ELEMENTS(meta_fields); i++)
+        if (strcmp(meta_fields[i].name, field) == 0)
+            return take_meta(s, &meta_fields[i], value, len) ? 0 : -EBADMSG;
+    return 0;
+}

@@ -1,0 +1,50 @@
+/* A command: whatever is taken prints as one that reads back the same, with the same fingerprint.
+ */
+#include "fuzz_json.h"
+#include "proto/command.h"
+
+static void check_bounds(const struct command *c) {
+    must_hold(uuid_is(c->id, strlen(c->id)) && uuid_is(c->session_id, strlen(c->session_id)));
+    must_hold(c->n_if_match <= COMMAND_MAX_IF_MATCH);
+    must_hold(c->has_base ? c->base.version >= 1 && c->base.epoch >= 1 : c->base.version == 0);
+    must_hold(c->kind != COMMAND_PATCH || c->patch);
+    must_hold(c->kind != COMMAND_CREATE || session_name_is_valid(c->name, strlen(c->name)));
+    must_hold(c->kind == COMMAND_LOAD || c->device_id[0]);
+}
+
+static void check_round_trip(const struct command *c) {
+    struct buf once = BUF_NULL, again = BUF_NULL;
+    struct command read;
+    command_print(c, &once);
+    json_t *value = fuzz_reparsed(&once);
+    must_hold(command_parse(value, &read, NULL) == 0);
+    command_print(&read, &again);
+    must_equal(&once, &again);
+    char a[HASH_HEX_LEN + 1], b[HASH_HEX_LEN + 1];
+    command_fingerprint(c, a);
+    command_fingerprint(&read, b);
+    must_hold(strcmp(a, b) == 0);
+    command_key_hash(c, a);
+    command_done(&read);
+    json_decref(value);
+    buf_done(&once);
+    buf_done(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    json_t *value = fuzz_value(data, size);
+    if (!value)
+        return 0;
+    struct command c;
+    struct fault f = {0};
+    int r = command_parse(value, &c, &f);
+    json_decref(value); /* the command owns what it needs */
+    if (r) {
+        must_hold(r == (int)f.code && f.field[0] && f.detail[0]);
+        return 0;
+    }
+    check_bounds(&c);
+    check_round_trip(&c);
+    command_done(&c);
+    return 0;
+}

@@ -1,0 +1,275 @@
+"""What the end-to-end tests stand on: real servers started for the run, the four services, and
+independent clients (requests, websocket-client, pika, redis, psycopg2, PyJWT)."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+
+import jwt
+import pika
+import psycopg2
+import redis
+import requests
+import websocket
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "compose" / "local"))
+
+from process import free_ports  # noqa: E402
+from servers import PostgreSQL, RabbitMQ, Redis  # noqa: E402
+from services import NAMES, environment, make_service  # noqa: E402
+
+BUILD = ROOT / os.environ.get("HANDOFF_BUILD", "build/gcc")
+SECRET = "a secret of the tests, and of nothing else: 0123456789"
+FINDING = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL")
+
+
+def wait_until(condition, timeout=20, what="condition"):
+    """Polls until condition() is truthy and returns its value; fails clearly otherwise."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.01)
+
+
+def new_user():
+    return str(uuid.uuid4())
+
+
+def token(user, device=None, seconds=3600, secret=SECRET, algorithm="HS256", **claims):
+    payload = {"sub": user, "exp": int(time.time()) + seconds, **claims}
+    if device:
+        payload["device_id"] = device
+    return jwt.encode(payload, secret, algorithm=algorithm)
+
+
+class Servers:
+    """Private Redis, PostgreSQL and RabbitMQ."""
+
+    def __init__(self):
+        # /var/tmp: the postgres user has to get there.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="handoff-test-", dir="/var/tmp"))
+        self.folder.chmod(0o755)
+        ports = free_ports(5)
+        self.redis = Redis(self.folder / "redis", ports[0], "secret")
+        self.postgresql = PostgreSQL(self.folder / "postgresql", ports[1], "secret")
+        self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4])
+        self.all = [self.redis, self.postgresql, self.rabbitmq]
+
+    def start(self):
+        for server in self.all:
+            server.start()
+        return self
+
+    def stop(self):
+        for server in reversed(self.all):
+            server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Suite:
+    """The four services, one instance each, on the given servers."""
+
+    def __init__(self, servers, folder, **more_env):
+        ports = free_ports(6)
+        self.servers = servers
+        self.api_port, self.ws_port = ports[0], ports[1]
+        self.log_folder = pathlib.Path(folder)
+        env = environment(redis_url=servers.redis.url, amqp_url=servers.rabbitmq.url,
+                          database_url=servers.postgresql.url, jwt_secret=SECRET,
+                          HANDOFF_LOG_FORMAT="json", HANDOFF_ALLOWED_ORIGINS="https://app.example",
+                          **more_env)
+        self.services = {
+            name: make_service(name, BUILD / "bin", env, admin_port=ports[2 + i],
+                               api_port=self.api_port, ws_port=self.ws_port,
+                               log=self.log_folder / f"{name}.log")
+            for i, name in enumerate(NAMES)
+        }
+        self.exit_codes = {}
+
+    @property
+    def api_url(self):
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def ws_url(self):
+        return f"ws://127.0.0.1:{self.ws_port}/ws"
+
+    def start(self):
+        for service in self.services.values():
+            service.start()
+        for service in self.services.values():
+            service.wait_ready()
+        return self
+
+    def stop(self):
+        """Drains all; an exit code other than 0 or a sanitizer's finding fails the run."""
+        for service in self.services.values():
+            service.stop()
+        bad = {n: s.process.returncode for n, s in self.services.items()
+               if s.process and s.process.returncode not in (0, None) and n not in self.exit_codes}
+        assert not bad, f"ended with another code than 0: {bad}\n{self.findings()}"
+        assert not self.findings(), self.findings()
+
+    def kill(self, name):
+        """kill -9, as a crash."""
+        service = self.services[name]
+        service.process.kill()
+        service.process.wait()
+
+    def restart(self, name):
+        self.services[name].start().wait_ready()
+
+    def findings(self):
+        found = []
+        for path in self.log_folder.glob("*.log"):
+            text = path.read_text(errors="replace")
+            match = FINDING.search(text)
+            if match:
+                found.append(f"{path.name}: {text[match.start():match.start() + 3000]}")
+        return "\n".join(found)
+
+    def log_records(self, name):
+        lines = (self.log_folder / f"{name}.log").read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    # ---- independent looks at the servers ----
+
+    def redis_client(self):
+        return redis.Redis(port=self.servers.redis.port, password="secret", decode_responses=True)
+
+    def query(self, sql, *parameters):
+        connection = psycopg2.connect(self.servers.postgresql.url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(sql, parameters)
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def amqp(self):
+        return pika.BlockingConnection(pika.URLParameters(self.servers.rabbitmq.url))
+
+    def events_in_postgresql(self, session_id):
+        """[(version, type, payload)] of the versioned events, in order."""
+        return self.query(
+            "select version, type, payload from session_events where session_id = %s and "
+            "type in ('session_created', 'state_delta', 'status_changed', 'session_deleted') "
+            "order by epoch, version", session_id)
+
+    def device(self, user, device, **claims):
+        return Device(self, user, device, **claims)
+
+
+class Device:
+    """One device of a user: REST calls with its token, and WebSockets."""
+
+    def __init__(self, suite, user, device, **claims):
+        self.suite, self.user, self.name = suite, user, device
+        self.token = token(user, device, **claims)
+        self.http = requests.Session()
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
+
+    def request(self, method, path, **more):
+        return self.http.request(method, self.suite.api_url + path, timeout=30, **more)
+
+    def get(self, path, **more):
+        return self.request("GET", path, **more)
+
+    def post(self, path, **more):
+        return self.request("POST", path, **more)
+
+    def delete(self, path, **more):
+        return self.request("DELETE", path, **more)
+
+    def create(self, data=None, name="Evening meditation", type="meditation", **more):
+        """A new session; its resource."""
+        body = {"name": name, "type": type, **more}
+        if data is not None:
+            body["data"] = data
+        answer = self.post("/sessions", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def patch(self, session_id, operations=None, **more):
+        """application/json with operations; more: baseVersion, merge, checksum, headers."""
+        headers = more.pop("headers", {})
+        body = {"operations": operations, **more}
+        return self.request("PATCH", f"/sessions/{session_id}", json=body, headers=headers)
+
+    def json_patch(self, session_id, operations, headers=None):
+        return self.request("PATCH", f"/sessions/{session_id}", data=json.dumps(operations),
+                            headers={"Content-Type": "application/json-patch+json",
+                                     **(headers or {})})
+
+    def merge_patch(self, session_id, patch, headers=None):
+        return self.request("PATCH", f"/sessions/{session_id}", data=json.dumps(patch),
+                            headers={"Content-Type": "application/merge-patch+json",
+                                     **(headers or {})})
+
+    def status(self, session_id, status, **more):
+        return self.post(f"/sessions/{session_id}?status={status}", **more)
+
+    def connect(self, session_id=None, **more):
+        """An authenticated WebSocket; with a session it is subscribed at once."""
+        query = f"?session={session_id}" if session_id else ""
+        return Socket(self.suite.ws_url + query,
+                      header=[f"Authorization: Bearer {self.token}"], **more)
+
+
+class Socket:
+    """A WebSocket of handoff.v1 with frames as dicts."""
+
+    def __init__(self, url, timeout=15, **more):
+        self.ws = websocket.create_connection(url, timeout=timeout, subprotocols=["handoff.v1"],
+                                              **more)
+
+    def send(self, **message):
+        self.ws.send(json.dumps(message))
+
+    def recv(self):
+        """The next text frame as a dict; a close arrives as Closed."""
+        opcode, data = self.ws.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
+            raise Closed(code, data[2:].decode(errors="replace"))
+        return json.loads(data)
+
+    def expect(self, type, **members):
+        """The next frame, which must be of that type and have those members."""
+        frame = self.recv()
+        assert frame["type"] == type, frame
+        for name, value in members.items():
+            assert frame.get(name) == value, frame
+        return frame
+
+    def recv_until(self, type, **members):
+        """Skips frames until one of that type with those members; returns it."""
+        while True:
+            frame = self.recv()
+            if frame["type"] == type and all(frame.get(k) == v for k, v in members.items()):
+                return frame
+
+    def close(self):
+        self.ws.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Closed(Exception):
+    def __init__(self, code, reason):
+        super().__init__(f"closed with {code} {reason}")
+        self.code, self.reason = code, reason

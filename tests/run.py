@@ -1,0 +1,143 @@
+"""Runs test suites and sums them up: the last line says how many passed and failed.
+
+usage: run.py [--build build/gcc] SUITE...     suites: unit integration contract e2e fuzz
+
+unit         cmocka programs of the build's unit/ folder
+integration  cmocka programs of its integration/ folder, on private servers
+contract     pytest tests/contract: schemas, examples, patches against independent implementations
+e2e          pytest tests/e2e: the four services on private servers
+fuzz         every fuzz target once over its corpus
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose" / "local"))
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Tally:
+    def __init__(self):
+        self.passed, self.failed, self.failures = 0, 0, []
+
+    def add(self, passed, failures):
+        self.passed += passed
+        self.failed += len(failures)
+        self.failures += failures
+
+
+def run_program(argv, env, name, tally):
+    """A cmocka program: one line a test."""
+    done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", cwd=ROOT)
+    passed = len(re.findall(r"^\[       OK \]", done.stdout, re.M))
+    failures = sorted(set(re.findall(r"^\[  FAILED  \] (\w+)", done.stdout, re.M)))
+    failures = [f"{name}: {f}" for f in failures if not f.isdigit()]
+    if done.returncode != 0 and not failures:
+        failures = [f"{name}: ended with {done.returncode}"]
+    if passed == 0 and not failures:
+        failures = [f"{name}: ran no test"]
+    tally.add(passed, failures)
+    print(f"  {'FAILED' if failures else 'ok':6} {name} ({passed} passed)", flush=True)
+    if failures:
+        print(done.stdout[-6000:], flush=True)
+
+
+def programs(folder):
+    return sorted(p for p in folder.iterdir() if os.access(p, os.X_OK) and p.is_file())
+
+
+def run_unit(build, env, tally):
+    for program in programs(build / "unit"):
+        run_program([program], env, f"unit/{program.name}", tally)
+
+
+def run_integration(build, env, tally):
+    from harness import Servers
+    servers = Servers()
+    try:
+        servers.start()
+        env = {**servers.rabbitmq.env(), **env,
+               "HANDOFF_TEST_AMQP_URL": servers.rabbitmq.url,
+               "HANDOFF_TEST_REDIS_URL": servers.redis.url,
+               "HANDOFF_TEST_DATABASE_URL": servers.postgresql.url,
+               "HANDOFF_TEST_AMQP_PID": str(servers.rabbitmq.process.pid),
+               "HANDOFF_TEST_REDIS_PID": str(servers.redis.process.pid)}
+        for program in programs(build / "integration"):
+            run_program([program], env, f"integration/{program.name}", tally)
+    finally:
+        servers.stop()
+
+
+def run_pytest(folder, env, tally):
+    report = ROOT / "build" / f"pytest-{os.getpid()}.xml"
+    done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q",
+                           "--tb=short", "-p", "no:cacheprovider", "--durations=5",
+                           f"--junitxml={report}", f"tests/{folder}"], env=env, cwd=ROOT)
+    cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
+    report.unlink(missing_ok=True)
+    bad = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
+    skipped = [c for c in cases if c.find("skipped") is not None]
+    failures = [f"{folder}: {c.get('classname')}.{c.get('name')}" for c in bad]
+    failures += [f"{folder}: skipped: {c.get('name')}" for c in skipped]
+    if done.returncode != 0 and not failures:
+        failures = [f"{folder}: pytest ended with {done.returncode}"]
+    tally.add(len({(c.get("classname"), c.get("name")) for c in cases}) - len(failures), failures)
+
+
+def run_fuzz(build, env, tally):
+    del build
+    targets = programs(ROOT / "build" / "fuzz")
+    for target in targets:
+        corpus = ROOT / "tests" / "fuzz" / "corpus" / target.name.removeprefix("fuzz_")
+        done = subprocess.run([target, "-runs=0", corpus], env=env, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT)
+        name = f"fuzz/{target.name}"
+        failures = [] if done.returncode == 0 else [name]
+        tally.add(1 - len(failures), failures)
+        print(f"  {'FAILED' if failures else 'ok':6} {name} (corpus)", flush=True)
+        if failures:
+            print(done.stdout[-4000:], flush=True)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--build", default="build/gcc")
+    arguments.add_argument("suites", nargs="+")
+    options = arguments.parse_args()
+    build = ROOT / options.build
+    env = {**os.environ, "HANDOFF_BUILD": options.build, "PYTHONDONTWRITEBYTECODE": "1",
+           "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
+           "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+    tally = Tally()
+    for suite in options.suites:
+        print(f"== {suite} ({options.build})", flush=True)
+        started = time.monotonic()
+        if suite == "unit":
+            run_unit(build, env, tally)
+        elif suite == "integration":
+            run_integration(build, env, tally)
+        elif suite == "fuzz":
+            run_fuzz(build, env, tally)
+        elif suite in ("contract", "e2e"):
+            run_pytest(suite, env, tally)
+        else:
+            arguments.error(f"no suite {suite}")
+        print(f"   {suite}: {time.monotonic() - started:.0f} s", flush=True)
+    for failure in tally.failures:
+        print(f"FAILED {failure}")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+/* common/app: a life from start to exit code, in a child process; each step is seen in its log. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "common/app.h"
+
+enum manner { DRAINS_AT_ONCE, DRAINS_LATER, NEVER_DRAINS, FAILS, FORGETS_A_HANDLE };
+
+/* A service with one timer; each child process has one. */
+struct part {
+    struct app *app;
+    uv_timer_t timer;
+};
+
+static enum manner manner; /* of the child */
+
+static int part_start(struct app *app, void **ret_self) {
+    if (manner == FAILS)
+        return -ENOENT;
+    struct part *part = must_alloc(sizeof(*part));
+    part->app = app;
+    uv_timer_init(app->loop, &part->timer);
+    part->timer.data = part;
+    *ret_self = part;
+    return 0;
+}
+
+static void on_timer(uv_timer_t *timer) {
+    app_drained(((struct part *)timer->data)->app);
+}
+
+static void part_drain(void *self) {
+    struct part *part = self;
+    if (manner == DRAINS_LATER)
+        uv_timer_start(&part->timer, on_timer, 20, 0);
+    else if (manner != NEVER_DRAINS)
+        app_drained(part->app);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+static void part_stop(void *self) {
+    struct part *part = self;
+    if (manner == FORGETS_A_HANDLE)
+        uv_timer_start(&part->timer, on_timer, 1000000, 0);
+    else
+        uv_close((uv_handle_t *)&part->timer, on_closed);
+}
+
+static const struct app_spec spec = {CONFIG_STATE_ENGINE, part_start, part_drain, part_stop};
+
+/* Runs app_main in a child, whose stderr is *ret_log. */
+static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        manner = how;
+        dup2(fds[1], STDERR_FILENO);
+        setenv("HANDOFF_ADMIN_LISTEN", "127.0.0.1:0", 1);
+        setenv("HANDOFF_DRAIN_TIMEOUT", "200ms", 1);
+        char name[] = "state_engine";
+        char *argv[] = {name, argument, NULL};
+        _exit(app_main(&spec, argument ? 2 : 1, argv));
+    }
+    close(fds[1]);
+    *ret_log = fdopen(fds[0], "r");
+    return pid;
+}
+
+/* Reads records until the event's; fails at the end of the log. */
+static void wait_for(FILE *log, const char *event) {
+    char line[8192], member[64];
+    snprintf(member, sizeof(member), "\"event\":\"%s\"", event);
+    while (fgets(line, sizeof(line), log))
+        if (strstr(line, member))
+            return;
+    fail_msg("the log ended without %s", event);
+}
+
+static void check_end(pid_t pid, FILE *log, int code) {
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    fclose(log);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), code);
+}
+
+static void check_drain(enum manner how, int signal_number, const char *event, int code) {
+    FILE *log;
+    pid_t pid = run_child(how, NULL, &log);
+    wait_for(log, "started");
+    kill(pid, signal_number);
+    wait_for(log, "draining");
+    kill(pid, signal_number); /* a second one changes nothing */
+    wait_for(log, event);
+    check_end(pid, log, code);
+}
+
+static void test_a_signal_drains_and_ends_with_0(void **state) {
+    (void)state;
+    check_drain(DRAINS_AT_ONCE, SIGTERM, "stopped", 0);
+    check_drain(DRAINS_AT_ONCE, SIGINT, "stopped", 0);
+    check_drain(DRAINS_LATER, SIGTERM, "stopped", 0);
+}
+
+static void test_a_drain_that_takes_too_long_is_ended(void **state) {
+    (void)state;
+    check_drain(NEVER_DRAINS, SIGTERM, "drain_timeout", 0);
+}
+
+static void test_a_forgotten_handle_is_told_and_does_not_hang(void **state) {
+    (void)state;
+    check_drain(FORGETS_A_HANDLE, SIGTERM, "handles_left", 1);
+}
+
+static void test_a_failed_start_ends_with_1(void **state) {
+    (void)state;
+    FILE *log;
+    pid_t pid = run_child(FAILS, NULL, &log);
+    wait_for(log, "start_failed");
+    check_end(pid, log, 1);
+}
+
+static void test_an_unknown_argument_ends_with_2(void **state) {
+    (void)state;
+    char argument[] = "--chek-config", line[512] = "";
+    FILE *log;
+    pid_t pid = run_child(DRAINS_AT_ONCE, argument, &log);
+    assert_non_null(fgets(line, sizeof(line), log));
+    assert_non_null(strstr(line, "bad argument \"--chek-config\"; allowed: "));
+    check_end(pid, log, 2);
+}
+
+static void test_a_bad_configuration_ends_with_2(void **state) {
+    (void)state;
+    char line[512] = "";
+    FILE *log;
+    setenv("HANDOFF_LOG_LEVEL", "loud", 1);
+    pid_t pid = run_child(DRAINS_AT_ONCE, NULL, &log);
+    unsetenv("HANDOFF_LOG_LEVEL");
+    assert_non_null(fgets(line, sizeof(line), log));
+    assert_non_null(strstr(line, "HANDOFF_LOG_LEVEL"));
+    check_end(pid, log, 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_signal_drains_and_ends_with_0),
+        cmocka_unit_test(test_a_drain_that_takes_too_long_is_ended),
+        cmocka_unit_test(test_a_forgotten_handle_is_told_and_does_not_hang),
+        cmocka_unit_test(test_a_failed_start_ends_with_1),
+        cmocka_unit_test(test_an_unknown_argument_ends_with_2),
+        cmocka_unit_test(test_a_bad_configuration_ends_with_2),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
