@@ -1,7 +1,7 @@
-/* RabbitMQ: one connection with one channel in the loop, kept up by itself; librabbitmq's only border.
- * Every connection declares the whole durable topology (proto/route.h) before it tells anybody that it
- * is up. A service makes one bus for publishing and one for consuming (a blocked publisher must not
- * stop deliveries). Loop thread only. */
+/* RabbitMQ: one connection with one channel in the loop, kept up by itself; librabbitmq's only
+ * border. Every connection declares the whole durable topology (proto/route.h) before it tells
+ * anybody that it is up. A service makes one bus for publishing and one for consuming (a blocked
+ * publisher must not stop deliveries). Loop thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +21,8 @@ struct bus_message {
     size_t routing_key_len;
     const char *body;
     size_t body_len;
-    /* properties; "" when absent */
+    bool too_large; /* over 16 MiB: the body was not kept, body_len is 0 */
+    /* properties; "" when absent, or longer than fits */
     char message_id[128];
     char correlation_id[128];
     char reply_to[256];
@@ -38,50 +39,56 @@ struct bus_publish {
     const void *body;
     size_t body_len;
     bool persistent;
-    int64_t expiration_ms;      /* 0: none */
-    const char *message_id;     /* these may be NULL */
+    int64_t expiration_ms;  /* 0: none */
+    const char *message_id; /* these may be NULL */
     const char *correlation_id;
     const char *reply_to;
     const char *type;
-    int64_t timestamp_ms;       /* 0: none; sent in seconds as AMQP has it */
+    int64_t timestamp_ms; /* 0: none; sent in seconds as AMQP has it */
     /* headers, sent when not 0 / NULL */
     uint64_t epoch;
     uint64_t version;
     const char *device_id;
-    const char *reason;         /* of a dead letter */
+    const char *reason; /* of a dead letter */
 };
 
 enum bus_bind { BUS_BIND, BUS_UNBIND };
 
 /* All optional (NULL). arg is options.arg. */
 struct bus_callbacks {
-    void (*up)(void *arg);   /* connected, topology declared, queue consumed: publish from now on */
-    void (*down)(void *arg, const char *why); /* lost; deliveries in hand are void, confirms never come */
+    void (*up)(void *arg); /* connected, topology declared, queue consumed: publish from now on */
+    void (*down)(void *arg,
+                 const char *why); /* lost; deliveries in hand are void, confirms never come */
+    /* A try to connect failed; another follows by itself. For the log and /ready. */
+    void (*connect_failed)(void *arg, const char *why);
     void (*message)(void *arg, const struct bus_message *m);
     /* Confirms: every publish with seq <= `seq` when multiple, else that one. ok false: nacked. */
     void (*confirmed)(void *arg, uint64_t seq, bool multiple, bool ok);
-    void (*blocked)(void *arg, bool blocked); /* the broker's memory or disk alarm */
+    void (*blocked)(void *arg, bool blocked);  /* the broker's memory or disk alarm */
     void (*bound)(void *arg, uint64_t ticket); /* the broker confirmed that bus_bind */
-    void (*turn)(void *arg); /* after all deliveries and confirms that one wake brought: act on them */
+    void (*turn)(
+        void *arg); /* after all deliveries and confirms that one wake brought: act on them */
 };
 
 struct bus_options {
     const char *url;
-    const char *connection_name; /* shown in the broker's management */
+    const char *connection_name; /* shown in the broker's management; the app_id of what it sends */
     bool confirms;               /* publisher confirms on */
     /* What to consume, if anything: */
-    const char *queue;     /* a name; "" : an own exclusive auto-delete queue, bounded to 64 MiB
-                              drop-head; NULL: none. ROUTE_REPLY_TO works (no_ack, no qos) */
-    uint16_t prefetch;     /* 0: no limit */
+    const char *queue; /* a name; "" : an own exclusive auto-delete queue, bounded to 64 MiB
+                          drop-head; NULL: none. ROUTE_REPLY_TO works (no_ack, no qos) */
+    uint16_t prefetch; /* 0: no limit */
     bool no_ack;
     struct bus_callbacks callbacks;
     void *arg;
 };
 
-/* Never fails for a broker that is away: connects in the loop (backoff.h) until bus_free. -EINVAL for a
- * url that is none. */
+/* Never fails for a broker that is away: connects in the background (backoff.h) until bus_free. The
+ * options are copied. -EINVAL for a url that is none, or amqps (no TLS). */
 MUSTCHECK int bus_new(struct bus **ret, uv_loop_t *loop, const struct bus_options *options);
-/* Closes politely and frees; no callback comes any more. */
+/* Closes politely and frees, from any callback too; none comes any more. The loop must run on until
+ * its handles are closed: up to 1 s for the broker's close-ok, or until a handshake under way gives
+ * up. */
 struct bus *bus_free(struct bus *b);
 DEFINE_CLEANUP(struct bus *, bus_free)
 
@@ -89,20 +96,25 @@ bool bus_is_up(const struct bus *b);
 bool bus_is_blocked(const struct bus *b);
 
 /* 0 and the confirm's sequence number in *ret_seq (may be NULL; counts from 1 on each connection);
- * -ENOTCONN when down, -EAGAIN when blocked or when over 4 MiB wait for the broker: nothing was sent. */
+ * -ENOTCONN when down, -EAGAIN when blocked or when over 4 MiB wait for the broker, -EMSGSIZE over
+ * 16 MiB, -EINVAL for a name or property over 255 bytes: nothing was sent. Never blocks. What is
+ * sent within a callback leaves together when all of that wake was handled. */
 MUSTCHECK int bus_publish(struct bus *b, const struct bus_publish *m, uint64_t *ret_seq);
-/* Between them frames travel together (TCP_CORK). */
+/* Between them frames travel together (one write). Uncork sends at once, within a callback too. */
 void bus_cork(struct bus *b);
 void bus_uncork(struct bus *b);
 
-/* Acknowledges; no-op when the connection that delivered the tag is gone (pass bus_generation of then). */
+/* Acknowledges; no-op when the connection that delivered the tag is gone (pass bus_generation of
+ * then). */
 void bus_ack(struct bus *b, uint64_t generation, uint64_t tag, bool multiple);
 /* Changes with each connection. */
 uint64_t bus_generation(const struct bus *b);
-/* Stops deliveries (drain): basic.cancel; what was delivered may still be acknowledged. */
+/* Stops deliveries for good (drain): basic.cancel; those already on their way still come, and what
+ * was delivered may still be acknowledged. */
 void bus_cancel(struct bus *b);
 
-/* Binds the own queue to an exchange without waiting: callbacks.bound gets the ticket (BUS_BIND only).
- * -ENOTCONN when down. Bindings die with the connection: bind again on up. */
+/* Binds the own queue to an exchange without waiting: callbacks.bound gets the ticket (BUS_BIND
+ * only). -ENOTCONN when down, -EAGAIN when too much waits for the broker, -EINVAL without an own
+ * queue. Bindings die with the connection: bind again on up. */
 MUSTCHECK int bus_bind(struct bus *b, enum bus_bind what, const char *exchange,
                        const char *routing_key, uint64_t ticket);

@@ -1,4 +1,5 @@
-/* PostgreSQL: one connection in the loop, in pipeline mode, kept up by itself; libpq's only border. */
+/* PostgreSQL: one connection in the loop, in pipeline mode, kept up by itself; libpq's only border.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -11,6 +12,8 @@
 struct db;
 struct db_result;
 
+/* May be NULL. down comes when the connection is lost (after the done of all that waited) and when
+ * a try to connect fails for another reason than the last one. */
 struct db_callbacks {
     void (*up)(void *arg);
     void (*down)(void *arg, const char *why);
@@ -20,32 +23,41 @@ struct db_callbacks {
 MUSTCHECK int db_new(struct db **ret, uv_loop_t *loop, const char *url,
                      const char *application_name, int64_t statement_timeout_ms,
                      const struct db_callbacks *callbacks, void *arg);
+/* Calls the done of all that waits with -ENOTCONN, from within; no callback comes any more. May be
+ * called from any callback. */
 struct db *db_free(struct db *d);
 DEFINE_CLEANUP(struct db *, db_free)
 bool db_is_up(const struct db *d);
 
-/* err: 0; -ENOTCONN lost before the answer (a write's outcome is unknown); -ECANCELED when an earlier
- * statement of the same transaction failed; -EIO the server refused: *db_sqlstate says why. result is
- * borrowed until the callback returns, NULL unless err is 0 or -EIO. */
+/* err: 0; -ENOTCONN lost before the answer (a write's outcome is unknown); -ECANCELED when an
+ * earlier statement of the same transaction failed; -EIO the server refused: *db_sqlstate says why.
+ * result is borrowed until the callback returns, NULL unless err is 0 or -EIO. */
 typedef void db_done_fn(void *arg, int err, const struct db_result *result);
 
-/* Queues one statement with text parameters (NULL: SQL null; copied). All statements until db_end are
- * one transaction. done (may be NULL) is called later, in order, always. -ENOTCONN when down, -EAGAIN
- * when over 1000 wait: done is not called then. sql is a literal: prepared once per connection. */
+/* Queues one statement with text parameters (NULL: SQL null; copied). All statements until db_end
+ * are one transaction; give them in one turn of the loop, with their db_end. done (may be NULL) is
+ * called later, in order, always. -ENOTCONN when down, -EAGAIN when 1000 wait (told to a
+ * transaction's first statement, so that none is torn; up to 2000 then): done is not called then.
+ * sql is a literal: prepared once per connection. The session runs in UTC. */
 MUSTCHECK int db_query(struct db *d, const char *sql, size_t n_params, const char *const *params,
                        db_done_fn *done, void *arg);
-/* Ends the transaction (commit, or rollback when one statement failed). done gets its outcome. */
+/* Ends the transaction (commit, or rollback when one statement failed). done gets its outcome: 0
+ * committed, -ECANCELED rolled back since a statement failed, -EIO the commit was refused,
+ * -ENOTCONN. */
 MUSTCHECK int db_end(struct db *d, db_done_fn *done, void *arg);
 size_t db_n_waiting(const struct db *d);
 
 size_t db_n_rows(const struct db_result *r);
-const char *db_value(const struct db_result *r, size_t row, size_t column, size_t *ret_len); /* NULL: null */
+const char *db_value(const struct db_result *r, size_t row, size_t column,
+                     size_t *ret_len); /* NULL: null */
 size_t db_n_affected(const struct db_result *r);
 const char *db_sqlstate(const struct db_result *r); /* "" when fine */
 const char *db_error(const struct db_result *r);    /* for the log */
 
-/* Applies each migration not yet applied, in order, under an advisory lock, each in its own transaction;
- * blocks. names are file names, in order. -EIO: *ret_error (owned by the caller) says which and why. */
+/* Applies each migration not yet applied, in order, under an advisory lock, each in its own
+ * transaction; blocks (up to minutes). names are file names, in order. On failure *ret_error (owned
+ * by the caller) says which and why. -ENOTCONN: not reached or lost. -EIO: refused, also when the
+ * database has a migration that is not among these (a newer program was here). */
 struct db_migration {
     const char *name;
     const char *sql;

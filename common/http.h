@@ -1,6 +1,6 @@
 /* HTTP server: libmicrohttpd as a guest of the loop; the only border to it. Takes a whole request
- * (bounded in size and time), hands it to one handler, and is answered now or later. Refuses by itself
- * the framings that contract section 3 lists. */
+ * (bounded in size and time), hands it to one handler, and is answered now or later. Refuses by
+ * itself the framings that contract section 3 lists. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,9 +15,10 @@ struct http;
 struct http_request; /* one request; alive until http_answer was called for it */
 
 struct http_options {
-    const char *listen;         /* host:port, [v6]:port */
-    size_t max_body_bytes;      /* more is 413, after up to 8 MiB were read and dropped */
-    int64_t request_timeout_ms; /* from the first byte to the last of headers and body: then closed */
+    const char *listen;    /* host:port, [v6]:port */
+    size_t max_body_bytes; /* more is 413, after up to 8 MiB were read and dropped */
+    int64_t
+        request_timeout_ms; /* from the first byte to the last of headers and body: then closed */
     unsigned max_connections;
 };
 
@@ -26,18 +27,22 @@ enum http_problem {
     HTTP_FINE,
     HTTP_BAD_FRAMING,    /* answer 400 and the connection is closed */
     HTTP_BODY_TOO_LARGE, /* 413 */
+    HTTP_BUSY,           /* 503: the bodies in hand, of all requests, fill their bound (256 MiB) */
 };
 
-/* Called in the loop, once a request. Must lead to exactly one http_answer. problem != HTTP_FINE: the
- * body is empty, answer the error. */
+/* Called in the loop, once a request. Must lead to exactly one http_answer. problem != HTTP_FINE:
+ * the body is empty, answer the error. */
 typedef void http_handler_fn(void *arg, struct http_request *request, enum http_problem problem);
 
 /* 0 or negative errno (-EADDRINUSE …). The handler's arg is borrowed. */
 MUSTCHECK int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *options,
                        http_handler_fn *handler, void *arg);
-/* Stops accepting; requests in hand go on. */
+/* The port listened on (of interest when `listen` says 0). */
+uint16_t http_port(const struct http *h);
+/* Stops accepting, and closes each connection after its next answer; requests in hand go on. */
 void http_quiesce(struct http *h);
-size_t http_n_in_hand(const struct http *h); /* requests handed over and not answered yet */
+size_t
+http_n_in_hand(const struct http *h); /* requests handed over, their answer not yet sent whole */
 /* Answers what is in hand with 503 and closes all. */
 struct http *http_free(struct http *h);
 DEFINE_CLEANUP(struct http *, http_free)
@@ -45,16 +50,18 @@ DEFINE_CLEANUP(struct http *, http_free)
 /* All borrowed until http_answer. The path is raw (not unescaped), without the query. */
 const char *http_method(const struct http_request *r);
 const char *http_path(const struct http_request *r);
-/* The value of a query parameter, unescaped; NULL when absent; "" when without a value. Sets *ret_twice
- * (may be NULL) when it is there more than once. */
+/* The value of a query parameter, unescaped; NULL when absent; "" when without a value. Sets
+ * *ret_twice (may be NULL) when it is there more than once. */
 const char *http_query(struct http_request *r, const char *name, bool *ret_twice);
 /* Calls visit for each query parameter (to refuse unknown ones). */
 void http_each_query(struct http_request *r, void (*visit)(void *arg, const char *name), void *arg);
 /* A header's value by case-insensitive name, NULL when absent; several lines are joined by ", ". */
 const char *http_header(struct http_request *r, const char *name);
+/* How many lines have that name (to refuse what may be there once only). */
+size_t http_n_headers(const struct http_request *r, const char *name);
 const char *http_body(const struct http_request *r, size_t *ret_len);
 /* The client's address as text, for the log and limits. */
-const char *http_peer(const struct http_request *r);
+const char *http_peer(struct http_request *r);
 /* The monotonic moment (ms) the request's first byte was handled. */
 int64_t http_started_at(const struct http_request *r);
 

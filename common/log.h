@@ -1,5 +1,6 @@
 /* Log records on stderr: a JSON line each, or readable text on a terminal. Contract section 8. A
- * record that cannot be written at once is dropped and counted; the loop never waits for its log. */
+ * record that cannot be written at once is dropped and counted; the loop never waits for its log.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -22,25 +23,25 @@ struct log_field {
 
 struct log;
 
-/* format: "auto" (text on a terminal, else JSON), "json", "text". service and instance are borrowed. */
+/* format: "auto" (text on a terminal, else JSON), "json", "text". service and instance are
+ * borrowed. */
 struct log *log_new(const char *service, const char *instance, enum log_level least,
                     const char *format);
 struct log *log_free(struct log *log);
 uint64_t log_n_dropped(const struct log *log);
 bool log_level_parse(const char *name, enum log_level *ret);
 
-/* event: a fixed name, such as "broker_lost"; msg: a fixed sentence; fields ends with a NULL name. */
+/* event: a fixed name, such as "broker_lost"; msg: a fixed sentence; fields ends with a NULL name.
+ */
 void log_write(struct log *log, enum log_level level, const char *event, const char *msg,
                const struct log_field *fields);
 
+#define LOG_END ((struct log_field){NULL, NULL, 0})
 #define LOG_WRITE(log, level, event, msg, ...)                                                     \
-    log_write(log, level, event, msg,                                                              \
-              (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
-#define log_debug(log, event, msg, ...)                                                            \
-    LOG_WRITE(log, LOG_LEVEL_DEBUG, event, msg __VA_OPT__(, ) __VA_ARGS__)
-#define log_info(log, event, msg, ...)                                                             \
-    LOG_WRITE(log, LOG_LEVEL_INFO, event, msg __VA_OPT__(, ) __VA_ARGS__)
-#define log_warn(log, event, msg, ...)                                                             \
-    LOG_WRITE(log, LOG_LEVEL_WARN, event, msg __VA_OPT__(, ) __VA_ARGS__)
-#define log_error(log, event, msg, ...)                                                            \
-    LOG_WRITE(log, LOG_LEVEL_ERROR, event, msg __VA_OPT__(, ) __VA_ARGS__)
+    log_write(log, level, event, msg, (const struct log_field[]){__VA_ARGS__})
+
+/* log_info(log, event, msg, fields…): with any number of LOG_TEXT and LOG_NUMBER. */
+#define log_debug(log, event, ...) LOG_WRITE(log, LOG_LEVEL_DEBUG, event, __VA_ARGS__, LOG_END)
+#define log_info(log, event, ...) LOG_WRITE(log, LOG_LEVEL_INFO, event, __VA_ARGS__, LOG_END)
+#define log_warn(log, event, ...) LOG_WRITE(log, LOG_LEVEL_WARN, event, __VA_ARGS__, LOG_END)
+#define log_error(log, event, ...) LOG_WRITE(log, LOG_LEVEL_ERROR, event, __VA_ARGS__, LOG_END)

@@ -1,5 +1,5 @@
-/* Redis: names of keys, and the asynchronous reads of session_api and ws_fanout. The engine's blocking
- * batches are in store_batch.h. Contract section 6. */
+/* Redis: names of keys, and the asynchronous reads of session_api and ws_fanout. The engine's
+ * blocking batches are in store_batch.h. Contract section 6. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +23,8 @@ enum store_key {
 };
 void store_key(enum store_key key, const char *session_id, char ret[static STORE_KEY_CAP]);
 void store_key_snapshot(const char *session_id, uint64_t version, char ret[static STORE_KEY_CAP]);
-void store_key_tries(const char *session_id, const char *command_id, char ret[static STORE_KEY_CAP]);
+void store_key_tries(const char *session_id, const char *command_id,
+                     char ret[static STORE_KEY_CAP]);
 void store_key_create_claim(const char *user_id, const char *key_hash,
                             char ret[static STORE_KEY_CAP]);
 /* attention:{0} … {63}: by a hash of the session id. */
@@ -35,24 +36,31 @@ struct store;
 
 struct store_callbacks {
     void (*up)(void *arg); /* reached, and maxmemory-policy is noeviction */
+    /* Lost, or not reached: once for each outage, and again when its reason changes. */
     void (*down)(void *arg, const char *why);
 };
 
 /* redis://[user:password@]host:port[/db]; -EINVAL for a url that is none. Connects by itself until
- * store_free; a silent server (2 s) counts as down. */
+ * store_free; a silent server (2 s) counts as down. callbacks are copied. */
 MUSTCHECK int store_new(struct store **ret, uv_loop_t *loop, const char *url,
                         const struct store_callbacks *callbacks, void *arg);
+/* May be called from any callback. What waits is answered with -ECANCELED before this returns; the
+ * rest of the memory goes when the loop has closed the handles. */
 struct store *store_free(struct store *s);
 DEFINE_CLEANUP(struct store *, store_free)
 bool store_is_up(const struct store *s);
-/* Redis' TIME in ms now, carried on by the monotonic clock since the last answer; the wall clock before
- * the first. What deadlines and serverTime are given in, so that hosts' clocks do not matter. */
+/* Redis' TIME in ms now, carried on by the monotonic clock since the last answer; the wall clock
+ * before the first. What deadlines and serverTime are given in, so that hosts' clocks do not
+ * matter. */
 int64_t store_now(const struct store *s);
 
-/* err: 0; -ENOENT no such session; -ENOTCONN, -ETIMEDOUT not answered; -EBADMSG a value that cannot be.
- * session: borrowed until the callback returns; deleted ones come with .deleted set and err 0. */
+/* err: 0; -ENOENT no such session; -ENOTCONN, -ETIMEDOUT not answered; -EBADMSG a value that cannot
+ * be; -EAGAIN 10 000 questions wait already; -ECANCELED store_free came first (called from within
+ * it). session: borrowed until the callback returns; deleted ones come with .deleted set and err 0.
+ */
 typedef void store_read_fn(void *arg, int err, const struct session *session);
-/* State and meta together (MULTI). done is always called, later (never before store_read returns). */
+/* State and meta of one moment. done is always called, later (never before store_read returns).
+ */
 void store_read(struct store *s, const char *session_id, store_read_fn *done, void *arg);
 
 /* One entry of the delta window. */
@@ -62,6 +70,7 @@ struct store_delta {
     size_t event_len;
 };
 typedef void store_deltas_fn(void *arg, int err, const struct store_delta *deltas, size_t n);
-/* Versions after `since`, oldest first, at most `limit`. An empty answer is no error. */
+/* Versions after `since`, oldest first, at most `limit` (≤ 1000). err as above, but without a
+ * window the answer is empty, never -ENOENT. An empty answer is no error. */
 void store_read_deltas(struct store *s, const char *session_id, uint64_t since, size_t limit,
                        store_deltas_fn *done, void *arg);

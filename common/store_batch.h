@@ -1,6 +1,7 @@
-/* The engine's border to Redis: blocking, pipelined, with compare-and-set scripts. One round trip loads
- * all sessions of a batch, one saves them. A timeout (2 s) or any error poisons the connection: the
- * calls return negative errno, and what was saved is unknown (look for the command id again). */
+/* The engine's border to Redis: blocking, pipelined, with compare-and-set scripts. One round trip
+ * loads all sessions of a batch, one saves them. A timeout (2 s) or any error poisons the
+ * connection: the calls return negative errno, and what was saved is unknown (look for the command
+ * id again). */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +16,9 @@ struct store_batch;
 MUSTCHECK int store_batch_new(struct store_batch **ret, const char *url);
 struct store_batch *store_batch_free(struct store_batch *b);
 DEFINE_CLEANUP(struct store_batch *, store_batch_free)
-/* Connects (at most 2 s), loads the scripts, checks maxmemory-policy noeviction. why (may be NULL): for
- * the log. No-op when connected. */
+/* Connects (at most 2 s), loads the scripts, checks maxmemory-policy noeviction. ret_why: for the
+ * log,
+ * "" on success. No-op when connected. */
 MUSTCHECK int store_batch_connect(struct store_batch *b, char ret_why[static 256]);
 bool store_batch_is_connected(const struct store_batch *b);
 /* The run_id of the node, from the connect. */
@@ -46,8 +48,8 @@ struct store_idem {
 struct store_load {
     /* in */
     char session_id[UUID_LEN + 1];
-    bool wants_state;      /* the state string too, not the meta alone */
-    bool wants_deltas;     /* the window after `deltas_since`, into entries */
+    bool wants_state;  /* the state string too, not the meta alone */
+    bool wants_deltas; /* the window after `deltas_since`, into entries */
     uint64_t deltas_since;
     const char *const *key_hashes; /* borrowed: idempotency keys to look up */
     size_t n_key_hashes;
@@ -66,33 +68,47 @@ MUSTCHECK int store_batch_load(struct store_batch *b, struct store_load *loads, 
 /* ---- save ---- */
 enum store_save_result {
     STORE_SAVED,
-    STORE_LOST,  /* another save came first: load again */
-    STORE_FULL,  /* 1000 unpublished versions or 16 MiB kept: refuse */
-    STORE_REFUSED /* Redis refuses writes (OOM, MISCONF, READONLY): nothing was written; why in text */
+    STORE_LOST,   /* another save came first: load again */
+    STORE_FULL,   /* 1000 unpublished versions or 16 MiB kept: refuse */
+    STORE_REFUSED /* Redis refuses writes (OOM, MISCONF, READONLY): nothing was written; why in text
+                   */
 };
 
 struct store_save {
     /* in; all borrowed */
-    const struct session *session; /* after the change */
-    struct position expected;      /* before it; version 0: must not exist yet (create) */
-    bool writes_state;             /* data, name … : the state string is written too */
+    /* After the change. One that is deleted still lists its snapshots: they go, with state and
+     * keys, and the tombstone that is written lists none. */
+    const struct session *session;
+    struct position expected; /* before it; version 0: must not exist yet (create) */
+    bool writes_state;        /* data, name … : the state string is written too */
     const char *command_id;
     const char *event; /* body of the versioned event; NULL: meta only (heartbeat), no delta */
     size_t event_len;
-    const char *extra; /* or NULL: JSON array [{"type","messageId","body"}] of unversioned durable events */
-    const char *snapshot_id; /* or NULL: a snapshot of this version is due; its event's message id */
-    const char *key_hash;    /* or NULL: remember the idempotency key */
+    const char *
+        extra; /* or NULL: JSON array [{"type","messageId","body"}] of unversioned durable events */
+    const char
+        *snapshot_id; /* or NULL: a snapshot of this version is due; its event's message id */
+    uint64_t dropped_snapshot; /* 0, or the version whose kept snapshot makes room for this one */
+    const char *key_hash;      /* or NULL: remember the idempotency key */
     const char *fingerprint;
     int64_t now;
     /* out */
     enum store_save_result result;
     char text[128];
 };
-/* Saves all in one pipeline, in order (so that several of one session build on each other). `marks` are
- * published marks moved in the same round trip; attention entries are armed before the saves. */
+/* Saves all in one pipeline, in order (so that several of one session build on each other). `marks`
+ * are published marks moved in the same round trip; attention entries are armed before the saves.
+ */
 struct store_mark {
+    /* in: this engine had the events of versions first … published.version confirmed. The mark
+     * moves to published.version only when it stands at first - 1 or later: a version below that
+     * nobody confirmed must not be hidden by a later one. */
     char session_id[UUID_LEN + 1];
+    uint64_t first;
     struct position published;
+    /* out: the mark stands there or later (or the session is gone, or in another epoch): forget it.
+     * Not settled: an earlier version is not confirmed yet, ask again later. */
+    bool settled;
 };
 struct store_arm {
     char session_id[UUID_LEN + 1];
@@ -100,14 +116,14 @@ struct store_arm {
 };
 MUSTCHECK int store_batch_save(struct store_batch *b, struct store_save *saves, size_t n_saves,
                                const struct store_arm *arms, size_t n_arms,
-                               const struct store_mark *marks, size_t n_marks);
+                               struct store_mark *marks, size_t n_marks);
 
 /* ---- single questions ---- */
 /* The state at a kept snapshot's version: owned text; -ENOENT. */
 MUSTCHECK int store_batch_snapshot(struct store_batch *b, const char *session_id, uint64_t version,
                                    char **ret_text, size_t *ret_len);
-/* Claims user:{u}:idem:<hash> for a create, 24 h: *ret_session_id is the id to use, the given one or
- * that of an earlier claim; *ret_same_request false when that claim had another fingerprint. */
+/* Claims user:{u}:idem:<hash> for a create, 24 h: *ret_session_id is the id to use, the given one
+ * or that of an earlier claim; *ret_same_request false when that claim had another fingerprint. */
 MUSTCHECK int store_batch_claim_create(struct store_batch *b, const char *user_id,
                                        const char *key_hash, const char *session_id,
                                        const char *fingerprint,
@@ -122,12 +138,15 @@ struct store_due {
     char session_id[UUID_LEN + 1];
     int64_t at;
 };
-/* Every entry due until `until` (at most `most` a slot) over all slots, in one pipeline; *ret owned. */
+/* Every entry due until `until` (at most `most` a slot) over all slots, in one pipeline; *ret
+ * owned. */
 MUSTCHECK int store_batch_due(struct store_batch *b, int64_t until, size_t most,
                               struct store_due **ret, size_t *ret_n);
-/* Claims an entry: moves it from `due->at` to lease_until; *ret_claimed false when another engine did. */
+/* Claims an entry: moves it from `due->at` to lease_until; *ret_claimed false when another engine
+ * did. */
 MUSTCHECK int store_batch_claim_due(struct store_batch *b, const struct store_due *due,
                                     int64_t lease_until, bool *ret_claimed);
-/* After a look: the next one at `at`, or none (0), unless somebody armed it earlier than the lease. */
+/* After a look: the next one at `at`, or none (0), unless somebody armed it earlier than the lease.
+ */
 MUSTCHECK int store_batch_rearm(struct store_batch *b, const char *session_id, int64_t lease_until,
                                 int64_t at);

@@ -1,0 +1,258 @@
+/* The frame of every service; see app.h. The order of a life: configuration, log, loop, admin port,
+ * the service's parts; a signal; drain; stop; the loop until the last handle is gone. */
+#include "common/app.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/app_admin.h"
+#include "common/auth.h"
+#include "common/config_table.h"
+#include "common/version.h"
+
+#define MAX_FILES (1u << 20)
+#define HANDLES_GRACE_MS 2000u
+
+enum app_state {
+    APP_STARTING, /* -> running, stopped */
+    APP_RUNNING,  /* -> draining, by a signal */
+    APP_DRAINING, /* -> stopped, by app_drained or the timeout */
+    APP_STOPPED,  /* handles are closing */
+};
+
+struct runner {
+    struct app app; /* first: app_drained gets from it to the runner */
+    const struct app_spec *spec;
+    void *self; /* the service's own */
+    enum app_state state;
+    bool handles_left;
+    uv_loop_t loop;
+    uv_signal_t sigterm, sigint;
+    uv_timer_t timer; /* draining: its deadline, or 0 when drained; stopped: the guard */
+    struct admin *admin;
+};
+
+static void on_handles_left(uv_timer_t *timer) {
+    struct runner *r = timer->data;
+    r->handles_left = true;
+    uv_stop(&r->loop);
+}
+
+/* Closes everything but, unreferenced: the timer, which guards against a part that forgot a handle
+ * and would keep the process from its end; the signals, so that a second one does not kill it. */
+static void stop(struct runner *r) {
+    r->state = APP_STOPPED;
+    if (r->self)
+        r->spec->stop(r->self);
+    r->self = NULL;
+    r->admin = admin_free(r->admin);
+    uv_unref((uv_handle_t *)&r->sigterm);
+    uv_unref((uv_handle_t *)&r->sigint);
+    uv_timer_start(&r->timer, on_handles_left, HANDLES_GRACE_MS, 0);
+    uv_unref((uv_handle_t *)&r->timer);
+}
+
+static void on_drain_timeout(uv_timer_t *timer) {
+    struct runner *r = timer->data;
+    log_warn(r->app.log, "drain_timeout", "Work in hand was not finished in time.");
+    stop(r);
+}
+
+static void on_drained(uv_timer_t *timer) {
+    stop(timer->data);
+}
+
+void app_drained(struct app *app) {
+    struct runner *r = (struct runner *)app;
+    /* Not at once: the caller still stands on what stop frees. */
+    if (r->state == APP_DRAINING)
+        uv_timer_start(&r->timer, on_drained, 0, 0);
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+    struct runner *r = handle->data;
+    if (r->state != APP_RUNNING)
+        return;
+    r->state = APP_DRAINING;
+    log_info(r->app.log, "draining", "No new work is taken; what is in hand gets finished.",
+             LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
+    health_drain(r->app.health);
+    uv_timer_start(&r->timer, on_drain_timeout, (uint64_t)r->app.config->drain_timeout_ms, 0);
+    r->spec->drain(r->self);
+}
+
+/* At most 1 Mi: libraries size tables by the limit, and some hosts have it at 2^30. */
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    rlim_t wanted = limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES;
+    if (limit.rlim_cur == wanted)
+        return;
+    limit.rlim_cur = wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void runner_init(struct runner *r, const struct app_spec *spec,
+                        const struct config *config) {
+    enum log_level least = LOG_LEVEL_INFO;
+    (void)log_level_parse(config->log_level, &least); /* checked as it was loaded */
+    *r = (struct runner){.spec = spec};
+    if (uv_loop_init(&r->loop) < 0)
+        abort(); /* no memory or no descriptors before anything began */
+    r->app = (struct app){
+        .config = config,
+        .loop = &r->loop,
+        .log = log_new(config->service_name, config->instance, least, config->log_format),
+        .metrics = metrics_new(),
+        .health = health_new(),
+    };
+    uv_signal_init(&r->loop, &r->sigterm);
+    uv_signal_init(&r->loop, &r->sigint);
+    uv_timer_init(&r->loop, &r->timer);
+    r->sigterm.data = r->sigint.data = r->timer.data = r;
+    uv_signal_start(&r->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&r->sigint, on_signal, SIGINT);
+}
+
+static void log_started(const struct runner *r) {
+    const struct config *c = r->app.config;
+    bool listens = c->service & (CONFIG_SESSION_API | CONFIG_WS_FANOUT);
+    const struct log_field fields[] = {
+        LOG_TEXT("version", HANDOFF_VERSION),
+        LOG_NUMBER("pid", getpid()),
+        LOG_TEXT("admin", c->admin_listen),
+        {listens ? "listen" : NULL, c->listen, 0},
+        {NULL, NULL, 0},
+    };
+    log_write(r->app.log, LOG_LEVEL_INFO, "started", "The service runs.", fields);
+}
+
+static int start(struct runner *r) {
+    int error = admin_new(&r->admin, &r->app);
+    if (error == 0)
+        error = r->spec->start(&r->app, &r->self);
+    if (error < 0) {
+        log_error(r->app.log, "start_failed", "The service cannot start.",
+                  LOG_TEXT("error", strerror(-error)));
+        stop(r);
+        return error;
+    }
+    r->state = APP_RUNNING;
+    log_started(r);
+    return 0;
+}
+
+static void block_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void runner_done(struct runner *r) {
+    block_signals(); /* closing the handles brings back the default action */
+    uv_close((uv_handle_t *)&r->sigterm, NULL);
+    uv_close((uv_handle_t *)&r->sigint, NULL);
+    uv_close((uv_handle_t *)&r->timer, NULL);
+    uv_run(&r->loop, UV_RUN_NOWAIT);
+    if (uv_loop_close(&r->loop) < 0)
+        log_error(r->app.log, "handles_left", "Handles were still open at the end.");
+    health_free(r->app.health);
+    metrics_free(r->app.metrics);
+    log_free(r->app.log);
+}
+
+static int run(const struct app_spec *spec, const struct config *config) {
+    struct runner r;
+    signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    runner_init(&r, spec, config);
+    int error = start(&r);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    bool failed = error < 0 || r.handles_left;
+    if (!error)
+        log_info(r.app.log, "stopped", "The service has ended.");
+    runner_done(&r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* A missing or weak key is a bad configuration, also when the secret was well formed by itself. */
+static int check_keys(const struct config *config) {
+    if (!(config->service & (CONFIG_SESSION_API | CONFIG_WS_FANOUT)))
+        return 0;
+    _cleanup_(auth_freep) struct auth *auth = NULL;
+    _cleanup_(freep) char *error = NULL;
+    int r = auth_new(&auth, config, &error);
+    if (r < 0)
+        fprintf(stderr, "%s: %s\n", config->service_name, error);
+    return r;
+}
+
+enum wish { WISH_RUN, WISH_HELP, WISH_VERSION, WISH_CHECK, WISH_MARKDOWN, WISH_UNKNOWN };
+
+static enum wish parse_arguments(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        enum wish wish;
+    } options[] = {{"--help", WISH_HELP},
+                   {"-h", WISH_HELP},
+                   {"--version", WISH_VERSION},
+                   {"--check-config", WISH_CHECK},
+                   {"--config-markdown", WISH_MARKDOWN}};
+    if (argc < 2)
+        return WISH_RUN;
+    for (size_t i = 0; argc == 2 && i < N_ELEMENTS(options); i++)
+        if (strcmp(argv[1], options[i].name) == 0)
+            return options[i].wish;
+    return WISH_UNKNOWN;
+}
+
+static int configure_and_run(const struct app_spec *spec, bool check_only) {
+    struct config config = {0};
+    const char *const *environment = (const char *const *)environ;
+    if (config_load(spec->service, environment, &config, stderr) < 0)
+        return 2;
+    int code = 2;
+    if (check_keys(&config) == 0) {
+        code = 0;
+        if (check_only)
+            config_print_values(&config, environment, stdout);
+        else
+            code = run(spec, &config);
+    }
+    config_done(&config);
+    return code;
+}
+
+int app_main(const struct app_spec *spec, int argc, char **argv) {
+    json_object_seed(0);
+    switch (parse_arguments(argc, argv)) {
+    case WISH_HELP:
+        config_print_help(spec->service, stdout);
+        return 0;
+    case WISH_VERSION:
+        printf("%s %s\n", config_service_name(spec->service), HANDOFF_VERSION);
+        return 0;
+    case WISH_MARKDOWN:
+        config_print_markdown(stdout);
+        return 0;
+    case WISH_CHECK:
+        return configure_and_run(spec, true);
+    case WISH_RUN:
+        return configure_and_run(spec, false);
+    case WISH_UNKNOWN:
+        break;
+    }
+    fprintf(
+        stderr,
+        "%s: bad argument \"%.100s\"; allowed: one of --help, --version, --check-config, or none\n",
+        config_service_name(spec->service), argv[argc > 2 ? 2 : 1]);
+    return 2;
+}

@@ -1,0 +1,12 @@
+/* Private to app*.c: the admin port (/health, /ready, /metrics) and the process's own metrics. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "common/app.h"
+
+struct admin;
+
+/* Listens on config->admin_listen. 0 or negative errno, logged already. app is borrowed. */
+MUSTCHECK int admin_new(struct admin **ret, struct app *app);
+/* Closes its handles; they are gone, and a is freed, some turns of the loop later. */
+struct admin *admin_free(struct admin *a);

@@ -1,0 +1,301 @@
+/* Bearer tokens; see auth.h. The algorithm is taken from the token's header only to choose among
+ * what the configuration allows, and the key is chosen with it, before libjwt sees the token:
+ * libjwt 1.10 would take an RSA key's PEM as an HMAC secret, any HS* for HS256, and looks at no
+ * claim. */
+#include "common/auth.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <jwt.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "common/auth_cache.h"
+#include "common/auth_claims.h"
+#include "common/auth_keys.h"
+#include "proto/text.h"
+
+#define TOKEN_MAX 8192
+#define SECRET_MIN 32
+
+struct auth {
+    char *secrets[2]; /* owned; the second: NULL unless rotating */
+    struct auth_keys keys;
+    bool allowed[AUTH_N_ALGORITHMS];
+    char *issuer, *audience; /* owned; "" when not looked at */
+    struct auth_cache *cache;
+};
+
+static const struct {
+    const char *name;
+    jwt_alg_t jwt;
+} algorithms[AUTH_N_ALGORITHMS] = {
+    [AUTH_HS256] = {"HS256", JWT_ALG_HS256},
+    [AUTH_RS256] = {"RS256", JWT_ALG_RS256},
+    [AUTH_ES256] = {"ES256", JWT_ALG_ES256},
+};
+
+static bool find_algorithm(const char *name, size_t len, enum auth_algorithm *ret) {
+    for (size_t i = 0; i < AUTH_N_ALGORITHMS; i++)
+        if (strlen(algorithms[i].name) == len && memcmp(algorithms[i].name, name, len) == 0) {
+            *ret = (enum auth_algorithm)i;
+            return true;
+        }
+    return false;
+}
+
+/* ---- configuration ---- */
+
+static int refuse_config(char **ret_error, const char *why) {
+    *ret_error = must_strdup(why);
+    return -EINVAL;
+}
+
+static int take_algorithms(struct auth *a, const char *list, char **ret_error) {
+    for (const char *at = list;; at++) {
+        size_t len = strcspn(at, ",");
+        enum auth_algorithm algorithm;
+        if (!find_algorithm(at, len, &algorithm))
+            return refuse_config(ret_error, "HANDOFF_JWT_ALGORITHMS: allowed: HS256, RS256, ES256");
+        a->allowed[algorithm] = true;
+        at += len;
+        if (!*at)
+            return 0;
+    }
+}
+
+static int take_secrets(struct auth *a, const struct config *config, char **ret_error) {
+    const char *const given[] = {config->jwt_secret, config->jwt_secret_previous};
+    for (size_t i = 0; i < N_ELEMENTS(given); i++) {
+        if (!*given[i])
+            continue;
+        if (strlen(given[i]) < SECRET_MIN)
+            return refuse_config(ret_error, i ? "HANDOFF_JWT_SECRET_PREVIOUS has under 32 bytes"
+                                              : "HANDOFF_JWT_SECRET has under 32 bytes");
+        a->secrets[i] = must_strdup(given[i]);
+    }
+    return 0;
+}
+
+static int check_each_has_a_key(const struct auth *a, char **ret_error) {
+    if (a->allowed[AUTH_HS256] && !a->secrets[0])
+        return refuse_config(ret_error, "HANDOFF_JWT_SECRET is needed: HANDOFF_JWT_ALGORITHMS "
+                                        "allows HS256; allowed: at least 32 bytes");
+    for (size_t i = AUTH_RS256; i < AUTH_N_ALGORITHMS; i++)
+        if (a->allowed[i] && !auth_keys_have(&a->keys, (enum auth_algorithm)i))
+            return refuse_config(ret_error, i == AUTH_RS256
+                                                ? "HANDOFF_JWT_KEYS has no RSA key, and "
+                                                  "HANDOFF_JWT_ALGORITHMS allows RS256"
+                                                : "HANDOFF_JWT_KEYS has no P-256 key, and "
+                                                  "HANDOFF_JWT_ALGORITHMS allows ES256");
+    return 0;
+}
+
+int auth_new(struct auth **ret, const struct config *config, char **ret_error) {
+    _cleanup_(auth_freep) struct auth *a = must_alloc(sizeof(*a));
+    a->issuer = must_strdup(config->jwt_issuer);
+    a->audience = must_strdup(config->jwt_audience);
+    a->cache = auth_cache_new();
+    int r = take_algorithms(a, config->jwt_algorithms, ret_error);
+    if (r == 0)
+        r = take_secrets(a, config, ret_error);
+    if (r == 0 && *config->jwt_keys)
+        r = auth_keys_load(&a->keys, config->jwt_keys, ret_error);
+    if (r == 0)
+        r = check_each_has_a_key(a, ret_error);
+    if (r == 0)
+        *ret = TAKE_PTR(a);
+    return r;
+}
+
+static void free_secret(char *secret) {
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+struct auth *auth_free(struct auth *a) {
+    if (!a)
+        return NULL;
+    free_secret(a->secrets[0]);
+    free_secret(a->secrets[1]);
+    auth_keys_done(&a->keys);
+    free(a->issuer);
+    free(a->audience);
+    auth_cache_free(a->cache);
+    free(a);
+    return NULL;
+}
+
+/* ---- a token ---- */
+
+struct parts {
+    const char *at[3]; /* header, payload, signature: base64url */
+    size_t len[3];
+};
+
+static bool split(const char *token, size_t len, struct parts *ret) {
+    const char *end = token + len;
+    for (size_t i = 0; i < 3; i++) {
+        const char *dot = memchr(token, '.', (size_t)(end - token));
+        if (!dot == (i < 2))
+            return false;
+        ret->at[i] = token;
+        ret->len[i] = (size_t)((dot ? dot : end) - token);
+        if (ret->len[i] == 0)
+            return false;
+        token = dot ? dot + 1 : end;
+    }
+    return true;
+}
+
+static int sextet(char c) {
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+/* Strict base64url (RFC 4648, section 5): no padding, no other character, unused bits 0. -1 when it
+ * is none, else the number of bytes; at most len * 3 / 4. */
+static ssize_t decode_base64url(const char *text, size_t len, char *ret) {
+    uint32_t bits = 0;
+    unsigned n_bits = 0;
+    ssize_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        int value = sextet(text[i]);
+        if (value < 0)
+            return -1;
+        bits = bits << 6 | (uint32_t)value;
+        n_bits += 6;
+        if (n_bits >= 8) {
+            n_bits -= 8;
+            ret[n++] = (char)(bits >> n_bits);
+        }
+        bits &= (1u << n_bits) - 1;
+    }
+    return n_bits < 6 && bits == 0 ? n : -1;
+}
+
+static enum fault_code refuse(struct fault *f, const char *why) {
+    return fault_set(f, FAULT_UNAUTHENTICATED, NULL, "%s", why);
+}
+
+static int parse_part(const struct parts *parts, size_t i, json_t **ret, struct fault *f) {
+    char bytes[TOKEN_MAX];
+    ssize_t len = decode_base64url(parts->at[i], parts->len[i], bytes);
+    if (len < 0)
+        return refuse(f, i ? "the payload is not base64url" : "the header is not base64url");
+    if (text_parse(bytes, (size_t)len, ret, NULL) != 0)
+        return refuse(f, i ? "the payload is not JSON" : "the header is not JSON");
+    return 0;
+}
+
+static int judge_header(const struct auth *a, const json_t *header, enum auth_algorithm *ret,
+                        struct fault *f) {
+    const char *alg = json_string_value(json_object_get(header, "alg"));
+    if (!alg || !find_algorithm(alg, strlen(alg), ret) || !a->allowed[*ret])
+        return refuse(f, "the header's alg is not allowed");
+    if (json_object_get(header, "crit"))
+        return refuse(f, "the header has crit, and no extension is known");
+    const json_t *typ = json_object_get(header, "typ");
+    if (typ && (!json_is_string(typ) || strcasecmp(json_string_value(typ), "JWT") != 0))
+        return refuse(f, "the header's typ is not JWT, and libjwt takes no other");
+    return 0;
+}
+
+static bool is_signed(const char *token, const char *key, enum auth_algorithm algorithm) {
+    jwt_t *jwt = NULL;
+    const size_t len = strlen(key);
+    bool fine = jwt_decode(&jwt, token, (const unsigned char *)key, (int)len) == 0 &&
+                jwt_get_alg(jwt) == algorithms[algorithm].jwt;
+    jwt_free(jwt);
+    return fine;
+}
+
+static int check_signature(const struct auth *a, const char *token, const json_t *header,
+                           enum auth_algorithm algorithm, struct fault *f) {
+    if (algorithm == AUTH_HS256) {
+        for (size_t i = 0; i < N_ELEMENTS(a->secrets); i++)
+            if (a->secrets[i] && is_signed(token, a->secrets[i], algorithm))
+                return 0;
+        return refuse(f, "the signature is wrong");
+    }
+    const json_t *kid = json_object_get(header, "kid");
+    if (kid && !json_is_string(kid))
+        return refuse(f, "the header's kid is not a string");
+    const struct auth_key *key = auth_keys_find(&a->keys, json_string_value(kid));
+    if (!key)
+        return refuse(f, kid ? "the header's kid is not known"
+                             : "the header has no kid, and there is not just one key");
+    if (key->algorithm != algorithm)
+        return refuse(f, "the key is of another kind than the header's alg");
+    return is_signed(token, key->pem, algorithm) ? 0 : refuse(f, "the signature is wrong");
+}
+
+/* Header first, then signature: the payload of a forged token is not looked at. token ends with a
+ * NUL, as libjwt wants it. */
+static int verify(const struct auth *a, const char *token, size_t len, struct auth_claims *ret,
+                  struct fault *f) {
+    json_auto_t *header = NULL, *payload = NULL;
+    enum auth_algorithm algorithm = AUTH_HS256;
+    struct parts parts;
+    char signature[TOKEN_MAX];
+    if (!split(token, len, &parts))
+        return refuse(f, "the token has not three parts");
+    if (decode_base64url(parts.at[2], parts.len[2], signature) < 0)
+        return refuse(f, "the signature is not base64url");
+    int r = parse_part(&parts, 0, &header, f);
+    if (r == 0)
+        r = judge_header(a, header, &algorithm, f);
+    if (r == 0)
+        r = parse_part(&parts, 1, &payload, f);
+    if (r == 0)
+        r = check_signature(a, token, header, algorithm, f);
+    return r == 0 ? auth_claims_take(payload, a->issuer, a->audience, ret, f) : r;
+}
+
+int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s, struct principal *ret,
+                struct fault *f) {
+    if (len > TOKEN_MAX)
+        return refuse(f, "the token has over 8192 bytes");
+    uint8_t digest[32];
+    hash_sha256(token, len, digest);
+    const struct auth_claims *known = auth_cache_find(a->cache, digest);
+    struct auth_claims claims = {0};
+    int r = 0;
+    if (known) {
+        claims = *known;
+    } else {
+        _cleanup_(freep) char *copy = must_memdup(token, len);
+        r = verify(a, copy, len, &claims, f);
+    }
+    if (r == 0)
+        r = auth_claims_check_time(&claims, now_s, f);
+    if (r != 0)
+        return r;
+    if (!known)
+        auth_cache_put(a->cache, digest, &claims);
+    *ret = claims.principal;
+    return 0;
+}
+
+const char *auth_bearer(const char *authorization, size_t *ret_len) {
+    static const char scheme[] = "Bearer ";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
+    if (!authorization || strncasecmp(authorization, scheme, strlen(scheme)) != 0)
+        return NULL;
+    const char *token = authorization + strlen(scheme);
+    token += strspn(token, " ");
+    size_t len = strspn(token, allowed);
+    if (len == 0 || token[len + strspn(token + len, " ")])
+        return NULL;
+    *ret_len = len;
+    return token;
+}

@@ -1,0 +1,100 @@
+/* The durable topology, which every service declares on each connect: a confirm does not mean
+ * routed, so no publisher may be first on a bare broker. Arguments of shared queues are those for
+ * type and single active consumer only; all bounds are the broker's policy (contract 5). */
+#include <amqp.h>
+#include <string.h>
+
+#include "common/bus_connect.h"
+#include "proto/event.h"
+#include "proto/route.h"
+
+#define OWN_QUEUE_MAX_BYTES (64 << 20)
+
+static const struct {
+    const char *name, *type;
+} exchanges[] = {
+    {ROUTE_UPDATES_EXCHANGE, "topic"},
+    {ROUTE_COMMANDS_EXCHANGE, "direct"},
+};
+
+static const struct {
+    const char *name;
+    bool single_active_consumer;
+} queues[] = {
+    {ROUTE_COMMANDS_QUEUE, false},
+    {ROUTE_COMMANDS_DEAD_QUEUE, false},
+    {ROUTE_AUDIT_QUEUE, true},
+    {ROUTE_AUDIT_DEAD_QUEUE, false},
+};
+
+static bool declare_exchange(struct bus_handshake *h, const char *name, const char *type) {
+    if (!bus_handshake_next(h))
+        return false;
+    amqp_exchange_declare(h->conn, BUS_CHANNEL, amqp_cstring_bytes(name), amqp_cstring_bytes(type),
+                          false, true, false, false, amqp_empty_table);
+    return bus_handshake_ok(h, name);
+}
+
+static bool declare_queue(struct bus_handshake *h, const char *name, bool single_active_consumer) {
+    if (!bus_handshake_next(h))
+        return false;
+    amqp_table_entry_t entry = {.key = amqp_cstring_bytes("x-single-active-consumer")};
+    entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    entry.value.value.boolean = true;
+    amqp_table_t arguments = {single_active_consumer ? 1 : 0, &entry};
+    amqp_queue_declare(h->conn, BUS_CHANNEL, amqp_cstring_bytes(name), false, true, false, false,
+                       arguments);
+    return bus_handshake_ok(h, name);
+}
+
+static bool bind_queue(struct bus_handshake *h, const char *queue, const char *exchange,
+                       const char *key) {
+    if (!bus_handshake_next(h))
+        return false;
+    amqp_queue_bind(h->conn, BUS_CHANNEL, amqp_cstring_bytes(queue), amqp_cstring_bytes(exchange),
+                    amqp_cstring_bytes(key), amqp_empty_table);
+    return bus_handshake_ok(h, queue);
+}
+
+static bool bind_audit_queue(struct bus_handshake *h) {
+    for (int type = 0; type < EVENT_N_TYPES; type++) {
+        if (!event_is_durable((enum event_type)type))
+            continue;
+        char key[ROUTE_KEY_CAP];
+        route_kind_binding((enum event_type)type, key);
+        if (!bind_queue(h, ROUTE_AUDIT_QUEUE, ROUTE_UPDATES_EXCHANGE, key))
+            return false;
+    }
+    return true;
+}
+
+bool bus_declare_topology(struct bus_handshake *h) {
+    for (size_t i = 0; i < N_ELEMENTS(exchanges); i++)
+        if (!declare_exchange(h, exchanges[i].name, exchanges[i].type))
+            return false;
+    for (size_t i = 0; i < N_ELEMENTS(queues); i++)
+        if (!declare_queue(h, queues[i].name, queues[i].single_active_consumer))
+            return false;
+    return bind_queue(h, ROUTE_COMMANDS_QUEUE, ROUTE_COMMANDS_EXCHANGE, ROUTE_COMMANDS_KEY) &&
+           bind_audit_queue(h);
+}
+
+bool bus_declare_own_queue(struct bus_handshake *h, char ret_name[static BUS_SHORT_TEXT_CAP]) {
+    if (!bus_handshake_next(h))
+        return false;
+    amqp_table_entry_t entries[2] = {{.key = amqp_cstring_bytes("x-max-length-bytes")},
+                                     {.key = amqp_cstring_bytes("x-overflow")}};
+    entries[0].value.kind = AMQP_FIELD_KIND_I64;
+    entries[0].value.value.i64 = OWN_QUEUE_MAX_BYTES;
+    entries[1].value.kind = AMQP_FIELD_KIND_UTF8;
+    entries[1].value.value.bytes = amqp_cstring_bytes("drop-head");
+    const amqp_queue_declare_ok_t *ok =
+        amqp_queue_declare(h->conn, BUS_CHANNEL, amqp_empty_bytes, false, false, true, true,
+                           (amqp_table_t){N_ELEMENTS(entries), entries});
+    if (!bus_handshake_ok(h, "own queue"))
+        return false;
+    size_t len = ok->queue.len < BUS_SHORT_TEXT_MAX ? ok->queue.len : BUS_SHORT_TEXT_MAX;
+    memcpy(ret_name, ok->queue.bytes, len);
+    ret_name[len] = '\0';
+    return true;
+}

@@ -1,0 +1,431 @@
+/* Commands and their replies over the bus; see commander.h. Direct reply-to has to publish and
+ * consume on one channel, so there is one bus for both. A command is queued when it is sent, in
+ * flight when its message was taken by the bus; what a lost connection leaves in flight waits for
+ * its deadline, since nobody can say what became of it. */
+#include "common/commander.h"
+
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "common/bus.h"
+#include "proto/route.h"
+#include "proto/text.h"
+
+#define MESSAGE_MAX_BYTES (256u << 10) /* unless one command alone is larger */
+#define RETRY_DETAIL "nothing was applied; the same request may succeed in a moment"
+#define N_HANDLES 4
+#define BODY_BEGIN "{\"commands\":["
+
+enum state {
+    STATE_QUEUED, /* in c->body -> in flight, failed */
+    STATE_FLIGHT, /* published -> answered, timed out */
+    STATE_FAILED, /* certainly not applied; told at the end of the loop's turn */
+};
+
+struct pending {
+    struct pending *next, *previous; /* of its state's list */
+    struct pending *chain;           /* of its bucket */
+    char id[UUID_LEN + 1];
+    char session_id[UUID_LEN + 1];
+    enum state state;
+    int64_t sent_at; /* monotonic ms */
+    commander_done_fn *done;
+    void *arg;
+    const char *why; /* failed: detail */
+};
+
+struct list {
+    struct pending *first, *last;
+};
+
+struct commander {
+    struct bus *bus;
+    const struct store *store;
+    struct log *log;
+    struct health_dependency *health;
+    int64_t deadline_ms;
+    size_t max_in_flight;
+    size_t n_in_flight;
+    struct list lists[STATE_FAILED + 1]; /* by state, oldest first */
+    struct pending **buckets;            /* by id */
+    size_t n_buckets;                    /* a power of two */
+    struct buf body;                     /* what is queued: the message, without its end */
+    size_t n_queued;
+    uv_prepare_t prepare; /* sends what timers and idle handles queued, before the loop sleeps */
+    uv_check_t check;     /* sends what the sockets' callbacks queued */
+    uv_idle_t awake;      /* keeps the loop from sleeping while something is queued or failed */
+    uv_timer_t timer;     /* the oldest deadline */
+    unsigned n_open_handles;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    struct metric *in_flight, *duration, *n_ok, *n_refused, *n_timeout, *n_unavailable;
+};
+
+/* ---- lists and table ---- */
+
+static void list_add(struct commander *c, struct pending *p, enum state state) {
+    struct list *l = &c->lists[state];
+    p->state = state;
+    p->next = NULL;
+    p->previous = l->last;
+    if (l->last)
+        l->last->next = p;
+    else
+        l->first = p;
+    l->last = p;
+}
+
+static void list_remove(struct commander *c, struct pending *p) {
+    struct list *l = &c->lists[p->state];
+    if (p->next)
+        p->next->previous = p->previous;
+    else
+        l->last = p->previous;
+    if (p->previous)
+        p->previous->next = p->next;
+    else
+        l->first = p->next;
+}
+
+static struct pending **bucket_of(struct commander *c, const char *id) {
+    /* The ids are ours, and their tail is random. */
+    size_t hash = 0;
+    for (size_t i = UUID_LEN - 8; i < UUID_LEN; i++)
+        hash = hash << 4 | (size_t)(id[i] <= '9' ? id[i] - '0' : id[i] - 'a' + 10);
+    return &c->buckets[hash & (c->n_buckets - 1)];
+}
+
+static void table_remove(struct commander *c, struct pending *p) {
+    struct pending **at = bucket_of(c, p->id);
+    while (*at != p)
+        at = &(*at)->chain;
+    *at = p->chain;
+}
+
+static struct pending *table_find(struct commander *c, const char *id) {
+    struct pending *p = *bucket_of(c, id);
+    while (p && strcmp(p->id, id) != 0)
+        p = p->chain;
+    return p;
+}
+
+/* ---- ends of a command ---- */
+
+static void on_awake(uv_idle_t *handle) {
+    (void)handle;
+}
+
+static struct metric *counter_of(struct commander *c, enum fault_code code) {
+    switch (code) {
+    case FAULT_NONE:
+        return c->n_ok;
+    case FAULT_TIMEOUT:
+        return c->n_timeout;
+    case FAULT_UNAVAILABLE:
+        return c->n_unavailable;
+    default:
+        return c->n_refused;
+    }
+}
+
+static void finish(struct commander *c, struct pending *p, struct reply *reply) {
+    list_remove(c, p);
+    table_remove(c, p);
+    c->n_in_flight--;
+    metric_set(c->in_flight, (double)c->n_in_flight);
+    metric_add(counter_of(c, reply->fault.code), 1);
+    metric_observe(c->duration, (double)(timestamp_monotonic_ms() - p->sent_at) / 1000);
+    p->done(p->arg, reply);
+    free(p);
+}
+
+static void finish_with_fault(struct commander *c, struct pending *p, enum fault_code code,
+                              const char *detail) {
+    struct reply reply = {0};
+    memcpy(reply.id, p->id, sizeof(reply.id));
+    memcpy(reply.session_id, p->session_id, sizeof(reply.session_id));
+    (void)fault_set(&reply.fault, code, NULL, "%s", detail);
+    finish(c, p, &reply);
+    reply_done(&reply);
+}
+
+static void fail_later(struct commander *c, struct pending *p, const char *why) {
+    p->why = why;
+    list_add(c, p, STATE_FAILED);
+    uv_idle_start(&c->awake, on_awake);
+}
+
+static void finish_failed(struct commander *c) {
+    for (struct pending *p = c->lists[STATE_FAILED].first, *next; p; p = next) {
+        next = p->next;
+        finish_with_fault(c, p, FAULT_UNAVAILABLE, p->why);
+    }
+}
+
+/* ---- deadlines ---- */
+
+static void on_timer(uv_timer_t *handle);
+
+static void arm_timer(struct commander *c) {
+    struct pending *oldest = c->lists[STATE_FLIGHT].first;
+    if (!oldest) {
+        uv_timer_stop(&c->timer);
+        return;
+    }
+    int64_t left = oldest->sent_at + c->deadline_ms - timestamp_monotonic_ms();
+    uv_timer_start(&c->timer, on_timer, left > 0 ? (uint64_t)left + 1 : 0, 0);
+}
+
+static void on_timer(uv_timer_t *handle) {
+    struct commander *c = handle->data;
+    int64_t now = timestamp_monotonic_ms();
+    struct pending *p;
+    while ((p = c->lists[STATE_FLIGHT].first) && now - p->sent_at >= c->deadline_ms)
+        finish_with_fault(
+            c, p, FAULT_TIMEOUT,
+            "no answer came in time; the outcome is unknown, repeat with the same key");
+    arm_timer(c);
+}
+
+/* ---- sending ---- */
+
+/* Publishes what is queued as one message. */
+static void publish_queued(struct commander *c) {
+    if (c->n_queued == 0)
+        return;
+    struct pending *first = c->lists[STATE_QUEUED].first;
+    buf_puts(&c->body, "]}");
+    struct bus_publish message = {.exchange = ROUTE_COMMANDS_EXCHANGE,
+                                  .routing_key = ROUTE_COMMANDS_KEY,
+                                  .body = c->body.data,
+                                  .body_len = c->body.len,
+                                  .expiration_ms = c->deadline_ms,
+                                  .correlation_id = first->id,
+                                  .reply_to = ROUTE_REPLY_TO};
+    int err = bus_publish(c->bus, &message, NULL);
+    bool was_idle = !c->lists[STATE_FLIGHT].first;
+    for (struct pending *p; (p = c->lists[STATE_QUEUED].first);) {
+        list_remove(c, p);
+        if (err)
+            fail_later(c, p, "the broker does not take commands now; " RETRY_DETAIL);
+        else
+            list_add(c, p, STATE_FLIGHT);
+    }
+    c->n_queued = 0;
+    buf_clear(&c->body);
+    if (c->body.cap > 2 * MESSAGE_MAX_BYTES)
+        buf_done(&c->body);
+    if (was_idle)
+        arm_timer(c);
+}
+
+static void queue_text(struct commander *c, struct pending *p, const struct command *command) {
+    struct buf text = BUF_NULL;
+    command_print(command, &text);
+    if (c->n_queued == COMMAND_MAX_PER_MESSAGE ||
+        (c->n_queued > 0 && c->body.len + text.len > MESSAGE_MAX_BYTES))
+        publish_queued(c);
+    if (c->n_queued == 0)
+        buf_puts(&c->body, BODY_BEGIN);
+    else
+        buf_putc(&c->body, ',');
+    buf_put(&c->body, text.data, text.len);
+    buf_done(&text);
+    c->n_queued++;
+    list_add(c, p, STATE_QUEUED);
+    uv_idle_start(&c->awake, on_awake);
+}
+
+void commander_send(struct commander *c, struct command *command, commander_done_fn *done,
+                    void *arg) {
+    int64_t now = store_now(c->store);
+    uuid_v7(now, command->id);
+    command->deadline = now + c->deadline_ms;
+    struct pending *p = must_alloc(sizeof(*p));
+    memcpy(p->id, command->id, sizeof(p->id));
+    memcpy(p->session_id, command->session_id, sizeof(p->session_id));
+    p->sent_at = timestamp_monotonic_ms();
+    p->done = done;
+    p->arg = arg;
+    struct pending **bucket = bucket_of(c, p->id);
+    p->chain = *bucket;
+    *bucket = p;
+    bool is_full = c->n_in_flight >= c->max_in_flight;
+    metric_set(c->in_flight, (double)++c->n_in_flight);
+    if (is_full)
+        fail_later(c, p, "too many commands are in flight; " RETRY_DETAIL);
+    else if (!commander_is_up(c))
+        fail_later(c, p, "the broker cannot be reached; " RETRY_DETAIL);
+    else
+        queue_text(c, p, command);
+}
+
+static void end_turn(struct commander *c) {
+    publish_queued(c);
+    finish_failed(c);
+    if (c->n_queued == 0 && !c->lists[STATE_FAILED].first)
+        uv_idle_stop(&c->awake);
+    if (c->n_in_flight == 0 && c->drained) {
+        void (*drained)(void *arg) = TAKE_PTR(c->drained);
+        drained(c->drained_arg);
+    }
+}
+
+static void on_prepare(uv_prepare_t *handle) {
+    end_turn(handle->data);
+}
+
+static void on_check(uv_check_t *handle) {
+    end_turn(handle->data);
+}
+
+/* ---- the bus ---- */
+
+static void take_reply(struct commander *c, const json_t *object) {
+    struct reply reply = {0};
+    struct fault fault = {0};
+    if (reply_parse(object, &reply, &fault) != 0) {
+        log_warn(c->log, "reply_malformed", "A reply is not what an engine sends; it is dropped.",
+                 LOG_TEXT("detail", fault.detail));
+        return;
+    }
+    struct pending *p = table_find(c, reply.id);
+    if (p && p->state == STATE_FLIGHT)
+        finish(c, p, &reply);
+    reply_done(&reply);
+}
+
+static void on_message(void *arg, const struct bus_message *m) {
+    struct commander *c = arg;
+    struct fault fault = {0};
+    json_auto_t *body = NULL;
+    if (text_parse(m->body, m->body_len, &body, &fault) != 0) {
+        log_warn(c->log, "reply_malformed", "A reply is not JSON; it is dropped.",
+                 LOG_TEXT("detail", fault.detail));
+        return;
+    }
+    size_t i;
+    json_t *object;
+    json_array_foreach(json_object_get(body, "replies"), i, object) take_reply(c, object);
+}
+
+static void tell_health(struct commander *c, bool up, const char *detail) {
+    if (c->health)
+        (void)health_set(c->health, up, detail);
+}
+
+static void on_up(void *arg) {
+    struct commander *c = arg;
+    tell_health(c, true, "");
+    log_info(c->log, "broker_up", "RabbitMQ is reached.");
+}
+
+static void on_down(void *arg, const char *why) {
+    struct commander *c = arg;
+    tell_health(c, false, why);
+    log_warn(c->log, "broker_down", "RabbitMQ is lost; connecting again.", LOG_TEXT("error", why),
+             LOG_TEXT("hint", "Is HANDOFF_AMQP_URL right, and the broker up?"));
+}
+
+static void on_blocked(void *arg, bool blocked) {
+    struct commander *c = arg;
+    tell_health(c, !blocked, blocked ? "blocked by its memory or disk alarm" : "");
+    log_warn(c->log, blocked ? "broker_blocked" : "broker_unblocked",
+             blocked ? "RabbitMQ takes no messages; commands are refused."
+                     : "RabbitMQ takes messages again.");
+}
+
+bool commander_is_up(const struct commander *c) {
+    return bus_is_up(c->bus) && !bus_is_blocked(c->bus);
+}
+
+size_t commander_n_in_flight(const struct commander *c) {
+    return c->n_in_flight;
+}
+
+void commander_drain(struct commander *c, void (*drained)(void *arg), void *arg) {
+    c->drained = drained;
+    c->drained_arg = arg;
+    uv_idle_start(&c->awake, on_awake);
+}
+
+/* ---- start and end ---- */
+
+static void add_metrics(struct commander *c, struct metrics *m) {
+    static const char help[] = "Commands by what became of them.";
+    c->n_ok = metrics_counter(m, "handoff_commands_total", "result=\"ok\"", help);
+    c->n_refused = metrics_counter(m, "handoff_commands_total", "result=\"refused\"", help);
+    c->n_timeout = metrics_counter(m, "handoff_commands_total", "result=\"timeout\"", help);
+    c->n_unavailable = metrics_counter(m, "handoff_commands_total", "result=\"unavailable\"", help);
+    c->in_flight =
+        metrics_gauge(m, "handoff_commands_in_flight", NULL, "Commands whose reply is awaited.");
+    c->duration = metrics_histogram(m, "handoff_command_duration_seconds", NULL,
+                                    "From a command to its reply.");
+}
+
+static void join_loop(struct commander *c, uv_loop_t *loop) {
+    uv_prepare_init(loop, &c->prepare);
+    uv_check_init(loop, &c->check);
+    uv_idle_init(loop, &c->awake);
+    uv_timer_init(loop, &c->timer);
+    c->prepare.data = c->check.data = c->awake.data = c->timer.data = c;
+    c->n_open_handles = N_HANDLES;
+    uv_prepare_start(&c->prepare, on_prepare);
+    uv_check_start(&c->check, on_check);
+}
+
+int commander_new(struct commander **ret, const struct commander_options *options) {
+    struct commander *c = must_alloc(sizeof(*c));
+    const struct bus_options bus = {
+        .url = options->config->amqp_url,
+        .connection_name = options->config->instance,
+        .queue = ROUTE_REPLY_TO,
+        .no_ack = true,
+        .callbacks = {.up = on_up, .down = on_down, .message = on_message, .blocked = on_blocked},
+        .arg = c};
+    int err = bus_new(&c->bus, options->loop, &bus);
+    if (err < 0) {
+        free(c);
+        return err;
+    }
+    c->store = options->store;
+    c->log = options->log;
+    c->health = options->health;
+    c->deadline_ms = options->config->command_deadline_ms;
+    c->max_in_flight = (size_t)options->config->max_commands_in_flight;
+    c->n_buckets = 16;
+    while (c->n_buckets < c->max_in_flight)
+        c->n_buckets *= 2;
+    c->buckets = must_alloc(c->n_buckets * sizeof(struct pending *));
+    add_metrics(c, options->metrics);
+    join_loop(c, options->loop);
+    *ret = c;
+    return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct commander *c = handle->data;
+    if (--c->n_open_handles > 0)
+        return;
+    free(c->buckets);
+    buf_done(&c->body);
+    free(c);
+}
+
+struct commander *commander_free(struct commander *c) {
+    if (!c)
+        return NULL;
+    static const char ending[] = "the service is stopping";
+    struct pending *p;
+    while ((p = c->lists[STATE_QUEUED].first))
+        finish_with_fault(c, p, FAULT_UNAVAILABLE, ending);
+    finish_failed(c);
+    while ((p = c->lists[STATE_FLIGHT].first))
+        finish_with_fault(c, p, FAULT_TIMEOUT, ending);
+    bus_free(c->bus);
+    uv_close((uv_handle_t *)&c->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&c->check, on_handle_closed);
+    uv_close((uv_handle_t *)&c->awake, on_handle_closed);
+    uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+    return NULL;
+}

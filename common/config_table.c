@@ -1,0 +1,146 @@
+/* Every configuration key, once. --help, --check-config and docs/CONFIG.md are made from these
+ * rows. */
+#include "common/config_table.h"
+
+#include <strings.h>
+
+#define API CONFIG_SESSION_API
+#define ENGINE CONFIG_STATE_ENGINE
+#define FANOUT CONFIG_WS_FANOUT
+#define AUDIT CONFIG_AUDIT_WRITER
+
+#define FIELD(field) offsetof(struct config, field)
+#define MS(n) ((int64_t)(n))
+#define S(n) ((int64_t)(n)*1000)
+#define KIB(n) ((int64_t)(n) << 10)
+#define MIB(n) ((int64_t)(n) << 20)
+
+/* clang-format off */
+static const struct config_row rows[] = {
+    {.name = "HANDOFF_INSTANCE", .type = CONFIG_NAME, .offset = FIELD(instance),
+     .services = CONFIG_ALL, .fallback = NULL,
+     .help = "Name of this process in logs, queues and Redis; no two may share one."},
+    {.name = "HANDOFF_LOG_LEVEL", .type = CONFIG_CHOICE, .offset = FIELD(log_level),
+     .services = CONFIG_ALL, .fallback = "info", .choices = "debug info warn error",
+     .help = "Least level that is logged."},
+    {.name = "HANDOFF_LOG_FORMAT", .type = CONFIG_CHOICE, .offset = FIELD(log_format),
+     .services = CONFIG_ALL, .fallback = "auto", .choices = "auto json text",
+     .help = "Log records as JSON lines or readable text; auto: text on a terminal."},
+    {.name = "HANDOFF_ADMIN_LISTEN", .type = CONFIG_ADDRESS, .offset = FIELD(admin_listen),
+     .services = CONFIG_ALL, .fallback = "127.0.0.1:9100",
+     .by_service = {"127.0.0.1:9100", "127.0.0.1:9101", "127.0.0.1:9102", "127.0.0.1:9103"},
+     .help = "Where /health, /ready and /metrics are served."},
+    {.name = "HANDOFF_DRAIN_TIMEOUT", .type = CONFIG_DURATION, .offset = FIELD(drain_timeout_ms),
+     .services = CONFIG_ALL, .fallback = "10s", .least = MS(100), .most = S(3600),
+     .help = "Most time that work in hand gets after SIGTERM."},
+
+    {.name = "HANDOFF_AMQP_URL", .type = CONFIG_URL, .offset = FIELD(amqp_url),
+     .services = CONFIG_ALL, .fallback = "amqp://guest:guest@127.0.0.1:5672/%2f", .choices = "amqp",
+     .help = "RabbitMQ: amqp://user:password@host:port/vhost."},
+    {.name = "HANDOFF_REDIS_URL", .type = CONFIG_URL, .offset = FIELD(redis_url),
+     .services = API | ENGINE | FANOUT, .fallback = "redis://127.0.0.1:6379/0", .choices = "redis",
+     .help = "Redis: redis://[user:password@]host:port[/db]."},
+    {.name = "HANDOFF_DATABASE_URL", .type = CONFIG_URL, .offset = FIELD(database_url),
+     .services = API | ENGINE | AUDIT, .fallback = "postgres://handoff@127.0.0.1:5432/handoff",
+     .choices = "postgres postgresql", .help = "PostgreSQL: postgres://user:password@host:port/database."},
+
+    {.name = "HANDOFF_JWT_ALGORITHMS", .type = CONFIG_LIST, .offset = FIELD(jwt_algorithms),
+     .services = API | FANOUT, .fallback = "HS256", .choices = "HS256 RS256 ES256",
+     .help = "Signature algorithms that a token may have; each needs a key."},
+    {.name = "HANDOFF_JWT_SECRET", .type = CONFIG_SECRET, .offset = FIELD(jwt_secret),
+     .services = API | FANOUT, .fallback = "", .least = 32,
+     .help = "Shared secret for HS256."},
+    {.name = "HANDOFF_JWT_SECRET_PREVIOUS", .type = CONFIG_SECRET,
+     .offset = FIELD(jwt_secret_previous), .services = API | FANOUT, .fallback = "", .least = 32,
+     .help = "The secret before, still taken while rotating."},
+    {.name = "HANDOFF_JWT_KEYS", .type = CONFIG_PATH, .offset = FIELD(jwt_keys),
+     .services = API | FANOUT, .fallback = "",
+     .help = "Folder of public keys <kid>.pem: RSA of 2048 bits or more (RS256), P-256 (ES256)."},
+    {.name = "HANDOFF_JWT_ISSUER", .type = CONFIG_TEXT, .offset = FIELD(jwt_issuer),
+     .services = API | FANOUT, .fallback = "", .help = "What iss must be; empty: not looked at."},
+    {.name = "HANDOFF_JWT_AUDIENCE", .type = CONFIG_TEXT, .offset = FIELD(jwt_audience),
+     .services = API | FANOUT, .fallback = "",
+     .help = "What aud must be or contain; empty: not looked at."},
+
+    {.name = "HANDOFF_API_LISTEN", .type = CONFIG_ADDRESS, .offset = FIELD(listen),
+     .services = API, .fallback = "0.0.0.0:8080", .help = "Where REST is served."},
+    {.name = "HANDOFF_WS_LISTEN", .type = CONFIG_ADDRESS, .offset = FIELD(listen),
+     .services = FANOUT, .fallback = "0.0.0.0:8081", .help = "Where WebSockets are served."},
+    {.name = "HANDOFF_ALLOWED_ORIGINS", .type = CONFIG_ORIGINS, .offset = FIELD(allowed_origins),
+     .services = API | FANOUT, .fallback = "",
+     .help = "Origins of browser pages that may call; empty: none."},
+    {.name = "HANDOFF_MAX_CONNECTIONS", .type = CONFIG_INTEGER, .offset = FIELD(max_connections),
+     .services = API | FANOUT, .fallback = "10000", .least = 1, .most = 1000000,
+     .help = "Connections at a time, above: not accepted."},
+
+    {.name = "HANDOFF_COMMAND_DEADLINE", .type = CONFIG_DURATION,
+     .offset = FIELD(command_deadline_ms), .services = API | FANOUT, .fallback = "5s",
+     .least = MS(100), .most = S(60), .help = "How long a command may take, then: timeout."},
+    {.name = "HANDOFF_MAX_COMMANDS_IN_FLIGHT", .type = CONFIG_INTEGER,
+     .offset = FIELD(max_commands_in_flight), .services = API | FANOUT, .fallback = "4096",
+     .least = 1, .most = 1000000, .help = "Commands waiting for their reply, above: 503."},
+    {.name = "HANDOFF_REQUEST_TIMEOUT", .type = CONFIG_DURATION,
+     .offset = FIELD(request_timeout_ms), .services = API, .fallback = "15s", .least = MS(100),
+     .most = S(3600), .help = "Time to send a request's headers and body, then closed."},
+    {.name = "HANDOFF_MAX_BODY_BYTES", .type = CONFIG_SIZE, .offset = FIELD(max_body_bytes),
+     .services = API, .fallback = "1MiB", .least = KIB(1), .most = MIB(8),
+     .help = "Largest request body, above: 413."},
+    {.name = "HANDOFF_MAX_SESSIONS_PER_USER", .type = CONFIG_INTEGER,
+     .offset = FIELD(max_sessions_per_user), .services = API, .fallback = "10000", .least = 1,
+     .most = 100000000, .help = "Sessions of a user that are not final, above: 429."},
+
+    {.name = "HANDOFF_SNAPSHOT_EVERY", .type = CONFIG_INTEGER, .offset = FIELD(snapshot_every),
+     .services = ENGINE, .fallback = "50", .least = 1, .most = 1000,
+     .help = "A snapshot each so many versions."},
+    {.name = "HANDOFF_MAX_BATCH", .type = CONFIG_INTEGER, .offset = FIELD(max_batch),
+     .services = ENGINE | AUDIT, .fallback = "256", .by_service = {NULL, "256", NULL, "500"},
+     .least = 1, .most = 4096, .help = "Commands, or rows, taken at a time."},
+    {.name = "HANDOFF_AUDIT_WAIT", .type = CONFIG_DURATION, .offset = FIELD(audit_wait_ms),
+     .services = AUDIT, .fallback = "50ms", .least = MS(0), .most = S(1),
+     .help = "Longest that a row waits for others."},
+
+    {.name = "HANDOFF_FANOUT_BINDING", .type = CONFIG_CHOICE, .offset = FIELD(fanout_binding),
+     .services = FANOUT, .fallback = "all", .choices = "all session",
+     .help = "Bind everything (right for up to two instances) or each session with devices here."},
+    {.name = "HANDOFF_AUTH_TIMEOUT", .type = CONFIG_DURATION, .offset = FIELD(auth_timeout_ms),
+     .services = FANOUT, .fallback = "5s", .least = MS(100), .most = S(60),
+     .help = "Time until a new connection must have authenticated."},
+    {.name = "HANDOFF_PING_AFTER", .type = CONFIG_DURATION, .offset = FIELD(ping_after_ms),
+     .services = FANOUT, .fallback = "25s", .least = S(1), .most = S(3600),
+     .help = "Silence after which a connection is pinged."},
+    {.name = "HANDOFF_PONG_TIMEOUT", .type = CONFIG_DURATION, .offset = FIELD(pong_timeout_ms),
+     .services = FANOUT, .fallback = "10s", .least = S(1), .most = S(3600),
+     .help = "Time to answer a ping, then closed."},
+    {.name = "HANDOFF_MAX_OUTBOX_BYTES", .type = CONFIG_SIZE, .offset = FIELD(max_outbox_bytes),
+     .services = FANOUT, .fallback = "1MiB", .least = KIB(64), .most = MIB(64),
+     .help = "A slow connection's queue; past it deltas give way to one state_sync."},
+    {.name = "HANDOFF_STUCK_TIMEOUT", .type = CONFIG_DURATION, .offset = FIELD(stuck_timeout_ms),
+     .services = FANOUT, .fallback = "30s", .least = MS(100), .most = S(3600),
+     .help = "A connection that takes nothing for so long is closed."},
+    {.name = "HANDOFF_MAX_SUBSCRIPTIONS", .type = CONFIG_INTEGER,
+     .offset = FIELD(max_subscriptions), .services = FANOUT, .fallback = "64", .least = 1,
+     .most = 10000, .help = "Sessions that one connection may carry."},
+    {.name = "HANDOFF_MAX_MESSAGE_BYTES", .type = CONFIG_SIZE,
+     .offset = FIELD(max_message_bytes), .services = FANOUT, .fallback = "64KiB",
+     .least = KIB(1), .most = MIB(8), .help = "Largest WebSocket message from a client."},
+    {.name = NULL},
+};
+/* clang-format on */
+
+const struct config_row *config_rows(void) {
+    return rows;
+}
+
+const char *config_row_fallback(const struct config_row *row, enum config_service service) {
+    const char *own = row->by_service[ffs((int)service) - 1];
+    return own ? own : row->fallback;
+}
+
+bool config_row_may_be_file(const struct config_row *row) {
+    return row->type == CONFIG_SECRET || row->type == CONFIG_URL;
+}
+
+const char *config_service_name(enum config_service service) {
+    static const char *const names[] = {"session_api", "state_engine", "ws_fanout", "audit_writer"};
+    return names[ffs((int)service) - 1];
+}

@@ -1,0 +1,87 @@
+/* What db.c (statements and answers) and db_connect.c (the connection's life) share; nobody else
+ * includes it. */
+#pragma once
+
+#include "common/backoff.h"
+#include "common/db.h"
+
+struct pg_conn;
+struct pg_result;
+struct _PQconninfoOption;
+
+enum db_state {
+    DB_WAITING,    /* for the next try; the timer -> RESOLVING or CONNECTING */
+    DB_RESOLVING,  /* the host's name is looked up in a thread; -> CONNECTING, WAITING */
+    DB_CONNECTING, /* -> UP, WAITING */
+    DB_UP,         /* -> WAITING when lost */
+    DB_CLOSED,     /* db_free was called: the struct goes when its last handle has closed */
+};
+
+/* A statement of the code, prepared once a connection. A prepare that was sent counts for its own
+ * transaction only, until the server confirmed it: it is skipped when that transaction fails
+ * before. */
+struct db_statement {
+    struct db_statement *next;
+    const char *sql; /* borrowed literal */
+    char name[16];
+    bool prepared;
+    bool preparing;
+    uint64_t preparing_in; /* transaction */
+};
+
+/* What the server has yet to answer: a statement, or the end of a transaction. */
+struct db_entry {
+    struct db_entry *next;
+    bool is_end;
+    unsigned n_results_left;        /* of a statement: 2 with its prepare, else 1 */
+    struct db_statement *preparing; /* NULL: this entry prepares nothing */
+    bool answered;                  /* a result came, the NULL after it has not */
+    int err;
+    struct pg_result *result; /* owned; the first failure, else the last */
+    db_done_fn *done;
+    void *arg;
+};
+
+struct db {
+    uv_loop_t *loop;
+    struct db_callbacks callbacks;
+    void *arg;
+    struct _PQconninfoOption *options; /* owned: the url's parts */
+    char *application_name;
+    int64_t statement_timeout_ms;
+
+    enum db_state state;
+    bool broken;      /* a send failed: lost, told by the timer and not from within the caller */
+    char *last_why;   /* what callbacks.down was told last; NULL while up */
+    uv_timer_t timer; /* next try; limit of connecting; watchdog */
+    uv_poll_t *poll;  /* owned, on the heap: outlives the socket by a turn; NULL: none */
+    int poll_fd;
+    uv_getaddrinfo_t lookup;
+    unsigned n_open; /* handles and lookups whose end the struct must await */
+    struct backoff backoff;
+    struct pg_conn *conn;
+
+    struct db_statement *statements;
+    unsigned n_statements;
+    struct db_entry *first, **last;
+    size_t n_waiting; /* statements */
+    size_t n_ends;
+    uint64_t transaction;    /* counts db_end */
+    bool in_transaction;     /* statements came since the last db_end */
+    bool transaction_failed; /* of the one whose answers are coming */
+};
+
+/* db_connect.c */
+void db_on_timer(uv_timer_t *timer);
+void db_on_poll(uv_poll_t *poll, int status, int events);
+void db_start_connecting(struct db *d);
+/* Fails all that waits, tells callbacks.down, and tries again later. why is copied. */
+void db_lost(struct db *d, const char *why);
+/* Releases the connection and its poll handle. */
+void db_disconnect(struct db *d);
+void db_handle_closed(uv_handle_t *handle);
+void db_maybe_destroy(struct db *d);
+
+/* db.c */
+void db_on_up_events(struct db *d, int status, int events);
+void db_fail_all(struct db *d);

@@ -1,0 +1,104 @@
+/* Readiness; see health.h. */
+#include "common/health.h"
+
+#include <string.h>
+
+#include "common/clean.h"
+
+#define DETAIL_MAX 256
+
+enum dependency_state {
+    DEPENDENCY_NEW, /* nothing is known yet */
+    DEPENDENCY_UP,
+    DEPENDENCY_DOWN,
+};
+
+struct health_dependency {
+    struct health_dependency *next;
+    const char *name; /* borrowed */
+    enum dependency_state state;
+    bool was_reached;
+    char *detail; /* owned; "" when up */
+};
+
+struct health {
+    struct health_dependency *dependencies, **end;
+    bool drains;
+};
+
+struct health *health_new(void) {
+    struct health *h = must_alloc(sizeof(*h));
+    h->end = &h->dependencies;
+    return h;
+}
+
+struct health *health_free(struct health *h) {
+    if (!h)
+        return NULL;
+    for (struct health_dependency *d = h->dependencies, *next; d; d = next) {
+        next = d->next;
+        free(d->detail);
+        free(d);
+    }
+    free(h);
+    return NULL;
+}
+
+struct health_dependency *health_add(struct health *h, const char *name) {
+    struct health_dependency *d = must_alloc(sizeof(*d));
+    d->name = name;
+    d->detail = must_strdup("not reached yet");
+    *h->end = d;
+    h->end = &d->next;
+    return d;
+}
+
+bool health_set(struct health_dependency *d, bool up, const char *detail) {
+    enum dependency_state state = up ? DEPENDENCY_UP : DEPENDENCY_DOWN;
+    bool changed = d->state != state;
+    d->state = state;
+    d->was_reached = d->was_reached || up;
+    struct buf text = BUF_NULL;
+    clean_put(&text, detail, strlen(detail), DETAIL_MAX);
+    free(d->detail);
+    d->detail = buf_take(&text);
+    return changed;
+}
+
+bool health_is_up(const struct health_dependency *d) {
+    return d->state == DEPENDENCY_UP;
+}
+
+void health_drain(struct health *h) {
+    h->drains = true;
+}
+
+static const char *status_of(const struct health *h) {
+    bool all_reached = true, all_up = true;
+    for (const struct health_dependency *d = h->dependencies; d; d = d->next) {
+        all_reached = all_reached && d->was_reached;
+        all_up = all_up && health_is_up(d);
+    }
+    return h->drains ? "draining" : !all_reached ? "starting" : all_up ? "ready" : "degraded";
+}
+
+int health_ready_status(const struct health *h) {
+    const char *status = status_of(h);
+    return strcmp(status, "ready") == 0 || strcmp(status, "degraded") == 0 ? 200 : 503;
+}
+
+void health_print(const struct health *h, struct buf *out) {
+    buf_puts(out, "{\"status\":");
+    buf_puts_json(out, status_of(h));
+    buf_puts(out, ",\"dependencies\":{");
+    for (const struct health_dependency *d = h->dependencies; d; d = d->next) {
+        buf_puts_json(out, d->name);
+        buf_printf(out, ":{\"up\":%s", health_is_up(d) ? "true" : "false");
+        if (*d->detail) {
+            buf_puts(out, ",\"detail\":");
+            buf_puts_json(out, d->detail);
+        }
+        buf_puts(out, d->next ? "}," : "}");
+    }
+    buf_puts(out, "}}");
+}

@@ -1,0 +1,370 @@
+/* The HTTP server: libmicrohttpd as a guest of the loop, by its epoll descriptor. Its sockets are
+ * edge- triggered inside, so after every run its timeout is obeyed. A request is handed over whole;
+ * while it waits for its answer it is suspended. Deadlines are ours: libmicrohttpd's own is idle
+ * time only, which a client that sends a byte now and then never reaches. */
+#include "common/http.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/timestamp.h"
+#include "common/http_server.h"
+
+#define DROP_MAX_BYTES (8u << 20)          /* of a body that is too large */
+#define BODIES_MAX_BYTES (256u << 20)      /* of all requests together */
+#define CONNECTION_MEMORY_BYTES (32 << 10) /* its headers and buffers */
+#define SWEEP_MS 500
+#define N_HANDLES 4
+#define N_FINAL_RUNS 16
+
+/* ---- the loop ---- */
+
+static void on_again(uv_idle_t *handle);
+static void on_timer(uv_timer_t *handle);
+
+static void run(struct http *h) {
+    MHD_run(h->daemon);
+    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    if (MHD_get_timeout(h->daemon, &wait_ms) != MHD_YES) {
+        uv_idle_stop(&h->again);
+        uv_timer_stop(&h->timer);
+    } else if (wait_ms == 0) {
+        uv_idle_start(&h->again, on_again);
+    } else {
+        uv_idle_stop(&h->again);
+        uv_timer_start(&h->timer, on_timer, wait_ms, 0);
+    }
+}
+
+static void on_again(uv_idle_t *handle) {
+    run(handle->data);
+}
+
+static void on_timer(uv_timer_t *handle) {
+    run(handle->data);
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events) {
+    (void)status;
+    (void)events;
+    run(handle->data);
+}
+
+static void on_sweep(uv_timer_t *handle) {
+    http_shut_late(handle->data);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what) {
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context = http_connection_new(cls, info->connect_fd);
+    } else {
+        *socket_context = http_connection_free(cls, *socket_context);
+    }
+}
+
+/* ---- a request's life ---- */
+
+static void drop_body(struct http_request *r) {
+    r->http->body_bytes -= r->body.cap;
+    buf_done(&r->body);
+}
+
+static void in_hand_add(struct http_request *r) {
+    struct http *h = r->http;
+    r->next = h->in_hand;
+    r->previous = NULL;
+    if (r->next)
+        r->next->previous = r;
+    h->in_hand = r;
+    h->n_in_hand++;
+    r->in_list = true;
+}
+
+static void in_hand_remove(struct http_request *r) {
+    struct http *h = r->http;
+    if (r->next)
+        r->next->previous = r->previous;
+    if (r->previous)
+        r->previous->next = r->next;
+    else
+        h->in_hand = r->next;
+    h->n_in_hand--;
+    r->in_list = false;
+}
+
+/* The first line of a request: libmicrohttpd has not cut or unescaped anything yet. */
+static void *on_first_line(void *cls, const char *target, struct MHD_Connection *mhd) {
+    struct http_request *r = must_alloc(sizeof(*r));
+    r->http = cls;
+    r->mhd = mhd;
+    r->connection =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    if (r->connection->phase != PHASE_READING) /* else: the connection's first, already timed */
+        http_connection_enter(r->connection, PHASE_READING);
+    r->started_at = timestamp_monotonic_ms();
+    r->path = must_strdup(target ? target : "");
+    char *question = strchr(r->path, '?');
+    if (question)
+        *question = '\0';
+    r->query = question ? question + 1 : r->path + strlen(r->path);
+    return r;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+                         enum MHD_RequestTerminationCode why) {
+    (void)cls;
+    (void)mhd;
+    (void)why;
+    struct http_request *r = *con_cls;
+    if (!r)
+        return;
+    *con_cls = NULL;
+    if (r->in_list)
+        in_hand_remove(r);
+    if (r->response)
+        MHD_destroy_response(r->response);
+    if (r->free_data)
+        r->free_data(r->data);
+    for (size_t i = 0; i < r->n_owned_texts; i++)
+        free(r->owned_texts[i]);
+    http_connection_enter(r->connection, PHASE_IDLE);
+    drop_body(r);
+    free(r->owned_texts);
+    free(r->headers);
+    free(r->path);
+    free(r);
+}
+
+/* ---- taking a request in ---- */
+
+struct header_walk {
+    struct http_request *request;
+    struct http_framing framing;
+};
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_len, const char *value, size_t value_len) {
+    (void)kind;
+    struct header_walk *walk = cls;
+    struct http_request *r = walk->request;
+    http_framing_take(&walk->framing, name, name_len, value, value_len);
+    if (r->n_headers % 16 == 0)
+        r->headers = must_realloc(r->headers, (r->n_headers + 16) * sizeof(*r->headers));
+    r->headers[r->n_headers++] = (struct header){name, value};
+    return MHD_YES;
+}
+
+/* Walks the headers; true when the request is to be refused without waiting for its body. */
+static bool take_headers(struct http_request *r, struct MHD_Connection *mhd, const char *version) {
+    struct header_walk walk = {.request = r};
+    MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, on_header, &walk);
+    if (http_framing_is_bad(&walk.framing, version)) {
+        r->problem = HTTP_BAD_FRAMING;
+        return true;
+    }
+    if (walk.framing.length <= r->http->max_body_bytes)
+        return false;
+    r->problem = HTTP_BODY_TOO_LARGE;
+    return walk.framing.length > DROP_MAX_BYTES || http_header(r, "Expect");
+}
+
+/* Keeps a piece of the body, or drops it; false when nothing more will be read. */
+static bool take_body(struct http_request *r, const char *piece, size_t len) {
+    struct http *h = r->http;
+    if (r->problem == HTTP_FINE && r->body.len + len > h->max_body_bytes)
+        r->problem = HTTP_BODY_TOO_LARGE;
+    if (r->problem == HTTP_FINE && h->body_bytes > BODIES_MAX_BYTES)
+        r->problem = HTTP_BUSY;
+    if (r->problem != HTTP_FINE) {
+        r->n_dropped += r->body.len + len;
+        drop_body(r);
+        return r->n_dropped <= DROP_MAX_BYTES;
+    }
+    size_t cap = r->body.cap;
+    buf_put(&r->body, piece, len);
+    h->body_bytes += r->body.cap - cap;
+    return true;
+}
+
+static enum MHD_Result queue_answer(struct http_request *r) {
+    struct MHD_Response *response = TAKE_PTR(r->response);
+    enum MHD_Result result = MHD_queue_response(r->mhd, (unsigned)r->status, response);
+    MHD_destroy_response(response);
+    http_connection_enter(r->connection, PHASE_SENDING);
+    return result;
+}
+
+static enum MHD_Result hand_over(struct http_request *r) {
+    r->handed_over = true;
+    http_connection_enter(r->connection, PHASE_IN_HAND);
+    in_hand_add(r);
+    r->http->handler(r->http->arg, r, r->problem);
+    if (r->response)
+        return queue_answer(r);
+    r->suspended = true;
+    MHD_suspend_connection(r->mhd);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_len, void **con_cls) {
+    (void)cls;
+    (void)url;
+    struct http_request *r = *con_cls;
+    if (r->handed_over)
+        return r->response ? queue_answer(r) : MHD_YES;
+    if (!r->headers_seen) {
+        r->headers_seen = true;
+        r->method = method;
+        return take_headers(r, mhd, version) ? hand_over(r) : MHD_YES;
+    }
+    if (*upload_len == 0)
+        return hand_over(r);
+    bool goes_on = take_body(r, upload, *upload_len);
+    *upload_len = 0;
+    return goes_on ? MHD_YES : MHD_NO;
+}
+
+static size_t keep_escaped(void *cls, struct MHD_Connection *mhd, char *text) {
+    (void)cls;
+    (void)mhd;
+    return strlen(text);
+}
+
+/* ---- answering ---- */
+
+const char *http_peer(struct http_request *r) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!r->peer[0] && info && info->client_addr)
+        http_print_address(info->client_addr, r->peer);
+    return r->peer;
+}
+
+static struct MHD_Response *make_response(const struct http_answer *answer, bool close_after) {
+    static char nothing[1];
+    struct MHD_Response *response =
+        answer->body
+            ? MHD_create_response_from_buffer(answer->body_len, answer->body, MHD_RESPMEM_MUST_FREE)
+            : MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        abort(); /* out of memory, as must_alloc has it */
+    for (const char *const *h = answer->headers; h && h[0]; h += 2)
+        (void)MHD_add_response_header(response, h[0], h[1]);
+    if (close_after)
+        (void)MHD_add_response_header(response, "Connection", "close");
+    return response;
+}
+
+void http_answer(struct http_request *r, const struct http_answer *answer) {
+    bool close_after = answer->close || r->http->quiesced || r->problem == HTTP_BAD_FRAMING;
+    r->response = make_response(answer, close_after);
+    r->status = answer->status;
+    if (!r->suspended)
+        return; /* hand_over queues it */
+    r->suspended = false;
+    MHD_resume_connection(r->mhd); /* which wakes nobody */
+    uv_idle_start(&r->http->again, on_again);
+}
+
+size_t http_n_in_hand(const struct http *h) {
+    return h->n_in_hand;
+}
+
+/* ---- start and end ---- */
+
+uint16_t http_port(const struct http *h) {
+    return h->port;
+}
+
+static int start_daemon(struct http *h, const struct http_options *options, int fd) {
+    h->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, options->max_connections,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, on_first_line, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+    return h->daemon ? 0 : -EIO;
+}
+
+static int join_loop(struct http *h, uv_loop_t *loop) {
+    int fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    int err = uv_poll_init(loop, &h->poll, fd);
+    if (err < 0)
+        return err;
+    uv_timer_init(loop, &h->timer);
+    uv_timer_init(loop, &h->sweep);
+    uv_idle_init(loop, &h->again);
+    h->n_open_handles = N_HANDLES;
+    h->poll.data = h->timer.data = h->sweep.data = h->again.data = h;
+    uv_poll_start(&h->poll, UV_READABLE, on_readable);
+    uv_timer_start(&h->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    return 0;
+}
+
+int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *options,
+             http_handler_fn *handler, void *arg) {
+    struct http *h = must_alloc(sizeof(*h));
+    h->handler = handler;
+    h->arg = arg;
+    h->max_body_bytes = options->max_body_bytes;
+    h->request_timeout_ms = options->request_timeout_ms;
+    int fd = http_listen(options->listen, &h->port);
+    int err = fd < 0 ? fd : start_daemon(h, options, fd);
+    if (err == 0 && (err = join_loop(h, loop)) < 0)
+        MHD_stop_daemon(h->daemon); /* closes fd */
+    else if (err < 0 && fd >= 0)
+        close(fd);
+    if (err < 0) {
+        free(h);
+        return err;
+    }
+    *ret = h;
+    return 0;
+}
+
+void http_quiesce(struct http *h) {
+    if (h->quiesced)
+        return;
+    h->quiesced = true;
+    MHD_socket fd = MHD_quiesce_daemon(h->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct http *h = handle->data;
+    if (--h->n_open_handles == 0)
+        free(h);
+}
+
+static void answer_all(struct http *h) {
+    static const char *const headers[] = {"Retry-After", "1", NULL};
+    const struct http_answer answer = {.status = 503, .headers = headers, .close = true};
+    for (struct http_request *r = h->in_hand; r; r = r->next)
+        if (r->suspended)
+            http_answer(r, &answer);
+}
+
+struct http *http_free(struct http *h) {
+    if (!h)
+        return NULL;
+    http_quiesce(h);
+    answer_all(h);
+    for (int i = 0; i < N_FINAL_RUNS && h->n_in_hand > 0; i++)
+        MHD_run(h->daemon);
+    uv_close((uv_handle_t *)&h->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&h->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&h->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&h->again, on_handle_closed);
+    MHD_stop_daemon(h->daemon);
+    return NULL;
+}

@@ -1,0 +1,72 @@
+/* Deadlines of the HTTP server's connections: to send a request, to begin the next one, to take an
+ * answer. libmicrohttpd's own is idle time, which a client that sends a byte now and then never
+ * reaches. */
+#include <sys/socket.h>
+
+#include "base/timestamp.h"
+#include "common/http_server.h"
+
+#define IDLE_MAX_MS 75000 /* between two requests */
+#define SEND_MAX_MS 60000 /* to take an answer */
+
+void http_connection_enter(struct http_connection *c, enum phase phase) {
+    c->phase = phase;
+    c->phase_since = timestamp_monotonic_ms();
+    c->begun_since = 0;
+    if (phase == PHASE_IDLE)
+        c->bytes_received = http_bytes_received(c->fd);
+}
+
+/* A connection that began a request and has no first line yet is late, too. */
+static bool is_idle_too_long(const struct http *h, struct http_connection *c, int64_t now) {
+    if (c->begun_since)
+        return now - c->begun_since > h->request_timeout_ms;
+    if (now - c->phase_since < h->request_timeout_ms)
+        return false;
+    if (http_bytes_received(c->fd) != c->bytes_received)
+        c->begun_since = now;
+    return now - c->phase_since > IDLE_MAX_MS;
+}
+
+static bool is_late(const struct http *h, struct http_connection *c, int64_t now) {
+    switch (c->phase) {
+    case PHASE_IDLE:
+        return is_idle_too_long(h, c, now);
+    case PHASE_READING:
+        return now - c->phase_since > h->request_timeout_ms;
+    case PHASE_IN_HAND:
+        return false;
+    case PHASE_SENDING:
+        return now - c->phase_since > SEND_MAX_MS;
+    }
+    return false;
+}
+
+void http_shut_late(struct http *h) {
+    int64_t now = timestamp_monotonic_ms();
+    for (struct http_connection *c = h->connections; c; c = c->next)
+        if (is_late(h, c, now))
+            shutdown(c->fd, SHUT_RDWR);
+}
+
+struct http_connection *http_connection_new(struct http *h, int fd) {
+    struct http_connection *c = must_alloc(sizeof(*c));
+    c->fd = fd;
+    http_connection_enter(c, PHASE_READING);
+    c->next = h->connections;
+    if (c->next)
+        c->next->previous = c;
+    h->connections = c;
+    return c;
+}
+
+struct http_connection *http_connection_free(struct http *h, struct http_connection *c) {
+    if (c->next)
+        c->next->previous = c->previous;
+    if (c->previous)
+        c->previous->next = c->next;
+    else
+        h->connections = c->next;
+    free(c);
+    return NULL;
+}

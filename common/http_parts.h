@@ -1,0 +1,42 @@
+/* Parts of the HTTP server that need no libmicrohttpd; private to common/http*.c and their tests.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+
+/* ---- http_socket.c ---- */
+/* Opens a listening, non-blocking socket on host:port or [v6]:port (host empty or *: every
+ * address). A descriptor, or negative errno: -EINVAL for what is no address. */
+MUSTCHECK int http_listen(const char *address, uint16_t *ret_port);
+
+/* What the kernel counts; 0 when it cannot say. */
+uint64_t http_bytes_received(int fd);
+#define HTTP_ADDRESS_CAP 64
+struct sockaddr;
+/* The address without the port. */
+void http_print_address(const struct sockaddr *address, char ret[static HTTP_ADDRESS_CAP]);
+
+/* ---- http_framing.c ---- */
+/* Whether a request's end is certain to every party between the client and us. Walk all its
+ * headers, then ask. */
+struct http_framing {
+    unsigned n_hosts;
+    bool has_length;
+    uint64_t length;
+    unsigned n_codings;
+    bool is_bad;
+};
+void http_framing_take(struct http_framing *f, const char *name, size_t name_len, const char *value,
+                       size_t value_len);
+/* version: "HTTP/1.1". */
+bool http_framing_is_bad(const struct http_framing *f, const char *version);
+
+/* ---- http_query.c ---- */
+/* The value of `name` in a raw query ("a=b&c"), unescaped: caller frees; NULL when absent. *ret_n:
+ * how many there are. What cannot be unescaped (a bad %xx, %00) is kept as it is. */
+char *http_query_find(const char *query, const char *name, size_t *ret_n);
+void http_query_each(const char *query, void (*visit)(void *arg, const char *name), void *arg);

@@ -1,0 +1,80 @@
+/* The HTTP server's inside; private to common/http*.c. */
+#pragma once
+
+#include "common/http.h"
+#include "common/http_parts.h"
+
+struct MHD_Connection;
+struct MHD_Daemon;
+struct MHD_Response;
+
+enum phase {
+    PHASE_IDLE,    /* between requests -> reading, at its first line */
+    PHASE_READING, /* -> in hand, when the last byte is there */
+    PHASE_IN_HAND, /* -> sending, by http_answer */
+    PHASE_SENDING, /* -> idle, or gone */
+};
+
+struct http_connection {
+    struct http_connection *next, *previous;
+    int fd; /* libmicrohttpd's */
+    enum phase phase;
+    int64_t phase_since;     /* monotonic ms */
+    int64_t begun_since;     /* idle: when bytes of a next request were seen; 0: none yet */
+    uint64_t bytes_received; /* idle: by the kernel's count when it began */
+};
+
+struct header {
+    const char *name, *value; /* borrowed from libmicrohttpd; value may be NULL */
+};
+
+struct http_request {
+    struct http *http;
+    struct http_request *next, *previous; /* of http->in_hand, while in that list */
+    struct http_connection *connection;
+    struct MHD_Connection *mhd;
+    int64_t started_at;
+    char *path;  /* owned */
+    char *query; /* borrowed from path's allocation */
+    const char *method;
+    struct header *headers; /* owned */
+    size_t n_headers;
+    struct buf body;
+    size_t n_dropped;
+    enum http_problem problem;
+    bool headers_seen, handed_over, suspended, in_list;
+    struct MHD_Response *response; /* the answer, until it is queued */
+    int status;
+    char **owned_texts; /* answers of http_query and http_header */
+    size_t n_owned_texts;
+    char peer[HTTP_ADDRESS_CAP];
+    void *data;
+    void (*free_data)(void *);
+};
+
+struct http {
+    struct MHD_Daemon *daemon;
+    http_handler_fn *handler;
+    void *arg;
+    size_t max_body_bytes;
+    int64_t request_timeout_ms;
+    uint16_t port;
+    bool quiesced;
+    struct http_connection *connections;
+    struct http_request *in_hand;
+    size_t n_in_hand;
+    size_t body_bytes;
+    uv_poll_t poll;
+    uv_timer_t timer; /* what libmicrohttpd asked for */
+    uv_timer_t sweep; /* our deadlines */
+    uv_idle_t again;
+    unsigned n_open_handles;
+};
+
+/* ---- http_deadlines.c ---- */
+/* Adds a connection that was accepted; its first request is awaited. */
+struct http_connection *http_connection_new(struct http *h, int fd);
+struct http_connection *http_connection_free(struct http *h, struct http_connection *c);
+void http_connection_enter(struct http_connection *c, enum phase phase);
+/* Shuts the sockets that are late; libmicrohttpd sees them end, and closes. */
+void http_shut_late(struct http *h);

@@ -1,0 +1,131 @@
+-- One save of a session: all of it or nothing (contract section 6). What can fail is asked before the
+-- first write, and the first write is the one that Redis may refuse; after it nothing fails any more.
+--
+-- KEYS  1 meta, 2 state, 3 deltas, 4 idem, 5 idem_order, then with flag s the new snapshot, then the
+--       snapshots to drop
+-- ARGV  1 expected version (0: must not exist), 2 expected epoch, 3 token of the save that this one
+--       builds on ('' any), 4 own token, 5 flags: w writes state, s snapshot, d delete, h meta alone,
+--       6 new version, 7 now (ms), 8 a command's lifetime (ms), 9 text of the state, 10 key hash or '',
+--       11 its value, 12 number of words of the entry, the entry's words, the words for meta
+-- Returns SAVED, LOST or FULL.
+local MAX_UNPUBLISHED = 1000
+local MAX_ENTRIES = 1000
+local MAX_BYTES = 1048576        -- above it old entries go
+local MAX_BYTES_EVER = 16777216  -- above it, with nothing that may go, writes are refused
+local MAX_TRIMS = 64             -- a save: bounds its time; the next one goes on
+local MAX_KEYS = 1000
+local KEY_LIFETIME = 86400000
+
+local meta, state, deltas, idem, idem_order = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local flags = ARGV[5]
+local now, lifetime = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+local function has(flag)
+  return string.find(flags, flag, 1, true) ~= nil
+end
+
+local function id(version)
+  return string.format('%.0f-0', version)
+end
+
+local function n_bytes(words)
+  local n = 0
+  for i = 1, #words do n = n + #words[i] end
+  return n
+end
+
+local function words(from, to)
+  local list = {}
+  for i = from, to do list[#list + 1] = ARGV[i] end
+  return list
+end
+
+local head = redis.call('HMGET', meta, 'version', 'epoch', 'token', 'published', 'deltaBytes', 'deleted')
+if ARGV[1] == '0' then
+  if redis.call('EXISTS', meta) == 1 then return 'LOST' end
+elseif head[1] ~= ARGV[1] or head[2] ~= ARGV[2] or head[6] == '1' then
+  return 'LOST'
+elseif ARGV[3] ~= '' and head[3] ~= ARGV[3] then
+  return 'LOST'
+end
+
+local entry_end = 12 + tonumber(ARGV[12])
+local fields = words(entry_end + 1, #ARGV)
+local remembers = ARGV[10] ~= '' and not has('d')
+if remembers then -- wrong types fail here
+  redis.call('HLEN', idem)
+  redis.call('ZCARD', idem_order)
+end
+
+local function remember()
+  redis.call('HSET', idem, ARGV[10], ARGV[11])
+  redis.call('ZADD', idem_order, now, ARGV[10])
+  local old = redis.call('ZRANGEBYSCORE', idem_order, '-inf', id(now - KEY_LIFETIME):sub(1, -3),
+                         'LIMIT', 0, MAX_TRIMS)
+  local excess = math.min(redis.call('ZCARD', idem_order) - MAX_KEYS, MAX_TRIMS)
+  if #old == 0 and excess > 0 then old = redis.call('ZRANGE', idem_order, 0, excess - 1) end
+  if #old > 0 then
+    redis.call('HDEL', idem, unpack(old))
+    redis.call('ZREM', idem_order, unpack(old))
+  end
+end
+
+if has('h') then
+  redis.call('HSET', meta, unpack(fields))
+  redis.call('HDEL', meta, 'cooling')
+  if remembers then remember() end
+  return 'SAVED'
+end
+
+-- The window: what of it may go (published, and older than a command lives), oldest first.
+local published = tonumber(head[4] or '0') or 0
+local entry = words(13, entry_end)
+local n_kept = redis.call('XLEN', deltas)
+local bytes = n_bytes(entry)
+if n_kept > 0 then bytes = bytes + (tonumber(head[5] or '0') or 0) end
+n_kept = n_kept + 1
+local first = '-'
+local trims = false
+for _ = 1, MAX_TRIMS do
+  if n_kept <= MAX_ENTRIES and bytes <= MAX_BYTES then break end
+  local oldest = redis.call('XRANGE', deltas, first, '+', 'COUNT', 1)[1]
+  if not oldest then break end
+  local version = tonumber(string.match(oldest[1], '^%d+'))
+  local time = oldest[2][1] == 't' and tonumber(oldest[2][2]) or 0
+  if version > published or now - time < lifetime then break end
+  n_kept = n_kept - 1
+  bytes = math.max(bytes - n_bytes(oldest[2]), 0)
+  first = id(version + 1)
+  trims = true
+end
+
+if tonumber(ARGV[1]) - published >= MAX_UNPUBLISHED then return 'FULL' end
+if bytes > MAX_BYTES_EVER then
+  if trims then -- so that the next one finds more room, also when this one's trims were all used up
+    redis.call('XTRIM', deltas, 'MINID', first)
+    redis.call('HSET', meta, 'deltaBytes', id(bytes - n_bytes(entry)):sub(1, -3))
+  end
+  return 'FULL'
+end
+
+redis.call('XADD', deltas, ARGV[6] .. '-0', unpack(entry))
+if trims then redis.call('XTRIM', deltas, 'MINID', first) end
+
+local next_key = 6
+if has('d') then
+  redis.call('DEL', state, idem, idem_order, meta)
+  redis.call('XTRIM', deltas, 'MINID', id(published + 1))
+else
+  if has('w') then redis.call('SET', state, ARGV[9]) end
+  if has('s') then
+    redis.call('SET', KEYS[6], ARGV[9])
+    next_key = 7
+  end
+end
+for i = next_key, #KEYS do redis.call('DEL', KEYS[i]) end
+
+redis.call('HSET', meta, 'token', ARGV[4], 'deltaBytes', id(bytes):sub(1, -3), 'published',
+           id(published):sub(1, -3), unpack(fields))
+redis.call('HDEL', meta, 'cooling')
+if remembers then remember() end
+return 'SAVED'

@@ -1,0 +1,100 @@
+/* Commands in Redis' protocol. hiredis' Argv form wants all words at once and alive; here they are
+ * copied as they come (always with their length), and the same bytes can be queued a second time.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store_private.h"
+
+void store_command_done(struct store_command *c) {
+    buf_done(&c->words);
+    c->n_words = 0;
+}
+
+void store_command_begin(struct store_command *c, const char *name) {
+    buf_clear(&c->words);
+    c->n_words = 0;
+    store_puts(c, name);
+}
+
+void store_put(struct store_command *c, const void *data, size_t len) {
+    buf_putc(&c->words, '$');
+    buf_put_u64(&c->words, len);
+    buf_put(&c->words, "\r\n", 2);
+    buf_put(&c->words, data, len);
+    buf_put(&c->words, "\r\n", 2);
+    c->n_words++;
+}
+
+void store_puts(struct store_command *c, const char *text) {
+    store_put(c, text, strlen(text));
+}
+
+void store_put_u64(struct store_command *c, uint64_t n) {
+    char digits[24];
+    store_put(c, digits, (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, n));
+}
+
+void store_put_i64(struct store_command *c, int64_t n) {
+    char digits[24];
+    store_put(c, digits, (size_t)snprintf(digits, sizeof(digits), "%" PRId64, n));
+}
+
+void store_put_key(struct store_command *c, enum store_key key, const char *session_id) {
+    char name[STORE_KEY_CAP];
+    store_key(key, session_id, name);
+    store_puts(c, name);
+}
+
+void store_put_entry_after(struct store_command *c, uint64_t since) {
+    char id[32];
+    uint64_t first = since == UINT64_MAX ? UINT64_MAX : since + 1;
+    store_put(c, id, (size_t)snprintf(id, sizeof(id), "%" PRIu64 "-0", first));
+}
+
+void store_put_read(struct store_command *c, const char *session_id, bool state, bool deltas,
+                    uint64_t since) {
+    static const char *const flags[2][2] = {{"", "d"}, {"s", "sd"}};
+    store_puts(c, "4");
+    store_put_key(c, STORE_META, session_id);
+    store_put_key(c, STORE_STATE, session_id);
+    store_put_key(c, STORE_DELTAS, session_id);
+    store_put_key(c, STORE_IDEM, session_id);
+    store_puts(c, flags[state][deltas]);
+    store_put_entry_after(c, since);
+}
+
+size_t store_queue_login(struct store_command *c, const struct store_url *url,
+                         redisContext *context) {
+    size_t n_queued = 0;
+    if (*url->password) {
+        store_command_begin(c, "AUTH");
+        if (*url->user)
+            store_puts(c, url->user);
+        store_puts(c, url->password);
+        store_queue(context, c);
+        n_queued++;
+    }
+    if (url->db) {
+        store_command_begin(c, "SELECT");
+        store_put_i64(c, url->db);
+        store_queue(context, c);
+        n_queued++;
+    }
+    return n_queued;
+}
+
+/* hiredis refuses only when memory ran out; must_alloc's way out is taken then too. */
+static void append(redisContext *context, const char *data, size_t len) {
+    if (redisAppendFormattedCommand(context, data, len) != REDIS_OK)
+        abort();
+}
+
+void store_queue(redisContext *context, const struct store_command *c) {
+    char head[24];
+    int len = snprintf(head, sizeof(head), "*%zu\r\n", c->n_words);
+    append(context, head, (size_t)len);
+    append(context, c->words.data, c->words.len);
+}

@@ -1,0 +1,42 @@
+/* Names of keys: built here and nowhere else, so that the layout of contract section 6 is one page.
+ * The braces are literal: they put all keys of a session into one slot of a Redis Cluster, which is
+ * what lets one script write them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "common/store.h"
+
+void store_key(enum store_key key, const char *session_id, char ret[static STORE_KEY_CAP]) {
+    static const char *const names[] = {
+        [STORE_STATE] = "state",           [STORE_META] = "meta",
+        [STORE_DELTAS] = "deltas",         [STORE_IDEM] = "idem",
+        [STORE_IDEM_ORDER] = "idem_order",
+    };
+    snprintf(ret, STORE_KEY_CAP, "session:{%s}:%s", session_id, names[key]);
+}
+
+void store_key_snapshot(const char *session_id, uint64_t version, char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "session:{%s}:snapshot:%" PRIu64, session_id, version);
+}
+
+void store_key_tries(const char *session_id, const char *command_id,
+                     char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "session:{%s}:tries:%s", session_id, command_id);
+}
+
+void store_key_create_claim(const char *user_id, const char *key_hash,
+                            char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "user:{%s}:idem:%s", user_id, key_hash);
+}
+
+void store_key_attention(const char *session_id, char ret[static STORE_KEY_CAP]) {
+    uint8_t digest[20];
+    hash_sha1(session_id, strlen(session_id), digest);
+    store_key_attention_slot(digest[0] % STORE_N_ATTENTION, ret);
+}
+
+void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "attention:{%u}", slot);
+}

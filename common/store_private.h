@@ -1,0 +1,143 @@
+/* What the store's files share: URL, commands as bytes, values read from replies, the batch struct.
+ * Only store*.c include it; with it hiredis stays behind store.h and store_batch.h. */
+#pragma once
+
+#include <hiredis/hiredis.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "common/store.h"
+#include "common/store_batch.h"
+
+/* ---- store_url.c ---- */
+struct store_url { /* owned strings; "" when absent */
+    char *user;
+    char *password;
+    char *host;
+    int port;
+    int db;
+};
+/* -EINVAL for a text that is not redis://[user:password@]host:port[/db]. */
+MUSTCHECK int store_url_parse(const char *text, struct store_url *ret);
+void store_url_done(struct store_url *url);
+
+/* ---- store_command.c ---- */
+/* One command under construction, already in Redis' protocol: values are copied as they come, so
+ * that a caller's short-lived texts need not live until the command is sent. */
+struct store_command {
+    struct buf words;
+    size_t n_words;
+};
+void store_command_done(struct store_command *c);
+void store_command_begin(struct store_command *c, const char *name);
+void store_put(struct store_command *c, const void *data, size_t len);
+void store_puts(struct store_command *c, const char *text);
+void store_put_u64(struct store_command *c, uint64_t n);
+void store_put_i64(struct store_command *c, int64_t n);
+void store_put_key(struct store_command *c, enum store_key key, const char *session_id);
+/* The keys and arguments of read.lua after its name; `deltas` with the window after `since`. Its
+ * answer is an array of STORE_N_READ. */
+enum store_read_part {
+    STORE_READ_META,
+    STORE_READ_STATE,
+    STORE_READ_DELTAS,
+    STORE_READ_IDEMS,
+    STORE_N_READ
+};
+void store_put_read(struct store_command *c, const char *session_id, bool state, bool deltas,
+                    uint64_t since);
+/* The id of the first entry after version `since`. */
+void store_put_entry_after(struct store_command *c, uint64_t since);
+/* AUTH (when the URL has a password) and SELECT (when it has a db); returns how many were queued.
+ */
+size_t store_queue_login(struct store_command *c, const struct store_url *url,
+                         redisContext *context);
+/* Queues the command in the context's output; it may be queued again. */
+void store_queue(redisContext *context, const struct store_command *c);
+
+DEFINE_CLEANUP(redisContext *, redisFree)
+static inline void store_reply_freep(redisReply **reply) {
+    if (*reply)
+        freeReplyObject(*reply);
+}
+
+/* ---- store_reply.c ---- */
+/* Fills *s from HGETALL meta and (unless NULL) GET state, one moment's answers. -ENOENT without
+ * meta; -EBADMSG a value that cannot be. *s must be zero; the caller does session_done in any case.
+ */
+MUSTCHECK int store_take_session(const redisReply *meta, const redisReply *state,
+                                 const char *session_id, struct session *s);
+
+struct store_text { /* borrowed from a reply; NULL when absent */
+    const char *text;
+    size_t len;
+};
+struct store_entry_view {
+    uint64_t version;
+    int64_t time;
+    struct store_text command_id, event, extra, snapshot_id;
+};
+/* One element of an XRANGE's answer. -EBADMSG when it is no entry of a delta stream. */
+MUSTCHECK int store_view_entry(const redisReply *entry, struct store_entry_view *ret);
+/* Milliseconds from TIME's answer; false when it is none. */
+bool store_take_time(const redisReply *reply, int64_t *ret_ms);
+/* Copies the value of a line "name:value" of INFO (cut to cap); false when there is none. */
+bool store_info(const redisReply *info, const char *name, char *ret, size_t cap);
+/* Whether this node may serve us: loaded, and never evicting. false: *ret_why says what is wrong.
+ * Also copies its run_id. */
+bool store_node_is_fit(const redisReply *info, char ret_run_id[static 41],
+                       char ret_why[static 256]);
+/* All of [text, text + len) as a decimal number. */
+bool store_parse_u64(const char *text, size_t len, uint64_t *ret);
+/* The text as a NUL-terminated string of at most cap - 1 bytes. */
+void store_copy(char *ret, size_t cap, const char *text, size_t len);
+
+bool store_is_noscript(const redisReply *reply);
+bool store_is_wrong_type(const redisReply *reply);
+
+/* ---- store_scripts.c ---- */
+enum store_script {
+    STORE_SCRIPT_READ,
+    STORE_SCRIPT_SAVE,
+    STORE_SCRIPT_MARK,
+    STORE_SCRIPT_CLAIM_DUE,
+    STORE_SCRIPT_REARM,
+    STORE_SCRIPT_CLAIM_CREATE,
+    STORE_SCRIPT_COUNT_TRY,
+    STORE_N_SCRIPTS
+};
+const char *store_script_file(enum store_script script);
+const char *store_script_text(enum store_script script);
+/* As SCRIPT LOAD answers. */
+void store_script_sha(enum store_script script, char ret[static 41]);
+
+/* ---- store_batch.c ---- */
+struct store_batch {
+    struct store_url url;
+    redisContext *context; /* NULL while not connected */
+    char run_id[41];
+    char sha[STORE_N_SCRIPTS][41];
+    char token_prefix[UUID_LEN + 1]; /* tells this batch's saves from any other's */
+    uint64_t n_tokens;
+};
+
+/* Next answer of the pipeline; never an answer that is missing. Negative: the connection is
+ * dropped. */
+MUSTCHECK int store_next(struct store_batch *b, redisReply **ret);
+/* Drops the connection and returns err. */
+int store_drop(struct store_batch *b, int err);
+/* Begins EVALSHA with n_keys; the caller puts the keys and the arguments. */
+void store_begin_script(struct store_batch *b, struct store_command *c, enum store_script script,
+                        size_t n_keys);
+/* Queues SCRIPT LOAD for every script: STORE_N_SCRIPTS answers. */
+void store_queue_scripts(struct store_batch *b);
+MUSTCHECK int store_take_scripts(struct store_batch *b);
+/* One command, one answer; an error answer is -EIO, and -EBADMSG for WRONGTYPE. Loads the scripts
+ * again where they are gone. */
+MUSTCHECK int store_ask(struct store_batch *b, const struct store_command *c, redisReply **ret);
+
+/* ---- store_save_command.c ---- */
+/* save.lua's EVALSHA for one save. token: its own; builds_on: that of the earlier save in the same
+ * batch which it builds on, 0 for none. */
+void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,
+                      uint64_t token, uint64_t builds_on);

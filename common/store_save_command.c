@@ -1,0 +1,159 @@
+/* One save as a call of save.lua: its keys, its conditions, and what it writes. The order of the
+ * words is the script's; see its head. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store_private.h"
+
+/* No entry younger than a command may live (its deadline, its redeliveries) leaves the window, else
+ * a command that comes again would not be found. */
+#define COMMAND_LIFETIME_MS 15000
+
+static void put_token(struct store_batch *b, struct store_command *c, uint64_t token) {
+    char text[UUID_LEN + 24] = "";
+    if (token)
+        snprintf(text, sizeof(text), "%s:%" PRIu64, b->token_prefix, token);
+    store_puts(c, text);
+}
+
+static bool deletes(const struct store_save *save) {
+    return save->event && save->session->deleted;
+}
+
+static bool takes_snapshot(const struct store_save *save) {
+    return save->event && !save->session->deleted && save->snapshot_id;
+}
+
+static size_t n_listed(const char *versions) {
+    size_t n = *versions != '\0';
+    for (const char *p = versions; *p; p++)
+        n += *p == ',';
+    return n;
+}
+
+static void put_snapshot_key(struct store_command *c, const char *session_id, uint64_t version) {
+    char key[STORE_KEY_CAP];
+    store_key_snapshot(session_id, version, key);
+    store_puts(c, key);
+}
+
+static void put_listed(struct store_command *c, const char *session_id, const char *versions) {
+    while (*versions) {
+        put_snapshot_key(c, session_id, strtoull(versions, NULL, 10));
+        versions += strcspn(versions, ",");
+        versions += *versions == ',';
+    }
+}
+
+static void put_keys(struct store_command *c, const struct store_save *save) {
+    const char *id = save->session->id;
+    store_put_key(c, STORE_META, id);
+    store_put_key(c, STORE_STATE, id);
+    store_put_key(c, STORE_DELTAS, id);
+    store_put_key(c, STORE_IDEM, id);
+    store_put_key(c, STORE_IDEM_ORDER, id);
+    if (takes_snapshot(save))
+        put_snapshot_key(c, id, save->session->position.version);
+    if (save->dropped_snapshot)
+        put_snapshot_key(c, id, save->dropped_snapshot);
+    if (deletes(save))
+        put_listed(c, id, save->session->snapshots);
+}
+
+static size_t n_keys(const struct store_save *save) {
+    return 5 + takes_snapshot(save) + (save->dropped_snapshot != 0) +
+           (deletes(save) ? n_listed(save->session->snapshots) : 0);
+}
+
+static void put_flags(struct store_command *c, const struct store_save *save) {
+    if (!save->event)
+        store_puts(c, "h");
+    else if (deletes(save))
+        store_puts(c, "d");
+    else if (save->writes_state)
+        store_puts(c, takes_snapshot(save) ? "ws" : "w");
+    else
+        store_puts(c, takes_snapshot(save) ? "s" : "");
+}
+
+static void put_state(struct store_command *c, const struct store_save *save) {
+    struct buf state = BUF_NULL;
+    if (takes_snapshot(save) || (save->event && !deletes(save) && save->writes_state))
+        session_print_state(save->session, &state);
+    store_put(c, state.data, state.len);
+    buf_done(&state);
+}
+
+static void put_idem(struct store_command *c, const struct store_save *save) {
+    char value[256] = "";
+    const struct session *s = save->session;
+    if (save->key_hash)
+        snprintf(value, sizeof(value), "%" PRId64 " %s %" PRIu64 " %" PRIu64 " %s", save->now,
+                 save->fingerprint, s->position.version, s->position.epoch, s->checksum);
+    store_puts(c, save->key_hash ? save->key_hash : "");
+    store_puts(c, value);
+}
+
+static void put_entry(struct store_command *c, const struct store_save *save) {
+    if (!save->event) {
+        store_puts(c, "0");
+        return;
+    }
+    size_t n_fields = 3 + (save->extra != NULL) + (save->snapshot_id != NULL);
+    store_put_u64(c, 2 * n_fields);
+    store_puts(c, "t");
+    store_put_i64(c, save->now);
+    store_puts(c, "c");
+    store_puts(c, save->command_id ? save->command_id : "");
+    store_puts(c, "e");
+    store_put(c, save->event, save->event_len);
+    if (save->extra) {
+        store_puts(c, "x");
+        store_puts(c, save->extra);
+    }
+    if (save->snapshot_id) {
+        store_puts(c, "s");
+        store_puts(c, save->snapshot_id);
+    }
+}
+
+/* The mark has its own writer, and a save clears `cooling`: neither is a save's to set. */
+static void put_meta_field(void *arg, const char *field, const char *value, size_t len) {
+    if (strcmp(field, "published") == 0 || strcmp(field, "cooling") == 0)
+        return;
+    store_puts(arg, field);
+    store_put(arg, value, len);
+}
+
+static void put_meta(struct store_command *c, const struct store_save *save) {
+    if (!save->event) {
+        store_puts(c, "touchedAt");
+        store_put_i64(c, save->session->touched_at);
+        return;
+    }
+    session_each_meta(save->session, put_meta_field, c);
+    if (deletes(save)) { /* the later value of a field counts */
+        store_puts(c, "snapshots");
+        store_puts(c, "");
+    }
+}
+
+void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,
+                      uint64_t token, uint64_t builds_on) {
+    store_begin_script(b, c, STORE_SCRIPT_SAVE, n_keys(save));
+    put_keys(c, save);
+    store_put_u64(c, save->expected.version);
+    store_put_u64(c, save->expected.epoch);
+    put_token(b, c, builds_on);
+    put_token(b, c, token);
+    put_flags(c, save);
+    store_put_u64(c, save->session->position.version);
+    store_put_i64(c, save->now);
+    store_put_i64(c, COMMAND_LIFETIME_MS);
+    put_state(c, save);
+    put_idem(c, save);
+    put_entry(c, save);
+    put_meta(c, save);
+}

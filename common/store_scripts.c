@@ -1,0 +1,37 @@
+/* The Lua scripts of common/scripts, compiled in. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/embedded.h"
+#include "base/hash.h"
+#include "common/store_private.h"
+
+extern const struct embedded embedded_scripts[];
+
+const char *store_script_file(enum store_script script) {
+    static const char *const files[STORE_N_SCRIPTS] = {
+        [STORE_SCRIPT_READ] = "read.lua",
+        [STORE_SCRIPT_SAVE] = "save.lua",
+        [STORE_SCRIPT_MARK] = "mark.lua",
+        [STORE_SCRIPT_CLAIM_DUE] = "claim_due.lua",
+        [STORE_SCRIPT_REARM] = "rearm.lua",
+        [STORE_SCRIPT_CLAIM_CREATE] = "claim_create.lua",
+        [STORE_SCRIPT_COUNT_TRY] = "count_try.lua",
+    };
+    return files[script];
+}
+
+const char *store_script_text(enum store_script script) {
+    const struct embedded *file = embedded_scripts;
+    while (strcmp(file->name, store_script_file(script)) != 0)
+        file++; /* the build made the list from these very files */
+    return file->text;
+}
+
+void store_script_sha(enum store_script script, char ret[static 41]) {
+    const char *text = store_script_text(script);
+    uint8_t digest[20];
+    hash_sha1(text, strlen(text), digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
