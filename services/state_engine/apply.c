@@ -1,0 +1,312 @@
+/* What each kind of command does to a session; see apply.h. Patches are in apply_patch.c, what a
+ * conflict tells the caller in conflict.c. */
+#include "services/state_engine/apply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "services/state_engine/apply_private.h"
+
+void change_done(struct change *c) {
+    session_done(&c->next);
+    for (size_t i = 0; i < c->n_events; i++)
+        event_done(&c->events[i]);
+    *c = (struct change){0};
+}
+
+struct event *change_add_event(struct change *c) {
+    return &c->events[c->n_events++];
+}
+
+/* ---- rights ---- */
+
+static bool admin_may(enum command_kind kind, enum session_status target) {
+    return kind == COMMAND_DELETE || kind == COMMAND_LOAD ||
+           (kind == COMMAND_STATUS && target == SESSION_CANCELLED);
+}
+
+static enum session_role least_role(enum command_kind kind) {
+    switch (kind) {
+    case COMMAND_DELETE:
+        return SESSION_ROLE_OWNER;
+    case COMMAND_HEARTBEAT:
+    case COMMAND_LOAD:
+        return SESSION_ROLE_VIEWER;
+    default:
+        return SESSION_ROLE_EDITOR;
+    }
+}
+
+int apply_check_rights(const struct session *s, const struct command *c, struct fault *f) {
+    bool needs_write = c->kind != COMMAND_LOAD;
+    bool is_admin = c->rights & COMMAND_ADMIN;
+    if (c->kind != COMMAND_CREATE) {
+        enum session_role role =
+            s && !s->deleted ? session_role_of(s, c->user_id) : SESSION_ROLE_NONE;
+        bool is_there = s && !s->deleted;
+        if (!is_there || (role == SESSION_ROLE_NONE && !is_admin))
+            return fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
+        if (is_admin && admin_may(c->kind, c->status))
+            return 0;
+        if (role < least_role(c->kind))
+            return fault_set(f, FAULT_FORBIDDEN, NULL, "the role %s may not do this",
+                             session_role_name(role));
+    }
+    if (needs_write && !(c->rights & COMMAND_WRITE))
+        return fault_set(f, FAULT_FORBIDDEN, NULL, "the token's scope has no sessions:write");
+    if (needs_write && !c->device_id[0])
+        return fault_set(f, FAULT_INVALID_REQUEST, "deviceId", "a write needs a device");
+    return 0;
+}
+
+/* ---- base ---- */
+
+static bool matches_any(const struct session *s, const struct command *c) {
+    if (c->if_match_any)
+        return true;
+    for (size_t i = 0; i < c->n_if_match; i++)
+        if (position_equal(c->if_match[i], s->position))
+            return true;
+    return false;
+}
+
+static bool has_if_match(const struct command *c) {
+    return c->if_match_any || c->n_if_match > 0;
+}
+
+/* The newest position that the caller says it knows, of the session's own epoch and not ahead of
+ * it. */
+static bool known_version(const struct session *s, const struct command *c, uint64_t *ret) {
+    bool is_known = false;
+    for (size_t i = 0; i <= c->n_if_match; i++) {
+        bool is_base = i == c->n_if_match;
+        struct position p = is_base ? c->base : c->if_match[i];
+        if ((is_base && !c->has_base) || p.epoch != s->position.epoch ||
+            p.version > s->position.version)
+            continue;
+        if (!is_known || p.version > *ret)
+            *ret = p.version;
+        is_known = true;
+    }
+    return is_known;
+}
+
+bool apply_window_since(const struct session *s, const struct command *c, uint64_t *ret) {
+    uint64_t since = 0;
+    if (c->kind == COMMAND_CREATE || !known_version(s, c, &since) || since == s->position.version)
+        return false;
+    *ret = since;
+    return true;
+}
+
+static int refuse_conflict(const struct session *s, const struct command *c,
+                           const struct window *window, enum fault_code code, struct fault *f,
+                           char **ret_conflict) {
+    uint64_t since = 0;
+    bool is_known = known_version(s, c, &since);
+    *ret_conflict = conflict_print(s, session_role_of(s, c->user_id), is_known, since, window);
+    return fault_set(f, code, NULL, "the session is at version %llu of epoch %llu",
+                     (unsigned long long)s->position.version,
+                     (unsigned long long)s->position.epoch);
+}
+
+/* Judges If-Match, then baseVersion. *ret_rebases: a disjoint merge onto a version that has moved
+ * on. */
+static int check_base(const struct session *s, const struct command *c,
+                      const struct apply_context *context, bool *ret_rebases, struct fault *f,
+                      char **ret_conflict) {
+    const struct window *window = &context->window;
+    *ret_rebases = false;
+    if (has_if_match(c) && !matches_any(s, c))
+        return refuse_conflict(s, c, window, FAULT_PRECONDITION_FAILED, f, ret_conflict);
+    if (!c->has_base || position_equal(c->base, s->position))
+        return 0;
+    if (c->kind == COMMAND_PATCH && c->disjoint &&
+        patch_is_disjoint(s, c->base, c->patch, window)) {
+        *ret_rebases = true;
+        return 0;
+    }
+    return refuse_conflict(s, c, window, FAULT_VERSION_CONFLICT, f, ret_conflict);
+}
+
+/* ---- a version more ---- */
+
+void change_next_version(struct change *ret, int64_t now) {
+    ret->saves = true;
+    ret->next.position.version++;
+    ret->next.updated_at = now;
+    ret->next.touched_at = now;
+}
+
+/* Adds this version to the list of kept snapshots, oldest first, and takes the oldest off a full
+ * one. */
+static void keep_snapshot(struct change *ret) {
+    char kept[sizeof(ret->next.snapshots)];
+    memcpy(kept, ret->next.snapshots, sizeof(kept));
+    const char *rest = kept;
+    size_t n = kept[0] != '\0';
+    for (const char *p = kept; *p; p++)
+        n += *p == ',';
+    if (n >= SESSION_N_SNAPSHOTS) {
+        char *end;
+        ret->dropped_snapshot = strtoull(kept, &end, 10);
+        rest = *end == ',' ? end + 1 : end;
+    }
+    snprintf(ret->next.snapshots, sizeof(ret->next.snapshots), "%.*s%s%llu",
+             (int)(sizeof(kept) - 22), rest, *rest ? "," : "",
+             (unsigned long long)ret->next.position.version);
+}
+
+void change_add_snapshot(struct change *ret) {
+    keep_snapshot(ret);
+    char message_id[UUID_LEN + 1];
+    uuid_v4(message_id);
+    struct event *event = change_add_event(ret);
+    event_snapshot(&ret->next, message_id, event);
+    ret->snapshot_id = event->message_id;
+}
+
+/* ---- the kinds ---- */
+
+static int apply_create(const struct session *s, const struct command *c, int64_t now,
+                        struct change *ret, struct fault *f) {
+    if (s)
+        return fault_set(f, FAULT_INVALID_VALUE, "sessionId", "a session with this id was there");
+    struct session *next = &ret->next;
+    memcpy(next->id, c->session_id, sizeof(next->id));
+    memcpy(next->user_id, c->user_id, sizeof(next->user_id));
+    memcpy(next->type, c->type, sizeof(next->type));
+    memcpy(next->modified_by, c->device_id, sizeof(next->modified_by));
+    memcpy(next->last_active_device, c->device_id, sizeof(next->last_active_device));
+    next->name = must_strdup(c->name);
+    next->status = c->status;
+    if (c->status == SESSION_ACTIVE)
+        memcpy(next->active_device, c->device_id, sizeof(next->active_device));
+    next->ttl_seconds = c->ttl_seconds ? c->ttl_seconds : SESSION_TTL_DEFAULT_S;
+    next->on_idle = c->on_idle;
+    next->position.epoch = 1;
+    next->created_at = next->last_modified = now;
+    json_auto_t *empty = json_object();
+    session_set_data(next, c->data ? c->data : empty);
+    if (next->data_len > SESSION_DATA_MAX_BYTES)
+        return fault_set(f, FAULT_STATE_TOO_LARGE, "data", "data has %zu bytes; at most %u",
+                         next->data_len, SESSION_DATA_MAX_BYTES);
+    change_next_version(ret, now);
+    event_session_created(next, c->device_id, change_add_event(ret));
+    return 0;
+}
+
+static void add_device_joined(struct change *ret, const struct command *c) {
+    char message_id[UUID_LEN + 1];
+    uuid_v4(message_id);
+    event_device_joined(&ret->next, c->user_id, c->device_id, message_id, change_add_event(ret));
+}
+
+static void activate(struct session *next, const struct command *c) {
+    memcpy(next->active_device, c->device_id, sizeof(next->active_device));
+    memcpy(next->last_active_device, c->device_id, sizeof(next->last_active_device));
+}
+
+static int apply_status(const struct session *s, const struct command *c, int64_t now,
+                        struct change *ret, struct fault *f) {
+    bool is_takeover = s->status == SESSION_ACTIVE && c->status == SESSION_ACTIVE &&
+                       strcmp(s->active_device, c->device_id) != 0;
+    if (s->status == c->status && !is_takeover)
+        return 0;
+    if (c->status == SESSION_EXPIRED || (!is_takeover && !session_may_become(s->status, c->status)))
+        return fault_set(f, FAULT_INVALID_TRANSITION, "status",
+                         "a session that is %s cannot become %s", session_status_name(s->status),
+                         session_status_name(c->status));
+    struct session *next = &ret->next;
+    bool is_other_device =
+        c->status == SESSION_ACTIVE && strcmp(s->last_active_device, c->device_id) != 0;
+    next->status = c->status;
+    if (c->status == SESSION_ACTIVE)
+        activate(next, c);
+    else if (c->status == SESSION_PAUSED)
+        next->active_device[0] = '\0';
+    if (session_is_final(c->status))
+        next->completed_at = now;
+    change_next_version(ret, now);
+    event_status_changed(next, c->user_id, c->device_id, s->status,
+                         is_takeover ? "takeover" : "request", change_add_event(ret));
+    if (is_other_device)
+        add_device_joined(ret, c);
+    change_add_snapshot(ret);
+    return 0;
+}
+
+static int apply_delete(const struct command *c, int64_t now, struct change *ret) {
+    ret->next.deleted = true;
+    change_next_version(ret, now);
+    event_session_deleted(&ret->next, c->user_id, c->device_id, change_add_event(ret));
+    return 0;
+}
+
+/* A viewer's heartbeat does not extend the session (contract, section 2). */
+static int apply_heartbeat(const struct session *s, const struct command *c, int64_t now,
+                           struct change *ret) {
+    if (session_role_of(s, c->user_id) < SESSION_ROLE_EDITOR)
+        return 0;
+    ret->next.touched_at = now;
+    ret->saves = true;
+    return 0;
+}
+
+static int apply_kind(const struct session *s, const struct command *c,
+                      const struct apply_context *context, int64_t now, struct change *ret,
+                      struct fault *f) {
+    switch (c->kind) {
+    case COMMAND_CREATE:
+        return apply_create(s, c, now, ret, f);
+    case COMMAND_PATCH:
+        return apply_patch(s, c, now, context->snapshot_every, ret, f);
+    case COMMAND_STATUS:
+        return apply_status(s, c, now, ret, f);
+    case COMMAND_DELETE:
+        return apply_delete(c, now, ret);
+    case COMMAND_HEARTBEAT:
+        return apply_heartbeat(s, c, now, ret);
+    default:
+        return 0;
+    }
+}
+
+static int check_writable(const struct session *s, const struct command *c, struct fault *f) {
+    bool is_write =
+        c->kind == COMMAND_PATCH || c->kind == COMMAND_STATUS || c->kind == COMMAND_HEARTBEAT;
+    if (s && is_write && session_is_final(s->status))
+        return fault_set(f, FAULT_SESSION_ENDED, NULL, "the session is %s",
+                         session_status_name(s->status));
+    return 0;
+}
+
+int session_apply(const struct session *s, const struct command *c,
+                  const struct apply_context *context, struct change *ret, struct fault *f,
+                  char **ret_conflict) {
+    struct change change = {0};
+    bool rebases = false;
+    int64_t now = s && s->updated_at > context->now ? s->updated_at : context->now;
+    int r = check_writable(s, c, f);
+    if (r == 0 && s && c->kind != COMMAND_CREATE)
+        r = check_base(s, c, context, &rebases, f, ret_conflict);
+    if (r != 0)
+        return r;
+    if (s && c->kind != COMMAND_CREATE) {
+        session_copy(s, &change.next);
+        change.base_version = s->position.version;
+    }
+    change.rebased = rebases;
+    r = apply_kind(s, c, context, now, &change, f);
+    if (r != 0) {
+        change_done(&change);
+        return r;
+    }
+    *ret = change;
+    /* The copy moved the events: what pointed into them has to follow. */
+    for (size_t i = 0; i < ret->n_events; i++)
+        if (ret->events[i].type == EVENT_SNAPSHOT)
+            ret->snapshot_id = ret->events[i].message_id;
+    return 0;
+}

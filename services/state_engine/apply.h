@@ -1,0 +1,63 @@
+/* The engine's heart: session + command + now -> session after it + events, or a fault. Pure: no
+ * clock, no I/O. What needs a look at the delta window gets it as an argument. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "proto/command.h"
+#include "proto/event.h"
+#include "proto/fault.h"
+#include "proto/session.h"
+
+/* Versioned events after `since`, oldest first, without a gap up to the session's version. */
+struct window {
+    const struct window_entry *entries; /* borrowed */
+    size_t n_entries;
+};
+
+struct window_entry {
+    uint64_t version;
+    const char *event; /* borrowed: the body as published */
+    size_t event_len;
+};
+
+#define CHANGE_MAX_EVENTS 3
+
+/* What a command does to a session. */
+struct change {
+    bool saves;          /* something has to be written: events, or the touch of a heartbeat */
+    struct session next; /* the session after it (a copy of the one before when nothing changes) */
+    struct event events[CHANGE_MAX_EVENTS]; /* the versioned one first; none for a heartbeat */
+    size_t n_events;
+    const char
+        *snapshot_id; /* message id of the snapshot event, NULL without; borrowed from events */
+    uint64_t dropped_snapshot; /* 0, or the kept snapshot that makes room */
+    uint64_t base_version;     /* before the change */
+    bool rebased;
+};
+void change_done(struct change *c);
+
+struct apply_context {
+    int64_t now;             /* ms, store time; never before the session's updated_at is used */
+    uint64_t snapshot_every; /* versions */
+    struct window window;    /* after apply_window_since, for a command that needs it */
+};
+
+/* The version after which `command` needs the delta window to be judged on `session` (for a
+ * disjoint merge, or to tell what was missed), in *ret. false: it needs none. */
+bool apply_window_since(const struct session *s, const struct command *c, uint64_t *ret);
+
+/* Whether the command's user may do this to the session: 0, FAULT_NOT_FOUND, FAULT_FORBIDDEN. s
+ * NULL: there is none. */
+MUSTCHECK int apply_check_rights(const struct session *s, const struct command *c, struct fault *f);
+
+/* s: the session, or NULL when there is none (a create needs NULL). Rights and idempotency keys
+ * were looked at before. Returns 0 and *ret, or a positive fault; on a version conflict
+ * *ret_conflict (owned) is the JSON text of what the caller missed. -EBADMSG: the session's data is
+ * corrupt. */
+MUSTCHECK int session_apply(const struct session *s, const struct command *c,
+                            const struct apply_context *context, struct change *ret,
+                            struct fault *f, char **ret_conflict);

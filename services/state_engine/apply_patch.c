@@ -1,0 +1,91 @@
+/* A patch on a session: from whatever it came as (operations or a merge patch) to one state_delta.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "proto/canonical.h"
+#include "proto/merge.h"
+#include "proto/patch.h"
+#include "proto/text.h"
+#include "services/state_engine/apply_private.h"
+
+static bool event_is_disjoint(const struct window_entry *entry, const json_t *operations) {
+    struct fault ignored;
+    json_auto_t *event = NULL;
+    if (text_parse(entry->event, entry->event_len, &event, &ignored) != 0)
+        return false;
+    const json_t *written = json_object_get(event, "operations");
+    return !json_is_array(written) || !patch_overlaps(operations, written);
+}
+
+bool patch_is_disjoint(const struct session *s, struct position base, const json_t *operations,
+                       const struct window *window) {
+    if (base.epoch != s->position.epoch || base.version > s->position.version)
+        return false;
+    uint64_t expected = base.version + 1;
+    for (size_t i = 0; i < window->n_entries; i++) {
+        const struct window_entry *entry = &window->entries[i];
+        if (entry->version <= base.version)
+            continue;
+        if (entry->version != expected || !event_is_disjoint(entry, operations))
+            return false;
+        expected++;
+    }
+    return expected == s->position.version + 1;
+}
+
+static int to_operations(const json_t *resource, const struct command *c, json_t **ret,
+                         struct fault *f) {
+    if (c->format == COMMAND_PATCH_MERGE)
+        return merge_to_operations(resource, c->patch, ret, f);
+    *ret = json_incref(c->patch);
+    return 0;
+}
+
+/* Takes name and data out of the patched resource. */
+static int take_result(struct session *next, const struct command *c, json_t *document, int64_t now,
+                       struct fault *f) {
+    const char *name = json_string_value(json_object_get(document, "name"));
+    free(next->name);
+    next->name = must_strdup(name);
+    session_set_data(next, json_object_get(document, "data"));
+    if (c->checksum[0] && strcmp(c->checksum, next->checksum) != 0)
+        return fault_set(f, FAULT_CHECKSUM_MISMATCH, "checksum",
+                         "the result's checksum would be %s", next->checksum);
+    next->last_modified = now;
+    memcpy(next->modified_by, c->device_id, sizeof(next->modified_by));
+    return 0;
+}
+
+static int check_result_unchanged(const struct session *s, const struct command *c,
+                                  struct fault *f) {
+    if (c->checksum[0] && strcmp(c->checksum, s->checksum) != 0)
+        return fault_set(f, FAULT_CHECKSUM_MISMATCH, "checksum",
+                         "nothing is changed, and the checksum is %s", s->checksum);
+    return 0;
+}
+
+int apply_patch(const struct session *s, const struct command *c, int64_t now,
+                uint64_t snapshot_every, struct change *ret, struct fault *f) {
+    static const struct patch_limits limits = {SESSION_DATA_MAX_BYTES, SESSION_DATA_MAX_DEPTH};
+    json_auto_t *resource = NULL, *operations = NULL;
+    _cleanup_(patch_result_done) struct patch_result result = {0};
+    int r = session_to_json(s, session_role_of(s, c->user_id), &resource);
+    if (r == 0)
+        r = to_operations(resource, c, &operations, f);
+    if (r == 0)
+        r = patch_apply(resource, s->data_len, operations, &limits, &result, f);
+    if (r != 0)
+        return r;
+    if (!result.writes)
+        return check_result_unchanged(s, c, f);
+    r = take_result(&ret->next, c, result.document, now, f);
+    if (r != 0)
+        return r;
+    change_next_version(ret, now);
+    event_state_delta(&ret->next, c->user_id, c->device_id, ret->base_version, result.operations,
+                      ret->rebased, change_add_event(ret));
+    if (ret->next.position.version % snapshot_every == 0)
+        change_add_snapshot(ret);
+    return 0;
+}

@@ -1,0 +1,25 @@
+/* What must happen later to a session, found by any engine that lives: now, publishing what was
+ * saved and not confirmed. Armed before a save, looked at when due. Contract section 6. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "common/app.h"
+#include "common/store_batch.h"
+#include "services/state_engine/publisher.h"
+
+struct attention;
+
+struct attention *attention_new(struct app *app, struct store_batch *store,
+                                struct publisher *publisher);
+struct attention *attention_free(struct attention *a);
+
+/* batch_context::arm: 0 while the session is known to be armed soon enough. */
+int64_t attention_arm(void *arg, const char *session_id, int64_t now);
+/* Forgets what was armed: Redis was lost. */
+void attention_forget(struct attention *a);
+/* Once a second: looks at what is due. Publishes through the publisher (the caller corks).
+ * Negative: Redis did not answer. */
+MUSTCHECK int attention_tick(struct attention *a, int64_t now);

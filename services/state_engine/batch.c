@@ -1,0 +1,236 @@
+/* Load, apply, save; see batch.h. Jobs of one session build on each other in memory, in order; the
+ * session's saves go out in one pipeline, each comparing the position that the one before leaves.
+ */
+#include "services/state_engine/batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "services/state_engine/slot.h"
+
+/* What one batch works with. */
+struct batch {
+    const struct batch_context *context;
+    struct job **jobs;
+    struct settled *settled;
+    struct task *tasks; /* one a job */
+    size_t n;
+    struct slot *slots;
+    size_t n_slots;
+    int64_t now;
+};
+
+static void batch_done(struct batch *b) {
+    for (size_t i = 0; i < b->n_slots; i++)
+        slot_done(&b->slots[i]);
+    for (size_t i = 0; i < b->n; i++)
+        change_done(&b->tasks[i].change);
+    free(b->slots);
+    free(b->tasks);
+}
+
+/* ---- load ---- */
+
+/* A create with a key takes the session id that the key's first use chose. */
+static int claim_creates(struct batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        struct job *j = b->jobs[i];
+        struct command *c = &j->command;
+        if (c->kind != COMMAND_CREATE || !c->key[0] || j->is_claimed)
+            continue;
+        char session_id[UUID_LEN + 1];
+        bool same_request;
+        int r = store_batch_claim_create(b->context->store, c->user_id, j->key_hash, c->session_id,
+                                         j->fingerprint, session_id, &same_request);
+        if (r != 0)
+            return r;
+        b->tasks[i].is_key_reused = !same_request;
+        memcpy(c->session_id, session_id, sizeof(session_id));
+        j->is_claimed = same_request;
+    }
+    return 0;
+}
+
+static struct slot *slot_for(struct batch *b, const char *session_id) {
+    for (size_t i = 0; i < b->n_slots; i++)
+        if (memcmp(b->slots[i].load.session_id, session_id, UUID_LEN) == 0)
+            return &b->slots[i];
+    struct slot *slot = &b->slots[b->n_slots++];
+    memcpy(slot->load.session_id, session_id, UUID_LEN + 1);
+    slot->load.deltas_since = JOB_NO_LOOK;
+    return slot;
+}
+
+static void sort_into_slots(struct batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        struct slot *slot = slot_for(b, b->jobs[i]->command.session_id);
+        b->tasks[i].slot = slot;
+        slot_add_job(slot, b->jobs[i], b->n);
+    }
+}
+
+static int load_slots(struct batch *b, struct slot **slots, size_t n) {
+    if (n == 0)
+        return 0;
+    _cleanup_(freep) struct store_load *loads = must_alloc(n * sizeof(*loads));
+    for (size_t i = 0; i < n; i++)
+        loads[i] = slots[i]->load;
+    int r = store_batch_load(b->context->store, loads, n, &b->now);
+    for (size_t i = 0; i < n; i++)
+        slots[i]->load = loads[i];
+    return r;
+}
+
+/* Those that have to be judged against what was missed are loaded once more, with their window: the
+ * usual command needs none, and a conflict can afford a round trip. */
+static int load_windows(struct batch *b) {
+    _cleanup_(freep) struct slot **behind = must_alloc(b->n_slots * sizeof(struct slot *));
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        struct slot *slot = b->tasks[i].slot;
+        uint64_t since;
+        if (slot->load.err != 0 ||
+            !apply_window_since(&slot->load.session, &b->jobs[i]->command, &since))
+            continue;
+        if (slot->load.wants_deltas && slot->load.deltas_since <= since)
+            continue;
+        slot->load.wants_deltas = true;
+        slot->load.deltas_since = since;
+        if (!slot->is_behind)
+            behind[n++] = slot;
+        slot->is_behind = true;
+    }
+    for (size_t i = 0; i < n; i++)
+        slot_unload(behind[i]);
+    return load_slots(b, behind, n);
+}
+
+static int load_all(struct batch *b) {
+    int r = claim_creates(b);
+    if (r != 0)
+        return r;
+    sort_into_slots(b);
+    _cleanup_(freep) struct slot **all = must_alloc(b->n_slots * sizeof(struct slot *));
+    for (size_t i = 0; i < b->n_slots; i++)
+        all[i] = &b->slots[i];
+    r = load_slots(b, all, b->n_slots);
+    if (r == 0)
+        r = load_windows(b);
+    for (size_t i = 0; r == 0 && i < b->n_slots; i++)
+        slot_ready(&b->slots[i]);
+    return r;
+}
+
+/* ---- save ---- */
+
+static void fill_save(const struct batch *b, const struct task *task, struct store_save *save) {
+    const struct job *j = b->jobs[task - b->tasks];
+    const struct change *change = &task->change;
+    bool has_key = j->key_hash[0] && change->n_events > 0;
+    *save = (struct store_save){
+        .session = &change->next,
+        .expected = task->expected,
+        .writes_state = change->n_events > 0 && !change->next.deleted,
+        .command_id = j->command.id,
+        .event = change->n_events > 0 ? change->events[0].body : NULL,
+        .event_len = change->n_events > 0 ? change->events[0].body_len : 0,
+        .extra = task->extra.data,
+        .snapshot_id = change->snapshot_id,
+        .dropped_snapshot = change->dropped_snapshot,
+        .key_hash = has_key ? j->key_hash : NULL,
+        .fingerprint = has_key ? j->fingerprint : NULL,
+        .now = b->now,
+    };
+}
+
+static size_t fill_arms(const struct batch *b, struct store_arm *arms) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_slots; i++) {
+        const struct slot *slot = &b->slots[i];
+        if (!slot->saves)
+            continue;
+        int64_t at = b->context->arm(b->context->arg, slot->load.session_id, b->now);
+        if (at == 0)
+            continue;
+        memcpy(arms[n].session_id, slot->load.session_id, sizeof(arms[n].session_id));
+        arms[n++].at = at;
+    }
+    return n;
+}
+
+static void note_uncertain(struct batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        struct job *j = b->jobs[i];
+        if (!b->tasks[i].saves)
+            continue;
+        j->is_uncertain = true;
+        if (b->tasks[i].slot->loaded_version < j->look_since)
+            j->look_since = b->tasks[i].slot->loaded_version;
+    }
+}
+
+static int save_all(struct batch *b) {
+    _cleanup_(freep) struct store_save *saves = must_alloc(b->n * sizeof(*saves));
+    _cleanup_(freep) struct task **tasks = must_alloc(b->n * sizeof(struct task *));
+    _cleanup_(freep) struct store_arm *arms = must_alloc(b->n_slots * sizeof(*arms));
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (!b->tasks[i].saves)
+            continue;
+        tasks[n] = &b->tasks[i];
+        fill_save(b, &b->tasks[i], &saves[n++]);
+    }
+    if (n == 0 && b->context->n_marks == 0)
+        return 0;
+    size_t n_arms = fill_arms(b, arms);
+    int r = store_batch_save(b->context->store, saves, n, arms, n_arms, b->context->marks,
+                             b->context->n_marks);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        tasks[i]->result = saves[i].result;
+        memcpy(tasks[i]->text, saves[i].text, sizeof(tasks[i]->text));
+    }
+    if (r != 0)
+        note_uncertain(b);
+    return r;
+}
+
+/* ---- outcome ---- */
+
+/* A job of a session whose earlier save in this batch did not hold was judged on what never came to
+ * be. */
+static void settle_all(struct batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        struct task *task = &b->tasks[i];
+        struct settled *settled = &b->settled[i];
+        if (task->slot->is_lost) {
+            settled->outcome = OUTCOME_AGAIN;
+        } else if (!task->saves) {
+            *settled = task->settled;
+            task->settled = (struct settled){0};
+        } else {
+            task_settle_saved(task, b->jobs[i], settled);
+        }
+        if (settled->outcome == OUTCOME_AGAIN &&
+            task->slot->loaded_version < b->jobs[i]->look_since && task->saves)
+            b->jobs[i]->look_since = task->slot->loaded_version;
+        settled->job = b->jobs[i];
+    }
+}
+
+int batch_run(const struct batch_context *context, struct job **jobs, size_t n,
+              struct settled *settled) {
+    struct batch b = {.context = context, .jobs = jobs, .settled = settled, .n = n};
+    b.tasks = must_alloc(n * sizeof(*b.tasks));
+    b.slots = must_alloc(n * sizeof(*b.slots));
+    int r = load_all(&b);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        task_run(&b.tasks[i], jobs[i], b.now, context);
+    if (r == 0)
+        r = save_all(&b);
+    if (r == 0)
+        settle_all(&b);
+    for (size_t i = 0; i < n; i++)
+        task_done(&b.tasks[i]);
+    batch_done(&b);
+    return r;
+}

@@ -1,0 +1,48 @@
+/* A batch: jobs taken together through load, apply, save in two round trips to Redis. Knows nothing
+ * of the broker; its owner gets each job back with what became of it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "common/store_batch.h"
+#include "services/state_engine/apply.h"
+#include "services/state_engine/job.h"
+
+enum outcome {
+    OUTCOME_ACCEPTED, /* took effect, or nothing had to be done: reply, and publish the events if
+                         any */
+    OUTCOME_REFUSED,  /* reply carries the fault */
+    OUTCOME_ABSENT,   /* the session is not in Redis: PostgreSQL knows whether it ever was */
+    OUTCOME_AGAIN,    /* another save came first: the next batch */
+};
+
+#define SETTLED_MAX_EVENTS CHANGE_MAX_EVENTS
+
+struct settled {
+    struct job *job; /* borrowed from the batch's input */
+    enum outcome outcome;
+    struct reply reply;                      /* owned */
+    struct event events[SETTLED_MAX_EVENTS]; /* owned: to publish, of one saved version */
+    size_t n_events;
+    char damage[256]; /* not "": what is wrong with the stored session, for the log */
+};
+void settled_done(struct settled *s);
+
+struct batch_context {
+    struct store_batch *store;
+    uint64_t snapshot_every;
+    struct store_mark *marks; /* moved with the save; settled is set */
+    size_t n_marks;
+    /* The sessions to arm before the save: asked once for each session that is about to be saved;
+     * returns 0 (armed already) or the moment (ms). */
+    int64_t (*arm)(void *arg, const char *session_id, int64_t now);
+    void *arg;
+};
+
+/* Settles n jobs (settled[i] is jobs[i]'s). Negative errno: Redis did not answer; nothing is
+ * settled, and jobs whose save was begun are marked is_uncertain, with look_since set. */
+MUSTCHECK int batch_run(const struct batch_context *context, struct job **jobs, size_t n,
+                        struct settled *settled);

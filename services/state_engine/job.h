@@ -1,0 +1,56 @@
+/* A job is one command on its way through the engine; a delivery is the broker's message that
+ * brought it, acknowledged when all of its jobs are answered and all of their events confirmed. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "common/bus.h"
+#include "proto/command.h"
+
+struct delivery {
+    uint64_t generation; /* of the bus connection that brought it */
+    uint64_t tag;
+    size_t n_open; /* jobs not answered + saved versions not confirmed */
+    char reply_to[256];
+    char correlation_id[128];
+    bool redelivered;
+    struct reply *held; /* owned: refusals, sent after the acknowledgement */
+    size_t n_held;
+};
+
+#define JOB_NO_LOOK UINT64_MAX
+
+struct job {
+    struct job *next; /* queue::jobs */
+    struct command command;
+    struct delivery *delivery;          /* borrowed; holds one of its n_open */
+    char key_hash[HASH_HEX_LEN + 1];    /* "" without a key */
+    char fingerprint[HASH_HEX_LEN + 1]; /* "" without a key */
+    uint64_t look_since; /* look for the command's id in the window after this version; JOB_NO_LOOK:
+                            it cannot have been saved */
+    bool is_uncertain;   /* a save was begun and its outcome is not known */
+    bool is_claimed;     /* a create's key was claimed */
+};
+
+struct job *job_free(struct job *j);
+DEFINE_CLEANUP(struct job *, job_free)
+
+/* A first-in first-out list of jobs. */
+struct queue {
+    struct job *first;
+    struct job **end; /* where the next one goes; NULL: &first */
+    size_t n;
+};
+void queue_push(struct queue *q, struct job *j);
+/* All of `more`, in its order, before what is there. */
+void queue_push_front(struct queue *q, struct queue *more);
+struct job *queue_pop(struct queue *q); /* NULL when empty; owned */
+
+/* Reads a message into a delivery and its jobs (pushed onto `jobs`). FAULT_*: it is malformed, and
+ * nothing was pushed. */
+MUSTCHECK int delivery_read(const struct bus_message *m, uint64_t generation, struct delivery **ret,
+                            struct queue *jobs, struct fault *f);
+struct delivery *delivery_free(struct delivery *d);

@@ -1,0 +1,389 @@
+/* Publishing with confirms; see publisher.h. A message is in one of two places: in `waiting` until
+ * it was sent on this connection, then in `sent`, which is indexed by the broker's sequence
+ * numbers. */
+#include "services/state_engine/publisher.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "proto/route.h"
+#include "services/state_engine/marks.h"
+
+#define MAX_UNCONFIRMED 8192
+#define MAX_UNCONFIRMED_BYTES (64u << 20)
+#define N_SENT 32768 /* a power of two; replies count too */
+
+/* One saved version whose events are on their way. */
+struct saved {
+    char session_id[UUID_LEN + 1];
+    struct position position;
+    bool is_version; /* a versioned event was among them: the mark may move */
+    size_t n_open;
+    struct delivery *delivery; /* borrowed, or NULL */
+};
+
+/* A message until it is confirmed. */
+struct outgoing {
+    struct outgoing *next;  /* publisher::waiting */
+    struct event event;     /* a dead letter uses the body alone */
+    const char *dead_queue; /* a literal, or NULL: an event */
+    char reason[256];
+    struct saved *saved;
+};
+
+/* Answers that go to one place in one message. */
+struct answers {
+    char reply_to[256];
+    char correlation_id[128];
+    struct buf body;
+};
+
+struct publisher {
+    struct app *app;
+    struct bus *bus;
+    struct publisher_callbacks callbacks;
+    void *arg;
+
+    struct outgoing *waiting, **waiting_end;
+    struct outgoing *sent[N_SENT]; /* NULL: a reply, or confirmed */
+    uint64_t seq_first, seq_end;   /* [first, end) are not confirmed on this connection */
+    size_t n_unconfirmed, n_bytes;
+
+    struct answers *answers;
+    size_t n_answers, cap_answers;
+    struct marks marks;
+
+    struct health_dependency *health;
+    struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies;
+};
+
+static void wait_for_sending(struct publisher *p, struct outgoing *o) {
+    o->next = NULL;
+    *p->waiting_end = o;
+    p->waiting_end = &o->next;
+}
+
+/* ---- confirms ---- */
+
+static void finish(struct publisher *p, struct outgoing *o) {
+    struct saved *saved = o->saved;
+    p->n_unconfirmed--;
+    p->n_bytes -= o->event.body_len;
+    event_done(&o->event);
+    free(o);
+    metric_add(p->n_confirmed, 1);
+    if (--saved->n_open > 0)
+        return;
+    if (saved->is_version)
+        marks_add(&p->marks, saved->session_id, saved->position);
+    p->callbacks.confirmed(p->arg, saved->delivery);
+    free(saved);
+}
+
+static void confirm_one(struct publisher *p, uint64_t seq, bool ok) {
+    struct outgoing *o = TAKE_PTR(p->sent[seq % N_SENT]);
+    if (o && ok)
+        finish(p, o);
+    else if (o)
+        wait_for_sending(p, o);
+}
+
+static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
+    struct publisher *p = arg;
+    if (seq < p->seq_first || seq >= p->seq_end)
+        return;
+    for (uint64_t i = multiple ? p->seq_first : seq; i <= seq; i++)
+        confirm_one(p, i, ok);
+    /* Replies stand as NULL: nobody waits for their confirms, so they may be passed before. */
+    while (p->seq_first != p->seq_end && !p->sent[p->seq_first % N_SENT])
+        p->seq_first++;
+}
+
+/* ---- sending ---- */
+
+static int send_event(struct publisher *p, const struct event *e, uint64_t *ret_seq) {
+    char key[ROUTE_KEY_CAP];
+    route_event_key(e->session_id, e->type, key);
+    struct bus_publish m = {
+        .exchange = ROUTE_UPDATES_EXCHANGE,
+        .routing_key = key,
+        .body = e->body,
+        .body_len = e->body_len,
+        .persistent = event_is_durable(e->type),
+        .message_id = e->message_id,
+        .type = event_type_name(e->type),
+        .timestamp_ms = e->timestamp,
+        .epoch = e->position.epoch,
+        .version = e->position.version,
+        .device_id = e->device_id[0] ? e->device_id : NULL,
+    };
+    return bus_publish(p->bus, &m, ret_seq);
+}
+
+static int send_dead(struct publisher *p, const struct outgoing *o, uint64_t *ret_seq) {
+    struct bus_publish m = {
+        .exchange = "",
+        .routing_key = o->dead_queue,
+        .body = o->event.body,
+        .body_len = o->event.body_len,
+        .persistent = true,
+        .reason = o->reason,
+    };
+    return bus_publish(p->bus, &m, ret_seq);
+}
+
+static void note_sent(struct publisher *p, uint64_t seq, struct outgoing *o) {
+    p->sent[seq % N_SENT] = o;
+    p->seq_end = seq + 1;
+    metric_add(p->n_published, 1);
+}
+
+static bool has_room(const struct publisher *p) {
+    return p->seq_end - p->seq_first < N_SENT;
+}
+
+/* Sends in order; stops where the broker takes no more. */
+static void send_waiting(struct publisher *p) {
+    while (p->waiting && has_room(p)) {
+        struct outgoing *o = p->waiting;
+        uint64_t seq;
+        int r = o->dead_queue ? send_dead(p, o, &seq) : send_event(p, &o->event, &seq);
+        if (r != 0)
+            return;
+        p->waiting = o->next;
+        if (!p->waiting)
+            p->waiting_end = &p->waiting;
+        note_sent(p, seq, o);
+    }
+}
+
+/* ---- the connection ---- */
+
+static void on_up(void *arg) {
+    struct publisher *p = arg;
+    p->seq_first = p->seq_end = 1;
+    if (health_set(p->health, true, ""))
+        log_info(p->app->log, "broker_up", "The broker is reached for publishing.");
+    bus_cork(p->bus);
+    send_waiting(p);
+    bus_uncork(p->bus);
+    p->callbacks.up(p->arg);
+}
+
+/* What was sent and not confirmed goes out again, before what waits. */
+static void on_down(void *arg, const char *why) {
+    struct publisher *p = arg;
+    struct outgoing *again = NULL, **end = &again;
+    for (uint64_t seq = p->seq_first; seq != p->seq_end; seq++) {
+        struct outgoing *o = TAKE_PTR(p->sent[seq % N_SENT]);
+        if (!o)
+            continue;
+        *end = o;
+        end = &o->next;
+    }
+    *end = p->waiting;
+    if (!p->waiting)
+        p->waiting_end = end;
+    p->waiting = again;
+    if (!p->waiting)
+        p->waiting_end = &p->waiting;
+    p->seq_first = p->seq_end = 1;
+    if (health_set(p->health, false, why))
+        log_warn(p->app->log, "broker_lost", "The broker is not reached for publishing.",
+                 LOG_TEXT("err", why));
+}
+
+static void on_blocked(void *arg, bool blocked) {
+    struct publisher *p = arg;
+    if (blocked) {
+        log_warn(p->app->log, "broker_blocked", "The broker takes no publications for now.",
+                 LOG_TEXT("hint", "look at its memory and disk alarms"));
+        return;
+    }
+    log_info(p->app->log, "broker_unblocked", "The broker takes publications again.");
+    send_waiting(p);
+    p->callbacks.up(p->arg);
+}
+
+static void on_turn(void *arg) {
+    struct publisher *p = arg;
+    send_waiting(p);
+    metric_set(p->unconfirmed, (double)p->n_unconfirmed);
+    p->callbacks.turn(p->arg);
+}
+
+int publisher_new(struct publisher **ret, struct app *app,
+                  const struct publisher_callbacks *callbacks, void *arg) {
+    struct publisher *p = must_alloc(sizeof(*p));
+    *p = (struct publisher){.app = app, .callbacks = *callbacks, .arg = arg};
+    p->seq_first = p->seq_end = 1;
+    p->waiting_end = &p->waiting;
+    p->health = health_add(app->health, "rabbitmq_publish");
+    p->n_published = metrics_counter(app->metrics, "handoff_published_total", NULL,
+                                     "Messages handed to the broker (events, dead letters).");
+    p->n_confirmed = metrics_counter(app->metrics, "handoff_confirmed_total", NULL,
+                                     "Messages that the broker confirmed.");
+    p->unconfirmed =
+        metrics_gauge(app->metrics, "handoff_unconfirmed", NULL, "Messages not confirmed yet.");
+    p->n_dropped_replies = metrics_counter(app->metrics, "handoff_replies_dropped_total", NULL,
+                                           "Replies that could not be sent.");
+    struct bus_options options = {
+        .url = app->config->amqp_url,
+        .connection_name = "state_engine publish",
+        .confirms = true,
+        .callbacks = {.up = on_up,
+                      .down = on_down,
+                      .confirmed = on_confirmed,
+                      .blocked = on_blocked,
+                      .turn = on_turn},
+        .arg = p,
+    };
+    int r = bus_new(&p->bus, app->loop, &options);
+    if (r != 0)
+        p = publisher_free(p);
+    *ret = p;
+    return r;
+}
+
+static void drop(struct outgoing *o) {
+    if (!o)
+        return;
+    if (--o->saved->n_open == 0)
+        free(o->saved);
+    event_done(&o->event);
+    free(o);
+}
+
+struct publisher *publisher_free(struct publisher *p) {
+    if (!p)
+        return NULL;
+    bus_free(p->bus);
+    for (uint64_t seq = p->seq_first; seq != p->seq_end; seq++)
+        drop(p->sent[seq % N_SENT]);
+    for (struct outgoing *o = p->waiting, *next; o; o = next) {
+        next = o->next;
+        drop(o);
+    }
+    for (size_t i = 0; i < p->n_answers; i++)
+        buf_done(&p->answers[i].body);
+    free(p->answers);
+    marks_done(&p->marks);
+    free(p);
+    return NULL;
+}
+
+bool publisher_is_ready(const struct publisher *p) {
+    return bus_is_up(p->bus) && !bus_is_blocked(p->bus) && !p->waiting &&
+           p->n_unconfirmed < MAX_UNCONFIRMED && p->n_bytes < MAX_UNCONFIRMED_BYTES;
+}
+
+size_t publisher_n_unconfirmed(const struct publisher *p) {
+    return p->n_unconfirmed;
+}
+
+/* ---- events and dead letters ---- */
+
+static struct outgoing *outgoing_new(struct publisher *p, struct saved *saved) {
+    struct outgoing *o = must_alloc(sizeof(*o));
+    o->saved = saved;
+    saved->n_open++;
+    p->n_unconfirmed++;
+    return o;
+}
+
+void publisher_publish(struct publisher *p, struct event *events, size_t n_events,
+                       struct delivery *delivery) {
+    struct saved *saved = must_alloc(sizeof(*saved));
+    saved->delivery = delivery;
+    saved->position = events[0].position;
+    memcpy(saved->session_id, events[0].session_id, sizeof(saved->session_id));
+    for (size_t i = 0; i < n_events; i++) {
+        struct outgoing *o = outgoing_new(p, saved);
+        o->event = events[i];
+        events[i] = (struct event){0};
+        saved->is_version |= event_is_versioned(o->event.type);
+        p->n_bytes += o->event.body_len;
+        wait_for_sending(p, o);
+    }
+}
+
+void publisher_dead(struct publisher *p, const char *queue, const void *body, size_t body_len,
+                    const char *reason, struct delivery *delivery) {
+    struct saved *saved = must_alloc(sizeof(*saved));
+    saved->delivery = delivery;
+    struct outgoing *o = outgoing_new(p, saved);
+    o->dead_queue = queue;
+    o->event.body = must_memdup(body, body_len);
+    o->event.body_len = body_len;
+    strncpy(o->reason, reason, sizeof(o->reason) - 1);
+    p->n_bytes += body_len;
+    wait_for_sending(p, o);
+}
+
+/* ---- replies ---- */
+
+static struct answers *answers_for(struct publisher *p, const struct delivery *d) {
+    for (size_t i = 0; i < p->n_answers; i++)
+        if (strcmp(p->answers[i].reply_to, d->reply_to) == 0)
+            return &p->answers[i];
+    if (p->n_answers == p->cap_answers) {
+        p->cap_answers = p->cap_answers ? 2 * p->cap_answers : 16;
+        p->answers = must_realloc(p->answers, p->cap_answers * sizeof(*p->answers));
+    }
+    struct answers *a = &p->answers[p->n_answers++];
+    *a = (struct answers){0};
+    memcpy(a->reply_to, d->reply_to, sizeof(a->reply_to));
+    memcpy(a->correlation_id, d->correlation_id, sizeof(a->correlation_id));
+    buf_puts(&a->body, "{\"replies\":[");
+    return a;
+}
+
+void publisher_reply(struct publisher *p, const struct delivery *d, struct reply *reply) {
+    if (d->reply_to[0]) {
+        struct answers *a = answers_for(p, d);
+        if (a->body.data[a->body.len - 1] != '[')
+            buf_putc(&a->body, ',');
+        reply_print(reply, &a->body);
+    }
+    reply_done(reply);
+}
+
+static void send_answers(struct publisher *p, struct answers *a) {
+    buf_puts(&a->body, "]}");
+    struct bus_publish m = {
+        .exchange = "",
+        .routing_key = a->reply_to,
+        .body = a->body.data,
+        .body_len = a->body.len,
+        .correlation_id = a->correlation_id[0] ? a->correlation_id : NULL,
+    };
+    uint64_t seq;
+    if (has_room(p) && bus_publish(p->bus, &m, &seq) == 0)
+        note_sent(p, seq, NULL);
+    else
+        metric_add(p->n_dropped_replies, 1);
+    buf_done(&a->body);
+}
+
+void publisher_cork(struct publisher *p) {
+    bus_cork(p->bus);
+}
+
+void publisher_uncork(struct publisher *p) {
+    for (size_t i = 0; i < p->n_answers; i++)
+        send_answers(p, &p->answers[i]);
+    p->n_answers = 0;
+    send_waiting(p);
+    bus_uncork(p->bus);
+}
+
+/* ---- marks ---- */
+
+struct store_mark *publisher_marks(struct publisher *p, size_t *ret_n) {
+    *ret_n = p->marks.n;
+    return p->marks.items;
+}
+
+void publisher_marks_done(struct publisher *p) {
+    marks_drop_settled(&p->marks);
+}

@@ -1,0 +1,81 @@
+/* One session within a batch; see slot.h. */
+#include "services/state_engine/slot.h"
+
+#include <errno.h>
+#include <string.h>
+
+void slot_add_job(struct slot *slot, const struct job *j, size_t n_most) {
+    struct store_load *load = &slot->load;
+    load->wants_state |= j->command.kind != COMMAND_HEARTBEAT;
+    if (j->look_since != JOB_NO_LOOK) {
+        load->wants_deltas = true;
+        if (j->look_since < load->deltas_since)
+            load->deltas_since = j->look_since;
+    }
+    if (!j->key_hash[0])
+        return;
+    if (!slot->key_hashes)
+        slot->key_hashes = must_alloc(n_most * sizeof(char *));
+    slot->key_hashes[load->n_key_hashes++] = j->key_hash;
+    load->key_hashes = slot->key_hashes;
+}
+
+static void slot_add_entry(struct slot *slot, struct window_entry entry) {
+    if (slot->n_entries == slot->cap_entries) {
+        slot->cap_entries = slot->cap_entries ? 2 * slot->cap_entries : 8;
+        slot->entries = must_realloc(slot->entries, slot->cap_entries * sizeof(*slot->entries));
+    }
+    slot->entries[slot->n_entries++] = entry;
+}
+
+void slot_ready(struct slot *slot) {
+    struct store_load *load = &slot->load;
+    if (load->err == 0 && load->wants_state && !load->session.deleted)
+        load->err = session_verify(&load->session);
+    if (load->err != 0)
+        return;
+    slot->current = &load->session;
+    slot->loaded_version = load->session.position.version;
+    for (size_t i = 0; i < load->n_entries; i++)
+        slot_add_entry(slot, (struct window_entry){load->entries[i].version, load->entries[i].event,
+                                                   load->entries[i].event_len});
+}
+
+void slot_unload(struct slot *slot) {
+    struct store_load wanted = slot->load;
+    store_load_done(&slot->load);
+    slot->load = (struct store_load){.wants_state = wanted.wants_state,
+                                     .wants_deltas = wanted.wants_deltas,
+                                     .deltas_since = wanted.deltas_since,
+                                     .key_hashes = wanted.key_hashes,
+                                     .n_key_hashes = wanted.n_key_hashes};
+    memcpy(slot->load.session_id, wanted.session_id, sizeof(wanted.session_id));
+}
+
+void slot_done(struct slot *slot) {
+    store_load_done(&slot->load);
+    free(slot->key_hashes);
+    free(slot->entries);
+}
+
+void slot_apply(struct slot *slot, const struct change *change) {
+    slot->current = &change->next;
+    if (change->n_events > 0)
+        slot_add_entry(slot,
+                       (struct window_entry){change->next.position.version, change->events[0].body,
+                                             change->events[0].body_len});
+}
+
+struct store_idem *slot_find_key(struct slot *slot, const char *key_hash) {
+    for (size_t i = 0; i < slot->load.n_key_hashes && slot->load.idems; i++)
+        if (strcmp(slot->key_hashes[i], key_hash) == 0)
+            return &slot->load.idems[i];
+    return NULL;
+}
+
+const struct store_entry *slot_find_command(const struct slot *slot, const char *command_id) {
+    for (size_t i = 0; i < slot->load.n_entries; i++)
+        if (strcmp(slot->load.entries[i].command_id, command_id) == 0)
+            return &slot->load.entries[i];
+    return NULL;
+}

@@ -1,0 +1,55 @@
+/* The parts of a batch: a slot is one session with what was loaded of it; a task is one job's way
+ * through the batch. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "services/state_engine/batch.h"
+
+struct slot {
+    struct store_load load;
+    const char **key_hashes; /* owned: what load.key_hashes points to */
+    bool is_behind;          /* loaded with its window for a command with an old base */
+
+    uint64_t loaded_version;
+    const struct session *current; /* NULL: there is none; moves on as jobs are applied */
+    struct window_entry *entries;  /* owned: loaded ones, then this batch's */
+    size_t n_entries, cap_entries;
+    bool saves;   /* at least one task does */
+    bool is_lost; /* a save did not hold: the rest of the batch's jobs start again */
+};
+
+struct task {
+    struct slot *slot;
+    bool is_key_reused; /* a create's key had another request */
+    bool saves;
+    struct position expected;
+    struct change change;
+    struct buf extra;       /* JSON array of the unversioned events saved beside the version */
+    struct settled settled; /* when it does not save */
+    enum store_save_result result;
+    char text[128];
+};
+
+/* Notes what a job needs loaded. n_most: the keys there may be. */
+void slot_add_job(struct slot *slot, const struct job *j, size_t n_most);
+/* After the load: the state that the first job sees. */
+void slot_ready(struct slot *slot);
+/* Forgets what was loaded, keeps what is wanted. */
+void slot_unload(struct slot *slot);
+void slot_done(struct slot *slot);
+/* A change of this batch: what the next job of the session builds on. Borrowed. */
+void slot_apply(struct slot *slot, const struct change *change);
+/* What is remembered of a key (found may be false); NULL when nothing was loaded. */
+struct store_idem *slot_find_key(struct slot *slot, const char *key_hash);
+/* The window's entry that a command left, NULL without. */
+const struct store_entry *slot_find_command(const struct slot *slot, const char *command_id);
+
+/* Judges the job on its slot's current session: task->saves and change, or task->settled. */
+void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context);
+/* After a save: accepted, refused, or again (and then the slot is lost). */
+void task_settle_saved(struct task *task, const struct job *j, struct settled *ret);
+void task_done(struct task *task);

@@ -1,0 +1,238 @@
+/* One job's way through a batch; see slot.h. The order of the checks is the contract's: a command
+ * that comes again is answered as the first time, then rights, then the idempotency key, then the
+ * base. */
+#include <errno.h>
+#include <string.h>
+
+#include "proto/text.h"
+#include "services/state_engine/republish.h"
+#include "services/state_engine/slot.h"
+
+void settled_done(struct settled *s) {
+    reply_done(&s->reply);
+    for (size_t i = 0; i < s->n_events; i++)
+        event_done(&s->events[i]);
+    *s = (struct settled){0};
+}
+
+void task_done(struct task *task) {
+    buf_done(&task->extra);
+    settled_done(&task->settled);
+}
+
+/* ---- replies ---- */
+
+static void reply_start(const struct job *j, struct reply *ret) {
+    *ret = (struct reply){0};
+    memcpy(ret->id, j->command.id, sizeof(ret->id));
+    memcpy(ret->session_id, j->command.session_id, sizeof(ret->session_id));
+}
+
+static bool wants_session(const struct command *c) {
+    return c->wants_session || c->kind == COMMAND_CREATE || c->kind == COMMAND_STATUS;
+}
+
+static void reply_accept(const struct job *j, const struct session *s, struct reply *ret) {
+    reply_start(j, ret);
+    ret->position = s->position;
+    ret->base_version = s->position.version;
+    memcpy(ret->checksum, s->checksum, sizeof(ret->checksum));
+    ret->last_modified = s->last_modified;
+    ret->expires_at = session_expires_at(s);
+    if (!wants_session(&j->command) || s->deleted)
+        return;
+    struct buf text = BUF_NULL;
+    session_print(s, session_role_of(s, j->command.user_id), &text);
+    ret->session = buf_take(&text);
+}
+
+static void settle_refused(struct task *task, const struct job *j, const struct fault *f) {
+    reply_start(j, &task->settled.reply);
+    task->settled.outcome = OUTCOME_REFUSED;
+    task->settled.reply.fault = *f;
+}
+
+static void settle_damaged(struct task *task, const struct job *j, const char *what) {
+    struct fault f;
+    fault_set(&f, FAULT_UNAVAILABLE, NULL, "the stored session is damaged");
+    settle_refused(task, j, &f);
+    strncpy(task->settled.damage, what, sizeof(task->settled.damage) - 1);
+}
+
+static void settle_unchanged(struct task *task, const struct job *j) {
+    task->settled.outcome = OUTCOME_ACCEPTED;
+    reply_accept(j, task->slot->current, &task->settled.reply);
+}
+
+/* ---- what came again ---- */
+
+/* The command was saved before: its version's answer. */
+static void settle_found(struct task *task, const struct job *j, const struct store_entry *entry,
+                         const struct batch_context *context) {
+    struct settled *settled = &task->settled;
+    struct reply *reply = &settled->reply;
+    settle_unchanged(task, j);
+    reply->position.version = entry->version;
+    reply->base_version = entry->version - 1;
+    struct fault ignored;
+    json_auto_t *event = NULL;
+    if (text_parse(entry->event, entry->event_len, &event, &ignored) == 0) {
+        const char *checksum = json_string_value(json_object_get(event, "checksum"));
+        if (checksum && strlen(checksum) == HASH_HEX_LEN)
+            memcpy(reply->checksum, checksum, HASH_HEX_LEN + 1);
+        reply->rebased = json_is_true(json_object_get(event, "rebased"));
+    }
+    if (entry->version <= task->slot->current->published)
+        return;
+    int r = republish_entry(context->store, task->slot->current, entry, settled->events,
+                            &settled->n_events);
+    if (r != 0)
+        strncpy(settled->damage, "an entry of the delta window", sizeof(settled->damage) - 1);
+}
+
+static void settle_replayed(struct task *task, const struct job *j, const struct store_idem *idem) {
+    struct reply *reply = &task->settled.reply;
+    settle_unchanged(task, j);
+    reply->replayed = true;
+    if (!idem)
+        return;
+    reply->position = idem->position;
+    reply->base_version = idem->position.version - 1;
+    memcpy(reply->checksum, idem->checksum, sizeof(reply->checksum));
+}
+
+/* Whether the key settles the job: it was used before. */
+static bool settle_by_key(struct task *task, const struct job *j) {
+    const struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
+    bool is_used = idem && idem->found;
+    struct fault f;
+    if (task->is_key_reused || (is_used && strcmp(idem->fingerprint, j->fingerprint) != 0)) {
+        fault_set(&f, FAULT_IDEMPOTENCY_KEY_REUSED, "Idempotency-Key",
+                  "the key was used for another request");
+        settle_refused(task, j, &f);
+        return true;
+    }
+    if (is_used) {
+        settle_replayed(task, j, idem);
+        return true;
+    }
+    if (j->command.kind == COMMAND_CREATE && j->is_claimed && task->slot->current) {
+        settle_replayed(task, j, NULL); /* so long ago that the session forgot the key */
+        return true;
+    }
+    return false;
+}
+
+static void remember_key(struct task *task, const struct job *j) {
+    struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
+    if (!idem || task->change.n_events == 0)
+        return;
+    idem->found = true;
+    idem->position = task->change.next.position;
+    memcpy(idem->fingerprint, j->fingerprint, sizeof(idem->fingerprint));
+    memcpy(idem->checksum, task->change.next.checksum, sizeof(idem->checksum));
+}
+
+/* ---- the usual way ---- */
+
+/* Which Redis node took the save: a reader that sees another one's does not believe it. */
+static void note_node(struct session *s, const char *run_id) {
+    strncpy(s->run_id, run_id, sizeof(s->run_id) - 1);
+}
+
+static void apply(struct task *task, const struct job *j, int64_t now,
+                  const struct batch_context *context) {
+    struct slot *slot = task->slot;
+    struct apply_context apply_context = {
+        .now = now,
+        .snapshot_every = context->snapshot_every,
+        .window = {slot->entries, slot->n_entries},
+    };
+    struct fault f;
+    char *conflict = NULL;
+    int r = session_apply(slot->current, &j->command, &apply_context, &task->change, &f, &conflict);
+    if (r < 0) {
+        settle_damaged(task, j, "data is not JSON");
+    } else if (r > 0) {
+        settle_refused(task, j, &f);
+        task->settled.reply.conflict = conflict;
+    } else if (!task->change.saves) {
+        settle_unchanged(task, j);
+    } else {
+        task->saves = slot->saves = true;
+        note_node(&task->change.next, store_batch_run_id(context->store));
+        if (slot->current)
+            task->expected = slot->current->position;
+        republish_print_extra(task->change.events, task->change.n_events, &task->extra);
+        slot_apply(slot, &task->change);
+        remember_key(task, j);
+    }
+}
+
+static bool is_late(struct task *task, const struct job *j, int64_t now) {
+    struct fault f;
+    if (now <= j->command.deadline)
+        return false;
+    fault_set(&f, FAULT_UNAVAILABLE, NULL, "the command's deadline passed before it was begun");
+    settle_refused(task, j, &f);
+    return true;
+}
+
+void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
+    struct slot *slot = task->slot;
+    struct fault f;
+    const struct store_entry *entry = j->look_since != JOB_NO_LOOK && slot->current
+                                          ? slot_find_command(slot, j->command.id)
+                                          : NULL;
+    if (slot->load.err == -EBADMSG) {
+        settle_damaged(task, j, "state or meta");
+    } else if (entry) {
+        settle_found(task, j, entry, context);
+    } else if (is_late(task, j, now)) {
+        return;
+    } else if (!slot->current && j->command.kind != COMMAND_CREATE) {
+        reply_start(j, &task->settled.reply);
+        task->settled.outcome = OUTCOME_ABSENT;
+    } else if (apply_check_rights(slot->current, &j->command, &f) != 0) {
+        settle_refused(task, j, &f);
+    } else if (!settle_by_key(task, j)) {
+        apply(task, j, now, context);
+    }
+}
+
+/* ---- after the save ---- */
+
+static void settle_accepted(struct task *task, const struct job *j, struct settled *ret) {
+    struct change *change = &task->change;
+    ret->outcome = OUTCOME_ACCEPTED;
+    reply_accept(j, &change->next, &ret->reply);
+    ret->reply.base_version = change->base_version;
+    ret->reply.rebased = change->rebased;
+    ret->n_events = change->n_events;
+    for (size_t i = 0; i < change->n_events; i++) {
+        ret->events[i] = change->events[i];
+        change->events[i] = (struct event){0};
+    }
+    change->n_events = 0;
+}
+
+void task_settle_saved(struct task *task, const struct job *j, struct settled *ret) {
+    if (task->result == STORE_SAVED) {
+        settle_accepted(task, j, ret);
+        return;
+    }
+    task->slot->is_lost = true;
+    if (task->result == STORE_LOST) {
+        ret->outcome = OUTCOME_AGAIN;
+        return;
+    }
+    struct fault f;
+    fault_set(&f, FAULT_UNAVAILABLE, NULL, "%s",
+              task->result == STORE_FULL ? "too many changes wait to be published"
+                                         : "the store takes no writes now");
+    settle_refused(task, j, &f);
+    *ret = task->settled;
+    task->settled = (struct settled){0};
+    if (task->result == STORE_REFUSED)
+        memcpy(ret->damage, task->text, sizeof(task->text));
+}
