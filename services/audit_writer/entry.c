@@ -1,0 +1,261 @@
+/* From an event to what it says about rows; see entry.h. The envelope was printed by the state
+ * engine, so anything of another shape is refused as a whole rather than guessed at. */
+#include "services/audit_writer/entry.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "proto/text.h"
+
+int64_t entry_position(struct position p) {
+    return (int64_t)(p.epoch << 32 | p.version);
+}
+
+/* ---- Members ---- */
+
+static int take_text(const json_t *object, const char *name, enum text_need need, char *ret,
+                     size_t cap, struct fault *f) {
+    const char *text = NULL;
+    if (json_is_null(json_object_get(object, name)) && need == TEXT_OPTIONAL)
+        return 0;
+    int r = text_get_string(object, name, need, &text, f);
+    if (r || !text)
+        return r;
+    if (strlen(text) >= cap)
+        return (int)fault_set(f, FAULT_INVALID_VALUE, name, "%s is too long", name);
+    strcpy(ret, text);
+    return 0;
+}
+
+static int take_moment(const json_t *object, const char *name, int64_t *ret, struct fault *f) {
+    char text[TIMESTAMP_LEN + 1] = "";
+    int r = take_text(object, name, TEXT_OPTIONAL, text, sizeof(text), f);
+    if (r || !text[0])
+        return r;
+    if (!timestamp_parse(text, strlen(text), ret))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, name, "%s is no moment", name);
+    return 0;
+}
+
+/* ---- Types ---- */
+
+/* A UUIDv7 begins with the moment when it was made. */
+static int64_t moment_of_id(const char *id, int64_t otherwise) {
+    if (id[14] != '7')
+        return otherwise;
+    char digits[13];
+    snprintf(digits, sizeof(digits), "%.8s%.4s", id, id + 9);
+    return (int64_t)strtoull(digits, NULL, 16);
+}
+
+static int take_created(struct session_change *c, const json_t *body, struct fault *f) {
+    json_t *s = NULL;
+    const char *name = NULL;
+    int r;
+    if ((r = text_get_object(body, "session", TEXT_REQUIRED, &s, f)) ||
+        (r = take_text(s, "userId", TEXT_REQUIRED, c->user_id, sizeof(c->user_id), f)) ||
+        (r = take_text(s, "type", TEXT_REQUIRED, c->type, sizeof(c->type), f)) ||
+        (r = take_text(s, "onIdle", TEXT_REQUIRED, c->on_idle, sizeof(c->on_idle), f)) ||
+        (r = text_get_integer(s, "ttlSeconds", TEXT_REQUIRED, 0, INT_MAX, &c->ttl_seconds, f)) ||
+        (r = take_moment(s, "createdAt", &c->created_at, f)) ||
+        (r = text_get_string(s, "name", TEXT_REQUIRED, &name, f)) ||
+        (r = take_text(s, "status", TEXT_REQUIRED, c->status, sizeof(c->status), f)) ||
+        (r = take_text(s, "activeDeviceId", TEXT_OPTIONAL, c->active_device,
+                       sizeof(c->active_device), f)) ||
+        (r = take_moment(s, "completedAt", &c->completed_at, f)) ||
+        (r = take_moment(s, "lastModified", &c->last_modified, f)) ||
+        (r = take_text(s, "modifiedBy", TEXT_OPTIONAL, c->modified_by, sizeof(c->modified_by),
+                       f)) ||
+        (r = take_text(s, "checksum", TEXT_REQUIRED, c->checksum, sizeof(c->checksum), f)))
+        return r;
+    c->has_created = true;
+    c->name = must_strdup(name);
+    c->name_position = c->status_position = c->data_position = entry_position(c->position);
+    return 0;
+}
+
+/* The name that the operations leave, as far as they tell: one that is moved or copied there is
+ * known to the engine only. */
+static void take_name(struct session_change *c, const json_t *operations) {
+    const char *name = NULL;
+    size_t i;
+    const json_t *operation;
+    json_array_foreach(operations, i, operation) {
+        const char *path = json_string_value(json_object_get(operation, "path"));
+        if (path && strcmp(path, "/name") == 0)
+            name = json_string_value(json_object_get(operation, "value"));
+    }
+    if (!name)
+        return;
+    c->name = must_strdup(name);
+    c->name_position = entry_position(c->position);
+}
+
+static int take_delta(struct session_change *c, const struct event *e, const json_t *body,
+                      struct fault *f) {
+    json_t *operations = NULL;
+    int r;
+    if ((r = take_text(body, "checksum", TEXT_REQUIRED, c->checksum, sizeof(c->checksum), f)) ||
+        (r = text_get_array(body, "operations", TEXT_REQUIRED, &operations, f)))
+        return r;
+    c->last_modified = e->timestamp;
+    snprintf(c->modified_by, sizeof(c->modified_by), "%s", e->device_id);
+    c->data_position = entry_position(c->position);
+    take_name(c, operations);
+    return 0;
+}
+
+static int take_status(struct session_change *c, const struct event *e, const json_t *body,
+                       struct fault *f) {
+    enum session_status status;
+    int r;
+    if ((r = take_text(body, "to", TEXT_REQUIRED, c->status, sizeof(c->status), f)) ||
+        (r = take_text(body, "activeDeviceId", TEXT_OPTIONAL, c->active_device,
+                       sizeof(c->active_device), f)))
+        return r;
+    if (!session_status_parse(c->status, &status))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "to", "to is no status");
+    c->completed_at = session_is_final(status) ? e->timestamp : 0;
+    c->status_position = entry_position(c->position);
+    return 0;
+}
+
+/* Its row in session_events goes without data, which lies in session_snapshots. */
+static int take_snapshot(struct entry *e, json_t *body, struct fault *f) {
+    char checksum[HASH_HEX_LEN + 1];
+    int r = take_text(body, "checksum", TEXT_REQUIRED, checksum, sizeof(checksum), f);
+    if (r)
+        return r;
+    if (json_object_del(body, "data"))
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "data", "a snapshot has data");
+    struct buf payload = BUF_NULL;
+    text_print(body, &payload);
+    e->payload = buf_take(&payload);
+    return 0;
+}
+
+static int take(struct entry *e, json_t *body, struct fault *f) {
+    struct session_change *c = &e->change;
+    strcpy(c->id, e->event.session_id);
+    c->position = e->event.position;
+    c->updated_at = e->event.timestamp;
+    c->created_at = moment_of_id(c->id, e->event.timestamp);
+    switch (e->event.type) {
+    case EVENT_SESSION_CREATED:
+        return take_created(c, body, f);
+    case EVENT_STATE_DELTA:
+        return take_delta(c, &e->event, body, f);
+    case EVENT_STATUS_CHANGED:
+        return take_status(c, &e->event, body, f);
+    case EVENT_SESSION_DELETED:
+        c->deleted_at = e->event.timestamp;
+        return 0;
+    case EVENT_SNAPSHOT:
+        return take_snapshot(e, body, f);
+    default:
+        return 0;
+    }
+}
+
+/* ---- The whole ---- */
+
+static int read_event(struct entry *e, struct fault *f) {
+    json_auto_t *body = NULL;
+    int r = event_parse(e->body, e->body_len, &e->event, &body, f);
+    if (r)
+        return r;
+    const struct position p = e->event.position;
+    if (p.version > INT_MAX || p.epoch > INT_MAX)
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "version", "the position is out of range");
+    if (!event_is_durable(e->event.type))
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "type", "events of this type are not kept");
+    if (event_is_versioned(e->event.type))
+        strcpy(e->message_id, e->event.message_id);
+    else if (!e->message_id[0])
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "message_id", "there is no message_id");
+    return take(e, body, f);
+}
+
+struct entry *entry_new(const struct bus_message *m, uint64_t generation,
+                        int64_t now_monotonic_ms) {
+    struct entry *e = must_alloc(sizeof(*e));
+    e->tag = m->tag;
+    e->generation = generation;
+    e->arrived_at = now_monotonic_ms;
+    e->body = must_memdup(m->body, m->body_len);
+    e->body_len = m->body_len;
+    memcpy(e->message_id, m->message_id, sizeof(e->message_id));
+    memcpy(e->type, m->type, sizeof(e->type));
+    struct fault f = {0};
+    if (m->too_large)
+        snprintf(e->reason, sizeof(e->reason), "the message is too large to be an event");
+    else if (read_event(e, &f))
+        snprintf(e->reason, sizeof(e->reason), "%.*s", (int)sizeof(e->reason) - 1, f.detail);
+    return e;
+}
+
+struct entry *entry_free(struct entry *e) {
+    if (!e)
+        return NULL;
+    change_done(&e->change);
+    event_done(&e->event);
+    free(e->payload);
+    free(e->body);
+    free(e);
+    return NULL;
+}
+
+void change_done(struct session_change *c) {
+    free(c->name);
+    c->name = NULL;
+}
+
+/* ---- Several of one session ---- */
+
+static void merge_created(struct session_change *to, const struct session_change *from) {
+    if (!from->has_created)
+        return;
+    to->has_created = true;
+    to->created_at = from->created_at;
+    to->ttl_seconds = from->ttl_seconds;
+    memcpy(to->user_id, from->user_id, sizeof(to->user_id));
+    memcpy(to->type, from->type, sizeof(to->type));
+    memcpy(to->on_idle, from->on_idle, sizeof(to->on_idle));
+}
+
+static void merge_status(struct session_change *to, const struct session_change *from) {
+    if (from->status_position <= to->status_position)
+        return;
+    to->status_position = from->status_position;
+    to->completed_at = from->completed_at;
+    memcpy(to->status, from->status, sizeof(to->status));
+    memcpy(to->active_device, from->active_device, sizeof(to->active_device));
+}
+
+static void merge_data(struct session_change *to, const struct session_change *from) {
+    if (from->data_position <= to->data_position)
+        return;
+    to->data_position = from->data_position;
+    to->last_modified = from->last_modified;
+    memcpy(to->modified_by, from->modified_by, sizeof(to->modified_by));
+    memcpy(to->checksum, from->checksum, sizeof(to->checksum));
+}
+
+void change_merge(struct session_change *to, struct session_change *from) {
+    if (entry_position(from->position) > entry_position(to->position)) {
+        to->position = from->position;
+        to->updated_at = from->updated_at;
+    }
+    merge_created(to, from);
+    merge_status(to, from);
+    merge_data(to, from);
+    if (from->name_position > to->name_position) {
+        to->name_position = from->name_position;
+        free(to->name);
+        to->name = TAKE_PTR(from->name);
+    }
+    if (!to->deleted_at)
+        to->deleted_at = from->deleted_at;
+}

@@ -1,0 +1,10 @@
+/* The statements that write a batch. Their parameters are arrays, a column each, in text form. */
+#pragma once
+
+/* Each event once, whatever is delivered again. */
+extern const char statement_insert_events[];
+extern const char statement_insert_snapshots[];
+/* The newest of each group of columns wins, whatever the order of the events. */
+extern const char statement_upsert_sessions[];
+/* The partitions of this month and the next two. No parameters. */
+extern const char statement_make_partitions[];

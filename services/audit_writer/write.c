@@ -1,0 +1,168 @@
+/* One transaction at a time. A row that PostgreSQL refuses for what it is (SQLSTATE classes 22 and
+ * 23) would stop the audit for ever, so a refused range is halved until the one row is found, which
+ * becomes a dead letter. Any other failure is retried: writing again what was written changes
+ * nothing. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/audit_writer/batch.h"
+#include "services/audit_writer/writer_private.h"
+
+#define MAX_TRANSACTION_BYTES                                                                      \
+    (16u << 20) /* of bodies; keeps one transaction short of its timeout */
+
+/* ---- Trouble ---- */
+
+static void on_retry(uv_timer_t *timer) {
+    struct writer *w = timer->data;
+    if (w->state == WRITER_RESTING)
+        writer_resume(w);
+}
+
+void writer_rest(struct writer *w, const char *what) {
+    w->state = WRITER_RESTING;
+    metric_add(w->failures, 1);
+    uv_timer_start(&w->retry, on_retry, backoff_next_ms(&w->backoff), 0);
+    if (w->trouble && strcmp(w->trouble, what) == 0)
+        return;
+    free(w->trouble);
+    w->trouble = must_strdup(what);
+    log_error(w->app->log, "audit_stuck", "A batch could not be written; it is tried again.",
+              LOG_TEXT("err", what), LOG_NUMBER("rows", (int64_t)w->n_batch));
+}
+
+/* ---- A transaction ---- */
+
+static void write_range(struct writer *w);
+
+static void note_refusal(struct writer *w, const struct db_result *r) {
+    if (w->sqlstate[0] || !r)
+        return;
+    snprintf(w->sqlstate, sizeof(w->sqlstate), "%s", db_sqlstate(r));
+    snprintf(w->refusal, sizeof(w->refusal), "%s %s", w->sqlstate, db_error(r));
+}
+
+static void on_statement(void *arg, int err, const struct db_result *r) {
+    struct writer *w = arg;
+    if (err)
+        note_refusal(w, r);
+}
+
+static void on_events(void *arg, int err, const struct db_result *r) {
+    struct writer *w = arg;
+    on_statement(w, err, r);
+    w->n_inserted = err ? 0 : db_n_affected(r);
+}
+
+static void committed(struct writer *w) {
+    const struct entry *newest = w->batch[w->to - 1];
+    if (!newest->reason[0])
+        metric_set(w->lag_seconds,
+                   (double)(timestamp_wall_ms() - newest->event.timestamp) / 1000.0);
+    metric_add(w->rows, (double)w->n_inserted);
+    w->from = w->to;
+    w->to = w->n_batch;
+}
+
+static void refused(struct writer *w) {
+    size_t n = w->to - w->from;
+    if (n > 1) {
+        w->to = w->from + n / 2;
+        return;
+    }
+    struct entry *e = w->batch[w->from];
+    snprintf(e->reason, sizeof(e->reason), "%s", w->refusal);
+    w->from++;
+    w->to = w->n_batch;
+}
+
+static bool is_for_what_it_is(const char *sqlstate) {
+    return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0;
+}
+
+static void on_end(void *arg, int err, const struct db_result *r) {
+    struct writer *w = arg;
+    if (w->closed)
+        return;
+    if (err)
+        note_refusal(w, r);
+    if (!err)
+        committed(w);
+    else if (is_for_what_it_is(w->sqlstate))
+        refused(w);
+    else {
+        writer_rest(w, w->sqlstate[0] ? w->refusal : "the connection was lost");
+        return;
+    }
+    writer_resume(w);
+}
+
+static int send_statement(struct writer *w, const struct batch_statement *s, db_done_fn *done) {
+    const char *parameters[BATCH_MAX_PARAMETERS];
+    for (size_t i = 0; i < s->n_parameters; i++)
+        parameters[i] = s->parameters[i].data;
+    return s->n_rows ? db_query(w->db, s->sql, s->n_parameters, parameters, done, w) : 0;
+}
+
+static int send_batch(struct writer *w, const struct batch *b) {
+    int err = send_statement(w, &b->events, on_events);
+    if (!err)
+        err = send_statement(w, &b->snapshots, on_statement);
+    if (!err)
+        err = send_statement(w, &b->sessions, on_statement);
+    if (!err)
+        err = db_end(w->db, on_end, w);
+    return err;
+}
+
+static void write_range(struct writer *w) {
+    struct batch b;
+    batch_build(w->batch + w->from, w->to - w->from, &b);
+    w->n_inserted = 0;
+    w->sqlstate[0] = '\0';
+    if (!b.events.n_rows) {
+        w->from = w->to; /* nothing but dead letters */
+        w->to = w->n_batch;
+        batch_done(&b);
+        writer_resume(w);
+        return;
+    }
+    w->state = WRITER_WRITING;
+    int err = send_batch(w, &b);
+    batch_done(&b);
+    if (err)
+        writer_rest(w, "the connection was lost");
+}
+
+/* ---- A batch ---- */
+
+void writer_resume(struct writer *w) {
+    uv_timer_stop(&w->retry);
+    if (w->from == w->n_batch)
+        writer_bury(w);
+    else if (w->db_ready)
+        write_range(w);
+    else
+        w->state = WRITER_RESTING; /* the database wakes it */
+}
+
+void writer_begin(struct writer *w) {
+    size_t most = (size_t)w->app->config->max_batch, n_bytes = 0;
+    w->n_batch = 0;
+    while (w->first && w->n_batch < most && (!w->n_batch || n_bytes < MAX_TRANSACTION_BYTES)) {
+        struct entry *e = w->first;
+        w->first = e->next;
+        w->batch[w->n_batch++] = e;
+        n_bytes += e->body_len;
+    }
+    if (!w->first)
+        w->last = &w->first;
+    w->n_waiting -= w->n_batch;
+    w->n_waiting_bytes -= n_bytes;
+    w->from = 0;
+    w->to = w->n_batch;
+    w->began_at = timestamp_monotonic_ms();
+    writer_resume(w);
+}

@@ -1,0 +1,301 @@
+/* Deliveries, connections, the batch's clock; see writer.h. What is delivered waits in order; a
+ * batch is taken when there is enough or the oldest has waited long enough, and is acknowledged as
+ * a whole, all before it included. */
+#include "services/audit_writer/writer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "proto/route.h"
+#include "services/audit_writer/writer_private.h"
+
+#define STATEMENT_TIMEOUT_MS 10000
+#define MAX_PREFETCH 65535
+#define ENOUGH_BYTES (4u << 20) /* a batch of large bodies need not be full */
+
+/* ---- The batch's clock ---- */
+
+void writer_count_pending(struct writer *w) {
+    metric_set(w->pending, (double)(w->n_waiting + w->n_batch));
+}
+
+static int64_t wait_left_ms(const struct writer *w) {
+    int64_t age = timestamp_monotonic_ms() - w->first->arrived_at;
+    return w->app->config->audit_wait_ms - age;
+}
+
+static bool is_enough(const struct writer *w) {
+    return w->n_waiting >= (size_t)w->app->config->max_batch ||
+           w->n_waiting_bytes >= ENOUGH_BYTES || w->draining;
+}
+
+static void on_age(uv_timer_t *timer);
+
+static void maybe_begin(struct writer *w) {
+    writer_count_pending(w);
+    if (w->closed || w->state != WRITER_COLLECTING)
+        return;
+    if (w->draining && (!w->first || !w->db_ready)) {
+        app_drained(w->app); /* what is not acknowledged comes again, to whoever consumes next */
+        return;
+    }
+    if (!w->first || !w->db_ready)
+        return;
+    int64_t left = is_enough(w) ? 0 : wait_left_ms(w);
+    if (left > 0) {
+        uv_timer_start(&w->age, on_age, (uint64_t)left, 0);
+        return;
+    }
+    uv_timer_stop(&w->age);
+    writer_begin(w);
+}
+
+static void on_age(uv_timer_t *timer) {
+    maybe_begin(timer->data);
+}
+
+static void free_batch(struct writer *w) {
+    for (size_t i = 0; i < w->n_batch; i++)
+        entry_free(w->batch[i]);
+    w->n_batch = w->from = w->to = 0;
+}
+
+void writer_finish(struct writer *w) {
+    const struct entry *last = w->batch[w->n_batch - 1];
+    bus_ack(w->consumer, last->generation, last->tag, true);
+    metric_add(w->batches, 1);
+    metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
+    free_batch(w);
+    backoff_reset(&w->backoff);
+    if (w->trouble)
+        log_info(w->app->log, "audit_goes_on", "Batches are written again.");
+    free(TAKE_PTR(w->trouble));
+    w->state = WRITER_COLLECTING;
+    maybe_begin(w);
+}
+
+/* ---- RabbitMQ ---- */
+
+static bool all_buses_are_up(const struct writer *w) {
+    return bus_is_up(w->publisher) && (!w->consumer || bus_is_up(w->consumer));
+}
+
+static void judge_broker(struct writer *w, const char *why) {
+    bool up = all_buses_are_up(w);
+    if (!health_set(w->rabbitmq, up, up ? "" : why))
+        return;
+    if (up)
+        log_info(w->app->log, "broker_up", "Connected to RabbitMQ.");
+    else
+        log_warn(w->app->log, "broker_down", "RabbitMQ cannot be reached; it is tried again.",
+                 LOG_TEXT("err", why),
+                 LOG_TEXT("hint", "Is the broker up, and HANDOFF_AMQP_URL right?"));
+}
+
+static void on_bus_up(void *arg) {
+    struct writer *w = arg;
+    if (all_buses_are_up(w)) /* one of the two says nothing new */
+        judge_broker(w, "");
+}
+
+static void on_connect_failed(void *arg, const char *why) {
+    judge_broker(arg, why);
+}
+
+static void on_publisher_down(void *arg, const char *why) {
+    writer_on_publisher_lost(arg);
+    judge_broker(arg, why);
+}
+
+static void on_consumer_down(void *arg, const char *why) {
+    struct writer *w = arg;
+    while (w->first) { /* they come again */
+        struct entry *next = w->first->next;
+        entry_free(w->first);
+        w->first = next;
+    }
+    w->last = &w->first;
+    w->n_waiting = w->n_waiting_bytes = 0;
+    uv_timer_stop(&w->age);
+    judge_broker(w, why);
+    maybe_begin(w);
+}
+
+static void on_message(void *arg, const struct bus_message *m) {
+    struct writer *w = arg;
+    struct entry *e = entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms());
+    *w->last = e;
+    w->last = &e->next;
+    w->n_waiting++;
+    w->n_waiting_bytes += e->body_len;
+}
+
+static void on_turn(void *arg) {
+    maybe_begin(arg);
+}
+
+static int open_publisher(struct writer *w) {
+    const struct bus_options options = {
+        .url = w->app->config->amqp_url,
+        .connection_name = "audit_writer publishes",
+        .confirms = true,
+        .callbacks = {.up = on_bus_up,
+                      .down = on_publisher_down,
+                      .connect_failed = on_connect_failed,
+                      .confirmed = writer_on_confirmed},
+        .arg = w,
+    };
+    return bus_new(&w->publisher, w->app->loop, &options);
+}
+
+static int open_consumer(struct writer *w) {
+    int64_t prefetch = 2 * w->app->config->max_batch;
+    const struct bus_options options = {
+        .url = w->app->config->amqp_url,
+        .connection_name = "audit_writer consumes",
+        .queue = ROUTE_AUDIT_QUEUE,
+        .prefetch = (uint16_t)(prefetch < MAX_PREFETCH ? prefetch : MAX_PREFETCH),
+        .callbacks = {.up = on_bus_up,
+                      .down = on_consumer_down,
+                      .connect_failed = on_connect_failed,
+                      .message = on_message,
+                      .turn = on_turn},
+        .arg = w,
+    };
+    return bus_new(&w->consumer, w->app->loop, &options);
+}
+
+/* ---- PostgreSQL ---- */
+
+static void judge_database(struct writer *w, const char *why) {
+    if (!health_set(w->postgresql, w->db_ready, why))
+        return;
+    if (w->db_ready)
+        log_info(w->app->log, "database_up", "Connected to PostgreSQL; the schema is up to date.");
+    else
+        log_warn(w->app->log, "database_down", "PostgreSQL cannot be used; it is tried again.",
+                 LOG_TEXT("err", why),
+                 LOG_TEXT("hint", "Is the server up, and HANDOFF_DATABASE_URL right?"));
+}
+
+static void on_db_up(void *arg) {
+    struct writer *w = arg;
+    schema_connected(w->schema, w->db);
+}
+
+static void on_db_down(void *arg, const char *why) {
+    struct writer *w = arg;
+    if (w->closed)
+        return;
+    schema_disconnected(w->schema);
+    w->db_ready = false;
+    judge_database(w, why);
+}
+
+static void on_schema_ready(void *arg) {
+    struct writer *w = arg;
+    w->db_ready = true;
+    judge_database(w, "");
+    if (!w->consumer && !w->draining && open_consumer(w))
+        log_error(w->app->log, "consumer_failed", "The broker's address cannot be used.");
+    if (w->state == WRITER_RESTING)
+        writer_resume(w);
+    else
+        maybe_begin(w);
+}
+
+static void on_schema_failed(void *arg, const char *why) {
+    judge_database(arg, why);
+}
+
+static int open_database(struct writer *w) {
+    static const struct db_callbacks callbacks = {on_db_up, on_db_down};
+    return db_new(&w->db, w->app->loop, w->app->config->database_url, "audit_writer",
+                  STATEMENT_TIMEOUT_MS, &callbacks, w);
+}
+
+/* ---- Life ---- */
+
+static void make_metrics(struct writer *w) {
+    struct metrics *m = w->app->metrics;
+    w->rows = metrics_counter(m, "handoff_audit_rows_total", NULL, "Events written as rows.");
+    w->batches = metrics_counter(m, "handoff_audit_batches_total", NULL, "Batches written.");
+    w->batch_seconds = metrics_histogram(m, "handoff_audit_batch_seconds", NULL,
+                                         "From a batch's begin to its acknowledgement.");
+    w->lag_seconds = metrics_gauge(m, "handoff_audit_lag_seconds", NULL,
+                                   "Age of the last written event at its commit.");
+    w->pending = metrics_gauge(m, "handoff_audit_pending", NULL, "Events in hand, not committed.");
+    w->dead = metrics_counter(m, "handoff_audit_dead_letters_total", NULL,
+                              "Messages that can never be written.");
+    w->failures = metrics_counter(m, "handoff_audit_failures_total", NULL,
+                                  "Tries to write or publish that failed and are repeated.");
+}
+
+static void init_timer(struct writer *w, uv_timer_t *timer) {
+    uv_timer_init(w->app->loop, timer);
+    timer->data = w;
+    w->n_open++;
+}
+
+int writer_start(struct app *app, void **ret_self) {
+    static const struct schema_callbacks schema_callbacks = {on_schema_ready, on_schema_failed};
+    struct writer *w = must_alloc(sizeof(*w));
+    w->app = app;
+    w->last = &w->first;
+    w->batch = must_alloc((size_t)app->config->max_batch * sizeof(struct entry *));
+    init_timer(w, &w->age);
+    init_timer(w, &w->retry);
+    make_metrics(w);
+    w->rabbitmq = health_add(app->health, "rabbitmq");
+    w->postgresql = health_add(app->health, "postgresql");
+    w->schema = schema_new(app, &schema_callbacks, w);
+    int err = open_publisher(w);
+    if (!err)
+        err = open_database(w);
+    if (err) {
+        log_error(app->log, "start_failed", "An address cannot be used.",
+                  LOG_TEXT("hint", "Look at HANDOFF_AMQP_URL and HANDOFF_DATABASE_URL."));
+        writer_stop(w);
+        return err;
+    }
+    *ret_self = w;
+    return 0;
+}
+
+void writer_drain(void *self) {
+    struct writer *w = self;
+    w->draining = true;
+    if (w->consumer)
+        bus_cancel(w->consumer);
+    if (w->state == WRITER_RESTING)
+        app_drained(w->app);
+    else
+        maybe_begin(w);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    struct writer *w = handle->data;
+    if (--w->n_open)
+        return;
+    free(w->trouble);
+    free(w->batch);
+    free(w);
+}
+
+void writer_stop(void *self) {
+    struct writer *w = self;
+    w->closed = true;
+    w->consumer = bus_free(w->consumer);
+    w->publisher = bus_free(w->publisher);
+    w->schema = schema_free(w->schema);
+    w->db = db_free(w->db);
+    while (w->first) {
+        struct entry *next = w->first->next;
+        entry_free(w->first);
+        w->first = next;
+    }
+    free_batch(w);
+    uv_close((uv_handle_t *)&w->age, on_closed);
+    uv_close((uv_handle_t *)&w->retry, on_closed);
+}
