@@ -1,0 +1,160 @@
+"""make run: the whole suite on this machine, on private servers, in the foreground.
+
+Data and secrets stay in .run/, so that the next run goes on with them. Ctrl-C or SIGTERM stops all.
+"""
+
+import argparse
+import hashlib
+import pathlib
+import pwd
+import signal
+import subprocess
+import sys
+import time
+
+from process import StartError, am_root, port_is_free
+from servers import PostgreSQL, RabbitMQ, Redis
+from services import NAMES, environment, make_service, new_secret
+
+PORTS = {
+    "RabbitMQ": 5682, "RabbitMQ's distribution": 25682, "RabbitMQ's epmd": 4682,
+    "Redis": 6382, "PostgreSQL": 5442, "session_api": 8080, "ws_fanout": 8081,
+    "session_api admin": 9100, "state_engine admin": 9101, "ws_fanout admin": 9102,
+    "audit_writer admin": 9103,
+}
+
+
+class Stopped(Exception):
+    pass
+
+
+def on_signal(_signal, _frame):
+    raise Stopped
+
+
+def check_ports():
+    taken = [f"  {port} ({what})" for what, port in PORTS.items() if not port_is_free(port)]
+    if taken:
+        raise StartError("these ports of 127.0.0.1 are taken:\n" + "\n".join(taken) +
+                         "\nhint: another `make run`, or something else, has them: "
+                         "`ss -ltnp` tells which")
+
+
+def secret_file(path):
+    """The secret kept there; made at the first run."""
+    if not path.exists():
+        path.touch(0o600)
+        path.write_text(new_secret() + "\n")
+    return path.read_text().strip()
+
+
+def can_reach(user, path):
+    """Whether that user may go through every folder above path."""
+    entry = pwd.getpwnam(user)
+    probe = subprocess.run(["test", "-x", str(path)], user=entry.pw_uid, group=entry.pw_gid,
+                           extra_groups=[])
+    return probe.returncode == 0
+
+
+def postgres_folder(run):
+    """.run/postgresql, or a link to a folder in /var/tmp where the postgres user gets to."""
+    folder = run / "postgresql"
+    if folder.exists() or not am_root() or can_reach("postgres", run):
+        return folder
+    name = hashlib.sha256(str(run).encode()).hexdigest()[:12]
+    elsewhere = pathlib.Path(f"/var/tmp/handoff-{name}-postgresql")
+    elsewhere.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        folder.unlink()
+    folder.symlink_to(elsewhere)
+    return folder
+
+
+def revision():
+    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"],
+                         capture_output=True, text=True)
+    return git.stdout.strip() or "unknown"
+
+
+class Stack:
+    def __init__(self, run, binaries):
+        self.run, self.binaries = run, binaries
+        self.servers, self.services = [], []
+
+    def start(self):
+        password = secret_file(self.run / "servers.secret")
+        jwt_secret = secret_file(self.run / "jwt.secret")
+        rabbitmq = RabbitMQ(self.run / "rabbitmq", 5682, password, 25682, 4682)
+        redis = Redis(self.run / "redis", 6382, password)
+        postgresql = PostgreSQL(postgres_folder(self.run), 5442, password)
+        for server in (redis, postgresql, rabbitmq):
+            print(f"starting {type(server).__name__} on 127.0.0.1:{server.port} …", flush=True)
+            self.servers.append(server)
+            server.start()
+        env = environment(redis_url=redis.url, amqp_url=rabbitmq.url, database_url=postgresql.url,
+                          jwt_secret=jwt_secret, HANDOFF_LOG_FORMAT="text",
+                          HANDOFF_ALLOWED_ORIGINS="http://localhost:8080,http://127.0.0.1:8080")
+        for i, name in enumerate(NAMES):
+            print(f"starting {name} …", flush=True)
+            service = make_service(name, self.binaries, env, admin_port=9100 + i, api_port=8080,
+                                   ws_port=8081)
+            self.services.append(service)
+            service.start()
+        for service in self.services:
+            service.wait_ready()
+
+    def watch(self):
+        """Returns never, but by a signal or when a part ended by itself."""
+        processes = {s.name: s.process for s in self.services}
+        processes.update({type(s).__name__: s.process for s in self.servers})
+        while True:
+            for name, process in processes.items():
+                if process.poll() is not None:
+                    raise StartError(f"{name} ended by itself with {process.returncode}; "
+                                     "its last words are above or in .run/")
+            time.sleep(0.2)
+
+    def stop(self):
+        for service in reversed(self.services):
+            service.stop()
+        for server in reversed(self.servers):
+            server.stop()
+
+
+def ready_line():
+    return ("handoff ready: REST http://127.0.0.1:8080  WebSocket ws://127.0.0.1:8081/ws  "
+            "RabbitMQ 127.0.0.1:5682  Redis 127.0.0.1:6382  PostgreSQL 127.0.0.1:5442  "
+            "metrics http://127.0.0.1:9100-9103/metrics")
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--binaries", required=True)
+    options = arguments.parse_args()
+    run = pathlib.Path(".run").resolve()
+    run.mkdir(exist_ok=True)
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    stack = Stack(run, options.binaries)
+    code = 0
+    try:
+        check_ports()
+        stack.start()
+        (run / "revision").write_text(revision() + "\n")
+        print(ready_line(), flush=True)
+        stack.watch()
+    except Stopped:
+        print("stopping …", flush=True)
+    except StartError as e:
+        print(f"error: {e}", file=sys.stderr, flush=True)
+        code = 1
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stack.stop()
+    print("stopped.", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

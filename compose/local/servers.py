@@ -1,0 +1,185 @@
+"""Private RabbitMQ, Redis and PostgreSQL: on loopback, own ports, own folders; never the system's."""
+
+import json
+import os
+import pathlib
+import pwd
+import signal
+import subprocess
+import glob
+
+from process import StartError, accepts, am_root, spawn, stop, wait_until
+
+
+def newest(pattern, what):
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise StartError(f"{what} is not installed; compose/local/install installs it")
+    return found[-1]
+
+
+class Redis:
+    """Durability as in production: AOF, fsync each second; noeviction, as Handoff needs it."""
+
+    def __init__(self, folder, port, password):
+        self.folder, self.port, self.password = pathlib.Path(folder), port, password
+        self.log = self.folder / "redis.log"
+        self.process = None
+
+    @property
+    def url(self):
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "redis.conf"
+        config.write_text(
+            f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\nrequirepass {self.password}\n"
+            "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n"
+            "daemonize no\n"
+        )
+        config.chmod(0o600)
+        self.process = spawn(["redis-server", config], log=self.log)
+        wait_until("Redis", lambda: accepts(self.port), process=self.process, log=self.log)
+        return self
+
+    def stop(self):
+        stop(self.process)
+
+
+class PostgreSQL:
+    def __init__(self, folder, port, password):
+        self.folder, self.port, self.password = pathlib.Path(folder), port, password
+        self.data = self.folder / "data"
+        self.log = self.folder / "postgresql.log"
+        self.process = None
+        # initdb refuses to run as root.
+        self.user = "postgres" if am_root() else None
+
+    @property
+    def url(self):
+        return f"postgres://handoff:{self.password}@127.0.0.1:{self.port}/handoff"
+
+    def _env(self):
+        return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+    def _own(self, path):
+        if self.user:
+            user = pwd.getpwnam(self.user)
+            os.chown(path, user.pw_uid, user.pw_gid)
+
+    def _run(self, argv, what):
+        extra = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+        done = subprocess.run([str(a) for a in argv], env=self._env(), cwd="/",
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, **extra)
+        if done.returncode != 0:
+            raise StartError(f"{what} failed:\n{done.stdout}")
+
+    def _init(self, binaries):
+        password_file = self.folder / "password"
+        password_file.write_text(self.password)
+        password_file.chmod(0o600)
+        self._own(password_file)
+        self._run([binaries / "initdb", "-D", self.data, "-U", "handoff", "--auth=scram-sha-256",
+                   f"--pwfile={password_file}", "-E", "UTF8", "--locale=C.UTF-8"], "initdb")
+
+    def start(self):
+        binaries = pathlib.Path(newest("/usr/lib/postgresql/*/bin/postgres", "PostgreSQL")).parent
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        self._own(self.folder)
+        if not (self.data / "PG_VERSION").exists():
+            self._init(binaries)
+        self.log.touch()
+        self._own(self.log)
+        self.process = spawn(
+            [binaries / "postgres", "-D", self.data, "-p", self.port, "-k", self.folder,
+             "-c", "listen_addresses=127.0.0.1"],
+            log=self.log, env=self._env(), user=self.user, cwd="/")
+        wait_until("PostgreSQL", self._is_ready, process=self.process, log=self.log)
+        return self
+
+    def _is_ready(self):
+        ready = subprocess.run(["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)])
+        if ready.returncode != 0:
+            return False
+        self._create_database()
+        return True
+
+    def _create_database(self):
+        env = {**self._env(), "PGPASSWORD": self.password}
+        psql = ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "handoff", "-d", "postgres",
+                "-qAtX", "-c"]
+        has = subprocess.run([*psql, "select 1 from pg_database where datname = 'handoff'"],
+                             env=env, capture_output=True, text=True, check=True)
+        if not has.stdout.strip():
+            subprocess.run([*psql, "create database handoff"], env=env, check=True)
+
+    def stop(self):
+        stop(self.process, signal.SIGINT)  # a fast shutdown: does not wait for clients to leave
+
+
+class RabbitMQ:
+    """Runs epmd itself, in the foreground, so that nothing stays behind."""
+
+    def __init__(self, folder, port, password, dist_port, epmd_port):
+        self.folder, self.port, self.password = pathlib.Path(folder), port, password
+        self.dist_port, self.epmd_port = dist_port, epmd_port
+        self.log = self.folder / "rabbitmq.log"
+        self.process = self.epmd = None
+
+    @property
+    def url(self):
+        return f"amqp://handoff:{self.password}@127.0.0.1:{self.port}/handoff"
+
+    def env(self):
+        """For rabbitmqctl too."""
+        return {
+            **os.environ,
+            "HOME": str(self.folder),
+            "RABBITMQ_NODENAME": f"handoff{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self.dist_port),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_CONF_ENV_FILE": "/nonexistent",
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+    def _write_config(self):
+        definitions = {
+            "vhosts": [{"name": "handoff"}],
+            "users": [{"name": "handoff", "password": self.password, "tags": "administrator"}],
+            "permissions": [{"user": "handoff", "vhost": "handoff", "configure": ".*",
+                             "write": ".*", "read": ".*"}],
+        }
+        path = self.folder / "definitions.json"
+        path.write_text(json.dumps(definitions))
+        path.chmod(0o600)
+        (self.folder / "enabled_plugins").write_text("[].\n")
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"load_definitions = {path}\n"
+            "vm_memory_high_watermark.absolute = 1GB\n"
+            "disk_free_limit.absolute = 50MB\n"
+            "log.console = true\nlog.console.level = warning\nlog.file = false\n"
+        )
+
+    def start(self):
+        (self.folder / "log").mkdir(parents=True, exist_ok=True)
+        self._write_config()
+        server = newest("/usr/lib/rabbitmq/bin/rabbitmq-server", "RabbitMQ")
+        self.epmd = spawn(["epmd", "-port", self.epmd_port, "-address", "127.0.0.1"], log=self.log)
+        wait_until("epmd", lambda: accepts(self.epmd_port), process=self.epmd, log=self.log)
+        self.process = spawn([server], log=self.log, env=self.env(), cwd=self.folder)
+        wait_until("RabbitMQ", lambda: accepts(self.port), timeout=60, process=self.process,
+                   log=self.log)
+        return self
+
+    def stop(self):
+        stop(self.process, timeout=30)
+        stop(self.epmd)
