@@ -20,17 +20,18 @@ struct principal {
     int64_t expires_at;                     /* s, Unix */
 };
 
-/* Reads secrets and key files as configured. Without any key for an allowed algorithm, or with a secret
- * under 32 bytes: -EINVAL, and why in ret_error (owned by the caller). */
+/* Reads secrets and key files as configured. Without any key for an allowed algorithm, or with a
+ * secret under 32 bytes: -EINVAL, and why in ret_error (owned by the caller). */
 MUSTCHECK int auth_new(struct auth **ret, const struct config *config, char **ret_error);
 struct auth *auth_free(struct auth *a);
 DEFINE_CLEANUP(struct auth *, auth_free)
 
-/* Verifies token (≤ 8 KiB) at wall-clock second now_s. FAULT_UNAUTHENTICATED or FAULT_TOKEN_EXPIRED:
- * f->detail tells the log which check failed, never the client. Verified tokens are cached by hash until
- * exp (bounded). */
+/* Verifies token (≤ 8 KiB) at wall-clock second now_s. FAULT_UNAUTHENTICATED or
+ * FAULT_TOKEN_EXPIRED: f->detail tells the log which check failed, never the client. Verified
+ * tokens are cached by hash until exp (bounded). */
 MUSTCHECK int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s,
                           struct principal *ret, struct fault *f);
 
-/* The token in "Bearer <token>" (RFC 6750; the scheme in any case); NULL when it is no such header. */
+/* The token in "Bearer <token>" (RFC 6750; the scheme in any case); NULL when it is no such header.
+ */
 const char *auth_bearer(const char *authorization, size_t *ret_len);

@@ -1,4 +1,5 @@
-/* Jittered exponential backoff for reconnects: 100 ms doubling to 2 s, each drawn from [half, whole]. */
+/* Jittered exponential backoff for reconnects: 100 ms doubling to 2 s, each drawn from [half,
+ * whole]. */
 #pragma once
 
 #include <stdint.h>

@@ -10,11 +10,11 @@
 #include "base/cleanup.h"
 
 enum config_service { /* bits: who uses a row */
-    CONFIG_SESSION_API = 1,
-    CONFIG_STATE_ENGINE = 2,
-    CONFIG_WS_FANOUT = 4,
-    CONFIG_AUDIT_WRITER = 8,
-    CONFIG_ALL = 15,
+                      CONFIG_SESSION_API = 1,
+                      CONFIG_STATE_ENGINE = 2,
+                      CONFIG_WS_FANOUT = 4,
+                      CONFIG_AUDIT_WRITER = 8,
+                      CONFIG_ALL = 15,
 };
 
 /* Strings are owned by the struct; never NULL ("" when not set). Durations are milliseconds. */
@@ -63,8 +63,8 @@ struct config {
     int64_t drain_timeout_ms;
 };
 
-/* Reads environ and, for …_FILE, files. On a bad value or an unknown HANDOFF_ name writes what is wrong
- * and what is allowed to err and returns -EINVAL. */
+/* Reads environ and, for …_FILE, files. On a bad value or an unknown HANDOFF_ name writes what is
+ * wrong and what is allowed to err and returns -EINVAL. */
 MUSTCHECK int config_load(enum config_service service, const char *const *environment,
                           struct config *ret, FILE *err);
 void config_done(struct config *c);

@@ -1,4 +1,5 @@
-/* What /ready says: every dependency's state, and whether the service drains. Contract section 8. */
+/* What /ready says: every dependency's state, and whether the service drains. Contract section 8.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +14,8 @@ struct health *health_free(struct health *h);
 
 /* name: a literal: "rabbitmq", "redis", "postgresql". Starts as not reached. */
 struct health_dependency *health_add(struct health *h, const char *name);
-/* detail: for a person, "" when up; copied. Returns whether the state changed (for the log record). */
+/* detail: for a person, "" when up; copied. Returns whether the state changed (for the log record).
+ */
 bool health_set(struct health_dependency *d, bool up, const char *detail);
 bool health_is_up(const struct health_dependency *d);
 void health_drain(struct health *h);

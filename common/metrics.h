@@ -1,5 +1,5 @@
-/* Metrics in Prometheus' text format. Names start with handoff_, base units (seconds, bytes); labels
- * are fixed texts of the code, never a client's. Single-threaded: the loop's. */
+/* Metrics in Prometheus' text format. Names start with handoff_, base units (seconds, bytes);
+ * labels are fixed texts of the code, never a client's. Single-threaded: the loop's. */
 #pragma once
 
 #include <stdint.h>
@@ -12,8 +12,8 @@ struct metric; /* lives as long as its metrics */
 struct metrics *metrics_new(void);
 struct metrics *metrics_free(struct metrics *m);
 
-/* labels: `code="ok",kind="patch"` or NULL. Asking again for the same name and labels answers the same
- * metric. help and name are borrowed for ever (literals); labels are copied. */
+/* labels: `code="ok",kind="patch"` or NULL. Asking again for the same name and labels answers the
+ * same metric. help and name are borrowed for ever (literals); labels are copied. */
 struct metric *metrics_counter(struct metrics *m, const char *name, const char *labels,
                                const char *help);
 struct metric *metrics_gauge(struct metrics *m, const char *name, const char *labels,

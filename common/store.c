@@ -15,7 +15,7 @@
 struct read_ask {
     struct store_ask ask;
     char session_id[UUID_LEN + 1];
-    bool by_text; /* the script's text went along, so that it cannot be missing */
+    bool by_script; /* MULTI was refused */
     store_read_fn *done;
     void *arg;
 };
@@ -66,7 +66,6 @@ int store_new(struct store **ret, uv_loop_t *loop, const char *url,
     s->callbacks = callbacks ? *callbacks : (struct store_callbacks){0};
     s->arg = arg;
     s->n_handles = 3;
-    store_script_sha(STORE_SCRIPT_READ, s->read_sha);
     uv_timer_init(loop, &s->tick); /* these three cannot fail */
     uv_timer_init(loop, &s->retry);
     uv_idle_init(loop, &s->soon);
@@ -122,22 +121,30 @@ static bool may_ask(struct store *s, struct store_ask *ask) {
     return !ask->err;
 }
 
-static void queue_read(struct store *s, struct read_ask *ask) {
+static void queue_multi(struct store *s, struct read_ask *ask) {
     struct store_command *c = &s->command;
-    store_command_begin(c, ask->by_text ? "EVAL" : "EVALSHA");
-    store_puts(c, ask->by_text ? store_script_text(STORE_SCRIPT_READ) : s->read_sha);
-    store_put_read(c, ask->session_id, true, false, 0);
+    store_command_begin(c, "MULTI");
     store_queue(s->context, c);
-    store_link_wait(s, &ask->ask);
+    store_command_begin(c, "HGETALL");
+    store_put_key(c, STORE_META, ask->session_id);
+    store_queue(s->context, c);
+    store_command_begin(c, "GET");
+    store_put_key(c, STORE_STATE, ask->session_id);
+    store_queue(s->context, c);
+    store_command_begin(c, "EXEC");
+    store_queue(s->context, c);
+    store_link_wait(s, &ask->ask, 4);
 }
 
-/* Redis forgets scripts when it restarts: the text is sent when it says so, not each time. */
-static bool read_again(struct read_ask *ask, const redisReply *reply) {
+/* Out of memory, Redis queues no command, not even a read; a script may read on (read.lua). */
+static bool read_by_script(struct read_ask *ask, const redisReply *reply) {
     struct store *s = ask->ask.store;
-    if (!store_is_noscript(reply) || ask->by_text || s->state != STORE_LINK_UP)
+    if (reply->type != REDIS_REPLY_ERROR || ask->by_script || s->state != STORE_LINK_UP)
         return false;
-    ask->by_text = true;
-    queue_read(s, ask);
+    ask->by_script = true;
+    store_begin_read(&s->command, ask->session_id, true, false, 0);
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
     uv_idle_start(&s->soon, on_soon);
     return true;
 }
@@ -145,13 +152,12 @@ static bool read_again(struct read_ask *ask, const redisReply *reply) {
 static void finish_read(struct store_ask *base, int err, const redisReply *reply) {
     struct read_ask *ask = (struct read_ask *)base;
     struct session session = {0};
-    if (!err && read_again(ask, reply))
+    if (!err && read_by_script(ask, reply))
         return;
-    if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements != STORE_N_READ))
+    if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2))
         err = -ENOTCONN; /* loading, access refused: no answer about this session */
-    if (!err)
-        err = store_take_session(reply->element[STORE_READ_META], reply->element[STORE_READ_STATE],
-                                 ask->session_id, &session);
+    if (!err)            /* meta and state come first either way */
+        err = store_take_session(reply->element[0], reply->element[1], ask->session_id, &session);
     ask->done(ask->arg, err, err ? NULL : &session);
     session_done(&session);
     free(ask);
@@ -164,7 +170,7 @@ void store_read(struct store *s, const char *session_id, store_read_fn *done, vo
     ask->arg = arg;
     store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
     if (may_ask(s, &ask->ask))
-        queue_read(s, ask);
+        queue_multi(s, ask);
 }
 
 static int take_deltas(const redisReply *reply, struct store_delta *deltas) {
@@ -208,5 +214,5 @@ void store_read_deltas(struct store *s, const char *session_id, uint64_t since, 
     store_puts(&s->command, "COUNT");
     store_put_u64(&s->command, limit < MAX_DELTAS ? limit : MAX_DELTAS);
     store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask);
+    store_link_wait(s, &ask->ask, 1);
 }

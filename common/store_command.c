@@ -54,9 +54,11 @@ void store_put_entry_after(struct store_command *c, uint64_t since) {
     store_put(c, id, (size_t)snprintf(id, sizeof(id), "%" PRIu64 "-0", first));
 }
 
-void store_put_read(struct store_command *c, const char *session_id, bool state, bool deltas,
-                    uint64_t since) {
+void store_begin_read(struct store_command *c, const char *session_id, bool state, bool deltas,
+                      uint64_t since) {
     static const char *const flags[2][2] = {{"", "d"}, {"s", "sd"}};
+    store_command_begin(c, "EVAL");
+    store_puts(c, store_script_text(STORE_SCRIPT_READ));
     store_puts(c, "4");
     store_put_key(c, STORE_META, session_id);
     store_put_key(c, STORE_STATE, session_id);

@@ -72,9 +72,10 @@ static void link_failed(struct store *s, const char *what, const char *detail) {
     link_down(s, -ENOTCONN, why);
 }
 
-void store_link_wait(struct store *s, struct store_ask *ask) {
+void store_link_wait(struct store *s, struct store_ask *ask, unsigned n_replies) {
     if (!s->n_waiting)
         s->silent_ticks = 0;
+    ask->n_replies = n_replies;
     store_list_add(&s->waiting, ask);
     s->n_waiting++;
 }
@@ -100,7 +101,7 @@ static void ask_own(struct store *s,
     struct store_ask *ask = must_alloc(sizeof(*ask));
     ask->store = s;
     ask->done = done;
-    store_link_wait(s, ask);
+    store_link_wait(s, ask, 1);
 }
 
 static void on_time(struct store_ask *ask, int err, const redisReply *reply) {
@@ -168,6 +169,8 @@ static void take_reply(struct store *s, const redisReply *reply) {
         link_failed(s, "Redis said", reply->str ? reply->str : "what was not asked");
         return;
     }
+    if (--ask->n_replies)
+        return;
     s->waiting.first = ask->next;
     if (!s->waiting.first)
         s->waiting.end = NULL;

@@ -11,7 +11,8 @@
 struct store_ask {
     struct store_ask *next;
     struct store *store;
-    int err; /* why it never was asked, while it is on the list `later` */
+    unsigned n_replies; /* still to come; the last one is the answer */
+    int err;            /* why it never was asked, while it is on the list `later` */
     /* Called once, and frees the ask. reply is NULL exactly when err is not 0. */
     void (*done)(struct store_ask *ask, int err, const redisReply *reply);
 };
@@ -54,7 +55,6 @@ struct store {
     bool asks_time;
     char why[256]; /* what callbacks.down was last told; "" once up */
     char run_id[41];
-    char read_sha[41];
 
     bool has_time;
     int64_t time_offset; /* Redis' clock less our monotonic one */
@@ -72,7 +72,7 @@ void store_list_finish(struct store_ask_list *list, int err);
 void store_link_start(struct store *s);
 /* Ends the connection or the attempt; answers nobody. */
 void store_link_stop(struct store *s);
-/* Appends the ask for the command that was queued for it in s->context. */
-void store_link_wait(struct store *s, struct store_ask *ask);
+/* Appends the ask for the n_replies commands that were queued for it in s->context. */
+void store_link_wait(struct store *s, struct store_ask *ask, unsigned n_replies);
 /* The callback of `soon`'s first half: sends what is queued. */
 void store_link_flush(struct store *s);

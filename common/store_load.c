@@ -33,13 +33,47 @@ void store_load_done(struct store_load *l) {
 
 /* ---- asking ---- */
 
-static void queue_load(struct store_batch *b, struct store_command *c, const struct store_load *l) {
-    store_command_begin(c, "EVALSHA");
-    store_puts(c, b->sha[STORE_SCRIPT_READ]);
-    store_put_read(c, l->session_id, l->wants_state, l->wants_deltas, l->deltas_since);
+static void put_hashes(struct store_command *c, const struct store_load *l) {
     for (size_t i = 0; i < l->n_key_hashes; i++)
         store_puts(c, l->key_hashes[i]);
-    store_queue(b->context, c);
+}
+
+static void begin_with_key(struct store_command *c, const char *name, enum store_key key,
+                           const struct store_load *l) {
+    store_command_begin(c, name);
+    store_put_key(c, key, l->session_id);
+}
+
+static void queue_multi(redisContext *context, struct store_command *c,
+                        const struct store_load *l) {
+    store_command_begin(c, "MULTI");
+    store_queue(context, c);
+    begin_with_key(c, "HGETALL", STORE_META, l);
+    store_queue(context, c);
+    if (l->wants_state) {
+        begin_with_key(c, "GET", STORE_STATE, l);
+        store_queue(context, c);
+    }
+    if (l->wants_deltas) {
+        begin_with_key(c, "XRANGE", STORE_DELTAS, l);
+        store_put_entry_after(c, l->deltas_since);
+        store_puts(c, "+");
+        store_queue(context, c);
+    }
+    if (l->n_key_hashes) {
+        begin_with_key(c, "HMGET", STORE_IDEM, l);
+        put_hashes(c, l);
+        store_queue(context, c);
+    }
+    store_command_begin(c, "EXEC");
+    store_queue(context, c);
+}
+
+static void queue_script(redisContext *context, struct store_command *c,
+                         const struct store_load *l) {
+    store_begin_read(c, l->session_id, l->wants_state, l->wants_deltas, l->deltas_since);
+    put_hashes(c, l);
+    store_queue(context, c);
 }
 
 /* ---- taking answers ---- */
@@ -107,31 +141,56 @@ static int take_idems(const redisReply *reply, int64_t now, struct store_load *l
     return err;
 }
 
-static int take_parts(redisReply *const *part, int64_t now, struct store_load *l) {
-    const redisReply *state = l->wants_state ? part[STORE_READ_STATE] : NULL;
-    int err = store_take_session(part[STORE_READ_META], state, l->session_id, &l->session);
-    if (!err && l->wants_deltas)
-        err = take_entries(part[STORE_READ_DELTAS], l);
-    if (!err && l->n_key_hashes)
-        err = take_idems(part[STORE_READ_IDEMS], now, l);
+/* EXEC answers what was asked; read.lua always all four, nil where nothing was asked. */
+static int take_parts(const redisReply *reply, bool by_script, int64_t now, struct store_load *l) {
+    redisReply *const *part = reply->element;
+    const redisReply *meta = *part++, *state = NULL, *deltas = NULL, *idems = NULL;
+    if (l->wants_state)
+        state = *part;
+    part += l->wants_state || by_script;
+    if (l->wants_deltas)
+        deltas = *part;
+    part += l->wants_deltas || by_script;
+    if (l->n_key_hashes)
+        idems = *part;
+    int err = store_take_session(meta, state, l->session_id, &l->session);
+    if (!err && deltas)
+        err = take_entries(deltas, l);
+    if (!err && idems)
+        err = take_idems(idems, now, l);
     return err;
 }
 
-/* An error (access refused, loading) is no answer about this session: the whole load is void. */
-static int take_load(struct store_batch *b, int64_t now, struct store_load *l, bool *lacks_script) {
+static size_t n_parts(const struct store_load *l, bool by_script) {
+    return by_script ? 4 : 1 + l->wants_state + l->wants_deltas + (l->n_key_hashes > 0);
+}
+
+/* Passes over MULTI's +OK and one +QUEUED a question. */
+static int skip_queued(struct store_batch *b, size_t n_questions) {
+    for (size_t i = 0; i <= n_questions; i++) {
+        _cleanup_(store_reply_freep) redisReply *queued = NULL;
+        int err = store_next(b, &queued);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+static int take_load(struct store_batch *b, bool by_script, int64_t now, struct store_load *l,
+                     bool *refused) {
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    int err = store_next(b, &reply);
+    size_t n = n_parts(l, by_script);
+    int err = by_script ? 0 : skip_queued(b, n);
+    if (!err)
+        err = store_next(b, &reply);
     if (err)
         return err;
-    if (store_is_noscript(reply)) {
-        *lacks_script = true;
-        return 0;
-    }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != STORE_N_READ)
-        return store_drop(b, -EIO);
     drop_results(l);
     l->idems = must_alloc(l->n_key_hashes * sizeof(*l->idems));
-    l->err = take_parts(reply->element, now, l);
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == n)
+        l->err = take_parts(reply, by_script, now, l);
+    else
+        *refused = true;
     return 0;
 }
 
@@ -143,35 +202,34 @@ static int take_now(struct store_batch *b, int64_t *ret_now) {
     return store_take_time(reply, ret_now) ? 0 : store_drop(b, -EIO);
 }
 
-static int load_all(struct store_batch *b, struct store_load *loads, size_t n, int64_t *ret_now,
-                    bool *lacks_script) {
+static int load_all(struct store_batch *b, bool by_script, struct store_load *loads, size_t n,
+                    int64_t *ret_now, bool *ret_refused) {
     struct store_command c = {0};
     store_command_begin(&c, "TIME");
     store_queue(b->context, &c);
     for (size_t i = 0; i < n; i++)
-        queue_load(b, &c, &loads[i]);
+        (by_script ? queue_script : queue_multi)(b->context, &c, &loads[i]);
     store_command_done(&c);
+    *ret_refused = false;
     int err = take_now(b, ret_now);
     for (size_t i = 0; i < n && !err; i++)
-        err = take_load(b, *ret_now, &loads[i], lacks_script);
+        err = take_load(b, by_script, *ret_now, &loads[i], ret_refused);
     return err;
 }
 
+/* Out of memory, Redis queues no command, not even a read; a script may read on (read.lua). When
+ * that is refused too (loading, access) there is no answer about any session: the whole load is
+ * void. */
 int store_batch_load(struct store_batch *b, struct store_load *loads, size_t n, int64_t *ret_now) {
     if (!b->context)
         return -ENOTCONN;
     int64_t now = 0;
-    bool lacks_script = false;
-    int err = load_all(b, loads, n, &now, &lacks_script);
-    if (!err && lacks_script) {
-        lacks_script = false;
-        store_queue_scripts(b);
-        err = store_take_scripts(b);
-        if (!err)
-            err = load_all(b, loads, n, &now, &lacks_script);
-        if (!err && lacks_script)
-            err = store_drop(b, -EIO);
-    }
+    bool refused = false;
+    int err = load_all(b, false, loads, n, &now, &refused);
+    if (!err && refused)
+        err = load_all(b, true, loads, n, &now, &refused);
+    if (!err && refused)
+        err = store_drop(b, -EIO);
     if (!err)
         *ret_now = now;
     return err;

@@ -35,17 +35,9 @@ void store_puts(struct store_command *c, const char *text);
 void store_put_u64(struct store_command *c, uint64_t n);
 void store_put_i64(struct store_command *c, int64_t n);
 void store_put_key(struct store_command *c, enum store_key key, const char *session_id);
-/* The keys and arguments of read.lua after its name; `deltas` with the window after `since`. Its
- * answer is an array of STORE_N_READ. */
-enum store_read_part {
-    STORE_READ_META,
-    STORE_READ_STATE,
-    STORE_READ_DELTAS,
-    STORE_READ_IDEMS,
-    STORE_N_READ
-};
-void store_put_read(struct store_command *c, const char *session_id, bool state, bool deltas,
-                    uint64_t since);
+/* read.lua for one session, by its text; key hashes may follow. The window is after `since`. */
+void store_begin_read(struct store_command *c, const char *session_id, bool state, bool deltas,
+                      uint64_t since);
 /* The id of the first entry after version `since`. */
 void store_put_entry_after(struct store_command *c, uint64_t since);
 /* AUTH (when the URL has a password) and SELECT (when it has a db); returns how many were queued.

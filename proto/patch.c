@@ -71,7 +71,7 @@ static int apply_copy(struct document *d, const struct op *op, struct fault *f) 
         return FAULT_PATCH_FAILED;
     }
     struct placement placement = {
-        .value = value, .bytes = document_measure_work(d, value), .check_depth = true};
+        .value = value, .bytes = document_measure_copied(d, value), .check_depth = true};
     int r = document_check_cost(d, f);
     return r ? r : document_put(d, &op->path, &placement, f);
 }
@@ -80,7 +80,7 @@ static int apply_test(struct document *d, const struct op *op, struct fault *f) 
     const json_t *found = pointer_find(d->root, &op->path, op->path.n_tokens);
     if (!found)
         return (int)fault_set(f, FAULT_PATCH_FAILED, NULL, "nothing is at this path");
-    document_measure_work(d, op->value);
+    document_measure_compared(d, op->value);
     int r = document_check_cost(d, f);
     if (r || text_equal(found, op->value))
         return r;

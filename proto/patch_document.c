@@ -36,9 +36,16 @@ size_t document_measure(struct document *d, const json_t *value) {
     return bytes;
 }
 
-size_t document_measure_work(struct document *d, const json_t *value) {
+size_t document_measure_copied(struct document *d, const json_t *value) {
     size_t bytes = document_measure(d, value);
     d->work_bytes += bytes;
+    return bytes;
+}
+
+size_t document_measure_compared(struct document *d, const json_t *value) {
+    uint64_t before_ns = d->effort_ns;
+    size_t bytes = document_measure_copied(d, value);
+    d->effort_ns += d->effort_ns - before_ns;
     return bytes;
 }
 

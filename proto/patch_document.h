@@ -35,8 +35,9 @@ void document_done(struct document *d);
 
 /* The canonical size of a value, its cost accounted for. */
 size_t document_measure(struct document *d, const json_t *value);
-/* The same for a value that is to be copied or compared as well. */
-size_t document_measure_work(struct document *d, const json_t *value);
+/* The same for a value that is copied or, as costly as measuring it again, compared. */
+size_t document_measure_copied(struct document *d, const json_t *value);
+size_t document_measure_compared(struct document *d, const json_t *value);
 
 /* Both fail with FAULT_PATCH_FAILED when the place is not there; document_put also with
  * FAULT_STATE_TOO_LARGE. *ret is a new reference; *ret_bytes is its size, or 0 when !measure. */

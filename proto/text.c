@@ -105,6 +105,8 @@ static int scan_number(struct scan *s, struct fault *f) {
     bool integer = end == s->len || !strchr(".eE", s->text[end]);
     while (s->at < s->len && strchr("0123456789.eE+-", s->text[s->at]))
         s->at++;
+    if (end == first) /* a minus alone; there may be nothing behind it */
+        return 0;
     if (negative && (!integer || s->text[first] == '0'))
         s->may_have_minus_zero = true;
     /* Leading zeros are bad syntax, which jansson says better. */

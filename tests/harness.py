@@ -1,14 +1,18 @@
 """What the end-to-end tests stand on: real servers started for the run, the four services, and
 independent clients (requests, websocket-client, pika, redis, psycopg2, PyJWT)."""
 
+import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+import types
 import uuid
 
 import jwt
@@ -52,6 +56,61 @@ def token(user, device=None, seconds=3600, secret=SECRET, algorithm="HS256", **c
     return jwt.encode(payload, secret, algorithm=algorithm)
 
 
+def canonical(value):
+    """RFC 8785, independently of Handoff's; for numbers that Python prints as ECMAScript does."""
+    if isinstance(value, dict):
+        members = sorted(value.items(), key=lambda m: m[0].encode("utf-16-be", "surrogatepass"))
+        return "{" + ",".join(canonical(k) + ":" + canonical(v) for k, v in members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    if isinstance(value, float):
+        assert value == 0 or 1e-4 <= abs(value) < 1e16, "not for this small printer"
+        return str(int(value)) if value.is_integer() else repr(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def checksum_of(data):
+    return hashlib.sha256(canonical(data).encode()).hexdigest()
+
+
+def together(n, work):
+    """Runs work(0) … work(n - 1) in n threads that begin at once; their results, in order."""
+    barrier, results = threading.Barrier(n), [None] * n
+
+    def run(i):
+        barrier.wait()
+        try:
+            results[i] = work(i)
+        except BaseException as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def check_answer(answer, *_, **__):
+    """What holds for every answer of session_api (contract section 3)."""
+    headers = answer.headers
+    assert headers["X-API-Version"] == "1"
+    assert headers["X-Request-Id"]
+    assert answer.status_code < 500 or answer.status_code in (503, 504), answer.text
+    if answer.status_code >= 400 and answer.request.method != "HEAD":
+        assert headers["Content-Type"].partition(";")[0] == "application/problem+json"
+        body = answer.json()
+        assert body["status"] == answer.status_code
+        assert body["requestId"] == headers["X-Request-Id"]
+        assert {"type", "title", "code", "temporary"} <= body.keys(), body
+    if answer.status_code == 503:
+        assert int(headers["Retry-After"]) >= 1
+
+
 class Servers:
     """Private Redis, PostgreSQL and RabbitMQ."""
 
@@ -75,26 +134,50 @@ class Servers:
             server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def realm(self, n):
+        """Another world on the same servers: an own virtual host, database and Redis database n."""
+        name = f"handoff{n}"
+        grant = ", ".join(['<<".*">>'] * 3)
+        subprocess.run(
+            ["rabbitmqctl", "-q", "-n", self.rabbitmq.env()["RABBITMQ_NODENAME"], "eval",
+             f'rabbit_vhost:add(<<"{name}">>, <<"test">>), rabbit_auth_backend_internal:'
+             f'set_permissions(<<"handoff">>, <<"{name}">>, {grant}, <<"test">>).'],
+            env=self.rabbitmq.env(), check=True, stdout=subprocess.DEVNULL)
+        connection = psycopg2.connect(self.postgresql.url)
+        connection.autocommit = True
+        connection.cursor().execute(f"create database {name}")
+        connection.close()
+        return types.SimpleNamespace(
+            redis=types.SimpleNamespace(url=self.redis.url.removesuffix("/0") + f"/{n}"),
+            rabbitmq=types.SimpleNamespace(url=self.rabbitmq.url.removesuffix("handoff") + name),
+            postgresql=types.SimpleNamespace(url=self.postgresql.url.removesuffix("handoff") + name))
+
 
 class Suite:
-    """The four services, one instance each, on the given servers."""
+    """The four services (or some of them), one instance each, on the given servers."""
 
-    def __init__(self, servers, folder, **more_env):
+    def __init__(self, servers, folder, names=NAMES, **more_env):
         ports = free_ports(6)
         self.servers = servers
         self.api_port, self.ws_port = ports[0], ports[1]
         self.log_folder = pathlib.Path(folder)
-        env = environment(redis_url=servers.redis.url, amqp_url=servers.rabbitmq.url,
-                          database_url=servers.postgresql.url, jwt_secret=SECRET,
-                          HANDOFF_LOG_FORMAT="json", HANDOFF_ALLOWED_ORIGINS="https://app.example",
-                          **more_env)
+        self.env = environment(redis_url=servers.redis.url, amqp_url=servers.rabbitmq.url,
+                               database_url=servers.postgresql.url, jwt_secret=SECRET)
+        self.env.update(HANDOFF_LOG_FORMAT="json", HANDOFF_ALLOWED_ORIGINS="https://app.example",
+                        **more_env)
         self.services = {
-            name: make_service(name, BUILD / "bin", env, admin_port=ports[2 + i],
+            name: make_service(name, BUILD / "bin", self.env, admin_port=ports[2 + i],
                                api_port=self.api_port, ws_port=self.ws_port,
                                log=self.log_folder / f"{name}.log")
-            for i, name in enumerate(NAMES)
+            for i, name in enumerate(names)
         }
         self.exit_codes = {}
+
+    def add_engine(self, name):
+        """One more state_engine, known as `name`; ready."""
+        self.services[name] = make_service(
+            "state_engine", BUILD / "bin", self.env, admin_port=free_ports(1)[0],
+            log=self.log_folder / f"{name}.log").start().wait_ready()
 
     @property
     def api_url(self):
@@ -145,7 +228,7 @@ class Suite:
     # ---- independent looks at the servers ----
 
     def redis_client(self):
-        return redis.Redis(port=self.servers.redis.port, password="secret", decode_responses=True)
+        return redis.Redis.from_url(self.servers.redis.url, decode_responses=True)
 
     def query(self, sql, *parameters):
         connection = psycopg2.connect(self.servers.postgresql.url)
@@ -178,6 +261,7 @@ class Device:
         self.token = token(user, device, **claims)
         self.http = requests.Session()
         self.http.headers["Authorization"] = f"Bearer {self.token}"
+        self.http.hooks["response"] = [check_answer]
 
     def request(self, method, path, **more):
         return self.http.request(method, self.suite.api_url + path, timeout=30, **more)
@@ -190,6 +274,20 @@ class Device:
 
     def delete(self, path, **more):
         return self.request("DELETE", path, **more)
+
+    def read(self, session_id):
+        """The session's resource."""
+        answer = self.get(f"/sessions/{session_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def deltas(self, session_id, since=0):
+        answer = self.get(f"/sessions/{session_id}/deltas?since={since}&limit=100")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["items"]
+
+    def heartbeat(self, session_id, **more):
+        return self.post(f"/sessions/{session_id}/heartbeat", **more)
 
     def create(self, data=None, name="Evening meditation", type="meditation", **more):
         """A new session; its resource."""
@@ -230,8 +328,9 @@ class Socket:
     """A WebSocket of handoff.v1 with frames as dicts."""
 
     def __init__(self, url, timeout=15, **more):
+        # An Origin is what a browser sends: only with origin="https://…" here.
         self.ws = websocket.create_connection(url, timeout=timeout, subprotocols=["handoff.v1"],
-                                              **more)
+                                              suppress_origin="origin" not in more, **more)
 
     def send(self, **message):
         self.ws.send(json.dumps(message))

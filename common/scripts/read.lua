@@ -1,5 +1,5 @@
--- What a session is at one moment. A script and not MULTI, because Redis refuses to queue even reads
--- while it is out of memory, and reads have to go on then.
+-- What a session is at one moment, where MULTI does not do: Redis refuses to queue even reads while it
+-- is out of memory, and reads have to go on then. MULTI costs Redis a quarter of this.
 -- KEYS 1 meta, 2 state, 3 deltas, 4 idem
 -- ARGV 1 flags: s state, d deltas; 2 first entry of the deltas, then key hashes
 -- Returns {meta, state, entries, values of the hashes}; what is not asked for is nil. A wrong type is an

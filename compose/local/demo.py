@@ -103,7 +103,7 @@ class Device:
 
     def watch(self, session_id):
         socket = websocket.create_connection(
-            f"{WS}?session={session_id}", subprotocols=["handoff.v1"], timeout=10,
+            f"{WS}?session={session_id}", subprotocols=["handoff.v1"], timeout=10, suppress_origin=True,
             header=[f"Authorization: Bearer {self.token}"])
         return socket
 

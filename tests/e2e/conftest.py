@@ -1,6 +1,8 @@
-"""Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing), and
-`own_suite` (a fresh one on the shared servers, for tests that kill)."""
+"""Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing),
+`own_api` (session_api alone, configured otherwise, in front of the shared rest), `own_suite` (a fresh
+suite in a world of its own on the shared servers, for tests that kill)."""
 
+import itertools
 import pathlib
 import sys
 
@@ -27,6 +29,44 @@ def suite(servers, tmp_path_factory):
         yield suite.start()
     finally:
         suite.stop()
+
+
+@pytest.fixture
+def own_api(suite, tmp_path):
+    """own_api(HANDOFF_…="…") -> a Suite with nothing but a session_api."""
+    started = []
+
+    def start(**env):
+        folder = tmp_path / f"api{len(started)}"
+        folder.mkdir()
+        started.append(Suite(suite.servers, folder, names=["session_api"], **env))
+        return started[-1].start()
+
+    yield start
+    for api in started:
+        api.stop()
+
+
+N_REDIS_DATABASES = 16
+_realms = itertools.count(1)
+
+
+@pytest.fixture
+def own_suite(servers, tmp_path):
+    """own_suite(HANDOFF_…="…") -> a Suite that shares nothing but the servers with the others."""
+    started = []
+
+    def start(**env):
+        n = next(_realms)
+        assert n < N_REDIS_DATABASES, "more realms than Redis has databases"
+        folder = tmp_path / f"suite{n}"
+        folder.mkdir()
+        started.append(Suite(servers.realm(n), folder, **env))
+        return started[-1].start()
+
+    yield start
+    for own in started:
+        own.stop()
 
 
 @pytest.fixture

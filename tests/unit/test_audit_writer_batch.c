@@ -57,7 +57,7 @@ static struct entry *delta(const char *id, uint64_t version, const char *operati
 }
 
 static struct entry *status(uint64_t version, const char *to, const char *device) {
-    char more[128];
+    char more[256];
     snprintf(more, sizeof(more), ",\"from\":\"active\",\"to\":\"%s\",\"activeDeviceId\":%s", to,
              device);
     return event(ID_A, "status_changed", version, more);

@@ -1,0 +1,132 @@
+/* The service's parts, put together and taken apart. */
+#include "services/session_api/api.h"
+
+#include <string.h>
+
+#define STATEMENT_TIMEOUT_MS 2000
+
+static void set_health(struct api *api, struct health_dependency *d, bool up, const char *why) {
+    if (!health_set(d, up, why))
+        return;
+    const char *name = d == api->redis ? "redis" : "postgresql";
+    if (up)
+        log_info(api->app->log, "dependency_up", "A dependency is reached.",
+                 LOG_TEXT("dependency", name));
+    else
+        log_warn(api->app->log, "dependency_down", "A dependency is lost; connecting again.",
+                 LOG_TEXT("dependency", name), LOG_TEXT("error", why));
+}
+
+static void on_store_up(void *arg) {
+    struct api *api = arg;
+    set_health(api, api->redis, true, "");
+}
+
+static void on_store_down(void *arg, const char *why) {
+    struct api *api = arg;
+    set_health(api, api->redis, false, why);
+}
+
+static void on_db_up(void *arg) {
+    struct api *api = arg;
+    set_health(api, api->postgresql, true, "");
+}
+
+static void on_db_down(void *arg, const char *why) {
+    struct api *api = arg;
+    set_health(api, api->postgresql, false, why);
+}
+
+static int fail(struct api *api, int err, const char *what, const char *hint) {
+    log_error(api->app->log, "part_failed", "A part of the service cannot start.",
+              LOG_TEXT("part", what), LOG_TEXT("error", strerror(-err)), LOG_TEXT("hint", hint));
+    return err;
+}
+
+static int start_auth(struct api *api) {
+    _cleanup_(freep) char *error = NULL;
+    int err = auth_new(&api->auth, api->app->config, &error);
+    return err < 0 ? fail(api, err, "auth", error ? error : "") : 0;
+}
+
+static int start_store(struct api *api) {
+    static const struct store_callbacks callbacks = {on_store_up, on_store_down};
+    int err = store_new(&api->store, api->app->loop, api->app->config->redis_url, &callbacks, api);
+    return err < 0 ? fail(api, err, "redis", "HANDOFF_REDIS_URL") : 0;
+}
+
+static int start_db(struct api *api) {
+    static const struct db_callbacks callbacks = {on_db_up, on_db_down};
+    const struct config *c = api->app->config;
+    int err = db_new(&api->db, api->app->loop, c->database_url, c->instance, STATEMENT_TIMEOUT_MS,
+                     &callbacks, api);
+    if (err < 0)
+        return fail(api, err, "postgresql", "HANDOFF_DATABASE_URL");
+    api->quota = quota_new(api->db, c->max_sessions_per_user);
+    return 0;
+}
+
+static int start_commander(struct api *api) {
+    const struct commander_options options = {.loop = api->app->loop,
+                                              .config = api->app->config,
+                                              .store = api->store,
+                                              .log = api->app->log,
+                                              .metrics = api->app->metrics,
+                                              .health = health_add(api->app->health, "rabbitmq")};
+    int err = commander_new(&api->commander, &options);
+    return err < 0 ? fail(api, err, "rabbitmq", "HANDOFF_AMQP_URL") : 0;
+}
+
+static int start_http(struct api *api) {
+    const struct config *c = api->app->config;
+    const struct http_options options = {.listen = c->listen,
+                                         .max_body_bytes = (size_t)c->max_body_bytes,
+                                         .request_timeout_ms = c->request_timeout_ms,
+                                         .max_connections = (unsigned)c->max_connections};
+    int err = http_new(&api->http, api->app->loop, &options, routes_on_request, api);
+    return err < 0 ? fail(api, err, "http", "HANDOFF_API_LISTEN: is the port free?") : 0;
+}
+
+int api_start(struct app *app, void **ret_self) {
+    struct api *api = must_alloc(sizeof(*api));
+    api->app = app;
+    *ret_self = api; /* api_stop takes it half-built, too */
+    api->redis = health_add(app->health, "redis");
+    api->postgresql = health_add(app->health, "postgresql");
+    api->metrics = call_metrics_new(app->metrics);
+    int err;
+    if ((err = start_auth(api)) || (err = start_store(api)) || (err = start_db(api)) ||
+        (err = start_commander(api)))
+        return err;
+    return start_http(api);
+}
+
+void api_request_gone(struct api *api) {
+    if (!api->http)
+        return;
+    size_t n = http_n_in_hand(api->http);
+    call_metrics_set_in_flight(api->metrics, n);
+    if (api->draining && n == 0)
+        app_drained(api->app);
+}
+
+void api_drain(void *self) {
+    struct api *api = self;
+    api->draining = true;
+    http_quiesce(api->http);
+    if (http_n_in_hand(api->http) == 0)
+        app_drained(api->app);
+}
+
+/* The parts that owe answers first: what they still have in hand is answered as they end. */
+void api_stop(void *self) {
+    struct api *api = self;
+    commander_free(api->commander);
+    store_free(api->store);
+    db_free(api->db);
+    http_free(TAKE_PTR(api->http));
+    auth_free(api->auth);
+    quota_free(api->quota);
+    call_metrics_free(api->metrics);
+    free(api);
+}

@@ -1,0 +1,16 @@
+/* Request bodies into commands. Pure. */
+#pragma once
+
+#include "proto/command.h"
+#include "services/session_api/headers.h"
+
+/* {name, type, data?, status?, ttlSeconds?, onIdle?}. FAULT_UNSUPPORTED_MEDIA_TYPE,
+ * FAULT_INVALID_JSON, FAULT_INVALID_REQUEST (shape, unknown members), FAULT_INVALID_VALUE,
+ * FAULT_STATE_TOO_LARGE. What was filled in on failure is the command's to free. */
+MUSTCHECK int bodies_read_create(enum media_type type, const char *body, size_t len,
+                                 struct command *c, struct fault *f);
+
+/* A patch in one of its three media types; the same faults and those of patch_check and
+ * merge_check. */
+MUSTCHECK int bodies_read_patch(enum media_type type, const char *body, size_t len,
+                                struct command *c, struct fault *f);

@@ -1,0 +1,63 @@
+/* A request's frame: its id, its answer's headers, its end; see call.h. */
+#include "services/session_api/call.h"
+
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/session_api/api.h"
+
+static void on_gone(void *data) {
+    struct call *call = data;
+    struct api *api = call->api;
+    command_done(&call->command);
+    free(call->filter_status);
+    free(call->filter_type);
+    free(call);
+    api_request_gone(api);
+}
+
+struct call *call_new(struct api *api, struct http_request *request) {
+    struct call *call = must_alloc(sizeof(*call));
+    call->api = api;
+    call->request = request;
+    call->method = path_method(http_method(request));
+    call->resource = path_parse(http_path(request), call->session_id);
+    const char *id = http_header(request, "X-Request-Id");
+    if (id && headers_request_id_is_valid(id))
+        memcpy(call->request_id, id, strlen(id) + 1);
+    else
+        uuid_v4(call->request_id);
+    http_set_data(request, call, on_gone);
+    return call;
+}
+
+void call_add_header(struct call *call, const char *name, const char *value) {
+    if (call->n_headers == CALL_MAX_HEADERS)
+        return;
+    call->headers[2 * call->n_headers] = name;
+    call->headers[2 * call->n_headers + 1] = value;
+    call->n_headers++;
+}
+
+void call_add_tag(struct call *call, struct position position) {
+    position_print_tag(position, call->tag);
+    call_add_header(call, "ETag", call->tag);
+}
+
+void call_answer(struct call *call, int status, struct buf *body) {
+    call_add_header(call, "X-Request-Id", call->request_id);
+    call_add_header(call, "X-API-Version", "1");
+    call_add_header(call, "Cache-Control", "private, no-cache");
+    call_add_header(call, "Vary", "Authorization, Origin");
+    if (body && status < 300)
+        call_add_header(call, "Content-Type", "application/json");
+    cors_add_headers(call);
+    int64_t took_ms = timestamp_monotonic_ms() - http_started_at(call->request);
+    call_metrics_count(call->api->metrics, call, status, (double)took_ms / 1000);
+    struct http_answer answer = {.status = status, .headers = call->headers};
+    if (body) {
+        answer.body_len = body->len;
+        answer.body = buf_take(body);
+    }
+    http_answer(call->request, &answer);
+}

@@ -1,0 +1,74 @@
+/* One request on its way: who asks, for what, and the one answer. */
+#pragma once
+
+#include "base/buf.h"
+#include "common/auth.h"
+#include "common/http.h"
+#include "proto/command.h"
+#include "proto/session.h"
+#include "services/session_api/headers.h"
+#include "services/session_api/path.h"
+
+struct api;
+struct metrics;
+
+#define CALL_MAX_HEADERS 24
+
+struct call {
+    struct api *api;
+    struct http_request *request;
+    enum resource resource;
+    enum method method;
+    char request_id[HEADERS_REQUEST_ID_MAX + 1];
+    char session_id[UUID_LEN + 1]; /* of the path; "" without one */
+    struct principal who;          /* once the token was verified */
+    char device_id[SESSION_DEVICE_MAX + 1];
+
+    /* The answer's headers: values are borrowed until the answer is given. */
+    const char *headers[2 * CALL_MAX_HEADERS + 1];
+    size_t n_headers;
+    char tag[POSITION_TAG_CAP];
+    char location[64];
+
+    struct command command;            /* writes */
+    struct position since;             /* deltas: after which position */
+    struct position position;          /* deltas: the session's */
+    enum session_role role;            /* reads: the caller's */
+    size_t limit;                      /* lists */
+    char *filter_status, *filter_type; /* list; owned or NULL */
+};
+
+/* ---- call.c ---- */
+/* A call for the request, which owns it. */
+struct call *call_new(struct api *api, struct http_request *request);
+
+void call_add_header(struct call *call, const char *name, const char *value);
+/* ETag of the position. */
+void call_add_tag(struct call *call, struct position position);
+/* Answers with what the buffer holds (taken) as application/json; NULL: without a body. The call is
+ * gone afterwards, as after call_refuse. */
+void call_answer(struct call *call, int status, struct buf *body);
+
+/* ---- problem.c ---- */
+/* Answers with problem+json. conflict: JSON text of an object whose members are added, or NULL. */
+void call_refuse(struct call *call, const struct fault *fault, const char *conflict);
+/* The same with a formatted detail and without a field. */
+void call_refuse_with(struct call *call, enum fault_code code, const char *detail);
+/* The body alone; pure. fault->detail is left out of a 401. */
+void problem_print(const struct fault *fault, const char *request_id, const char *conflict,
+                   struct buf *out);
+
+/* ---- cors.c ---- */
+/* What to send as Access-Control-Allow-Origin, borrowed; NULL: nothing. allowed: comma-separated or
+ * "*". Pure. */
+const char *cors_allow(const char *allowed, const char *origin);
+void cors_add_headers(struct call *call);
+/* Answers OPTIONS, preflight or not. */
+void cors_answer_options(struct call *call);
+
+/* ---- call_metrics.c ---- */
+struct call_metrics *call_metrics_new(struct metrics *m);
+struct call_metrics *call_metrics_free(struct call_metrics *m);
+void call_metrics_count(struct call_metrics *m, const struct call *call, int status,
+                        double seconds);
+void call_metrics_set_in_flight(struct call_metrics *m, size_t n);

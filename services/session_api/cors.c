@@ -1,0 +1,50 @@
+/* Cross-origin requests of browser pages, from configured origins. No credentials mode is needed: a
+ * token is a header that the page sends itself. */
+#include <string.h>
+
+#include "services/session_api/api.h"
+
+const char *cors_allow(const char *allowed, const char *origin) {
+    if (!origin || !*origin)
+        return NULL;
+    size_t len = strlen(origin);
+    for (const char *p = allowed; *p;) {
+        p += strspn(p, ", \t");
+        size_t entry_len = strcspn(p, ", \t");
+        if (entry_len == 1 && *p == '*')
+            return "*";
+        if (entry_len == len && memcmp(p, origin, len) == 0)
+            return origin;
+        p += entry_len;
+    }
+    return NULL;
+}
+
+static const char *allowed_origin(struct call *call) {
+    return cors_allow(call->api->app->config->allowed_origins,
+                      http_header(call->request, "Origin"));
+}
+
+void cors_add_headers(struct call *call) {
+    const char *origin = allowed_origin(call);
+    if (!origin)
+        return;
+    call_add_header(call, "Access-Control-Allow-Origin", origin);
+    call_add_header(call, "Access-Control-Expose-Headers",
+                    "ETag, Location, Link, X-Request-Id, X-API-Version, Idempotency-Replayed, "
+                    "Preference-Applied, Retry-After, Allow, Accept-Patch, Accept-Post, "
+                    "WWW-Authenticate");
+}
+
+void cors_answer_options(struct call *call) {
+    const char *allow = path_allow(call->resource);
+    call_add_header(call, "Allow", allow);
+    if (allowed_origin(call) && http_header(call->request, "Access-Control-Request-Method")) {
+        call_add_header(call, "Access-Control-Allow-Methods", allow);
+        call_add_header(call, "Access-Control-Allow-Headers",
+                        "Authorization, Content-Type, Accept, If-Match, If-None-Match, "
+                        "Idempotency-Key, Prefer, X-Device-Id, X-Request-Id");
+        call_add_header(call, "Access-Control-Max-Age", "600");
+    }
+    call_answer(call, 204, NULL);
+}

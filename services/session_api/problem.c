@@ -1,0 +1,102 @@
+/* Refusals as problem+json (RFC 9457). */
+#include <string.h>
+
+#include "proto/text.h"
+#include "services/session_api/api.h"
+
+static void put_member(struct buf *out, const char *name, const char *text) {
+    buf_printf(out, ",\"%s\":", name);
+    size_t len = strlen(text);
+    while (len > 0 && !text_is_utf8(text, len)) /* cut in the middle of a character */
+        len--;
+    buf_put_json(out, text, len);
+}
+
+/* The members of a JSON object's text, without its braces. */
+static void put_members(struct buf *out, const char *object) {
+    const char *begin = strchr(object, '{'), *end = strrchr(object, '}');
+    if (!begin || !end || end <= begin + 1)
+        return;
+    buf_putc(out, ',');
+    buf_put(out, begin + 1, (size_t)(end - begin - 1));
+}
+
+void problem_print(const struct fault *fault, const char *request_id, const char *conflict,
+                   struct buf *out) {
+    int status = fault_http_status(fault->code);
+    const char *code = fault_wire_code(fault->code), *title = fault_title(fault->code);
+    buf_printf(out, "{\"type\":\"urn:handoff:problem:%s\"", code);
+    put_member(out, "title", title);
+    buf_printf(out, ",\"status\":%d", status);
+    put_member(out, "detail", status == 401 || !fault->detail[0] ? title : fault->detail);
+    put_member(out, "code", code);
+    put_member(out, "requestId", request_id);
+    buf_printf(out, ",\"temporary\":%s", fault_is_temporary(fault->code) ? "true" : "false");
+    if (fault->field[0])
+        put_member(out, "field", fault->field);
+    if (fault->pointer[0])
+        put_member(out, "pointer", fault->pointer);
+    if (fault->index >= 0)
+        buf_printf(out, ",\"index\":%d", fault->index);
+    if (conflict)
+        put_members(out, conflict);
+    buf_putc(out, '}');
+}
+
+static void add_headers(struct call *call, enum fault_code code) {
+    call_add_header(call, "Content-Type", "application/problem+json");
+    switch (fault_http_status(code)) {
+    case 401:
+        call_add_header(call, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
+        break;
+    case 405:
+        call_add_header(call, "Allow", path_allow(call->resource));
+        break;
+    case 415:
+        if (call->method == METHOD_PATCH)
+            call_add_header(call, "Accept-Patch",
+                            "application/json-patch+json, application/merge-patch+json, "
+                            "application/json");
+        else
+            call_add_header(call, "Accept-Post", "application/json");
+        break;
+    case 429:
+    case 503:
+        call_add_header(call, "Retry-After", "1");
+        break;
+    default:
+        break;
+    }
+}
+
+static void log_refusal(const struct call *call, const struct fault *fault) {
+    int status = fault_http_status(fault->code);
+    struct log *log = call->api->app->log;
+    const struct log_field fields[] = {LOG_TEXT("requestId", call->request_id),
+                                       LOG_TEXT("route", path_pattern(call->resource)),
+                                       LOG_TEXT("code", fault_wire_code(fault->code)),
+                                       LOG_TEXT("detail", fault->detail),
+                                       {NULL, NULL, 0}};
+    if (status == 500)
+        log_write(log, LOG_LEVEL_ERROR, "request_failed", "A request met a bug.", fields);
+    else if (status > 500)
+        log_write(log, LOG_LEVEL_WARN, "request_failed", "A request could not be served.", fields);
+    else if (status == 401)
+        log_write(log, LOG_LEVEL_INFO, "unauthenticated", "A token was refused.", fields);
+    else
+        log_write(log, LOG_LEVEL_DEBUG, "request_refused", "A request was refused.", fields);
+}
+
+void call_refuse(struct call *call, const struct fault *fault, const char *conflict) {
+    struct buf body = BUF_NULL;
+    problem_print(fault, call->request_id, conflict, &body);
+    add_headers(call, fault->code);
+    log_refusal(call, fault);
+    call_answer(call, fault_http_status(fault->code), &body);
+}
+
+void call_refuse_with(struct call *call, enum fault_code code, const char *detail) {
+    struct fault fault;
+    (void)fault_set(&fault, code, NULL, "%s", detail);
+    call_refuse(call, &fault, NULL);
+}

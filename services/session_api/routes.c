@@ -1,0 +1,179 @@
+/* From a request to what answers it: what all requests have in common is checked here, in this
+ * order: framing, path, method, headers that may be there once, Accept, token, device, scope. */
+#include <string.h>
+#include <time.h>
+
+#include "base/timestamp.h"
+#include "services/session_api/api.h"
+
+static void answer_time(struct call *call) {
+    char now[TIMESTAMP_LEN + 1];
+    timestamp_print(store_now(call->api->store), now);
+    struct buf body = BUF_NULL;
+    buf_printf(&body, "{\"serverTime\":\"%s\"}", now);
+    call_answer(call, 200, &body);
+}
+
+static void answer_health(struct call *call) {
+    struct buf body = BUF_NULL;
+    buf_puts(&body, "{\"status\":\"ok\"}");
+    call_answer(call, 200, &body);
+}
+
+static void answer_ready(struct call *call) {
+    struct health *health = call->api->app->health;
+    int status = health_ready_status(health);
+    struct buf body = BUF_NULL;
+    health_print(health, &body);
+    if (status >= 300)
+        call_add_header(call, "Content-Type", "application/json");
+    call_answer(call, status, &body);
+}
+
+static void dispatch(struct call *call) {
+    bool is_read = call->method == METHOD_GET || call->method == METHOD_HEAD;
+    switch (call->resource) {
+    case RESOURCE_SESSIONS:
+        (is_read ? list_sessions : sessions_create)(call);
+        break;
+    case RESOURCE_SESSION:
+        if (is_read)
+            reads_session(call);
+        else if (call->method == METHOD_PATCH)
+            sessions_patch(call);
+        else if (call->method == METHOD_DELETE)
+            sessions_delete(call);
+        else
+            sessions_change_status(call);
+        break;
+    case RESOURCE_HEARTBEAT:
+        sessions_heartbeat(call);
+        break;
+    case RESOURCE_DELTAS:
+        reads_deltas(call);
+        break;
+    case RESOURCE_TIME:
+        answer_time(call);
+        break;
+    case RESOURCE_HEALTH:
+        answer_health(call);
+        break;
+    default:
+        answer_ready(call);
+        break;
+    }
+}
+
+/* ---- checks: 0, or a fault ---- */
+
+static int check_framing(enum http_problem problem, struct fault *f) {
+    switch (problem) {
+    case HTTP_BAD_FRAMING:
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, NULL,
+                              "the request's framing is ambiguous: Content-Length, "
+                              "Transfer-Encoding or Host");
+    case HTTP_BODY_TOO_LARGE:
+        return (int)fault_set(f, FAULT_BODY_TOO_LARGE, NULL, "the body is over the limit");
+    case HTTP_BUSY:
+        return (int)fault_set(f, FAULT_UNAVAILABLE, NULL, "too many large requests are in hand");
+    case HTTP_FINE:
+        break;
+    }
+    return 0;
+}
+
+static int check_target(const struct call *call, struct fault *f) {
+    if (call->resource == RESOURCE_NONE)
+        return (int)fault_set(f, FAULT_NOT_FOUND, NULL, "there is nothing at this path");
+    if (!(path_methods(call->resource) & call->method))
+        return (int)fault_set(f, FAULT_METHOD_NOT_ALLOWED, NULL, "allowed: %s",
+                              path_allow(call->resource));
+    return 0;
+}
+
+static int check_headers(struct call *call, struct fault *f) {
+    static const char *const single[] = {"Authorization", "Content-Type", "Idempotency-Key",
+                                         "X-Device-Id",   "X-Request-Id", "Origin"};
+    for (size_t i = 0; i < N_ELEMENTS(single); i++)
+        if (http_n_headers(call->request, single[i]) > 1)
+            return (int)fault_set(f, FAULT_INVALID_REQUEST, single[i], "%s is there twice",
+                                  single[i]);
+    if (!headers_accept_json(http_header(call->request, "Accept")))
+        return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
+                              "answers are application/json, which Accept does not take");
+    return 0;
+}
+
+static int check_token(struct call *call, struct fault *f) {
+    size_t len = 0;
+    const char *header = http_header(call->request, "Authorization");
+    if (!header)
+        return (int)fault_set(f, FAULT_UNAUTHENTICATED, NULL, "no Authorization header");
+    const char *token = auth_bearer(header, &len);
+    if (!token)
+        return (int)fault_set(f, FAULT_UNAUTHENTICATED, NULL, "Authorization is no Bearer token");
+    int64_t now_s = timestamp_wall_ms() / 1000;
+    return auth_verify(call->api->auth, token, len, now_s, &call->who, f);
+}
+
+static int check_device(struct call *call, struct fault *f) {
+    const char *header = http_header(call->request, "X-Device-Id");
+    const char *claim = call->who.device_id;
+    if (header && !session_device_is_valid(header, strlen(header)))
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "X-Device-Id",
+                              "a device has 1 to %d of A-Z a-z 0-9 . _ : -", SESSION_DEVICE_MAX);
+    if (header && *claim && strcmp(header, claim) != 0)
+        return (int)fault_set(f, FAULT_FORBIDDEN, "X-Device-Id",
+                              "X-Device-Id differs from the token's device_id");
+    const char *device = *claim ? claim : header ? header : "";
+    memcpy(call->device_id, device, strlen(device) + 1);
+    return 0;
+}
+
+static bool is_admins_write(struct call *call) {
+    if (call->resource != RESOURCE_SESSION)
+        return false;
+    const char *status = http_query(call->request, "status", NULL);
+    return call->method == METHOD_DELETE ||
+           (call->method == METHOD_POST && status && strcmp(status, "cancelled") == 0);
+}
+
+static int check_scope(struct call *call, struct fault *f) {
+    bool is_read = call->method == METHOD_GET || call->method == METHOD_HEAD;
+    unsigned enough = is_read ? COMMAND_READ : COMMAND_WRITE;
+    if (is_read ? call->resource != RESOURCE_SESSIONS : is_admins_write(call))
+        enough |= COMMAND_ADMIN;
+    if (!(call->who.rights & enough))
+        return (int)fault_set(f, FAULT_FORBIDDEN, NULL, "the token's scope has no sessions:%s",
+                              is_read ? "read" : "write");
+    if (!is_read && !call->device_id[0])
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "X-Device-Id",
+                              "a write needs a device: claim device_id or header X-Device-Id");
+    return 0;
+}
+
+static int check(struct call *call, enum http_problem problem, struct fault *f) {
+    int r;
+    if ((r = check_framing(problem, f)) || (r = check_target(call, f)))
+        return r;
+    if (call->method == METHOD_OPTIONS)
+        return 0;
+    if ((r = check_headers(call, f)) || !path_needs_token(call->resource))
+        return r;
+    if ((r = check_token(call, f)) || (r = check_device(call, f)))
+        return r;
+    return check_scope(call, f);
+}
+
+void routes_on_request(void *arg, struct http_request *request, enum http_problem problem) {
+    struct api *api = arg;
+    struct call *call = call_new(api, request);
+    struct fault fault;
+    call_metrics_set_in_flight(api->metrics, http_n_in_hand(api->http));
+    if (check(call, problem, &fault) != 0)
+        call_refuse(call, &fault, NULL);
+    else if (call->method == METHOD_OPTIONS)
+        cors_answer_options(call);
+    else
+        dispatch(call);
+}

@@ -1,0 +1,192 @@
+/* Writes: each request becomes one command, whose reply becomes the answer. */
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/session_api/api.h"
+#include "services/session_api/bodies.h"
+
+/* ---- replies ---- */
+
+static void put_moment(struct buf *out, const char *name, int64_t moment) {
+    char text[TIMESTAMP_LEN + 1];
+    timestamp_print(moment, text);
+    buf_printf(out, moment ? "\"%s\":\"%s\"" : "\"%s\":null", name, text);
+}
+
+static void print_patch_result(const struct reply *reply, struct buf *out) {
+    buf_printf(out, "{\"id\":\"%s\",\"version\":", reply->session_id);
+    buf_put_u64(out, reply->position.version);
+    buf_puts(out, ",\"baseVersion\":");
+    buf_put_u64(out, reply->base_version);
+    buf_puts(out, ",\"epoch\":");
+    buf_put_u64(out, reply->position.epoch);
+    buf_printf(out, ",\"checksum\":\"%s\",", reply->checksum);
+    put_moment(out, "lastModified", reply->last_modified);
+    buf_printf(out, ",\"rebased\":%s}", reply->rebased ? "true" : "false");
+}
+
+static void print_heartbeat(const struct call *call, const struct reply *reply, struct buf *out) {
+    buf_putc(out, '{');
+    put_moment(out, "expiresAt", reply->expires_at);
+    buf_putc(out, ',');
+    put_moment(out, "serverTime", store_now(call->api->store));
+    buf_putc(out, '}');
+}
+
+/* 200 or 201 with the session, whose text the reply carries. */
+static void answer_session(struct call *call, const struct reply *reply, int status) {
+    struct buf body = BUF_NULL;
+    if (!reply->session) {
+        call_refuse_with(call, FAULT_INTERNAL, "the engine's reply has no session");
+        return;
+    }
+    buf_puts(&body, reply->session);
+    call_add_tag(call, reply->position);
+    call_answer(call, status, &body);
+}
+
+static void answer_patch(struct call *call, const struct reply *reply) {
+    if (call->command.wants_session && reply->session) {
+        call_add_header(call, "Preference-Applied", "return=representation");
+        answer_session(call, reply, 200);
+        return;
+    }
+    struct buf body = BUF_NULL;
+    print_patch_result(reply, &body);
+    call_add_tag(call, reply->position);
+    call_answer(call, 200, &body);
+}
+
+static void answer_create(struct call *call, const struct reply *reply) {
+    snprintf(call->location, sizeof(call->location), "/sessions/%s", reply->session_id);
+    call_add_header(call, "Location", call->location);
+    answer_session(call, reply, 201);
+}
+
+static void on_reply(void *arg, struct reply *reply) {
+    struct call *call = arg;
+    struct buf body = BUF_NULL;
+    if (reply->fault.code) {
+        call_refuse(call, &reply->fault, reply->conflict);
+        return;
+    }
+    if (reply->replayed)
+        call_add_header(call, "Idempotency-Replayed", "true");
+    switch (call->command.kind) {
+    case COMMAND_CREATE:
+        answer_create(call, reply);
+        break;
+    case COMMAND_PATCH:
+        answer_patch(call, reply);
+        break;
+    case COMMAND_STATUS:
+        answer_session(call, reply, 200);
+        break;
+    case COMMAND_DELETE:
+        call_answer(call, 204, NULL);
+        break;
+    default:
+        print_heartbeat(call, reply, &body);
+        call_answer(call, 200, &body);
+        break;
+    }
+}
+
+/* ---- commands ---- */
+
+/* What every command has: who, where, under which key and If-Match. */
+static int fill_command(struct call *call, enum command_kind kind, struct fault *f) {
+    struct command *c = &call->command;
+    c->kind = kind;
+    memcpy(c->session_id, call->session_id, sizeof(c->session_id));
+    memcpy(c->user_id, call->who.user_id, sizeof(c->user_id));
+    memcpy(c->device_id, call->device_id, sizeof(c->device_id));
+    c->rights = call->who.rights;
+    const char *key = http_header(call->request, "Idempotency-Key");
+    bool takes_key = kind == COMMAND_CREATE || kind == COMMAND_PATCH || kind == COMMAND_STATUS;
+    int r = key && takes_key ? headers_idempotency_key(key, c->key, f) : 0;
+    const char *if_match = http_header(call->request, "If-Match");
+    if (r || !if_match || kind == COMMAND_CREATE)
+        return r;
+    return headers_if_match(if_match, c, f);
+}
+
+static void send_command(struct call *call) {
+    commander_send(call->api->commander, &call->command, on_reply, call);
+}
+
+static void on_quota(void *arg, bool may_create) {
+    struct call *call = arg;
+    if (may_create)
+        send_command(call);
+    else
+        call_refuse_with(call, FAULT_TOO_MANY_SESSIONS,
+                         "the user has as many sessions as allowed that have not ended");
+}
+
+void sessions_create(struct call *call) {
+    struct fault fault;
+    size_t len = 0;
+    const char *body = http_body(call->request, &len);
+    enum media_type type = headers_media_type(http_header(call->request, "Content-Type"));
+    uuid_v7(store_now(call->api->store), call->session_id);
+    if (fill_command(call, COMMAND_CREATE, &fault) ||
+        bodies_read_create(type, body, len, &call->command, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        quota_take(call->api->quota, call->who.user_id, on_quota, call);
+}
+
+void sessions_patch(struct call *call) {
+    struct fault fault;
+    size_t len = 0;
+    const char *body = http_body(call->request, &len);
+    enum media_type type = headers_media_type(http_header(call->request, "Content-Type"));
+    call->command.wants_session =
+        headers_prefer_representation(http_header(call->request, "Prefer"));
+    if (fill_command(call, COMMAND_PATCH, &fault) ||
+        bodies_read_patch(type, body, len, &call->command, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        send_command(call);
+}
+
+static int read_status(struct call *call, struct fault *f) {
+    bool is_twice = false;
+    const char *name = http_query(call->request, "status", &is_twice);
+    enum session_status status;
+    if (!name || is_twice)
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "status",
+                              "the query must have status once: active, paused, completed or "
+                              "cancelled");
+    if (!session_status_parse(name, &status) || status == SESSION_PENDING ||
+        status == SESSION_EXPIRED)
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "status",
+                              "status must be active, paused, completed or cancelled");
+    call->command.status = status;
+    return 0;
+}
+
+void sessions_change_status(struct call *call) {
+    struct fault fault;
+    if (read_status(call, &fault) || fill_command(call, COMMAND_STATUS, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        send_command(call);
+}
+
+static void send_plain(struct call *call, enum command_kind kind) {
+    struct fault fault;
+    if (fill_command(call, kind, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        send_command(call);
+}
+
+void sessions_delete(struct call *call) {
+    send_plain(call, COMMAND_DELETE);
+}
+
+void sessions_heartbeat(struct call *call) {
+    send_plain(call, COMMAND_HEARTBEAT);
+}

@@ -1,0 +1,152 @@
+/* The life of a connection: its list, sending and queueing, deadlines, closing. */
+#include "services/ws_fanout/connection.h"
+
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/ws_fanout/commands.h"
+#include "services/ws_fanout/fanout.h"
+#include "services/ws_fanout/protocol.h"
+
+#define CLOSE_TIMEOUT_MS 5000
+#define TOKEN_EXPIRING_MS 60000
+
+static int64_t loop_now(const struct connection *c) {
+    return (int64_t)uv_now(c->fanout->app->loop);
+}
+
+struct connection *connection_new(struct fanout *f) {
+    struct connection *c = must_alloc(sizeof(*c));
+    c->fanout = f;
+    c->opened_at = loop_now(c);
+    uuid_v7(timestamp_wall_ms(), c->id);
+    outbox_init(&c->outbox, (size_t)f->app->config->max_outbox_bytes);
+    c->next = f->connections;
+    if (c->next)
+        c->next->prev = c;
+    f->connections = c;
+    f->n_connections++;
+    metric_set(f->connections_metric, (double)f->n_connections);
+    return c;
+}
+
+void connection_opened(void *connection, struct socket *s) {
+    struct connection *c = connection;
+    c->socket = s;
+    if (c->fanout->is_closing)
+        connection_close(c, CLOSE_GOING_AWAY, "");
+    else if (c->is_authenticated)
+        connection_welcome(c, "");
+}
+
+void connection_closed(void *connection) {
+    struct connection *c = connection;
+    struct fanout *f = c->fanout;
+    c->socket = NULL;
+    hub_leave(f->hub, c);
+    commands_forget(c);
+    outbox_done(&c->outbox);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        f->connections = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    free(c->query_session);
+    free(c);
+    fanout_left(f);
+}
+
+/* ---- sending ---- */
+
+static void dropped(void *arg, void *owner, size_t len) {
+    struct connection *c = arg;
+    (void)len;
+    metric_add(c->fanout->dropped_metric, 1);
+    hub_dropped(owner);
+}
+
+static void queue(struct connection *c, struct frame *f, struct subscription *owner) {
+    if (outbox_push(&c->outbox, f, owner, dropped, c) == OUTBOX_FULL)
+        connection_close(c, CLOSE_TOO_SLOW, "more answers wait than may");
+}
+
+void connection_send(struct connection *c, struct frame *f, struct subscription *owner) {
+    if (!c->socket || c->closing_since)
+        return;
+    if (c->outbox.n || !socket_is_writable(c->socket)) {
+        queue(c, f, owner);
+        return;
+    }
+    if (socket_write(c->socket, f) != SOCKET_WRITTEN)
+        c->busy_since = loop_now(c);
+}
+
+void connection_send_buf(struct connection *c, struct buf *b) {
+    _cleanup_(frame_unrefp) struct frame *f = frame_from_buf(b);
+    connection_send(c, f, NULL);
+}
+
+void connection_send_fault(struct connection *c, const char *id, const char *session_id,
+                           const struct fault *f) {
+    struct buf out = BUF_NULL;
+    protocol_print_error(id, session_id, f, NULL, &out);
+    connection_send_buf(c, &out);
+}
+
+bool connection_is_backed_up(const struct connection *c) {
+    return c->busy_since != 0;
+}
+
+void connection_writable(void *connection) {
+    struct connection *c = connection;
+    c->busy_since = 0;
+    while (c->outbox.n && !c->busy_since) {
+        _cleanup_(frame_unrefp) struct frame *f = outbox_pop(&c->outbox);
+        if (socket_write(c->socket, f) != SOCKET_WRITTEN)
+            c->busy_since = loop_now(c);
+    }
+    if (!c->busy_since)
+        hub_resume(c->fanout->hub, c);
+}
+
+/* ---- closing and deadlines ---- */
+
+void connection_close(struct connection *c, enum connection_close code, const char *reason) {
+    if (c->closing_since || !c->socket)
+        return;
+    c->closing_since = loop_now(c);
+    log_debug(c->fanout->app->log, "connection_closing", "A connection is closed.",
+              LOG_TEXT("connection", c->id), LOG_NUMBER("code", code), LOG_TEXT("reason", reason));
+    socket_close(c->socket, (int)code, reason);
+}
+
+bool connection_is_closing(const struct connection *c) {
+    return c->closing_since != 0;
+}
+
+static void tell_token_expiring(struct connection *c) {
+    struct buf out = BUF_NULL;
+    c->token_expiring_told = true;
+    protocol_print_token_expiring(c->principal.expires_at * 1000, &out);
+    connection_send_buf(c, &out);
+}
+
+void connection_check(struct connection *c, int64_t now, int64_t wall) {
+    const struct config *config = c->fanout->app->config;
+    int64_t expires = c->principal.expires_at * 1000;
+    if (!c->socket)
+        return;
+    if (c->closing_since) {
+        if (now - c->closing_since >= CLOSE_TIMEOUT_MS)
+            socket_kill(c->socket);
+    } else if (c->busy_since && now - c->busy_since >= config->stuck_timeout_ms)
+        connection_close(c, CLOSE_TOO_SLOW, "too slow");
+    else if (!c->is_authenticated) {
+        if (now - c->opened_at >= config->auth_timeout_ms)
+            connection_close(c, CLOSE_UNAUTHENTICATED, "no token in time");
+    } else if (wall >= expires)
+        connection_close(c, CLOSE_TOKEN_EXPIRED, "token expired");
+    else if (wall >= expires - TOKEN_EXPIRING_MS && !c->token_expiring_told)
+        tell_token_expiring(c);
+}

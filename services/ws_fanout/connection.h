@@ -1,0 +1,89 @@
+/* One client's connection: who it is, what it asked for, what waits for it. It exists from the
+ * accepted upgrade until the socket is closed; what answers later (commands, reads) must find out
+ * by itself whether it is still there (commands.c, hub.h). Loop thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "common/auth.h"
+#include "proto/fault.h"
+#include "services/ws_fanout/outbox.h"
+#include "services/ws_fanout/socket.h"
+
+struct fanout;
+struct pending_command;
+struct subscription;
+
+/* Close codes, contract section 4. */
+enum connection_close {
+    CLOSE_GOING_AWAY = 1001,
+    CLOSE_UNAUTHENTICATED = 4001,
+    CLOSE_TOKEN_EXPIRED = 4002,
+    CLOSE_TOO_SLOW = 4008,
+    CLOSE_RATE_LIMITED = 4029,
+};
+
+struct connection {
+    struct fanout *fanout;
+    struct connection *prev, *next;
+    struct socket *socket; /* NULL until opened */
+    struct outbox outbox;
+    char id[UUID_LEN + 1];
+
+    bool is_authenticated;
+    struct principal principal;
+    char device_id[SESSION_DEVICE_MAX + 1];    /* of the claim or the query */
+    char query_device[SESSION_DEVICE_MAX + 1]; /* "" without */
+    char *query_session;                       /* owned; what to subscribe at once, or NULL */
+    bool query_since;                          /* `since` or `epoch` beside it */
+    bool token_expiring_told;
+
+    int64_t opened_at;  /* loop time, ms */
+    int64_t busy_since; /* last progress while something waits to be sent; 0: nothing waits */
+    int64_t closing_since;
+    unsigned n_bad_messages; /* in a row */
+
+    struct subscription **subscriptions; /* the hub's */
+    size_t n_subscriptions;
+    struct pending_command *commands; /* in flight */
+    size_t n_commands;
+};
+
+struct connection *connection_new(struct fanout *f);
+/* The socket's callbacks. */
+void connection_opened(void *connection, struct socket *s);
+void connection_writable(void *connection);
+void connection_closed(void *connection);
+
+/* Sends or queues; takes no reference from the caller. owner: the subscription whose message it is
+ * and which a state_sync makes good if it is dropped, or NULL. */
+void connection_send(struct connection *c, struct frame *f, struct subscription *owner);
+/* The same for a message of its own; b is left empty. */
+void connection_send_buf(struct connection *c, struct buf *b);
+void connection_send_fault(struct connection *c, const char *id, const char *session_id,
+                           const struct fault *f);
+bool connection_is_backed_up(const struct connection *c);
+
+/* Nothing is sent or taken any more. reason: "" or at most 123 bytes. */
+void connection_close(struct connection *c, enum connection_close code, const char *reason);
+bool connection_is_closing(const struct connection *c);
+/* Looks at the deadlines: authentication, token, stuck, close. now: loop time; wall: Unix; both ms.
+ */
+void connection_check(struct connection *c, int64_t now, int64_t wall);
+
+/* ---- authenticate.c ---- */
+/* Judges an upgrade request; see socket.h. arg is the fanout. */
+bool connection_accept(void *arg, const struct socket_request *request, void **ret_connection,
+                       struct socket_refusal *refusal);
+void connection_answer_plain(void *arg, struct socket_refusal *answer);
+/* A token in a message, the first one or a refresh: hello, or an error and a close. */
+void connection_authenticate(struct connection *c, const char *id, const char *token);
+/* hello, and the subscription that the URL asked for. */
+void connection_welcome(struct connection *c, const char *id);
+
+/* ---- dispatch.c ---- */
+/* The socket's callback: one message of the client's. */
+void connection_message(void *connection, const char *text, size_t len);

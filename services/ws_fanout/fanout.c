@@ -1,0 +1,200 @@
+/* The service: its parts, made and taken apart, and draining. */
+#include "services/ws_fanout/fanout.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/timestamp.h"
+#include "services/ws_fanout/protocol.h"
+
+#define TICK_MS 250
+#define RETRY_LEAST_MS 100
+#define RETRY_SPREAD_MS 5000
+
+/* ---- the store and the clock ---- */
+
+static void store_up(void *arg) {
+    struct fanout *f = arg;
+    if (health_set(f->redis, true, ""))
+        log_info(f->app->log, "store_up", "Redis is there.");
+    if (f->hub)
+        hub_store_up(f->hub);
+}
+
+static void store_down(void *arg, const char *why) {
+    struct fanout *f = arg;
+    if (health_set(f->redis, false, why))
+        log_warn(f->app->log, "store_down", "Redis is away.", LOG_TEXT("detail", why));
+}
+
+/* Events and commands come by two connections; the broker counts as up when both are. */
+static void watch_broker(struct fanout *f) {
+    bool up = hub_is_up(f->hub) && commander_is_up(f->commander);
+    if (health_set(f->rabbitmq, up, up ? "" : "not connected"))
+        log_info(f->app->log, up ? "broker_up" : "broker_down", "The broker's state has changed.");
+}
+
+static void tick(uv_timer_t *timer) {
+    struct fanout *f = timer->data;
+    int64_t now = (int64_t)uv_now(f->app->loop), wall = timestamp_wall_ms();
+    double n_bytes = 0;
+    for (struct connection *c = f->connections, *next; c; c = next) {
+        next = c->next;
+        n_bytes += (double)c->outbox.n_bytes;
+        connection_check(c, now, wall);
+    }
+    metric_set(f->outbox_bytes_metric, n_bytes);
+    watch_broker(f);
+    hub_tick(f->hub);
+}
+
+/* ---- start ---- */
+
+static void make_metrics(struct fanout *f, struct metrics *m) {
+    f->connections_metric =
+        metrics_gauge(m, "handoff_ws_connections", NULL, "WebSockets that are open.");
+    f->outbox_bytes_metric = metrics_gauge(m, "handoff_ws_outbox_bytes", NULL,
+                                           "Bytes that wait for slow connections, in all.");
+    f->dropped_metric = metrics_counter(m, "handoff_ws_dropped_total", NULL,
+                                        "Messages dropped from full queues of slow connections.");
+    f->messages_metric =
+        metrics_counter(m, "handoff_ws_messages_total", NULL, "Messages taken from clients.");
+    f->refused_metric =
+        metrics_counter(m, "handoff_ws_refused_total", NULL, "Upgrade requests refused.");
+}
+
+static int start_auth(struct fanout *f) {
+    _cleanup_(freep) char *why = NULL;
+    int r = auth_new(&f->auth, f->app->config, &why);
+    if (r)
+        log_error(f->app->log, "start_failed", "The keys for tokens cannot be used.",
+                  LOG_TEXT("detail", why ? why : ""));
+    return r;
+}
+
+static int start_backends(struct fanout *f) {
+    const struct config *config = f->app->config;
+    static const struct store_callbacks callbacks = {.up = store_up, .down = store_down};
+    int r = store_new(&f->store, f->app->loop, config->redis_url, &callbacks, f);
+    if (r)
+        return r;
+    struct commander_options commander = {.loop = f->app->loop,
+                                          .config = config,
+                                          .store = f->store,
+                                          .log = f->app->log,
+                                          .metrics = f->app->metrics};
+    r = commander_new(&f->commander, &commander);
+    if (r)
+        return r;
+    struct hub_options hub = {.app = f->app, .store = f->store, .commander = f->commander};
+    return hub_new(&f->hub, &hub);
+}
+
+static int start_server(struct fanout *f) {
+    const struct config *config = f->app->config;
+    struct socket_options options = {
+        .listen = config->listen,
+        .subprotocol = PROTOCOL_SUBPROTOCOL,
+        .max_connections = config->max_connections,
+        .max_message_bytes = config->max_message_bytes,
+        .ping_after_ms = config->ping_after_ms,
+        .pong_timeout_ms = config->pong_timeout_ms,
+        .callbacks = {.accept = connection_accept,
+                      .plain = connection_answer_plain,
+                      .opened = connection_opened,
+                      .message = connection_message,
+                      .writable = connection_writable,
+                      .closed = connection_closed},
+        .arg = f,
+    };
+    int r = socket_server_new(&f->server, f->app->loop, &options);
+    if (r)
+        log_error(f->app->log, "start_failed", "The WebSocket port cannot be listened on.",
+                  LOG_TEXT("listen", config->listen), LOG_TEXT("detail", strerror(-r)));
+    return r;
+}
+
+int fanout_start(struct app *app, void **ret_self) {
+    struct fanout *f = must_alloc(sizeof(*f));
+    f->app = app;
+    f->rabbitmq = health_add(app->health, "rabbitmq");
+    f->redis = health_add(app->health, "redis");
+    make_metrics(f, app->metrics);
+    uv_timer_init(app->loop, &f->tick);
+    f->tick.data = f;
+    int r = start_auth(f);
+    if (!r)
+        r = start_backends(f);
+    if (!r)
+        r = start_server(f);
+    if (r) {
+        fanout_stop(f);
+        return r;
+    }
+    uv_timer_start(&f->tick, tick, TICK_MS, TICK_MS);
+    log_info(app->log, "listening", "WebSockets are served.",
+             LOG_TEXT("listen", app->config->listen));
+    *ret_self = f;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+static void drained_when_empty(struct fanout *f) {
+    if (f->is_closing && !f->n_connections) {
+        f->is_closing = false;
+        app_drained(f->app);
+    }
+}
+
+void fanout_left(struct fanout *f) {
+    f->n_connections--;
+    metric_set(f->connections_metric, (double)f->n_connections);
+    drained_when_empty(f);
+}
+
+/* Spread, so that not everybody comes back at the same moment. */
+static void send_away(struct connection *c) {
+    _cleanup_(buf_done) struct buf reason = BUF_NULL;
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof(random), 0) < 0)
+        random = (uint32_t)(uintptr_t)c;
+    protocol_print_going_away(RETRY_LEAST_MS + random % RETRY_SPREAD_MS, &reason);
+    connection_close(c, CLOSE_GOING_AWAY, reason.data);
+}
+
+static void close_all(void *arg) {
+    struct fanout *f = arg;
+    f->is_closing = true;
+    for (struct connection *c = f->connections; c; c = c->next)
+        send_away(c);
+    drained_when_empty(f);
+}
+
+void fanout_drain(void *self) {
+    struct fanout *f = self;
+    f->is_draining = true;
+    socket_server_stop_accepting(f->server);
+    hub_drain(f->hub);
+    commander_drain(f->commander, close_all, f);
+}
+
+static void closed(uv_handle_t *tick_handle) {
+    free(tick_handle->data);
+}
+
+void fanout_stop(void *self) {
+    struct fanout *f = self;
+    f->is_closing = false;
+    if (f->hub)
+        hub_stop(f->hub);
+    socket_server_free(f->server);
+    while (f->connections)
+        connection_closed(f->connections);
+    commander_free(f->commander);
+    store_free(f->store);
+    hub_free(f->hub);
+    auth_free(f->auth);
+    uv_close((uv_handle_t *)&f->tick, closed);
+}

@@ -1,0 +1,44 @@
+/* The service's parts, as they find each other: made by fanout.c, used by connections. Loop thread
+ * only. */
+#pragma once
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "common/app.h"
+#include "common/auth.h"
+#include "common/commander.h"
+#include "common/store.h"
+#include "services/ws_fanout/connection.h"
+#include "services/ws_fanout/hub.h"
+#include "services/ws_fanout/socket.h"
+
+struct fanout {
+    struct app *app;
+    struct auth *auth;
+    struct store *store;
+    struct commander *commander;
+    struct hub *hub;
+    struct socket_server *server;
+    uv_timer_t tick;
+
+    struct connection *connections; /* list of all */
+    int64_t n_connections;
+    bool is_draining;
+    bool is_closing; /* draining, and every connection was told to go */
+
+    struct health_dependency *rabbitmq;
+    struct health_dependency *redis;
+    struct metric *connections_metric;
+    struct metric *outbox_bytes_metric;
+    struct metric *dropped_metric;
+    struct metric *messages_metric;
+    struct metric *refused_metric;
+};
+
+/* For app_spec. */
+int fanout_start(struct app *app, void **ret_self);
+void fanout_drain(void *self);
+void fanout_stop(void *self);
+/* A connection has ended. */
+void fanout_left(struct fanout *f);

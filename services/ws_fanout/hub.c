@@ -1,0 +1,274 @@
+/* Subscribing and leaving; what watches a session is kept on both sides, in the room and at the
+ * connection. */
+#include "services/ws_fanout/hub.h"
+
+#include <string.h>
+
+#include "services/ws_fanout/hub_private.h"
+#include "services/ws_fanout/protocol.h"
+
+#define LINGER_MS 30000
+#define STANDSTILL_MS 1000
+
+static void make_metrics(struct hub *h, struct metrics *m) {
+    static const char *const reasons[SYNC_N_REASONS] = {
+        [SYNC_INITIAL] = "reason=\"initial\"", [SYNC_WINDOW] = "reason=\"window\"",
+        [SYNC_EPOCH] = "reason=\"epoch\"",     [SYNC_AHEAD] = "reason=\"ahead\"",
+        [SYNC_SLOW] = "reason=\"slow\"",
+    };
+    h->subscriptions_metric = metrics_gauge(m, "handoff_ws_subscriptions", NULL,
+                                            "Sessions watched, counted once for each connection.");
+    h->events_metric =
+        metrics_counter(m, "handoff_ws_events_total", NULL, "Events taken from the broker.");
+    h->deliveries_metric = metrics_counter(m, "handoff_ws_deliveries_total", NULL,
+                                           "Events sent or queued, counted for each watcher.");
+    h->gaps_metric = metrics_counter(m, "handoff_ws_gap_fills_total", NULL,
+                                     "Reads of missed deltas that filled a gap.");
+    for (size_t i = 0; i < SYNC_N_REASONS; i++)
+        h->resyncs_metrics[i] = metrics_counter(m, "handoff_ws_state_syncs_total", reasons[i],
+                                                "Whole states sent, by reason.");
+}
+
+int hub_new(struct hub **ret, const struct hub_options *options) {
+    struct hub *h = must_alloc(sizeof(*h));
+    h->app = options->app;
+    h->store = options->store;
+    h->commander = options->commander;
+    h->binds_sessions = strcmp(h->app->config->fanout_binding, "session") == 0;
+    rooms_init(&h->rooms);
+    make_metrics(h, h->app->metrics);
+    h->last_tick = hub_now(h);
+    int r = hub_bus_new(h);
+    if (r) {
+        hub_free(h);
+        return r;
+    }
+    *ret = h;
+    return 0;
+}
+
+static void end_linger(struct hub *h, struct room *room) {
+    (void)h;
+    hub_settle(room);
+}
+
+void hub_drain(struct hub *h) {
+    h->is_draining = true;
+    rooms_each(&h->rooms, end_linger, h);
+}
+
+void hub_stop(struct hub *h) {
+    h->is_stopped = true;
+    h->bus = bus_free(h->bus);
+}
+
+struct hub *hub_free(struct hub *h) {
+    if (!h)
+        return NULL;
+    bus_free(h->bus);
+    rooms_done(&h->rooms);
+    free(h);
+    return NULL;
+}
+
+int64_t hub_now(const struct hub *h) {
+    return (int64_t)uv_now(h->app->loop);
+}
+
+bool hub_is_up(const struct hub *h) {
+    return bus_is_up(h->bus);
+}
+
+/* ---- subscriptions ---- */
+
+static struct subscription *find(const struct connection *c, const struct room *room) {
+    for (size_t i = 0; room && i < c->n_subscriptions; i++)
+        if (c->subscriptions[i]->room == room)
+            return c->subscriptions[i];
+    return NULL;
+}
+
+static void count(struct hub *h, double n) {
+    h->n_subscriptions += n;
+    metric_set(h->subscriptions_metric, h->n_subscriptions);
+}
+
+static void attach(struct connection *c, struct subscription *s) {
+    c->subscriptions =
+        must_realloc(c->subscriptions, (c->n_subscriptions + 1) * sizeof(*c->subscriptions));
+    c->subscriptions[c->n_subscriptions++] = s;
+    count(s->room->hub, 1);
+}
+
+/* Takes it from the connection and the room; the room stays. */
+static void detach(struct subscription *s) {
+    struct connection *c = s->connection;
+    size_t i = 0;
+    while (c->subscriptions[i] != s)
+        i++;
+    c->subscriptions[i] = c->subscriptions[--c->n_subscriptions];
+    outbox_forget(&c->outbox, s);
+    count(s->room->hub, -1);
+    room_remove(s);
+}
+
+static struct room *enter(struct hub *h, const char *session_id) {
+    struct room *room = rooms_find(&h->rooms, session_id);
+    if (!room)
+        room = rooms_add(&h->rooms, h, session_id);
+    room->empty_since = 0;
+    if (h->binds_sessions && room->binding == ROOM_UNBOUND)
+        hub_bind(room);
+    return room;
+}
+
+static int may_subscribe(const struct hub *h, const struct connection *c, bool again,
+                         struct fault *f) {
+    int64_t most = h->app->config->max_subscriptions;
+    if (!(c->principal.rights & (COMMAND_READ | COMMAND_ADMIN)))
+        return fault_set(f, FAULT_FORBIDDEN, NULL, "the token's scope has no sessions:read");
+    if (!again && c->n_subscriptions >= (size_t)most)
+        return fault_set(f, FAULT_TOO_MANY_SESSIONS, "sessionId",
+                         "one connection carries up to %d sessions", (int)most);
+    return 0;
+}
+
+void hub_subscribe(struct hub *h, struct connection *c, const char *session_id, const char *id) {
+    struct fault f = {0};
+    struct subscription *s = find(c, rooms_find(&h->rooms, session_id));
+    if (may_subscribe(h, c, s != NULL, &f)) {
+        connection_send_fault(c, id, session_id, &f);
+        return;
+    }
+    if (!s) {
+        s = room_add(enter(h, session_id), c);
+        attach(c, s);
+    }
+    s->state = SUBSCRIPTION_JOINING;
+    s->reason = SYNC_INITIAL;
+    free(s->id);
+    s->id = *id ? must_strdup(id) : NULL;
+    s->room->retry_at = 0;
+    hub_pump(s->room);
+}
+
+static void tell_unsubscribed(struct connection *c, const char *id, const char *session_id,
+                              const char *code) {
+    struct buf out = BUF_NULL;
+    protocol_print_unsubscribed(id, session_id, code, &out);
+    connection_send_buf(c, &out);
+}
+
+void hub_unsubscribe(struct hub *h, struct connection *c, const char *session_id, const char *id) {
+    struct room *room = rooms_find(&h->rooms, session_id);
+    struct subscription *s = find(c, room);
+    if (s) {
+        detach(s);
+        hub_settle(room);
+    }
+    tell_unsubscribed(c, id, session_id, "requested");
+}
+
+void hub_leave(struct hub *h, struct connection *c) {
+    (void)h;
+    while (c->n_subscriptions) {
+        struct room *room = c->subscriptions[0]->room;
+        detach(c->subscriptions[0]);
+        hub_settle(room);
+    }
+    free(c->subscriptions);
+    c->subscriptions = NULL;
+}
+
+void hub_lose(struct subscription *s, const struct fault *why) {
+    struct connection *c = s->connection;
+    struct room *room = s->room;
+    if (s->state == SUBSCRIPTION_JOINING) {
+        _cleanup_(freep) char *id = TAKE_PTR(s->id);
+        detach(s);
+        connection_send_fault(c, id, room->session_id, why);
+        return;
+    }
+    detach(s);
+    tell_unsubscribed(c, "", room->session_id, fault_wire_code(why->code));
+}
+
+void hub_settle(struct room *room) {
+    struct hub *h = room->hub;
+    if (room->n_subscriptions || room->is_busy || room->is_queued)
+        return;
+    if (h->binds_sessions && room->binding != ROOM_UNBOUND && !h->is_stopped) {
+        if (!room->empty_since)
+            room->empty_since = hub_now(h);
+        if (!h->is_draining || room->binding == ROOM_BINDING)
+            return;
+        hub_unbind(room);
+    }
+    rooms_remove(&h->rooms, room);
+}
+
+/* ---- slow connections ---- */
+
+void hub_dropped(struct subscription *s) {
+    if (s->state != SUBSCRIPTION_JOINING)
+        s->state = SUBSCRIPTION_SLOW;
+}
+
+void hub_resume(struct hub *h, struct connection *c) {
+    (void)h;
+    for (size_t i = 0; i < c->n_subscriptions; i++) {
+        struct subscription *s = c->subscriptions[i];
+        if (s->state != SUBSCRIPTION_SLOW)
+            continue;
+        s->state = SUBSCRIPTION_STALE;
+        s->reason = SYNC_SLOW;
+        hub_pump(s->room);
+        return;
+    }
+}
+
+void hub_recheck(struct hub *h, struct connection *c) {
+    (void)h;
+    for (size_t i = 0; i < c->n_subscriptions; i++) {
+        c->subscriptions[i]->room->wants_compare = true;
+        hub_pump(c->subscriptions[i]->room);
+    }
+}
+
+/* ---- time ---- */
+
+static void tick_room(struct hub *h, struct room *room) {
+    if (room->retry_at && room->retry_at <= hub_now(h)) {
+        room->retry_at = 0;
+        hub_pump(room);
+    }
+    if (room->empty_since && room->binding != ROOM_BINDING && !room->is_busy && !room->is_queued &&
+        hub_now(h) - room->empty_since >= LINGER_MS) {
+        hub_unbind(room);
+        rooms_remove(&h->rooms, room);
+    }
+}
+
+static void compare_room(struct hub *h, struct room *room) {
+    (void)h;
+    room->retry_at = 0;
+    room->wants_compare = true;
+    hub_pump(room);
+}
+
+void hub_tick(struct hub *h) {
+    int64_t now = hub_now(h);
+    bool stood_still = now - h->last_tick > STANDSTILL_MS;
+    h->last_tick = now;
+    rooms_each(&h->rooms, stood_still ? compare_room : tick_room, h);
+}
+
+static void retry_room(struct hub *h, struct room *room) {
+    (void)h;
+    room->retry_at = 0;
+    hub_pump(room);
+}
+
+void hub_store_up(struct hub *h) {
+    rooms_each(&h->rooms, retry_room, h);
+}

@@ -1,0 +1,13 @@
+/* ws_fanout: events to WebSockets, and their clients' commands to the engine. */
+#include "common/app.h"
+#include "services/ws_fanout/fanout.h"
+
+int main(int argc, char **argv) {
+    static const struct app_spec spec = {
+        .service = CONFIG_WS_FANOUT,
+        .start = fanout_start,
+        .drain = fanout_drain,
+        .stop = fanout_stop,
+    };
+    return app_main(&spec, argc, argv);
+}

@@ -1,0 +1,204 @@
+/* Parses the messages of clients, each with the members that contract section 4 gives its type;
+ * members that are not known are ignored, as the contract may grow. */
+#include "services/ws_fanout/protocol.h"
+
+#include <string.h>
+
+#include "proto/patch.h"
+#include "proto/text.h"
+
+typedef int parse_fn(const json_t *object, struct protocol_message *m, struct fault *f);
+
+void protocol_message_done(struct protocol_message *m) {
+    command_done(&m->command);
+    json_decref(m->json);
+    *m = (struct protocol_message){0};
+}
+
+static int take_id(const json_t *object, struct protocol_message *m, struct fault *f) {
+    const char *id = "";
+    int r = text_get_string(object, "id", TEXT_OPTIONAL, &id, f);
+    if (r)
+        return r;
+    if (text_n_characters(id, strlen(id)) > PROTOCOL_ID_MAX_CHARACTERS)
+        return fault_set(f, FAULT_INVALID_REQUEST, "id", "id has at most %d characters",
+                         PROTOCOL_ID_MAX_CHARACTERS);
+    memcpy(m->id, id, strlen(id) + 1);
+    return 0;
+}
+
+static int take_session(const json_t *object, struct protocol_message *m, struct fault *f) {
+    const char *id = NULL;
+    int r = text_get_string(object, "sessionId", TEXT_REQUIRED, &id, f);
+    if (r)
+        return r;
+    if (!uuid_is(id, strlen(id)))
+        return fault_set(f, FAULT_NOT_FOUND, "sessionId", "no session has such an id");
+    memcpy(m->session_id, id, UUID_LEN + 1);
+    return 0;
+}
+
+static int refuse_member(const json_t *object, const char *name, struct fault *f) {
+    if (!json_object_get(object, name))
+        return 0;
+    return fault_set(f, FAULT_INVALID_REQUEST, name, "%s is not supported", name);
+}
+
+static int parse_auth(const json_t *object, struct protocol_message *m, struct fault *f) {
+    int r = text_get_string(object, "token", TEXT_REQUIRED, &m->token, f);
+    return r ? r : refuse_member(object, "device", f);
+}
+
+static int parse_subscribe(const json_t *object, struct protocol_message *m, struct fault *f) {
+    int r = take_session(object, m, f);
+    if (!r)
+        r = refuse_member(object, "since", f);
+    return r ? r : refuse_member(object, "epoch", f);
+}
+
+static int take_key(const json_t *object, struct protocol_message *m, struct fault *f) {
+    const char *key = NULL;
+    int r = text_get_string(object, "key", TEXT_OPTIONAL, &key, f);
+    if (r || !key)
+        return r;
+    size_t len = strlen(key);
+    bool printable = true;
+    for (size_t i = 0; i < len; i++)
+        printable = printable && key[i] >= 0x20 && key[i] <= 0x7e;
+    if (!len || len > COMMAND_KEY_MAX || !printable)
+        return fault_set(f, FAULT_INVALID_REQUEST, "key", "key has 1 to %d printable characters",
+                         COMMAND_KEY_MAX);
+    memcpy(m->command.key, key, len + 1);
+    return 0;
+}
+
+static int take_base(const json_t *object, struct command *c, struct fault *f) {
+    int64_t version = 0, epoch = 0;
+    int r =
+        text_get_integer(object, "baseVersion", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &version, f);
+    if (!r)
+        r = text_get_integer(object, "epoch", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &epoch, f);
+    if (r)
+        return r;
+    if (epoch && !version)
+        return fault_set(f, FAULT_INVALID_REQUEST, "epoch", "epoch needs baseVersion beside it");
+    c->has_base = version > 0;
+    c->base = (struct position){.version = (uint64_t)version, .epoch = epoch ? (uint64_t)epoch : 1};
+    return 0;
+}
+
+static bool is_checksum(const char *text) {
+    return strlen(text) == HASH_HEX_LEN && strspn(text, "0123456789abcdef") == HASH_HEX_LEN;
+}
+
+static int take_merge_and_checksum(const json_t *object, struct command *c, struct fault *f) {
+    const char *merge = "reject", *checksum = NULL;
+    int r = text_get_string(object, "merge", TEXT_OPTIONAL, &merge, f);
+    if (!r)
+        r = text_get_string(object, "checksum", TEXT_OPTIONAL, &checksum, f);
+    if (r)
+        return r;
+    c->disjoint = strcmp(merge, "disjoint") == 0;
+    if (!c->disjoint && strcmp(merge, "reject") != 0)
+        return fault_set(f, FAULT_INVALID_VALUE, "merge", "merge is \"reject\" or \"disjoint\"");
+    if (!checksum)
+        return 0;
+    if (!is_checksum(checksum))
+        return fault_set(f, FAULT_INVALID_VALUE, "checksum", "checksum is 64 of 0-9 a-f");
+    if (c->disjoint)
+        return fault_set(f, FAULT_INVALID_REQUEST, "checksum",
+                         "checksum cannot go together with merge \"disjoint\"");
+    memcpy(c->checksum, checksum, HASH_HEX_LEN + 1);
+    return 0;
+}
+
+static int parse_patch(const json_t *object, struct protocol_message *m, struct fault *f) {
+    struct command *c = &m->command;
+    json_t *operations = NULL;
+    c->kind = COMMAND_PATCH;
+    c->format = COMMAND_PATCH_OPERATIONS;
+    int r = take_session(object, m, f);
+    if (!r)
+        r = take_key(object, m, f);
+    if (!r)
+        r = take_base(object, c, f);
+    if (!r)
+        r = take_merge_and_checksum(object, c, f);
+    if (!r)
+        r = text_get_array(object, "operations", TEXT_REQUIRED, &operations, f);
+    if (!r)
+        r = patch_check(operations, f);
+    if (r)
+        return r;
+    c->patch = json_incref(operations);
+    return 0;
+}
+
+static int parse_status(const json_t *object, struct protocol_message *m, struct fault *f) {
+    const char *status = NULL;
+    struct command *c = &m->command;
+    c->kind = COMMAND_STATUS;
+    int r = take_session(object, m, f);
+    if (!r)
+        r = take_key(object, m, f);
+    if (!r)
+        r = text_get_string(object, "status", TEXT_REQUIRED, &status, f);
+    if (r)
+        return r;
+    if (!session_status_parse(status, &c->status) || c->status == SESSION_PENDING ||
+        c->status == SESSION_EXPIRED)
+        return fault_set(f, FAULT_INVALID_VALUE, "status",
+                         "status is active, paused, completed or cancelled");
+    return 0;
+}
+
+static int parse_heartbeat(const json_t *object, struct protocol_message *m, struct fault *f) {
+    m->command.kind = COMMAND_HEARTBEAT;
+    return take_session(object, m, f);
+}
+
+static int parse_ping(const json_t *object, struct protocol_message *m, struct fault *f) {
+    (void)object, (void)m, (void)f;
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    parse_fn *parse;
+} types[PROTOCOL_N_TYPES] = {
+    [PROTOCOL_AUTH] = {"auth", parse_auth},
+    [PROTOCOL_SUBSCRIBE] = {"subscribe", parse_subscribe},
+    [PROTOCOL_UNSUBSCRIBE] = {"unsubscribe", take_session},
+    [PROTOCOL_PATCH] = {"patch", parse_patch},
+    [PROTOCOL_STATUS] = {"status", parse_status},
+    [PROTOCOL_HEARTBEAT] = {"heartbeat", parse_heartbeat},
+    [PROTOCOL_PING] = {"ping", parse_ping},
+};
+
+static int parse_typed(const json_t *object, struct protocol_message *m, struct fault *f) {
+    const char *type = NULL;
+    int r = text_get_string(object, "type", TEXT_REQUIRED, &type, f);
+    if (r)
+        return r;
+    for (size_t i = 0; i < N_ELEMENTS(types); i++) {
+        if (strcmp(type, types[i].name) != 0)
+            continue;
+        m->type = (enum protocol_type)i;
+        r = types[i].parse(object, m, f);
+        memcpy(m->command.session_id, m->session_id, sizeof(m->command.session_id));
+        return r;
+    }
+    return fault_set(f, FAULT_INVALID_REQUEST, "type",
+                     "type is auth, subscribe, unsubscribe, patch, status, heartbeat or ping");
+}
+
+int protocol_parse(const char *text, size_t len, struct protocol_message *ret, struct fault *f) {
+    *ret = (struct protocol_message){.type = PROTOCOL_N_TYPES};
+    int r = text_parse(text, len, &ret->json, f);
+    if (r)
+        return r;
+    if (!json_is_object(ret->json))
+        return fault_set(f, FAULT_INVALID_REQUEST, NULL, "a message is a JSON object");
+    r = take_id(ret->json, ret, f);
+    return r ? r : parse_typed(ret->json, ret, f);
+}

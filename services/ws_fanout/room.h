@@ -1,0 +1,81 @@
+/* A room is one session with its watchers on this instance; a table finds rooms by session id. What
+ * happens in them is decided by the hub. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/session.h"
+
+struct connection;
+struct hub;
+
+/* Why a subscription needs the whole state: `reason` of the state_sync. */
+enum sync_reason { SYNC_INITIAL, SYNC_WINDOW, SYNC_EPOCH, SYNC_AHEAD, SYNC_SLOW, SYNC_N_REASONS };
+
+enum subscription_state {
+    SUBSCRIPTION_JOINING, /* asked for, has no state yet: -> live, or refused and gone */
+    SUBSCRIPTION_LIVE,    /* at a position, gets what follows: -> filling, stale, slow */
+    SUBSCRIPTION_FILLING, /* misses deltas, which are being read: -> live, stale, slow */
+    SUBSCRIPTION_STALE,   /* needs the whole state: -> live, slow */
+    SUBSCRIPTION_SLOW,    /* its messages were dropped; waits for the queue to drain: -> stale */
+};
+
+struct subscription {
+    struct connection *connection;
+    struct room *room;
+    size_t index; /* in room->subscriptions */
+    enum subscription_state state;
+    enum sync_reason reason; /* while joining or stale */
+    struct position at;      /* while live or filling: the last event it has */
+    char *id;                /* owned; the subscribe message's, until it is answered; or NULL */
+};
+
+enum room_binding { ROOM_UNBOUND, ROOM_BINDING, ROOM_BOUND };
+
+struct room {
+    char session_id[UUID_LEN + 1];
+    struct hub *hub;
+    struct room *next; /* in its bucket */
+    struct subscription **subscriptions;
+    size_t n_subscriptions;
+    size_t cap;
+
+    enum room_binding
+        binding;         /* in mode `session`; while binding, the broker's answer names the room */
+    int64_t empty_since; /* ms; 0: has watchers */
+
+    struct position seen;      /* newest that is known to exist */
+    struct position deleted;   /* of session_deleted; version 0: not seen */
+    bool is_busy;              /* a read or a load is under way, whose callback has the room */
+    bool wants_compare;        /* positions have to be compared with the store */
+    bool was_compare;          /* the read under way answers an earlier wants_compare */
+    uint64_t fill_since;       /* of the read of deltas under way */
+    char loader[UUID_LEN + 1]; /* for whom the load under way is */
+    unsigned n_tries;          /* reads and loads in a row that did not help */
+    int64_t retry_at;          /* ms; not before it; 0: at once */
+    bool is_queued;            /* waits for its turn to read */
+    struct room *next_queued;
+};
+
+struct rooms {
+    struct room **buckets;
+    size_t n_buckets; /* a power of two */
+    size_t n;
+    uint64_t secret[UUID_LEN / 4]; /* session ids are chosen by strangers */
+};
+
+void rooms_init(struct rooms *t);
+/* Frees what is left. */
+void rooms_done(struct rooms *t);
+struct room *rooms_find(const struct rooms *t, const char *session_id);
+struct room *rooms_add(struct rooms *t, struct hub *h, const char *session_id);
+/* Removes and frees one that has no subscriptions. */
+void rooms_remove(struct rooms *t, struct room *room);
+/* Calls visit for each; visit may remove the room that it is given. */
+void rooms_each(struct rooms *t, void (*visit)(struct hub *h, struct room *room), struct hub *h);
+
+struct subscription *room_add(struct room *room, struct connection *c);
+/* Frees it; the last one takes its place, so that a loop from the end to the start may remove. */
+void room_remove(struct subscription *s);

@@ -1,0 +1,350 @@
+/* libwebsockets 4.1 as a guest of our libuv loop. What is done in an unexpected way is so because
+ * of what this version does: it accepts malformed handshakes (judged in socket_http.c), turns
+ * CONNECT into a raw connection that nothing ends (refused), would take over SIGTERM (signal_cb),
+ * and wants a round through its poll for each write (frames go out straight from the loop while
+ * nothing waits). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "services/ws_fanout/socket_private.h"
+
+_Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header there");
+
+#define N_SPARE_FDS 128 /* of the process, beside its connections */
+#define READ_BUFFER_BYTES 4096
+#define HANDSHAKE_SECONDS 15
+#define KEEPALIVE_SECONDS 5
+/* The first lws_context_destroy begins to close its connections' handles, whose end begins to close
+ * the last ones: two turns of the loop. The second call, which unloads their callbacks, must come
+ * after. */
+#define N_TURNS_TO_CLOSE 4
+
+/* ---- WebSocket ---- */
+
+static void close_asked(uv_timer_t *closer);
+
+static void request_writable(struct socket *s) {
+    if (lws_callback_on_writable(s->lws) < 0)
+        s->is_lost = true;
+}
+
+/* Leaves the close to the closer: from within WRITEABLE lws never gets to send the close frame, and
+ * the caller may be in the middle of its connections. */
+static void close_soon(struct socket *s) {
+    if (!uv_is_active((uv_handle_t *)&s->server->closer))
+        uv_timer_start(&s->server->closer, close_asked, 0, 0);
+}
+
+static void tell_reason(struct socket *s) {
+    s->close_begun = true;
+    lws_close_reason(s->lws, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
+                     strlen(s->close_reason));
+}
+
+static void close_asked(uv_timer_t *closer) {
+    struct socket_server *server = closer->data;
+    for (struct socket *s = server->sockets, *next; s; s = next) {
+        next = s->next;
+        if (!s->close_code || s->close_begun || !s->is_open || !s->lws ||
+            lws_partial_buffered(s->lws))
+            continue;
+        tell_reason(s);
+        lws_set_timeout(s->lws, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+    }
+}
+
+/* -1 for lws when the close was asked for and can be sent now. */
+static int close_when_asked(struct socket *s) {
+    if (!s->close_code || s->close_begun || lws_partial_buffered(s->lws))
+        return 0;
+    tell_reason(s);
+    return -1;
+}
+
+static void fail(struct socket *s, int code) {
+    if (!s->close_code)
+        s->close_code = code;
+}
+
+static void receive_whole(struct socket *s) {
+    s->server->options.callbacks.message(s->user, s->message.data ? s->message.data : "",
+                                         s->message.len);
+    if (s->message.cap > READ_BUFFER_BYTES)
+        buf_done(&s->message);
+    else
+        buf_clear(&s->message);
+}
+
+static int receive(struct socket *s, const void *in, size_t len) {
+    if (s->close_code || s->is_lost)
+        return close_when_asked(s);
+    lws_validity_confirmed(s->lws);
+    size_t total = s->message.len + len + lws_remaining_packet_payload(s->lws);
+    if (lws_frame_is_binary(s->lws))
+        fail(s, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE);
+    else if (total > (size_t)s->server->options.max_message_bytes)
+        fail(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
+    else {
+        buf_put(&s->message, in, len);
+        if (lws_is_final_fragment(s->lws))
+            receive_whole(s);
+    }
+    if (s->close_code && lws_partial_buffered(s->lws))
+        request_writable(s);
+    return close_when_asked(s);
+}
+
+static int writable(struct socket *s) {
+    if (s->is_lost)
+        return -1;
+    if (!s->close_code)
+        s->server->options.callbacks.writable(s->user);
+    if (s->close_code)
+        close_soon(s);
+    return 0;
+}
+
+static void opened(struct socket *s, struct lws *lws) {
+    s->lws = lws;
+    s->is_open = true;
+    s->server->options.callbacks.opened(s->user, s);
+}
+
+/* lws keeps the connection for some turns after CLOSED; from here on it is not touched. */
+static void ended(struct socket *s) {
+    if (!s->user)
+        return;
+    s->lws = NULL;
+    void *user = s->user;
+    s->user = NULL;
+    s->server->options.callbacks.closed(user);
+}
+
+static void destroyed(struct socket *s, struct lws *lws) {
+    lws_set_opaque_user_data(lws, NULL);
+    ended(s);
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        s->server->sockets = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    buf_done(&s->message);
+    free(s);
+}
+
+static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reasons reason, void *in,
+                     size_t len) {
+    switch (reason) {
+    case LWS_CALLBACK_ESTABLISHED:
+        opened(s, lws);
+        return 0;
+    case LWS_CALLBACK_RECEIVE:
+        return s->user ? receive(s, in, len) : -1;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return s->user ? writable(s) : -1;
+    case LWS_CALLBACK_CLOSED:
+        ended(s);
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        destroyed(s, lws);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int on_server(struct socket_server *server, struct lws *lws,
+                     enum lws_callback_reasons reason, const char *in) {
+    switch (reason) {
+    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+        return server->stopped ? -1 : 0;
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        return socket_confirm_upgrade(server, lws, in);
+    case LWS_CALLBACK_HTTP:
+        return socket_plain_request(server, lws);
+    case LWS_CALLBACK_RAW_ADOPT:
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+static int on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in,
+                  size_t len) {
+    (void)user;
+    struct socket *s = lws ? lws_get_opaque_user_data(lws) : NULL;
+    struct lws_context *context = lws ? lws_get_context(lws) : NULL;
+    if (s)
+        return on_socket(s, lws, reason, in, len);
+    return context ? on_server(lws_context_user(context), lws, reason, in) : 0;
+}
+
+/* ---- writing and closing ---- */
+
+bool socket_is_writable(const struct socket *s) {
+    return s->lws && s->is_open && !s->is_lost && !s->close_code && !lws_partial_buffered(s->lws);
+}
+
+enum socket_result socket_write(struct socket *s, struct frame *f) {
+    int n = lws_write(s->lws, f->bytes + FRAME_HEADROOM, f->len, LWS_WRITE_TEXT);
+    if (n < 0) {
+        s->is_lost = true;
+        request_writable(s);
+        return SOCKET_LOST;
+    }
+    if (!lws_partial_buffered(s->lws))
+        return SOCKET_WRITTEN;
+    request_writable(s);
+    return SOCKET_BUSY;
+}
+
+void socket_close(struct socket *s, int code, const char *reason) {
+    if (s->close_code || !s->lws)
+        return;
+    s->close_code = code;
+    strncpy(s->close_reason, reason, SOCKET_CLOSE_REASON_MAX);
+    if (lws_partial_buffered(s->lws))
+        request_writable(s);
+    else
+        close_soon(s);
+}
+
+void socket_kill(struct socket *s) {
+    if (s->lws)
+        lws_set_timeout(s->lws, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}
+
+/* ---- the server ---- */
+
+/* Signals are the application's; without this lws would end its context on SIGTERM by itself. */
+static void ignore_signal(void *handle, int signum) {
+    (void)handle, (void)signum;
+}
+
+static int parse_listen(const char *listen, char **ret_host, int *ret_port) {
+    const char *colon = strrchr(listen, ':');
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : 0;
+    if (!colon || end == colon + 1 || *end || port < 1 || port > 65535)
+        return -EINVAL;
+    size_t n_host = (size_t)(colon - listen);
+    bool bracketed = n_host > 2 && listen[0] == '[' && listen[n_host - 1] == ']';
+    *ret_host = must_memdup(listen + bracketed, n_host - (bracketed ? 2 : 0));
+    *ret_port = (int)port;
+    return 0;
+}
+
+static bool is_any(const char *host) {
+    return !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+/* As many descriptors as the connections need, as far as the system lets us; returns how many. */
+static unsigned raise_fd_limit(int64_t max_connections) {
+    rlim_t wanted = (rlim_t)max_connections + N_SPARE_FDS;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return (unsigned)(limit.rlim_cur < wanted ? limit.rlim_cur : wanted);
+}
+
+static struct lws_context *create_context(struct socket_server *server, int port) {
+    const struct socket_options *o = &server->options;
+    unsigned ping_s = (unsigned)((o->ping_after_ms + 999) / 1000);
+    server->liveness = (lws_retry_bo_t){
+        .secs_since_valid_ping = (uint16_t)ping_s,
+        .secs_since_valid_hangup =
+            (uint16_t)(ping_s + (unsigned)((o->pong_timeout_ms + 999) / 1000)),
+    };
+    server->protocols[0] = (struct lws_protocols){
+        .name = o->subprotocol, .callback = on_lws, .rx_buffer_size = READ_BUFFER_BYTES};
+    struct lws_context_creation_info info = {
+        .port = port,
+        .iface = is_any(server->host) ? NULL : server->host,
+        .protocols = server->protocols,
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
+                   LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND |
+                   LWS_SERVER_OPTION_ALLOW_LISTEN_SHARE | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+                   (strchr(server->host, ':') ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6),
+        .user = server,
+        .foreign_loops = server->loops,
+        .pcontext = &server->context, /* set to NULL when it has ended */
+        .signal_cb = ignore_signal,
+        .timeout_secs = HANDSHAKE_SECONDS,
+        .keepalive_timeout = KEEPALIVE_SECONDS,
+        .fd_limit_per_thread = raise_fd_limit(o->max_connections),
+        .max_http_header_data = 16384,
+        .retry_and_idle_policy = &server->liveness,
+        .server_string = "handoff",
+    };
+    return lws_create_context(&info);
+}
+
+static void free_server(uv_handle_t *reaper) {
+    struct socket_server *server = reaper->data;
+    free(server->host);
+    free(server);
+}
+
+static void closer_closed(uv_handle_t *closer) {
+    struct socket_server *server = closer->data;
+    uv_close((uv_handle_t *)&server->reaper, free_server);
+}
+
+static void end_timers(struct socket_server *server) {
+    uv_close((uv_handle_t *)&server->closer, closer_closed);
+    uv_timer_stop(&server->reaper);
+}
+
+static void reap(uv_timer_t *reaper) {
+    struct socket_server *server = reaper->data;
+    if (!server->sockets && ++server->n_turns > N_TURNS_TO_CLOSE)
+        lws_context_destroy(server->context);
+    if (!server->context)
+        end_timers(server);
+}
+
+int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
+                      const struct socket_options *options) {
+    char *host = NULL;
+    int port = 0;
+    int r = parse_listen(options->listen, &host, &port);
+    if (r)
+        return r;
+    struct socket_server *server = must_alloc(sizeof(*server));
+    *server = (struct socket_server){.options = *options, .host = host, .loops = {loop}};
+    uv_timer_init(loop, &server->reaper);
+    uv_timer_init(loop, &server->closer);
+    server->reaper.data = server->closer.data = server;
+    lws_set_log_level(0, NULL);
+    server->context = create_context(server, port);
+    if (!server->context) {
+        end_timers(server);
+        return -EADDRINUSE;
+    }
+    *ret = server;
+    return 0;
+}
+
+void socket_server_stop_accepting(struct socket_server *server) {
+    server->stopped = true;
+}
+
+struct socket_server *socket_server_free(struct socket_server *server) {
+    if (!server)
+        return NULL;
+    server->stopped = true;
+    uv_timer_start(&server->reaper, reap, 1, 1);
+    lws_context_destroy(server->context);
+    for (struct socket *s = server->sockets; s; s = s->next)
+        ended(s);
+    return NULL;
+}

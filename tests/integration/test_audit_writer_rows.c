@@ -1,0 +1,317 @@
+/* audit_writer's schema and statements on a real PostgreSQL (HANDOFF_TEST_DATABASE_URL, as in
+ * test_db.c): partitions at the edges of a month, and rows that do not depend on the events' order.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/embedded.h"
+#include "common/db.h"
+#include "services/audit_writer/batch.h"
+#include "services/audit_writer/statements.h"
+
+#define OWNER "6f1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
+
+extern const struct embedded embedded_migrations[];
+
+struct database {
+    uv_loop_t loop;
+    struct db *db;
+    unsigned n_up, n_ends;
+    struct buf said; /* rows: columns by '|', each row ends with ' '; a refusal: its SQLSTATE */
+};
+
+static void on_up(void *arg) {
+    ((struct database *)arg)->n_up++;
+}
+
+static void on_answer(void *arg, int err, const struct db_result *r) {
+    struct database *d = arg;
+    if (err)
+        buf_printf(&d->said, "%s ", r ? db_sqlstate(r) : "aborted");
+    for (size_t i = 0; !err && i < db_n_rows(r); i++) {
+        const char *value = db_value(r, i, 0, NULL);
+        buf_printf(&d->said, "%s ", value ? value : "NULL");
+    }
+}
+
+static void on_end(void *arg, int err, const struct db_result *r) {
+    (void)err;
+    (void)r;
+    ((struct database *)arg)->n_ends++;
+}
+
+static void open_database(struct database *d, const char *url) {
+    static const struct db_callbacks callbacks = {on_up, NULL};
+    *d = (struct database){0};
+    uv_loop_init(&d->loop);
+    assert_int_equal(db_new(&d->db, &d->loop, url, "test", 10000, &callbacks, d), 0);
+    while (!d->n_up)
+        assert_true(uv_run(&d->loop, UV_RUN_ONCE));
+}
+
+static void close_database(struct database *d) {
+    d->db = db_free(d->db);
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&d->loop);
+    buf_done(&d->said);
+}
+
+static void end(struct database *d) {
+    unsigned n = d->n_ends;
+    assert_int_equal(db_end(d->db, on_end, d), 0);
+    while (d->n_ends == n)
+        assert_true(uv_run(&d->loop, UV_RUN_ONCE));
+}
+
+/* Runs one statement in a transaction of its own; what it said, borrowed until the next. */
+static const char *run(struct database *d, const char *sql) {
+    buf_clear(&d->said);
+    buf_puts(&d->said, "");
+    assert_int_equal(db_query(d->db, sql, 0, NULL, on_answer, d), 0);
+    end(d);
+    return d->said.data;
+}
+
+/* ---- Partitions ---- */
+
+#define ADD_EVENT(id)                                                                              \
+    "INSERT INTO session_events (session_id, message_id, epoch, version, type, kind, payload, "    \
+    "occurred_at) VALUES ('" id "', 'm', 1, 1, 'state_delta', 'update', '{}', now())"
+#define PLACES                                                                                     \
+    "SELECT tableoid::regclass || ':' || session_id FROM session_events ORDER BY session_id"
+
+static void test_month_begins_and_ends_to_the_millisecond(void **state) {
+    struct database *d = *state;
+    assert_string_equal(run(d, "SELECT session_id_floor('2024-03-01T00:00:00Z')"),
+                        "018df74f-8400-0000-0000-000000000000 ");
+    assert_string_equal(run(d, "SELECT session_id_floor('1970-01-01T00:00:00.001Z')"),
+                        "00000000-0001-0000-0000-000000000000 ");
+    run(d, "SELECT session_events_make_partition('2024-02-29T23:59:59.999Z')");
+    run(d, "SELECT session_events_make_partition('2024-03-31T00:00:00Z')");
+    run(d, ADD_EVENT("018df74f-83ff-7fff-bfff-ffffffffffff"));
+    run(d, ADD_EVENT("018df74f-8400-7000-8000-000000000000"));
+    run(d, ADD_EVENT("018e96f4-a7ff-7fff-bfff-ffffffffffff"));
+    run(d, ADD_EVENT("018e96f4-a800-7000-8000-000000000000"));
+    assert_string_equal(run(d, PLACES),
+                        "session_events_2024_02:018df74f-83ff-7fff-bfff-ffffffffffff "
+                        "session_events_2024_03:018df74f-8400-7000-8000-000000000000 "
+                        "session_events_2024_03:018e96f4-a7ff-7fff-bfff-ffffffffffff "
+                        "session_events_default:018e96f4-a800-7000-8000-000000000000 ");
+    run(d, "TRUNCATE session_events");
+}
+
+static void test_rows_of_the_default_partition_move_into_a_new_one(void **state) {
+    struct database *d = *state;
+    run(d, ADD_EVENT("018e96f4-a800-7000-8000-000000000000")); /* April 2024 */
+    run(d, ADD_EVENT("00000000-0000-4000-8000-000000000000"));
+    run(d, "SELECT session_events_make_partition('2024-04-15T00:00:00Z')");
+    run(d, "SELECT session_events_make_partition('2024-04-01T00:00:00Z')");
+    assert_string_equal(run(d, PLACES),
+                        "session_events_default:00000000-0000-4000-8000-000000000000 "
+                        "session_events_2024_04:018e96f4-a800-7000-8000-000000000000 ");
+    assert_string_equal(run(d, ADD_EVENT("018e96f4-a800-7000-8000-000000000000")), "23505 ");
+    run(d, "TRUNCATE session_events");
+}
+
+static void test_this_month_and_the_next_two_are_made(void **state) {
+    struct database *d = *state;
+    run(d, statement_make_partitions);
+    run(d, statement_make_partitions);
+    assert_string_equal(
+        run(d, "SELECT count(*) FROM generate_series(0, 2) AS n WHERE to_regclass("
+               "'session_events_' || to_char(date_trunc('month', now()) + n * interval '1 month', "
+               "'YYYY_MM')) IS NOT NULL"),
+        "3 ");
+}
+
+/* ---- Rows ---- */
+
+static struct entry *event(const char *id, const char *type, unsigned version, const char *more) {
+    struct buf body = BUF_NULL;
+    buf_printf(&body,
+               "{\"type\":\"%s\",\"sessionId\":\"%s\",\"epoch\":1,\"version\":%u,\"timestamp\":"
+               "\"2026-02-12T12:00:%02u.000Z\",\"userId\":\"" OWNER "\",\"deviceId\":\"tab\"%s}",
+               type, id, version, version, more);
+    struct bus_message m = {.body = body.data, .body_len = body.len};
+    snprintf(m.message_id, sizeof(m.message_id), "%s", type);
+    struct entry *e = entry_new(&m, 1, 0);
+    assert_string_equal(e->reason, "");
+    buf_done(&body);
+    return e;
+}
+
+enum { N_EVENTS = 6 };
+
+static void make_story(const char *id, struct entry *ret[static N_EVENTS]) {
+    ret[0] = event(id, "session_created", 1,
+                   ",\"session\":{\"userId\":\"" OWNER "\",\"name\":\"A\",\"type\":\"chess\","
+                   "\"status\":\"pending\",\"createdAt\":\"2026-02-12T12:00:01.000Z\","
+                   "\"ttlSeconds\":60,\"onIdle\":\"expire\",\"activeDeviceId\":null,"
+                   "\"lastModified\":\"2026-02-12T12:00:01.000Z\",\"modifiedBy\":\"phone\","
+                   "\"checksum\":\"c1\"}");
+    ret[1] = event(id, "state_delta", 2,
+                   ",\"operations\":[{\"op\":\"add\",\"path\":\"/name\",\"value\":"
+                   "\"\\\"B\\\\ {x,NULL} \xc3\xa9\"}],\"checksum\":\"c2\"");
+    ret[2] = event(id, "status_changed", 3, ",\"to\":\"active\",\"activeDeviceId\":\"tab\"");
+    ret[3] = event(id, "state_delta", 4, ",\"operations\":[],\"checksum\":\"c4\"");
+    ret[4] = event(id, "snapshot", 4, ",\"checksum\":\"c4\",\"data\":{\"n\":1e-7, \"n2\":1E+2}");
+    ret[5] = event(id, "device_joined", 3, ",\"activeDeviceId\":\"tab\"");
+}
+
+static void send_statement(struct database *d, const struct batch_statement *s) {
+    const char *parameters[BATCH_MAX_PARAMETERS];
+    for (size_t i = 0; i < s->n_parameters; i++)
+        parameters[i] = s->parameters[i].data;
+    if (s->n_rows)
+        assert_int_equal(db_query(d->db, s->sql, s->n_parameters, parameters, on_answer, d), 0);
+}
+
+static void write_batch(struct database *d, struct entry *const *entries, size_t n) {
+    struct batch b;
+    batch_build(entries, n, &b);
+    buf_clear(&d->said);
+    buf_puts(&d->said, "");
+    send_statement(d, &b.events);
+    send_statement(d, &b.snapshots);
+    send_statement(d, &b.sessions);
+    end(d);
+    assert_string_equal(d->said.data, "");
+    batch_done(&b);
+}
+
+/* The n-th of the 720 orders. */
+static void shuffle(unsigned n, struct entry *entries[static N_EVENTS]) {
+    for (unsigned i = N_EVENTS; i > 1; i--) {
+        struct entry *swapped = entries[n % i];
+        entries[n % i] = entries[i - 1];
+        entries[i - 1] = swapped;
+        n /= i;
+    }
+}
+
+static const char expected_row[] =
+    OWNER "|\"B\\ {x,NULL} \xc3\xa9|chess|active|4|1|2026-02-12 12:00:01+00|2026-02-12 12:00:04+00|"
+          "NULL|60|expire|2026-02-12 12:01:04+00|tab|2026-02-12 12:00:04+00|tab|c4|NULL ";
+
+static const char select_row[] =
+    "SELECT DISTINCT concat_ws('|', user_id, name, type, status, version, epoch, created_at, "
+    "updated_at, coalesce(completed_at::text, 'NULL'), ttl_seconds, on_idle, due_at, "
+    "active_device_id, last_modified, modified_by, checksum, coalesce(deleted_at::text, 'NULL')) "
+    "FROM sessions";
+
+static void test_rows_are_the_same_in_every_order_and_split(void **state) {
+    struct database *d = *state;
+    for (unsigned order = 0; order < 720; order += 7) {
+        char id[UUID_LEN + 1];
+        snprintf(id, sizeof(id), "019c51b8-ee00-7a3b-8f21-%012u", order);
+        struct entry *entries[N_EVENTS];
+        make_story(id, entries);
+        shuffle(order, entries);
+        size_t cut = order % N_EVENTS;
+        if (cut)
+            write_batch(d, entries, cut);
+        write_batch(d, entries + cut, N_EVENTS - cut);
+        write_batch(d, entries + cut / 2, N_EVENTS - cut); /* delivered again */
+        for (size_t i = 0; i < N_EVENTS; i++)
+            entry_free(entries[i]);
+    }
+    assert_string_equal(run(d, select_row), expected_row);
+    assert_string_equal(run(d, "SELECT count(*) FROM session_events"), "618 ");
+    assert_string_equal(run(d, "SELECT DISTINCT data::text || checksum FROM session_snapshots"),
+                        "{\"n\":1e-7, \"n2\":1E+2}c4 ");
+}
+
+static void test_end_and_deletion_leave_nothing_due(void **state) {
+    struct database *d = *state;
+    run(d, "TRUNCATE sessions, session_events, session_snapshots");
+    struct entry *entries[N_EVENTS];
+    make_story("019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01", entries);
+    write_batch(d, entries, N_EVENTS);
+    assert_string_equal(run(d, "SELECT due_at IS NULL FROM sessions"), "f ");
+    struct entry *ended = event("019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01", "status_changed", 5,
+                                ",\"to\":\"completed\",\"activeDeviceId\":null");
+    write_batch(d, &ended, 1);
+    assert_string_equal(run(d, "SELECT due_at IS NULL AND completed_at = updated_at AND "
+                               "active_device_id IS NULL FROM sessions"),
+                        "t ");
+    struct entry *deleted = event("019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01", "session_deleted", 6, "");
+    write_batch(d, &deleted, 1);
+    write_batch(d, entries, N_EVENTS);
+    assert_string_equal(run(d, "SELECT deleted_at || '|' || version FROM sessions"),
+                        "2026-02-12 12:00:06+00|6 ");
+    entry_free(ended);
+    entry_free(deleted);
+    for (size_t i = 0; i < N_EVENTS; i++)
+        entry_free(entries[i]);
+}
+
+/* ---- The run's own database ---- */
+
+static void admin(const char *url, const char *verb, const char *name, const char *how) {
+    char sql[128];
+    snprintf(sql, sizeof(sql), "%s DATABASE %s%s", verb, name, how);
+    struct database d;
+    open_database(&d, url);
+    if (*run(&d, sql)) {
+        fprintf(stderr, "test_audit_writer_rows: %s: %s\n", sql, d.said.data);
+        exit(1);
+    }
+    close_database(&d);
+}
+
+static int migrate(const char *url) {
+    struct db_migration migrations[100];
+    size_t n = 0;
+    for (const struct embedded *e = embedded_migrations; e->name && n < 100; e++)
+        migrations[n++] = (struct db_migration){e->name, e->text};
+    _cleanup_(freep) char *error = NULL;
+    int err = db_migrate(url, migrations, n, &error);
+    if (!err)
+        err = db_migrate(url, migrations, n, &error); /* nothing is left to do */
+    if (err)
+        fprintf(stderr, "test_audit_writer_rows: %s\n", error);
+    return err;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_month_begins_and_ends_to_the_millisecond),
+        cmocka_unit_test(test_rows_of_the_default_partition_move_into_a_new_one),
+        cmocka_unit_test(test_this_month_and_the_next_two_are_made),
+        cmocka_unit_test(test_rows_are_the_same_in_every_order_and_split),
+        cmocka_unit_test(test_end_and_deletion_leave_nothing_due),
+    };
+    const char *server = getenv("HANDOFF_TEST_DATABASE_URL");
+    if (!server || !*server) {
+        fputs("test_audit_writer_rows: set HANDOFF_TEST_DATABASE_URL, such as "
+              "postgres://postgres@127.0.0.1:5442/postgres\n",
+              stderr);
+        return 1;
+    }
+    char name[64], url[512];
+    snprintf(name, sizeof(name), "handoff_test_rows_%d", (int)getpid());
+    snprintf(url, sizeof(url), "%.*s/%s", (int)(strrchr(server, '/') - server), server, name);
+    admin(server, "CREATE", name, "");
+    int n_failed = 1;
+    struct database d;
+    if (migrate(url) == 0) {
+        open_database(&d, url);
+        struct CMUnitTest with_state[N_ELEMENTS(tests)];
+        for (size_t i = 0; i < N_ELEMENTS(tests); i++) {
+            with_state[i] = tests[i];
+            with_state[i].initial_state = &d;
+        }
+        n_failed = cmocka_run_group_tests(with_state, NULL, NULL);
+        close_database(&d);
+    }
+    admin(server, "DROP", name, " WITH (FORCE)");
+    return n_failed ? 1 : 0;
+}

@@ -1,0 +1,112 @@
+/* The attention set and the claims of creates: one of several engines gets what all of them see. */
+#include <errno.h>
+
+#include "tests/integration/store_batch_fixture.h"
+
+/* ---- claims and attention ---- */
+
+static void test_a_create_is_claimed_once(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    char user[UUID_LEN + 1], first[UUID_LEN + 1], second[UUID_LEN + 1], got[UUID_LEN + 1];
+    bool same = false;
+    uuid_v4(user);
+    uuid_v4(first);
+    uuid_v4(second);
+    assert_int_equal(
+        store_batch_claim_create(b, user, FIXTURE_HASH, first, FIXTURE_PRINT, got, &same), 0);
+    assert_string_equal(got, first);
+    assert_true(same);
+    assert_int_equal(
+        store_batch_claim_create(b, user, FIXTURE_HASH, second, FIXTURE_PRINT, got, &same), 0);
+    assert_string_equal(got, first);
+    assert_true(same);
+    assert_int_equal(
+        store_batch_claim_create(b, user, FIXTURE_HASH, second, FIXTURE_HASH, got, &same), 0);
+    assert_string_equal(got, first);
+    assert_false(same);
+    redisContext *c = fixture_redis();
+    long ttl = FIXTURE_NUMBER(c, "PTTL user:{%s}:idem:%s", user, FIXTURE_HASH);
+    assert_true(ttl > 86300000 && ttl <= 86400000);
+    redisFree(c);
+    store_batch_free(b);
+}
+
+/* 0 when it is not due by `until`. */
+static int64_t due_at(struct store_batch *b, const char *session_id, int64_t until) {
+    struct store_due *due = NULL;
+    size_t n = 0;
+    int64_t at = 0;
+    assert_int_equal(store_batch_due(b, until, 1000, &due, &n), 0);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(due[i].session_id, session_id) == 0)
+            at = due[i].at;
+    free(due);
+    return at;
+}
+
+static void arm(struct store_batch *b, const char *session_id, int64_t at) {
+    struct store_arm a = {.at = at};
+    fixture_set_id(a.session_id, session_id);
+    assert_int_equal(store_batch_save(b, NULL, 0, &a, 1, NULL, 0), 0);
+}
+
+static void test_attention_is_armed_earlier_only_and_found(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    char id[UUID_LEN + 1];
+    uuid_v7(timestamp_wall_ms(), id);
+    arm(b, id, 1000);
+    arm(b, id, 2000);
+    assert_int_equal(due_at(b, id, 999), 0);
+    assert_int_equal(due_at(b, id, 1000), 1000);
+    arm(b, id, 500);
+    assert_int_equal(due_at(b, id, 999), 500);
+    assert_int_equal(store_batch_rearm(b, id, 500, 0), 0);
+    assert_int_equal(due_at(b, id, INT64_MAX / 4096), 0);
+    for (int i = 0; i < 200; i++) { /* over all slots */
+        uuid_v4(id);
+        arm(b, id, 100);
+        assert_int_equal(due_at(b, id, 100), 100);
+        assert_int_equal(store_batch_rearm(b, id, 100, 0), 0);
+    }
+    store_batch_free(b);
+}
+
+static void test_one_of_two_claimers_gets_a_due_entry(void **state) {
+    (void)state;
+    struct store_batch *one = fixture_batch(), *two = fixture_batch();
+    struct store_due due = {.at = 1000};
+    bool claimed = false;
+    uuid_v7(timestamp_wall_ms(), due.session_id);
+    assert_int_equal(store_batch_claim_due(one, &due, 5000, &claimed), 0);
+    assert_false(claimed); /* was never there */
+    arm(one, due.session_id, 1000);
+    assert_int_equal(store_batch_claim_due(one, &due, 1770897600123, &claimed), 0);
+    assert_true(claimed);
+    assert_int_equal(store_batch_claim_due(two, &due, 1770897600124, &claimed), 0);
+    assert_false(claimed);
+    assert_int_equal(due_at(one, due.session_id, 1770897600123), 1770897600123);
+
+    assert_int_equal(store_batch_rearm(one, due.session_id, 1770897600123, 1770897700000), 0);
+    assert_int_equal(due_at(one, due.session_id, INT64_MAX / 4096), 1770897700000);
+    arm(two, due.session_id, 3000); /* meanwhile, earlier than the lease: stays */
+    assert_int_equal(store_batch_rearm(one, due.session_id, 1770897700000, 1770897800000), 0);
+    assert_int_equal(due_at(one, due.session_id, INT64_MAX / 4096), 3000);
+    assert_int_equal(store_batch_rearm(one, due.session_id, 1770897700000, 0), 0);
+    assert_int_equal(due_at(one, due.session_id, INT64_MAX / 4096), 3000);
+    assert_int_equal(store_batch_rearm(one, due.session_id, 3000, 0), 0);
+    store_batch_free(one);
+    store_batch_free(two);
+}
+
+int main(void) {
+    signal(SIGPIPE, SIG_IGN);
+    fixture_url();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_create_is_claimed_once),
+        cmocka_unit_test(test_attention_is_armed_earlier_only_and_found),
+        cmocka_unit_test(test_one_of_two_claimers_gets_a_due_entry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
