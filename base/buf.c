@@ -76,7 +76,7 @@ void buf_putc(struct buf *b, char c) {
 }
 
 /* Appends what fits and returns how many bytes are needed. */
-static size_t print_into(struct buf *b, const char *format, va_list args) {
+__attribute__((format(printf, 2, 0))) static size_t print_into(struct buf *b, const char *format, va_list args) {
     buf_reserve(b, 0);
     int len = vsnprintf(b->data + b->len, b->cap - b->len, format, args);
     return len > 0 ? (size_t)len : 0;

@@ -8,6 +8,7 @@
 
 #include "base/timestamp.h"
 #include "common/bus.h"
+#include "common/pending.h"
 #include "proto/route.h"
 #include "proto/text.h"
 
@@ -15,28 +16,6 @@
 #define RETRY_DETAIL "nothing was applied; the same request may succeed in a moment"
 #define N_HANDLES 4
 #define BODY_BEGIN "{\"commands\":["
-
-enum state {
-    STATE_QUEUED, /* in c->body -> in flight, failed */
-    STATE_FLIGHT, /* published -> answered, timed out */
-    STATE_FAILED, /* certainly not applied; told at the end of the loop's turn */
-};
-
-struct pending {
-    struct pending *next, *previous; /* of its state's list */
-    struct pending *chain;           /* of its bucket */
-    char id[UUID_LEN + 1];
-    char session_id[UUID_LEN + 1];
-    enum state state;
-    int64_t sent_at; /* monotonic ms */
-    commander_done_fn *done;
-    void *arg;
-    const char *why; /* failed: detail */
-};
-
-struct list {
-    struct pending *first, *last;
-};
 
 struct commander {
     struct bus *bus;
@@ -46,68 +25,19 @@ struct commander {
     int64_t deadline_ms;
     size_t max_in_flight;
     size_t n_in_flight;
-    struct list lists[STATE_FAILED + 1]; /* by state, oldest first */
-    struct pending **buckets;            /* by id */
-    size_t n_buckets;                    /* a power of two */
-    struct buf body;                     /* what is queued: the message, without its end */
+    struct pending_table table;
+    struct buf body; /* what is queued: the message, without its end */
     size_t n_queued;
     uv_prepare_t prepare; /* sends what timers and idle handles queued, before the loop sleeps */
     uv_check_t check;     /* sends what the sockets' callbacks queued */
     uv_idle_t awake;      /* keeps the loop from sleeping while something is queued or failed */
     uv_timer_t timer;     /* the oldest deadline */
     unsigned n_open_handles;
+    bool is_down_told;
     void (*drained)(void *arg);
     void *drained_arg;
     struct metric *in_flight, *duration, *n_ok, *n_refused, *n_timeout, *n_unavailable;
 };
-
-/* ---- lists and table ---- */
-
-static void list_add(struct commander *c, struct pending *p, enum state state) {
-    struct list *l = &c->lists[state];
-    p->state = state;
-    p->next = NULL;
-    p->previous = l->last;
-    if (l->last)
-        l->last->next = p;
-    else
-        l->first = p;
-    l->last = p;
-}
-
-static void list_remove(struct commander *c, struct pending *p) {
-    struct list *l = &c->lists[p->state];
-    if (p->next)
-        p->next->previous = p->previous;
-    else
-        l->last = p->previous;
-    if (p->previous)
-        p->previous->next = p->next;
-    else
-        l->first = p->next;
-}
-
-static struct pending **bucket_of(struct commander *c, const char *id) {
-    /* The ids are ours, and their tail is random. */
-    size_t hash = 0;
-    for (size_t i = UUID_LEN - 8; i < UUID_LEN; i++)
-        hash = hash << 4 | (size_t)(id[i] <= '9' ? id[i] - '0' : id[i] - 'a' + 10);
-    return &c->buckets[hash & (c->n_buckets - 1)];
-}
-
-static void table_remove(struct commander *c, struct pending *p) {
-    struct pending **at = bucket_of(c, p->id);
-    while (*at != p)
-        at = &(*at)->chain;
-    *at = p->chain;
-}
-
-static struct pending *table_find(struct commander *c, const char *id) {
-    struct pending *p = *bucket_of(c, id);
-    while (p && strcmp(p->id, id) != 0)
-        p = p->chain;
-    return p;
-}
 
 /* ---- ends of a command ---- */
 
@@ -129,8 +59,7 @@ static struct metric *counter_of(struct commander *c, enum fault_code code) {
 }
 
 static void finish(struct commander *c, struct pending *p, struct reply *reply) {
-    list_remove(c, p);
-    table_remove(c, p);
+    pending_remove(&c->table, p);
     c->n_in_flight--;
     metric_set(c->in_flight, (double)c->n_in_flight);
     metric_add(counter_of(c, reply->fault.code), 1);
@@ -151,12 +80,12 @@ static void finish_with_fault(struct commander *c, struct pending *p, enum fault
 
 static void fail_later(struct commander *c, struct pending *p, const char *why) {
     p->why = why;
-    list_add(c, p, STATE_FAILED);
+    pending_enter(&c->table, p, PENDING_FAILED);
     uv_idle_start(&c->awake, on_awake);
 }
 
 static void finish_failed(struct commander *c) {
-    for (struct pending *p = c->lists[STATE_FAILED].first, *next; p; p = next) {
+    for (struct pending *p = pending_first(&c->table, PENDING_FAILED), *next; p; p = next) {
         next = p->next;
         finish_with_fault(c, p, FAULT_UNAVAILABLE, p->why);
     }
@@ -167,7 +96,7 @@ static void finish_failed(struct commander *c) {
 static void on_timer(uv_timer_t *handle);
 
 static void arm_timer(struct commander *c) {
-    struct pending *oldest = c->lists[STATE_FLIGHT].first;
+    struct pending *oldest = pending_first(&c->table, PENDING_FLIGHT);
     if (!oldest) {
         uv_timer_stop(&c->timer);
         return;
@@ -180,7 +109,7 @@ static void on_timer(uv_timer_t *handle) {
     struct commander *c = handle->data;
     int64_t now = timestamp_monotonic_ms();
     struct pending *p;
-    while ((p = c->lists[STATE_FLIGHT].first) && now - p->sent_at >= c->deadline_ms)
+    while ((p = pending_first(&c->table, PENDING_FLIGHT)) && now - p->sent_at >= c->deadline_ms)
         finish_with_fault(
             c, p, FAULT_TIMEOUT,
             "no answer came in time; the outcome is unknown, repeat with the same key");
@@ -193,7 +122,7 @@ static void on_timer(uv_timer_t *handle) {
 static void publish_queued(struct commander *c) {
     if (c->n_queued == 0)
         return;
-    struct pending *first = c->lists[STATE_QUEUED].first;
+    struct pending *first = pending_first(&c->table, PENDING_QUEUED);
     buf_puts(&c->body, "]}");
     struct bus_publish message = {.exchange = ROUTE_COMMANDS_EXCHANGE,
                                   .routing_key = ROUTE_COMMANDS_KEY,
@@ -203,13 +132,12 @@ static void publish_queued(struct commander *c) {
                                   .correlation_id = first->id,
                                   .reply_to = ROUTE_REPLY_TO};
     int err = bus_publish(c->bus, &message, NULL);
-    bool was_idle = !c->lists[STATE_FLIGHT].first;
-    for (struct pending *p; (p = c->lists[STATE_QUEUED].first);) {
-        list_remove(c, p);
+    bool was_idle = !pending_first(&c->table, PENDING_FLIGHT);
+    for (struct pending *p; (p = pending_first(&c->table, PENDING_QUEUED));) {
         if (err)
             fail_later(c, p, "the broker does not take commands now; " RETRY_DETAIL);
         else
-            list_add(c, p, STATE_FLIGHT);
+            pending_enter(&c->table, p, PENDING_FLIGHT);
     }
     c->n_queued = 0;
     buf_clear(&c->body);
@@ -232,7 +160,7 @@ static void queue_text(struct commander *c, struct pending *p, const struct comm
     buf_put(&c->body, text.data, text.len);
     buf_done(&text);
     c->n_queued++;
-    list_add(c, p, STATE_QUEUED);
+    pending_enter(&c->table, p, PENDING_QUEUED);
     uv_idle_start(&c->awake, on_awake);
 }
 
@@ -247,9 +175,7 @@ void commander_send(struct commander *c, struct command *command, commander_done
     p->sent_at = timestamp_monotonic_ms();
     p->done = done;
     p->arg = arg;
-    struct pending **bucket = bucket_of(c, p->id);
-    p->chain = *bucket;
-    *bucket = p;
+    pending_add(&c->table, p);
     bool is_full = c->n_in_flight >= c->max_in_flight;
     metric_set(c->in_flight, (double)++c->n_in_flight);
     if (is_full)
@@ -263,7 +189,7 @@ void commander_send(struct commander *c, struct command *command, commander_done
 static void end_turn(struct commander *c) {
     publish_queued(c);
     finish_failed(c);
-    if (c->n_queued == 0 && !c->lists[STATE_FAILED].first)
+    if (c->n_queued == 0 && !pending_first(&c->table, PENDING_FAILED))
         uv_idle_stop(&c->awake);
     if (c->n_in_flight == 0 && c->drained) {
         void (*drained)(void *arg) = TAKE_PTR(c->drained);
@@ -289,8 +215,8 @@ static void take_reply(struct commander *c, const json_t *object) {
                  LOG_TEXT("detail", fault.detail));
         return;
     }
-    struct pending *p = table_find(c, reply.id);
-    if (p && p->state == STATE_FLIGHT)
+    struct pending *p = pending_find(&c->table, reply.id);
+    if (p && p->state == PENDING_FLIGHT)
         finish(c, p, &reply);
     reply_done(&reply);
 }
@@ -314,8 +240,20 @@ static void tell_health(struct commander *c, bool up, const char *detail) {
         (void)health_set(c->health, up, detail);
 }
 
+/* Once an outage: the tries go on. */
+static void on_connect_failed(void *arg, const char *why) {
+    struct commander *c = arg;
+    tell_health(c, false, why);
+    if (!c->is_down_told)
+        log_warn(c->log, "broker_unreachable", "RabbitMQ cannot be reached; trying on.",
+                 LOG_TEXT("error", why),
+                 LOG_TEXT("hint", "Is HANDOFF_AMQP_URL right, and the broker up?"));
+    c->is_down_told = true;
+}
+
 static void on_up(void *arg) {
     struct commander *c = arg;
+    c->is_down_told = false;
     tell_health(c, true, "");
     log_info(c->log, "broker_up", "RabbitMQ is reached.");
 }
@@ -323,8 +261,7 @@ static void on_up(void *arg) {
 static void on_down(void *arg, const char *why) {
     struct commander *c = arg;
     tell_health(c, false, why);
-    log_warn(c->log, "broker_down", "RabbitMQ is lost; connecting again.", LOG_TEXT("error", why),
-             LOG_TEXT("hint", "Is HANDOFF_AMQP_URL right, and the broker up?"));
+    log_warn(c->log, "broker_down", "RabbitMQ is lost; connecting again.", LOG_TEXT("error", why));
 }
 
 static void on_blocked(void *arg, bool blocked) {
@@ -376,13 +313,16 @@ static void join_loop(struct commander *c, uv_loop_t *loop) {
 
 int commander_new(struct commander **ret, const struct commander_options *options) {
     struct commander *c = must_alloc(sizeof(*c));
-    const struct bus_options bus = {
-        .url = options->config->amqp_url,
-        .connection_name = options->config->instance,
-        .queue = ROUTE_REPLY_TO,
-        .no_ack = true,
-        .callbacks = {.up = on_up, .down = on_down, .message = on_message, .blocked = on_blocked},
-        .arg = c};
+    const struct bus_options bus = {.url = options->config->amqp_url,
+                                    .connection_name = options->config->instance,
+                                    .queue = ROUTE_REPLY_TO,
+                                    .no_ack = true,
+                                    .callbacks = {.up = on_up,
+                                                  .down = on_down,
+                                                  .connect_failed = on_connect_failed,
+                                                  .message = on_message,
+                                                  .blocked = on_blocked},
+                                    .arg = c};
     int err = bus_new(&c->bus, options->loop, &bus);
     if (err < 0) {
         free(c);
@@ -393,10 +333,7 @@ int commander_new(struct commander **ret, const struct commander_options *option
     c->health = options->health;
     c->deadline_ms = options->config->command_deadline_ms;
     c->max_in_flight = (size_t)options->config->max_commands_in_flight;
-    c->n_buckets = 16;
-    while (c->n_buckets < c->max_in_flight)
-        c->n_buckets *= 2;
-    c->buckets = must_alloc(c->n_buckets * sizeof(struct pending *));
+    pending_init(&c->table, c->max_in_flight);
     add_metrics(c, options->metrics);
     join_loop(c, options->loop);
     *ret = c;
@@ -407,7 +344,7 @@ static void on_handle_closed(uv_handle_t *handle) {
     struct commander *c = handle->data;
     if (--c->n_open_handles > 0)
         return;
-    free(c->buckets);
+    pending_done(&c->table);
     buf_done(&c->body);
     free(c);
 }
@@ -417,10 +354,10 @@ struct commander *commander_free(struct commander *c) {
         return NULL;
     static const char ending[] = "the service is stopping";
     struct pending *p;
-    while ((p = c->lists[STATE_QUEUED].first))
+    while ((p = pending_first(&c->table, PENDING_QUEUED)))
         finish_with_fault(c, p, FAULT_UNAVAILABLE, ending);
     finish_failed(c);
-    while ((p = c->lists[STATE_FLIGHT].first))
+    while ((p = pending_first(&c->table, PENDING_FLIGHT)))
         finish_with_fault(c, p, FAULT_TIMEOUT, ending);
     bus_free(c->bus);
     uv_close((uv_handle_t *)&c->prepare, on_handle_closed);

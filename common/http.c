@@ -55,6 +55,7 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
 
 static void on_sweep(uv_timer_t *handle) {
     http_shut_late(handle->data);
+    http_linger_sweep(handle->data, false);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
@@ -64,7 +65,10 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
         *socket_context = http_connection_new(cls, info->connect_fd);
     } else {
-        *socket_context = http_connection_free(cls, *socket_context);
+        struct http_connection *c = *socket_context;
+        if (c->lingers)
+            http_linger_begin(cls, c->fd);
+        *socket_context = http_connection_free(cls, c);
     }
 }
 
@@ -223,7 +227,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     if (!r->headers_seen) {
         r->headers_seen = true;
         r->method = method;
-        return take_headers(r, mhd, version) ? hand_over(r) : MHD_YES;
+        r->connection->lingers = take_headers(r, mhd, version);
+        return r->connection->lingers ? hand_over(r) : MHD_YES;
     }
     if (*upload_len == 0)
         return hand_over(r);
@@ -297,6 +302,7 @@ static int start_daemon(struct http *h, const struct http_options *options, int 
 
 static int join_loop(struct http *h, uv_loop_t *loop) {
     int fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    h->loop = loop;
     int err = uv_poll_init(loop, &h->poll, fd);
     if (err < 0)
         return err;
@@ -366,5 +372,6 @@ struct http *http_free(struct http *h) {
     uv_close((uv_handle_t *)&h->sweep, on_handle_closed);
     uv_close((uv_handle_t *)&h->again, on_handle_closed);
     MHD_stop_daemon(h->daemon);
+    http_linger_sweep(h, true);
     return NULL;
 }

@@ -19,6 +19,7 @@ struct http_connection {
     struct http_connection *next, *previous;
     int fd; /* libmicrohttpd's */
     enum phase phase;
+    bool lingers;            /* the client still sends: see http_linger.c */
     int64_t phase_since;     /* monotonic ms */
     int64_t begun_since;     /* idle: when bytes of a next request were seen; 0: none yet */
     uint64_t bytes_received; /* idle: by the kernel's count when it began */
@@ -61,6 +62,9 @@ struct http {
     uint16_t port;
     bool quiesced;
     struct http_connection *connections;
+    struct http_linger *lingers;
+    unsigned n_lingers;
+    uv_loop_t *loop;
     struct http_request *in_hand;
     size_t n_in_hand;
     size_t body_bytes;
@@ -78,3 +82,9 @@ struct http_connection *http_connection_free(struct http *h, struct http_connect
 void http_connection_enter(struct http_connection *c, enum phase phase);
 /* Shuts the sockets that are late; libmicrohttpd sees them end, and closes. */
 void http_shut_late(struct http *h);
+
+/* ---- http_linger.c ---- */
+/* libmicrohttpd is about to close fd; the client may still send. */
+void http_linger_begin(struct http *h, int fd);
+/* Ends those that take too long, or all. */
+void http_linger_sweep(struct http *h, bool all);

@@ -107,7 +107,7 @@ static int scan_number(struct scan *s, struct fault *f) {
         s->at++;
     if (end == first) /* a minus alone; there may be nothing behind it */
         return 0;
-    if (negative && (!integer || s->text[first] == '0'))
+    if (negative && first < s->len && (!integer || s->text[first] == '0'))
         s->may_have_minus_zero = true;
     /* Leading zeros are bad syntax, which jansson says better. */
     if (integer && end - first > DIGITS_ALWAYS_EXACT && s->text[first] != '0' &&

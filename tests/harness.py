@@ -114,12 +114,12 @@ def check_answer(answer, *_, **__):
 class Servers:
     """Private Redis, PostgreSQL and RabbitMQ."""
 
-    def __init__(self):
+    def __init__(self, redis_password="secret"):
         # /var/tmp: the postgres user has to get there.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="handoff-test-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         ports = free_ports(5)
-        self.redis = Redis(self.folder / "redis", ports[0], "secret")
+        self.redis = Redis(self.folder / "redis", ports[0], redis_password)
         self.postgresql = PostgreSQL(self.folder / "postgresql", ports[1], "secret")
         self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4])
         self.all = [self.redis, self.postgresql, self.rabbitmq]

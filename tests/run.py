@@ -61,16 +61,15 @@ def run_unit(build, env, tally):
 
 
 def run_integration(build, env, tally):
+    """Servers of its own: these tests stop, flush and starve them, one after another."""
     from harness import Servers
-    servers = Servers()
+    servers = Servers(redis_password=None)
     try:
         servers.start()
         env = {**servers.rabbitmq.env(), **env,
                "HANDOFF_TEST_AMQP_URL": servers.rabbitmq.url,
                "HANDOFF_TEST_REDIS_URL": servers.redis.url,
-               "HANDOFF_TEST_DATABASE_URL": servers.postgresql.url,
-               "HANDOFF_TEST_AMQP_PID": str(servers.rabbitmq.process.pid),
-               "HANDOFF_TEST_REDIS_PID": str(servers.redis.process.pid)}
+               "HANDOFF_TEST_DATABASE_URL": servers.postgresql.url}
         for program in programs(build / "integration"):
             run_program([program], env, f"integration/{program.name}", tally)
     finally:

@@ -21,20 +21,22 @@ def newest(pattern, what):
 class Redis:
     """Durability as in production: AOF, fsync each second; noeviction, as Handoff needs it."""
 
-    def __init__(self, folder, port, password):
+    def __init__(self, folder, port, password=None):
         self.folder, self.port, self.password = pathlib.Path(folder), port, password
         self.log = self.folder / "redis.log"
         self.process = None
 
     @property
     def url(self):
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        user = f":{self.password}@" if self.password else ""
+        return f"redis://{user}127.0.0.1:{self.port}"
 
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "redis.conf"
         config.write_text(
-            f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\nrequirepass {self.password}\n"
+            f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\n"
+            + (f"requirepass {self.password}\n" if self.password else "") +
             "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n"
             "daemonize no\n"
         )

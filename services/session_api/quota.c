@@ -2,6 +2,7 @@
  * falls on another's place is counted again sooner. */
 #include "services/session_api/quota.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +15,10 @@
 
 struct place {
     char user_id[UUID_LEN + 1];
-    int64_t counted_at; /* monotonic ms */
-    int64_t n_sessions;
+    int64_t asked_at; /* monotonic ms */
+    bool is_asking;
+    int64_t n_counted; /* by the last answer; 0 before the first */
+    int64_t n_taken;   /* granted since that count was asked for: it may not know them */
 };
 
 struct quota {
@@ -24,11 +27,10 @@ struct quota {
     struct place places[N_PLACES];
 };
 
-struct count {
+struct question {
     struct quota *quota;
     char user_id[UUID_LEN + 1];
-    quota_done_fn *done;
-    void *arg;
+    int64_t n_taken_before;
 };
 
 struct quota *quota_new(struct db *db, int64_t max_sessions) {
@@ -50,55 +52,54 @@ static struct place *place_of(struct quota *q, const char *user_id) {
     return &q->places[hash % N_PLACES];
 }
 
-static bool take_one(struct quota *q, struct place *place) {
-    if (place->n_sessions >= q->max_sessions)
-        return false;
-    place->n_sessions++;
-    return true;
-}
-
 static void on_counted(void *arg, int err, const struct db_result *result) {
-    struct count *count = arg;
-    struct quota *q = count->quota;
-    bool may_create = true;
+    struct question *question = arg;
+    struct place *place = place_of(question->quota, question->user_id);
     const char *text = err == 0 && db_n_rows(result) == 1 ? db_value(result, 0, 0, NULL) : NULL;
-    if (text) {
-        struct place *place = place_of(q, count->user_id);
-        memcpy(place->user_id, count->user_id, sizeof(place->user_id));
-        place->counted_at = timestamp_monotonic_ms();
-        place->n_sessions = strtoll(text, NULL, 10);
-        may_create = take_one(q, place);
+    if (strcmp(place->user_id, question->user_id) == 0) {
+        place->is_asking = false;
+        place->n_counted = text ? strtoll(text, NULL, 10) : 0;
+        place->n_taken -= text ? question->n_taken_before : place->n_taken;
     }
-    count->done(count->arg, may_create);
-    free(count);
+    free(question);
 }
 
-/* Whether the count is on its way. */
-static bool begin_count(struct quota *q, const char *user_id, quota_done_fn *done, void *arg) {
+/* Whether the question is on its way. */
+static bool ask(struct quota *q, struct place *place) {
     static const char sql[] =
         "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE user_id = $1::uuid "
         "AND deleted_at IS NULL AND status IN ('pending', 'active', 'paused') "
         "LIMIT $2::bigint) AS open";
     char limit[24];
-    snprintf(limit, sizeof(limit), "%lld", (long long)q->max_sessions);
-    const char *const params[] = {user_id, limit};
-    struct count *count = must_alloc(sizeof(*count));
-    *count = (struct count){.quota = q, .done = done, .arg = arg};
-    memcpy(count->user_id, user_id, sizeof(count->user_id));
-    if (db_query(q->db, sql, N_ELEMENTS(params), params, on_counted, count) < 0) {
-        free(count);
+    snprintf(limit, sizeof(limit), "%" PRId64, q->max_sessions);
+    const char *const params[] = {place->user_id, limit};
+    struct question *question = must_alloc(sizeof(*question));
+    *question = (struct question){.quota = q, .n_taken_before = place->n_taken};
+    memcpy(question->user_id, place->user_id, sizeof(question->user_id));
+    if (db_query(q->db, sql, N_ELEMENTS(params), params, on_counted, question) < 0) {
+        free(question);
         return false;
     }
     (void)!db_end(q->db, NULL, NULL);
+    place->asked_at = timestamp_monotonic_ms();
+    place->is_asking = true;
     return true;
 }
 
-void quota_take(struct quota *q, const char *user_id, quota_done_fn *done, void *arg) {
+bool quota_take(struct quota *q, const char *user_id) {
     struct place *place = place_of(q, user_id);
-    bool is_known = strcmp(place->user_id, user_id) == 0 &&
-                    timestamp_monotonic_ms() - place->counted_at < KEEP_MS;
-    if (is_known)
-        done(arg, take_one(q, place));
-    else if (!begin_count(q, user_id, done, arg))
-        done(arg, true);
+    bool is_new = strcmp(place->user_id, user_id) != 0;
+    if (is_new) {
+        *place = (struct place){0};
+        memcpy(place->user_id, user_id, sizeof(place->user_id));
+    }
+    bool is_old = is_new || timestamp_monotonic_ms() - place->asked_at >= KEEP_MS;
+    if (is_old && !place->is_asking && !ask(q, place)) {
+        *place = (struct place){0};
+        return true;
+    }
+    if (place->n_counted + place->n_taken >= q->max_sessions)
+        return false;
+    place->n_taken++;
+    return true;
 }

@@ -1,17 +1,18 @@
-/* How many sessions a user has that have not ended: counted in PostgreSQL, so about, and not again
- * for some seconds. While PostgreSQL is away everybody may create. */
+/* How many sessions a user has that have not ended: counted in PostgreSQL, so about. Nobody waits
+ * for the count: it is asked for every few seconds while a user creates, and what was counted last
+ * decides. Who was not counted yet, and everybody while PostgreSQL is away, may create. */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "base/cleanup.h"
 #include "common/db.h"
 
 struct quota;
 
 struct quota *quota_new(struct db *db, int64_t max_sessions);
+/* After the db was freed: it may still owe counts. */
 struct quota *quota_free(struct quota *q);
 
-typedef void quota_done_fn(void *arg, bool may_create);
-/* Counts one more session of the user's. done is called once, now or later. */
-void quota_take(struct quota *q, const char *user_id, quota_done_fn *done, void *arg);
+/* Whether the user may create a session; if so, it counts as one more. */
+bool quota_take(struct quota *q, const char *user_id);

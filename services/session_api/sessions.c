@@ -115,15 +115,6 @@ static void send_command(struct call *call) {
     commander_send(call->api->commander, &call->command, on_reply, call);
 }
 
-static void on_quota(void *arg, bool may_create) {
-    struct call *call = arg;
-    if (may_create)
-        send_command(call);
-    else
-        call_refuse_with(call, FAULT_TOO_MANY_SESSIONS,
-                         "the user has as many sessions as allowed that have not ended");
-}
-
 void sessions_create(struct call *call) {
     struct fault fault;
     size_t len = 0;
@@ -133,8 +124,11 @@ void sessions_create(struct call *call) {
     if (fill_command(call, COMMAND_CREATE, &fault) ||
         bodies_read_create(type, body, len, &call->command, &fault))
         call_refuse(call, &fault, NULL);
+    else if (!quota_take(call->api->quota, call->who.user_id))
+        call_refuse_with(call, FAULT_TOO_MANY_SESSIONS,
+                         "the user has as many sessions as allowed that have not ended");
     else
-        quota_take(call->api->quota, call->who.user_id, on_quota, call);
+        send_command(call);
 }
 
 void sessions_patch(struct call *call) {

@@ -37,12 +37,6 @@ static void close_soon(struct socket *s) {
         uv_timer_start(&s->server->closer, close_asked, 0, 0);
 }
 
-static void tell_reason(struct socket *s) {
-    s->close_begun = true;
-    lws_close_reason(s->lws, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
-                     strlen(s->close_reason));
-}
-
 static void close_asked(uv_timer_t *closer) {
     struct socket_server *server = closer->data;
     for (struct socket *s = server->sockets, *next; s; s = next) {
@@ -50,22 +44,16 @@ static void close_asked(uv_timer_t *closer) {
         if (!s->close_code || s->close_begun || !s->is_open || !s->lws ||
             lws_partial_buffered(s->lws))
             continue;
-        tell_reason(s);
+        s->close_begun = true;
+        lws_close_reason(s->lws, (enum lws_close_status)s->close_code,
+                         (unsigned char *)s->close_reason, strlen(s->close_reason));
         lws_set_timeout(s->lws, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
     }
 }
 
-/* -1 for lws when the close was asked for and can be sent now. */
-static int close_when_asked(struct socket *s) {
-    if (!s->close_code || s->close_begun || lws_partial_buffered(s->lws))
-        return 0;
-    tell_reason(s);
-    return -1;
-}
-
 static void fail(struct socket *s, int code) {
-    if (!s->close_code)
-        s->close_code = code;
+    s->close_code = code;
+    close_soon(s);
 }
 
 static void receive_whole(struct socket *s) {
@@ -77,9 +65,12 @@ static void receive_whole(struct socket *s) {
         buf_clear(&s->message);
 }
 
-static int receive(struct socket *s, const void *in, size_t len) {
+/* What comes after a reason to close is read and forgotten: lws must parse on to the end of what it
+ * has, else it takes the client's answer to the close for something else and resets the connection.
+ */
+static void receive(struct socket *s, const void *in, size_t len) {
     if (s->close_code || s->is_lost)
-        return close_when_asked(s);
+        return;
     lws_validity_confirmed(s->lws);
     size_t total = s->message.len + len + lws_remaining_packet_payload(s->lws);
     if (lws_frame_is_binary(s->lws))
@@ -91,9 +82,6 @@ static int receive(struct socket *s, const void *in, size_t len) {
         if (lws_is_final_fragment(s->lws))
             receive_whole(s);
     }
-    if (s->close_code && lws_partial_buffered(s->lws))
-        request_writable(s);
-    return close_when_asked(s);
 }
 
 static int writable(struct socket *s) {
@@ -142,7 +130,9 @@ static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reason
         opened(s, lws);
         return 0;
     case LWS_CALLBACK_RECEIVE:
-        return s->user ? receive(s, in, len) : -1;
+        if (s->user)
+            receive(s, in, len);
+        return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return s->user ? writable(s) : -1;
     case LWS_CALLBACK_CLOSED:

@@ -14,8 +14,7 @@ struct socket_server {
     void *loops[1];
     char *host;
     bool stopped;
-    unsigned
-        n_turns_ended; /* turns of the loop since lws has closed all its connections; 0: not yet */
+    unsigned n_turns;       /* of the loop since the last socket ended; counted by the reaper */
     struct socket *sockets; /* list of all */
     uv_timer_t closer;      /* closes what was asked to be, outside of lws's callbacks */
     uv_timer_t reaper; /* frees the server once lws has ended, which takes some turns of the loop */
