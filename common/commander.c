@@ -63,7 +63,7 @@ static void finish(struct commander *c, struct pending *p, struct reply *reply) 
     c->n_in_flight--;
     metric_set(c->in_flight, (double)c->n_in_flight);
     metric_add(counter_of(c, reply->fault.code), 1);
-    metric_observe(c->duration, (double)(timestamp_monotonic_ms() - p->sent_at) / 1000);
+    metric_observe(c->duration, (double)(uv_hrtime() - p->sent_at_ns) / 1e9);
     p->done(p->arg, reply);
     free(p);
 }
@@ -173,6 +173,7 @@ void commander_send(struct commander *c, struct command *command, commander_done
     memcpy(p->id, command->id, sizeof(p->id));
     memcpy(p->session_id, command->session_id, sizeof(p->session_id));
     p->sent_at = timestamp_monotonic_ms();
+    p->sent_at_ns = uv_hrtime();
     p->done = done;
     p->arg = arg;
     pending_add(&c->table, p);

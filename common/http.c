@@ -66,7 +66,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
         *socket_context = http_connection_new(cls, info->connect_fd);
     } else {
         struct http_connection *c = *socket_context;
-        if (c->lingers)
+        if (c->lingers || c->phase == PHASE_READING) /* refused, by us or libmicrohttpd */
             http_linger_begin(cls, c->fd);
         *socket_context = http_connection_free(cls, c);
     }

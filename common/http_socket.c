@@ -14,11 +14,16 @@
 
 #define BACKLOG 1024
 
+static bool is_port(const char *text) {
+    size_t len = strlen(text);
+    return len >= 1 && len <= 5 && strspn(text, "0123456789") == len &&
+           strtoul(text, NULL, 10) <= UINT16_MAX;
+}
+
 /* Splits in place; "[::1]:80", "host:80", ":80". */
 static bool split_address(char *address, const char **ret_host, const char **ret_port) {
     char *colon = strrchr(address, ':');
-    if (!colon || !colon[1] || strlen(colon + 1) > 5 ||
-        strspn(colon + 1, "0123456789") != strlen(colon + 1))
+    if (!colon || !is_port(colon + 1))
         return false;
     *colon = '\0';
     char *host = address;

@@ -20,7 +20,8 @@ struct pending {
     char id[UUID_LEN + 1];
     char session_id[UUID_LEN + 1];
     enum pending_state state;
-    int64_t sent_at; /* monotonic ms */
+    int64_t sent_at;     /* monotonic ms */
+    uint64_t sent_at_ns; /* uv_hrtime */
     commander_done_fn *done;
     void *arg;
     const char *why; /* failed: detail, a literal */

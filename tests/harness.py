@@ -134,15 +134,22 @@ class Servers:
             server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def eval_in_broker(self, erlang):
+        """What RabbitMQ answers to an expression. The rabbitmqctl of the PATH is a wrapper that changes
+        to the system's rabbitmq user, and so to another cookie."""
+        done = subprocess.run(
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", "-q", "-n", self.rabbitmq.env()["RABBITMQ_NODENAME"],
+             "eval", erlang], env=self.rabbitmq.env(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def realm(self, n):
         """Another world on the same servers: an own virtual host, database and Redis database n."""
         name = f"handoff{n}"
         grant = ", ".join(['<<".*">>'] * 3)
-        subprocess.run(
-            ["rabbitmqctl", "-q", "-n", self.rabbitmq.env()["RABBITMQ_NODENAME"], "eval",
-             f'rabbit_vhost:add(<<"{name}">>, <<"test">>), rabbit_auth_backend_internal:'
-             f'set_permissions(<<"handoff">>, <<"{name}">>, {grant}, <<"test">>).'],
-            env=self.rabbitmq.env(), check=True, stdout=subprocess.DEVNULL)
+        self.eval_in_broker(
+            f'rabbit_vhost:add(<<"{name}">>, <<"test">>), rabbit_auth_backend_internal:'
+            f'set_permissions(<<"handoff">>, <<"{name}">>, {grant}, <<"test">>).')
         connection = psycopg2.connect(self.postgresql.url)
         connection.autocommit = True
         connection.cursor().execute(f"create database {name}")

@@ -94,6 +94,9 @@ int api_start(struct app *app, void **ret_self) {
     api->redis = health_add(app->health, "redis");
     api->postgresql = health_add(app->health, "postgresql");
     api->metrics = call_metrics_new(app->metrics);
+    char random[UUID_LEN + 1];
+    uuid_v4(random);
+    memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
     int err;
     if ((err = start_auth(api)) || (err = start_store(api)) || (err = start_db(api)) ||
         (err = start_commander(api)))

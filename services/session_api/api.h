@@ -22,6 +22,8 @@ struct api {
     struct quota *quota;
     struct health_dependency *redis, *postgresql;
     struct call_metrics *metrics;
+    char request_prefix[9]; /* random, of this process */
+    uint64_t n_requests;
     bool draining;
 };
 

@@ -1,9 +1,10 @@
 /* A request's frame: its id, its answer's headers, its end; see call.h. */
 #include "services/session_api/call.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "base/timestamp.h"
 #include "services/session_api/api.h"
 
 static void on_gone(void *data) {
@@ -20,13 +21,15 @@ struct call *call_new(struct api *api, struct http_request *request) {
     struct call *call = must_alloc(sizeof(*call));
     call->api = api;
     call->request = request;
+    call->started_ns = uv_hrtime();
     call->method = path_method(http_method(request));
     call->resource = path_parse(http_path(request), call->session_id);
     const char *id = http_header(request, "X-Request-Id");
     if (id && headers_request_id_is_valid(id))
         memcpy(call->request_id, id, strlen(id) + 1);
     else
-        uuid_v4(call->request_id);
+        snprintf(call->request_id, sizeof(call->request_id), "%s-%" PRIu64, api->request_prefix,
+                 ++api->n_requests);
     http_set_data(request, call, on_gone);
     return call;
 }
@@ -52,8 +55,8 @@ void call_answer(struct call *call, int status, struct buf *body) {
     if (body && status < 300)
         call_add_header(call, "Content-Type", "application/json");
     cors_add_headers(call);
-    int64_t took_ms = timestamp_monotonic_ms() - http_started_at(call->request);
-    call_metrics_count(call->api->metrics, call, status, (double)took_ms / 1000);
+    double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
+    call_metrics_count(call->api->metrics, call, status, seconds);
     struct http_answer answer = {.status = status, .headers = call->headers};
     if (body) {
         answer.body_len = body->len;

@@ -19,6 +19,7 @@ struct call {
     struct http_request *request;
     enum resource resource;
     enum method method;
+    uint64_t started_ns; /* uv_hrtime */
     char request_id[HEADERS_REQUEST_ID_MAX + 1];
     char session_id[UUID_LEN + 1]; /* of the path; "" without one */
     struct principal who;          /* once the token was verified */

@@ -54,7 +54,7 @@ static struct metric *make_histogram(struct call_metrics *m, const struct call *
     char labels[64];
     snprintf(labels, sizeof(labels), "route=\"%s\"", path_pattern(call->resource));
     return metrics_histogram(m->metrics, "handoff_http_request_duration_seconds", labels,
-                             "From a request's first line to its answer.");
+                             "From a whole request to its answer.");
 }
 
 void call_metrics_count(struct call_metrics *m, const struct call *call, int status,

@@ -118,8 +118,11 @@ static struct position tag_position(const struct tag *tag) {
     const char *p = tag->text, *end = tag->text + tag->len;
     if (!take_number(&p, end, &position.version))
         return none;
-    if (p < end && *p++ == '.' && (!take_number(&p, end, &position.epoch) || position.epoch == 1))
-        return none;
+    if (p < end && *p == '.') {
+        p++;
+        if (!take_number(&p, end, &position.epoch) || position.epoch == 1)
+            return none;
+    }
     return p == end ? position : none;
 }
 

@@ -1,4 +1,5 @@
 /* Writes: each request becomes one command, whose reply becomes the answer. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/timestamp.h"
@@ -68,6 +69,10 @@ static void on_reply(void *arg, struct reply *reply) {
     struct buf body = BUF_NULL;
     if (reply->fault.code) {
         call_refuse(call, &reply->fault, reply->conflict);
+        return;
+    }
+    if (reply->replayed && !reply->session && call->command.kind == COMMAND_CREATE) {
+        call_refuse_with(call, FAULT_NOT_FOUND, "the session that this key created was deleted");
         return;
     }
     if (reply->replayed)

@@ -67,6 +67,10 @@ static void dropped(void *arg, void *owner, size_t len) {
 }
 
 static void queue(struct connection *c, struct frame *f, struct subscription *owner) {
+    if (!c->busy_since) {
+        c->busy_since = loop_now(c);
+        socket_await_writable(c->socket);
+    }
     if (outbox_push(&c->outbox, f, owner, dropped, c) == OUTBOX_FULL)
         connection_close(c, CLOSE_TOO_SLOW, "more answers wait than may");
 }

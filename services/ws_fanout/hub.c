@@ -166,7 +166,7 @@ void hub_unsubscribe(struct hub *h, struct connection *c, const char *session_id
         detach(s);
         hub_settle(room);
     }
-    tell_unsubscribed(c, id, session_id, "requested");
+    tell_unsubscribed(c, id, session_id, "");
 }
 
 void hub_leave(struct hub *h, struct connection *c) {

@@ -204,7 +204,7 @@ static void update(struct sync *sync, struct subscription *s) {
     enum session_role role = role_of(sync->session, s->connection);
     if (role == SESSION_ROLE_NONE || sync->session->deleted) {
         struct fault gone = {0};
-        fault_set(&gone, FAULT_NOT_FOUND, "sessionId", "there is no such session");
+        fault_set(&gone, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
         hub_lose(s, &gone);
     } else if (s->state == SUBSCRIPTION_JOINING || s->state == SUBSCRIPTION_STALE)
         send_state(sync, s, role, s->reason);

@@ -44,9 +44,21 @@ static int refuse_member(const json_t *object, const char *name, struct fault *f
     return fault_set(f, FAULT_INVALID_REQUEST, name, "%s is not supported", name);
 }
 
+/* The token says who it is; what a device calls itself is only looked at for its shape. */
+static int check_device(const json_t *object, struct fault *f) {
+    json_t *device = NULL;
+    const char *text;
+    int r = text_get_object(object, "device", TEXT_OPTIONAL, &device, f);
+    if (!r && device)
+        r = text_get_string(device, "name", TEXT_OPTIONAL, &text, f);
+    if (!r && device)
+        r = text_get_string(device, "platform", TEXT_OPTIONAL, &text, f);
+    return r;
+}
+
 static int parse_auth(const json_t *object, struct protocol_message *m, struct fault *f) {
     int r = text_get_string(object, "token", TEXT_REQUIRED, &m->token, f);
-    return r ? r : refuse_member(object, "device", f);
+    return r ? r : check_device(object, f);
 }
 
 static int parse_subscribe(const json_t *object, struct protocol_message *m, struct fault *f) {

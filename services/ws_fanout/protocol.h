@@ -61,6 +61,7 @@ void protocol_print_token_expiring(int64_t expires_at, struct buf *out);
 /* session_text: the resource as session_print writes it. */
 void protocol_print_state_sync(const char *id, const struct session *s,
                                const struct buf *session_text, const char *reason, struct buf *out);
+/* code: why; "" when it was asked for. */
 void protocol_print_unsubscribed(const char *id, const char *session_id, const char *code,
                                  struct buf *out);
 void protocol_print_ack(const char *id, const struct reply *r, struct buf *out);

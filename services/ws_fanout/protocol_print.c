@@ -65,9 +65,9 @@ void protocol_print_state_sync(const char *id, const struct session *s,
     begin(out, "state_sync", id);
     put_text(out, ",\"sessionId\":", s->id);
     put_position(out, s->position);
-    put_text(out, ",\"reason\":", reason);
     buf_puts(out, ",\"session\":");
     buf_put(out, session_text->data, session_text->len);
+    put_text(out, ",\"reason\":", reason);
     buf_putc(out, '}');
 }
 
@@ -104,7 +104,6 @@ void protocol_print_error(const char *id, const char *session_id, const struct f
     begin(out, "error", id);
     put_text(out, ",\"sessionId\":", session_id);
     put_text(out, ",\"code\":", fault_wire_code(f->code));
-    put_text(out, ",\"title\":", fault_title(f->code));
     put_text(out, ",\"detail\":", f->detail);
     buf_puts(out, fault_is_temporary(f->code) ? ",\"temporary\":true" : ",\"temporary\":false");
     put_text(out, ",\"field\":", f->field);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "services/ws_fanout/socket_private.h"
 
@@ -178,6 +179,11 @@ bool socket_is_writable(const struct socket *s) {
     return s->lws && s->is_open && !s->is_lost && !s->close_code && !lws_partial_buffered(s->lws);
 }
 
+void socket_await_writable(struct socket *s) {
+    if (s->lws)
+        request_writable(s);
+}
+
 enum socket_result socket_write(struct socket *s, struct frame *f) {
     int n = lws_write(s->lws, f->bytes + FRAME_HEADROOM, f->len, LWS_WRITE_TEXT);
     if (n < 0) {
@@ -202,9 +208,13 @@ void socket_close(struct socket *s, int code, const char *reason) {
         close_soon(s);
 }
 
+/* Without the shutdown lws would wait for a client that takes nothing to take the rest. */
 void socket_kill(struct socket *s) {
-    if (s->lws)
-        lws_set_timeout(s->lws, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+    if (!s->lws)
+        return;
+    s->is_lost = true;
+    (void)shutdown(lws_get_socket_fd(s->lws), SHUT_RDWR);
+    lws_set_timeout(s->lws, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
 /* ---- the server ---- */

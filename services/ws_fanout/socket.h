@@ -83,6 +83,9 @@ enum socket_result {
 
 /* Whether socket_write may be called. */
 bool socket_is_writable(const struct socket *s);
+/* `writable` comes when it is. For one that was not writable though no socket_write had answered
+ * SOCKET_BUSY: lws was busy with a ping or pong of its own. */
+void socket_await_writable(struct socket *s);
 /* Sends one text frame at once; only while writable. */
 enum socket_result socket_write(struct socket *s, struct frame *f);
 /* Closes with that code as soon as the bytes under way are out; reason may be "". Later calls

@@ -47,6 +47,45 @@ def own_api(suite, tmp_path):
         api.stop()
 
 
+def _fanout_beside(suite, folder, **env):
+    """A Suite with nothing but one more ws_fanout beside the shared rest; its devices' REST calls go
+    to the shared session_api."""
+    folder.mkdir()
+    fanout = Suite(suite.servers, folder, names=["ws_fanout"], **env)
+    fanout.api_port = suite.api_port
+    return fanout.start()
+
+
+@pytest.fixture
+def own_fanout(suite, tmp_path):
+    """own_fanout(HANDOFF_…="…") -> one more ws_fanout, for a test that stops or exhausts it."""
+    started = []
+
+    def start(**env):
+        started.append(_fanout_beside(suite, tmp_path / f"fanout{len(started)}", **env))
+        return started[-1]
+
+    yield start
+    for fanout in started:
+        fanout.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_fanout(suite, tmp_path_factory):
+    """shared_fanout(HANDOFF_…="…") -> one more ws_fanout, the same for all that ask for these values."""
+    started = {}
+
+    def get(**env):
+        key = tuple(sorted(env.items()))
+        if key not in started:
+            started[key] = _fanout_beside(suite, tmp_path_factory.mktemp("fanout") / "log", **env)
+        return started[key]
+
+    yield get
+    for fanout in started.values():
+        fanout.stop()
+
+
 N_REDIS_DATABASES = 16
 _realms = itertools.count(1)
 

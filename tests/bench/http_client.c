@@ -1,0 +1,49 @@
+/* Sends requests and finds where an answer ends (Content-Length, which session_api always sends);
+ * see http_client.h. */
+#include "tests/bench/http_client.h"
+
+#include <string.h>
+
+/* The answer's whole length, 0 while it is not known. */
+static size_t answer_length(const struct buf *in) {
+    static const char name[] = "\r\ncontent-length:";
+    const char *end = memmem(in->data, in->len, "\r\n\r\n", 4);
+    if (!end)
+        return 0;
+    size_t head = (size_t)(end - in->data) + 4;
+    const char *field = strcasestr(in->data, name);
+    if (!field || field > end)
+        die("an answer without Content-Length: %.200s", in->data);
+    return head + strtoul(field + strlen(name), NULL, 10);
+}
+
+static void on_readable(struct source *s) {
+    struct http_client *c = (struct http_client *)s;
+    source_receive(s, &c->in);
+    size_t length = answer_length(&c->in);
+    if (length == 0 || c->in.len < length)
+        return;
+    if (!c->is_busy || c->in.len > length || strncmp(c->in.data, "HTTP/1.1 ", 9) != 0)
+        die("an answer that nobody asked for: %.200s", c->in.data);
+    int status = (int)strtol(c->in.data + 9, NULL, 10);
+    buf_clear(&c->in);
+    c->is_busy = false;
+    c->answered(c, status);
+}
+
+void http_client_open(struct http_client *c, struct sockets *all, uint16_t port,
+                      void (*answered)(struct http_client *c, int status), void *arg) {
+    *c = (struct http_client){.answered = answered, .arg = arg};
+    sockets_connect(all, &c->source, port, on_readable);
+}
+
+void http_client_close(struct http_client *c, struct sockets *all) {
+    sockets_close(all, &c->source);
+    buf_done(&c->in);
+}
+
+void http_client_send(struct http_client *c, const struct buf *request, uint64_t since_ns) {
+    c->is_busy = true;
+    c->since_ns = since_ns;
+    source_send(&c->source, request->data, request->len);
+}

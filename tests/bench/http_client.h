@@ -1,0 +1,22 @@
+/* One keep-alive HTTP/1.1 connection with at most one request on its way. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/bench/sockets.h"
+
+struct http_client {
+    struct source source; /* first */
+    struct buf in;
+    bool is_busy;
+    uint64_t since_ns; /* when the request was sent, or should have been */
+    void (*answered)(struct http_client *c, int status);
+    void *arg;
+};
+
+/* answered runs once an answer is complete; it may send the next request. */
+void http_client_open(struct http_client *c, struct sockets *all, uint16_t port,
+                      void (*answered)(struct http_client *c, int status), void *arg);
+void http_client_close(struct http_client *c, struct sockets *all);
+void http_client_send(struct http_client *c, const struct buf *request, uint64_t since_ns);

@@ -1,0 +1,300 @@
+/* What is asked of session_api, when, and what is noted of the answers and the frames; see phase.h.
+ */
+#include "tests/bench/phase.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/bench/http_client.h"
+#include "tests/bench/samples.h"
+#include "tests/bench/watcher.h"
+
+#define MOST_CONNECTIONS 1024
+#define RING (1u << 16) /* changes whose moment of sending is remembered */
+#define SECOND_NS UINT64_C(1000000000)
+#define PATIENCE_NS (10 * SECOND_NS)
+
+enum kind {
+    KIND_PATCH,
+    KIND_GET,
+    KIND_PATH, /* any other address, without a token */
+};
+
+struct watched {
+    const char *id, *writer; /* borrowed from the set-up */
+    struct watcher watcher;
+};
+
+struct phase {
+    struct bench *bench;
+    enum kind kind;
+    uint16_t port;
+    const char *path;
+    bool await_frame;     /* the next request leaves when the change arrived, too */
+    uint64_t interval_ns; /* of an open loop, else 0 */
+    uint64_t begin_ns, measured_ns, end_ns, progress_ns;
+    struct http_client *clients;
+    struct http_client **idle; /* a stack */
+    size_t n_clients, n_idle;
+    uint64_t n_due, n_answered, n_accepted, n_changed, n_in_window;
+    uint64_t since_ns[RING]; /* by value */
+    struct samples answers, changes;
+    json_t *refused; /* status -> how many */
+    struct buf request, body;
+};
+
+static uint64_t next_random(struct bench *b) {
+    b->random ^= b->random << 13;
+    b->random ^= b->random >> 7;
+    b->random ^= b->random << 17;
+    return b->random;
+}
+
+/* ---- Requests ---- */
+
+static void put_patch(struct phase *p, const struct watched *w, uint64_t value) {
+    buf_clear(&p->body);
+    buf_puts(&p->body,
+             "{\"operations\":[{\"op\":\"replace\",\"path\":\"/data/progress\",\"value\":");
+    buf_put_u64(&p->body, value);
+    buf_puts(&p->body, "}]}");
+    buf_printf(&p->request,
+               "PATCH /sessions/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+               w->id, w->writer, p->body.len, p->body.data);
+}
+
+static void send_next(struct phase *p, uint64_t since_ns) {
+    struct bench *b = p->bench;
+    struct watched *w = &b->sessions[next_random(b) % b->n_sessions];
+    buf_clear(&p->request);
+    if (p->kind == KIND_PATCH) {
+        uint64_t value = b->next_value++;
+        p->since_ns[value % RING] = since_ns;
+        put_patch(p, w, value);
+    } else if (p->kind == KIND_GET) {
+        buf_printf(
+            &p->request,
+            "GET /sessions/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n",
+            w->id, w->writer);
+    } else {
+        buf_printf(&p->request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", p->path);
+    }
+    p->n_due++;
+    http_client_send(p->idle[--p->n_idle], &p->request, since_ns);
+}
+
+static uint64_t next_due_ns(const struct phase *p) {
+    return p->begin_ns + p->n_due * p->interval_ns;
+}
+
+/* Sends what is due, as far as connections are free: in an open loop what finds none is sent later,
+ * and its latency still counts from when it was due. */
+static void pump(struct phase *p) {
+    uint64_t now = now_ns();
+    while (p->n_idle) {
+        uint64_t due = p->interval_ns ? next_due_ns(p) : now;
+        if (due >= p->end_ns || due > now || (p->await_frame && p->n_changed < p->n_accepted))
+            return;
+        send_next(p, due);
+    }
+}
+
+/* ---- Answers and frames ---- */
+
+static void count_refused(struct phase *p, int status) {
+    char name[16];
+    snprintf(name, sizeof(name), "%d", status);
+    json_int_t n = json_integer_value(json_object_get(p->refused, name));
+    json_object_set_new(p->refused, name, json_integer(n + 1));
+}
+
+static void on_answer(struct http_client *c, int status) {
+    struct phase *p = c->arg;
+    uint64_t now = now_ns();
+    p->progress_ns = now;
+    p->n_answered++;
+    p->idle[p->n_idle++] = c;
+    if (status != 200)
+        count_refused(p, status);
+    else if (p->kind == KIND_PATCH)
+        p->n_accepted++;
+    if (now >= p->measured_ns && now < p->end_ns)
+        p->n_in_window++;
+    if (status == 200 && c->since_ns >= p->measured_ns)
+        samples_add(&p->answers, now - c->since_ns);
+    pump(p);
+}
+
+static void on_change(struct watcher *w, uint64_t value) {
+    struct bench *b = w->arg;
+    struct phase *p = b->phase;
+    if (!p || value >= b->next_value || b->next_value - value > RING)
+        die("a change to %llu that nobody asked for", (unsigned long long)value);
+    uint64_t now = now_ns(), since = p->since_ns[value % RING];
+    p->progress_ns = now;
+    p->n_changed++;
+    if (since >= p->measured_ns)
+        samples_add(&p->changes, now - since);
+    pump(p);
+}
+
+/* ---- A phase ---- */
+
+static double number(const json_t *what, const char *name, double otherwise) {
+    const json_t *value = json_object_get(what, name);
+    return value ? json_number_value(value) : otherwise;
+}
+
+static enum kind kind_of(const json_t *what) {
+    const char *kind = json_string_value(json_object_get(what, "kind"));
+    if (kind && strcmp(kind, "patch") == 0)
+        return KIND_PATCH;
+    if (kind && strcmp(kind, "get") == 0)
+        return KIND_GET;
+    return KIND_PATH;
+}
+
+static void read_order(struct phase *p, const json_t *what) {
+    double rate = number(what, "rate", 0);
+    p->kind = kind_of(what);
+    p->port = (uint16_t)number(what, "port", p->bench->api_port);
+    p->path = json_string_value(json_object_get(what, "path"));
+    p->await_frame = json_is_true(json_object_get(what, "awaitFrame"));
+    p->interval_ns = rate > 0 ? (uint64_t)((double)SECOND_NS / rate) : 0;
+    p->n_clients = (size_t)number(what, "connections", 64);
+    if (p->n_clients == 0 || p->n_clients > MOST_CONNECTIONS || (p->kind == KIND_PATH && !p->path))
+        die("an order that makes no sense");
+}
+
+static void connect_clients(struct phase *p) {
+    p->clients = must_alloc(p->n_clients * sizeof(*p->clients));
+    p->idle = must_alloc(p->n_clients * sizeof(struct http_client *));
+    for (size_t i = 0; i < p->n_clients; i++) {
+        http_client_open(&p->clients[i], &p->bench->sockets, p->port, on_answer, p);
+        p->idle[p->n_idle++] = &p->clients[i];
+    }
+}
+
+static void free_phase(struct phase *p) {
+    for (size_t i = 0; i < p->n_clients; i++)
+        http_client_close(&p->clients[i], &p->bench->sockets);
+    free(p->clients);
+    free(p->idle);
+    samples_done(&p->answers);
+    samples_done(&p->changes);
+    buf_done(&p->request);
+    buf_done(&p->body);
+    free(p);
+}
+
+static uint64_t until_ns(const struct phase *p, uint64_t now) {
+    uint64_t due = p->interval_ns && p->n_idle ? next_due_ns(p) : p->end_ns;
+    return now < p->end_ns && due < p->end_ns ? due
+           : now < p->end_ns                  ? p->end_ns
+                                              : p->progress_ns + PATIENCE_NS;
+}
+
+static void run(struct phase *p, double warm_up, double seconds) {
+    p->begin_ns = p->progress_ns = now_ns();
+    p->measured_ns = p->begin_ns + (uint64_t)(warm_up * (double)SECOND_NS);
+    p->end_ns = p->measured_ns + (uint64_t)(seconds * (double)SECOND_NS);
+    for (;;) {
+        pump(p);
+        uint64_t now = now_ns();
+        bool is_complete = p->n_idle == p->n_clients && p->n_changed >= p->n_accepted;
+        if (now >= p->end_ns && (is_complete || now >= p->progress_ns + PATIENCE_NS))
+            return;
+        sockets_wait(&p->bench->sockets, until_ns(p, now));
+    }
+}
+
+static uint64_t sum_of_syncs(const struct bench *b) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < b->n_sessions; i++)
+        sum += b->sessions[i].watcher.n_syncs;
+    return sum;
+}
+
+static uint64_t sum_of_missing(const struct bench *b) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < b->n_sessions; i++)
+        sum += b->sessions[i].watcher.n_missing;
+    return sum;
+}
+
+static json_t *summary(struct phase *p, double seconds) {
+    return json_pack("{sI sI sI so sf so so sI sI sI}", "requests", (json_int_t)p->n_due,
+                     "answered", (json_int_t)p->n_answered, "accepted", (json_int_t)p->n_accepted,
+                     "refused", json_incref(p->refused), "throughput",
+                     (double)p->n_in_window / seconds, "latency", samples_summary(&p->answers),
+                     "delivery", samples_summary(&p->changes), "delivered",
+                     (json_int_t)p->n_changed, "missing", (json_int_t)sum_of_missing(p->bench),
+                     "stateSyncs", (json_int_t)sum_of_syncs(p->bench));
+}
+
+json_t *phase_run(struct bench *b, const json_t *what) {
+    struct phase *p = must_alloc(sizeof(*p));
+    double seconds = number(what, "seconds", 5);
+    p->bench = b;
+    p->refused = json_object();
+    read_order(p, what);
+    connect_clients(p);
+    b->phase = p;
+    run(p, number(what, "warmUp", 0.5), seconds);
+    json_t *result = summary(p, seconds);
+    b->phase = NULL;
+    json_decref(p->refused);
+    free_phase(p);
+    return result;
+}
+
+/* ---- The set-up ---- */
+
+static const char *text(const json_t *object, const char *name) {
+    const char *value = json_string_value(json_object_get(object, name));
+    if (!value)
+        die("the set-up has no %s", name);
+    return value;
+}
+
+static bool all_subscribed(const struct bench *b) {
+    for (size_t i = 0; i < b->n_sessions; i++) {
+        if (!b->sessions[i].watcher.is_subscribed)
+            return false;
+    }
+    return true;
+}
+
+void bench_init(struct bench *b, const json_t *setup) {
+    const json_t *sessions = json_object_get(setup, "sessions");
+    b->api_port = (uint16_t)number(setup, "apiPort", 0);
+    b->ws_port = (uint16_t)number(setup, "wsPort", 0);
+    b->n_sessions = json_array_size(sessions);
+    b->random = UINT64_C(0x9e3779b97f4a7c15);
+    b->next_value = 1;
+    if (b->n_sessions == 0)
+        die("the set-up has no sessions");
+    b->sessions = must_alloc(b->n_sessions * sizeof(*b->sessions));
+    for (size_t i = 0; i < b->n_sessions; i++) {
+        const json_t *session = json_array_get(sessions, i);
+        struct watched *w = &b->sessions[i];
+        w->id = text(session, "id");
+        w->writer = text(session, "writer");
+        watcher_open(&w->watcher, &b->sockets, b->ws_port, w->id, text(session, "watcher"),
+                     on_change, b);
+    }
+    uint64_t deadline = now_ns() + PATIENCE_NS;
+    while (!all_subscribed(b)) {
+        if (now_ns() > deadline)
+            die("the watchers are not subscribed");
+        sockets_wait(&b->sockets, deadline);
+    }
+}
+
+void bench_done(struct bench *b) {
+    for (size_t i = 0; i < b->n_sessions; i++)
+        watcher_close(&b->sessions[i].watcher, &b->sockets);
+    free(b->sessions);
+}

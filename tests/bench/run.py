@@ -1,0 +1,275 @@
+"""make bench: measures the four services on private servers; the method is in README.md.
+
+Prints a table, writes build/bench/results.json and, with --markdown, the figures of docs/PERFORMANCE.md.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SERVICES = ["session_api", "state_engine", "ws_fanout", "audit_writer"]
+N_CREATED_ROWS_AT_LEAST = 1
+
+# What is measured in every round, in this order.
+PHASES = {
+    "PATCH, 1 connection": {"kind": "patch", "connections": 1},
+    "PATCH, 16 connections": {"kind": "patch", "connections": 16},
+    "PATCH, 64 connections": {"kind": "patch", "connections": 64},
+    "GET, 64 connections": {"kind": "get", "connections": 64},
+    "device to device, one at a time": {"kind": "patch", "connections": 1, "awaitFrame": True},
+    "device to device, 500/s": {"kind": "patch", "connections": 64, "rate": 500},
+}
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Load:
+    """The load generator's process: orders in, results out, a line of JSON each."""
+
+    def __init__(self, program, setup):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+        self.order(setup)
+
+    def order(self, what):
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("error: the load generator ended; what it said is above")
+        return json.loads(line)
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def data_of(n):
+    """About 300 bytes, as an app's state may look."""
+    return {
+        "progress": 0,
+        "position": {"track": f"evening-{n % 7}", "seconds": 754.5, "chapter": 3},
+        "preferences": {"theme": "dark", "volume": 0.6, "captions": True, "language": "de"},
+        "queue": ["breathing", "body-scan", "gratitude", "rest"],
+        "note": "a line that the person wrote and that travels along with the session",
+        "step": "exercise",
+    }
+
+
+def create_sessions(suite, token, n_sessions, new_user):
+    """A session for each of n users, with a token for the device that writes and one that watches."""
+    sessions = []
+    for n in range(n_sessions):
+        user = new_user()
+        phone = suite.device(user, "phone")
+        created = phone.create(data_of(n))
+        phone.http.close()
+        sessions.append({"id": created["id"], "writer": phone.token,
+                         "watcher": token(user, "tablet")})
+    return sessions
+
+
+class Bench:
+    def __init__(self, options, suite, servers, sessions):
+        self.options, self.suite, self.servers = options, suite, servers
+        self.load = Load(options.programs / "load", {
+            "apiPort": suite.api_port, "wsPort": suite.ws_port, "sessions": sessions})
+        from machine import Meter
+        self.meter = Meter({
+            **{name: suite.services[name].process.pid for name in SERVICES},
+            "RabbitMQ": servers.rabbitmq.process.pid,
+            "Redis": servers.redis.process.pid,
+            "PostgreSQL": servers.postgresql.process.pid,
+            "load generator": self.load.process.pid,
+            "runner": os.getpid(),
+        })
+        self.n_accepted = 0
+        self.rows_before = self.audit_rows()
+
+    # ---- the audit trail ----
+
+    def audit_rows(self):
+        """Rows written, as audit_writer counts them (a count in PostgreSQL would cost what is measured)."""
+        port = self.suite.services["audit_writer"].admin_port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith("handoff_audit_rows_total"):
+                    return int(float(line.split()[-1]))
+        raise SystemExit("error: audit_writer has no handoff_audit_rows_total")
+
+    def settle(self):
+        """Waits until the audit trail stands still; seconds that this took."""
+        began, last, since = time.monotonic(), self.audit_rows(), time.monotonic()
+        while time.monotonic() - since < 0.3:
+            time.sleep(0.1)
+            now = self.audit_rows()
+            if now != last:
+                last, since = now, time.monotonic()
+        return max(0.0, since - began)
+
+    # ---- one phase ----
+
+    def run_phase(self, phase):
+        before = self.meter.read()
+        began = time.monotonic()
+        result = self.load.order({**phase, "seconds": self.options.seconds,
+                                  "warmUp": self.options.warm_up})
+        wall_us = (time.monotonic() - began) * 1e6
+        result["auditBehindSeconds"] = self.settle() if phase["kind"] == "patch" else 0.0
+        after = self.meter.read()
+        used = {name: after[name] - before[name] for name in after}
+        total_us = (time.monotonic() - began) * 1e6 * os.cpu_count()
+        ours = sum(us for name, us in used.items() if name != "everything")
+        result["cpuPerRequest"] = {name: us / result["requests"] for name, us in used.items()
+                                   if name not in ("everything", "runner")}
+        result["cpuShare"] = {name: us / wall_us for name, us in used.items()
+                              if name not in ("everything", "runner")}
+        result["othersShare"] = max(0.0, (used["everything"] - ours) / total_us)
+        self.n_accepted += result["accepted"]
+        return result
+
+    # ---- points of reference, in the same minutes on the same machine ----
+
+    def reference(self):
+        port = self.suite.services["session_api"].admin_port
+        health = {"kind": "path", "path": "/health", "port": port, "warmUp": 0.2,
+                  "seconds": self.options.reference_seconds}
+        return {
+            "Redis SET, 1 connection": self.redis_set(1),
+            "Redis SET, 64 connections": self.redis_set(64),
+            "AMQP direct reply-to, one at a time": self.amqp_rpc(),
+            "GET /health, 1 connection": self.load.order({**health, "connections": 1}),
+            "GET /health, 64 connections": self.load.order({**health, "connections": 64}),
+        }
+
+    def redis_set(self, connections):
+        redis = self.servers.redis
+        n = int((20_000 if connections == 1 else 60_000) * self.options.reference_seconds)
+        done = subprocess.run(
+            ["redis-benchmark", "-p", str(redis.port), "-a", redis.password, "-t", "set", "-d", "300",
+             "-n", str(n), "-c", str(connections), "--csv"], capture_output=True, text=True, check=True)
+        row = list(csv.DictReader(done.stdout.splitlines()))[0]
+        return {"throughput": float(row["rps"]), "latency": {
+            "n": n, **{p: float(row[f"{p}_latency_ms"]) * 1000 for p in ("p50", "p95", "p99")}}}
+
+    def amqp_rpc(self):
+        rabbitmq = self.servers.rabbitmq
+        seconds = max(1, round(self.options.reference_seconds))
+        done = subprocess.run(
+            [self.options.programs / "amqp_rpc", str(rabbitmq.port), "handoff", rabbitmq.password,
+             "handoff", str(seconds)], stdout=subprocess.PIPE, text=True, check=True)
+        latency = json.loads(done.stdout)
+        return {"throughput": latency["n"] / seconds, "latency": latency}
+
+    # ---- at the end: was anything lost? ----
+
+    def account(self):
+        rows = self.suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
+        versions = self.suite.query("select sum(version - 1) from sessions")[0][0]
+        return {"accepted": self.n_accepted, "auditRows": rows, "versions": int(versions),
+                "missing": self.n_accepted - rows}
+
+
+def progress(n_round, n_rounds, name, result):
+    latency = result["latency"]
+    line = f"  round {n_round}/{n_rounds}  {name:36} {result['throughput']:9.0f}/s"
+    if latency["n"]:
+        line += f"   p50 {latency['p50'] / 1000:7.3f} ms   p99 {latency['p99'] / 1000:7.3f} ms"
+    say(line)
+
+
+def measure(bench, options):
+    rounds = []
+    for n in range(1, options.rounds + 1):
+        one = {"reference": bench.reference(), "phases": {}}
+        for name, result in one["reference"].items():
+            progress(n, options.rounds, name, result)
+        for name, phase in PHASES.items():
+            if options.only and options.only not in name:
+                continue
+            one["phases"][name] = bench.run_phase(phase)
+            progress(n, options.rounds, name, one["phases"][name])
+        rounds.append(one)
+    return rounds
+
+
+def with_servers(options, work):
+    os.environ["HANDOFF_BUILD"] = str(options.binaries.parent)
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
+    from harness import Servers, Suite, new_user, token
+    folder = tempfile.mkdtemp(prefix="handoff-bench-", dir="/tmp")
+    servers, suite = Servers(), None
+    try:
+        servers.start()
+        suite = Suite(servers, folder).start()
+        return work(suite, servers, create_sessions(suite, token, options.sessions, new_user))
+    finally:
+        if suite:
+            suite.stop()
+        servers.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def bench_with(options):
+    def work(suite, servers, sessions):
+        say(f"  {options.sessions} sessions, one watcher each; {options.rounds} rounds of "
+            f"{options.seconds:g} s a phase")
+        bench = Bench(options, suite, servers, sessions)
+        try:
+            rounds = measure(bench, options)
+            return {"rounds": rounds, "resident": bench.meter.resident_mib(),
+                    "account": bench.account()}
+        finally:
+            bench.load.stop()
+    return work
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "build/gcc/bin")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="of each phase, after the warm-up")
+    parser.add_argument("--warm-up", type=float, default=0.5)
+    parser.add_argument("--reference-seconds", type=float, default=1)
+    parser.add_argument("--sessions", type=int, default=200)
+    parser.add_argument("--only", help="phases whose name has this in it")
+    parser.add_argument("--markdown", action="store_true", help="rewrite docs/PERFORMANCE.md's figures")
+    options = parser.parse_args()
+    options.binaries = options.binaries.resolve()
+    options.programs = options.binaries.parent / "bench"
+    return options
+
+
+def main():
+    options = arguments()
+    began = time.monotonic()
+    say("starting private servers and the services …")
+    result = with_servers(options, bench_with(options))
+    from machine import describe
+    import report
+    result["machine"] = describe(options.binaries.relative_to(ROOT)
+                                 if options.binaries.is_relative_to(ROOT) else options.binaries, ROOT)
+    result["seconds"] = time.monotonic() - began
+    output = ROOT / "build" / "bench" / "results.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+    say("\n" + report.text(result))
+    if options.markdown:
+        report.rewrite(ROOT / "docs" / "PERFORMANCE.md", result)
+    say(f"{result['seconds']:.0f} s in all; everything measured is in {output.relative_to(ROOT)}")
+    return 1 if report.failures(result) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

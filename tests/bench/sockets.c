@@ -1,0 +1,109 @@
+/* epoll and the reading and writing of sockets; see sockets.h. */
+#include "tests/bench/sockets.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/bench/samples.h"
+
+#define MOST_BYTES (4u << 20) /* of one answer or frame */
+#define READ_BYTES 16384u
+#define N_EVENTS 64
+
+_Noreturn void die(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("load: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+void sockets_init(struct sockets *all) {
+    all->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (all->epoll_fd < 0)
+        die("epoll: %s", strerror(errno));
+}
+
+void sockets_done(struct sockets *all) {
+    close(all->epoll_fd);
+}
+
+void sockets_add(struct sockets *all, struct source *s) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
+    if (epoll_ctl(all->epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0)
+        die("epoll: %s", strerror(errno));
+}
+
+void sockets_connect(struct sockets *all, struct source *s, uint16_t port,
+                     void (*readable)(struct source *s)) {
+    s->readable = readable;
+    s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+        die("connecting to port %u: %s", port, strerror(errno));
+    int on = 1;
+    if (setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+        fcntl(s->fd, F_SETFL, O_NONBLOCK) < 0)
+        die("preparing a socket: %s", strerror(errno));
+    sockets_add(all, s);
+}
+
+void sockets_close(struct sockets *all, struct source *s) {
+    epoll_ctl(all->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+    close(s->fd);
+    s->fd = -1;
+}
+
+void sockets_wait(struct sockets *all, uint64_t until_ns) {
+    struct epoll_event events[N_EVENTS];
+    uint64_t now = now_ns();
+    uint64_t left = until_ns > now ? until_ns - now : 0;
+    struct timespec timeout = {.tv_sec = (time_t)(left / 1000000000u),
+                               .tv_nsec = (long)(left % 1000000000u)};
+    /* epoll_wait counts in milliseconds: too coarse for an open loop. */
+    int n = epoll_pwait2(all->epoll_fd, events, N_EVENTS, until_ns == UINT64_MAX ? NULL : &timeout,
+                         NULL);
+    if (n < 0 && errno != EINTR)
+        die("epoll: %s", strerror(errno));
+    for (int i = 0; i < n; i++) {
+        struct source *s = events[i].data.ptr;
+        s->readable(s);
+    }
+}
+
+void source_receive(const struct source *s, struct buf *in) {
+    if (in->len > MOST_BYTES)
+        die("a message of over %u bytes", MOST_BYTES);
+    buf_reserve(in, READ_BYTES);
+    ssize_t n = recv(s->fd, in->data + in->len, READ_BYTES, 0);
+    if (n == 0)
+        die("the server closed a connection");
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        die("receiving: %s", strerror(errno));
+    if (n > 0)
+        in->len += (size_t)n;
+    in->data[in->len] = '\0';
+}
+
+void source_send(const struct source *s, const void *data, size_t len) {
+    ssize_t n = send(s->fd, data, len, MSG_NOSIGNAL);
+    if (n < 0 || (size_t)n != len)
+        die("sending: %s", n < 0 ? strerror(errno) : "the socket is full");
+}
+
+void buf_drop(struct buf *b, size_t n) {
+    memmove(b->data, b->data + n, b->len - n);
+    b->len -= n;
+    b->data[b->len] = '\0';
+}

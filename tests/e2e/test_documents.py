@@ -1,0 +1,588 @@
+"""The running services held against proto/openapi.yaml and proto/asyncapi.yaml: every answer of every
+route, frames of WebSockets, messages on the broker, what is stored."""
+
+import http.client
+import json
+import signal
+import uuid
+
+import pika
+import pytest
+import requests
+import websocket
+
+from documents import METHODS, AsyncApi, OpenApi
+from harness import Closed, Device, Socket, new_user, token, wait_until
+from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
+
+API = OpenApi()
+OPERATIONS = [(path, method) for path, item in API.root["paths"].items()
+              for method in METHODS if method in item]
+SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security") != []]
+OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
+DATA = {"n": 0}
+ORIGIN = "https://app.example"  # the harness allows it
+
+
+def documented(path, method, status):
+    return str(status) in API.root["paths"][path][method]["responses"]
+
+
+def checked(device):
+    """The device, each of whose answers is held against the document."""
+    device.http.hooks["response"] = [API.check_answer]
+    return device
+
+
+@pytest.fixture
+def ada(suite):
+    return checked(suite.device(new_user(), "phone"))
+
+
+def good_request(path, method):
+    """What a request needs beside its path to be acceptable."""
+    if method == "patch":
+        return {"json": {"operations": []}}
+    if (path, method) == ("/sessions", "post"):
+        return {"json": {"name": "n", "type": "t"}}
+    return {"params": {"status": "active"}} if method == "post" else {}
+
+
+def request_of(device, path, method, session_id=MISSING_ID, **more):
+    return device.request(method.upper(), path.replace("{id}", session_id),
+                          **{**good_request(path, method), **more})
+
+
+def expect(answer, status, code=None):
+    assert answer.status_code == status, answer.text[:500]
+    if code and answer.request.method != "HEAD":
+        assert answer.json()["code"] == code, answer.text
+    return answer
+
+
+# ---- REST: what holds for every operation ----
+
+@pytest.mark.parametrize("path,method", OPERATIONS)
+def test_a_good_request(ada, path, method):
+    session = ada.create(DATA)
+    if (path, method) in OF_SESSIONS + [("/sessions", m) for m in ("get", "head", "post")]:
+        answer = request_of(ada, path, method, session["id"], headers={"Origin": ORIGIN})
+    else:
+        answer = request_of(ada, path, method, session["id"])
+    assert answer.status_code in (200, 201, 204)
+    wait_until(lambda: len(ada.get("/sessions").json()["items"]) or method == "delete",
+               what="the session in the list")
+
+
+@pytest.mark.parametrize("path,method", SECURED)
+def test_without_a_token(suite, ada, path, method):
+    nobody = requests.Session()
+    nobody.hooks["response"] = [API.check_answer]
+    for headers, code in (({}, "unauthenticated"), ({"Authorization": "Basic YTpi"}, "unauthenticated"),
+                          ({"Authorization": f"Bearer {token(ada.user, seconds=-100)}"}, "token_expired")):
+        url = suite.api_url + path.replace("{id}", MISSING_ID)
+        expect(nobody.request(method.upper(), url, headers=headers), 401, code)
+
+
+@pytest.mark.parametrize("path,method", SECURED)
+def test_with_a_token_of_another_scope(suite, path, method):
+    device = checked(suite.device(new_user(), "phone", scope="something:else"))
+    expect(request_of(device, path, method), 403, "forbidden")
+
+
+@pytest.mark.parametrize("path,method", OF_SESSIONS)
+def test_for_a_session_that_is_not_there(ada, path, method):
+    expect(request_of(ada, path, method), 404, "not_found")
+    expect(request_of(ada, path, method, "abc"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path,method", [o for o in OPERATIONS if o[1] != "options"])
+def test_when_no_json_is_accepted(ada, path, method):
+    expect(request_of(ada, path, method, headers={"Accept": "text/html"}), 406, "not_acceptable")
+
+
+@pytest.mark.parametrize("path,method", OPERATIONS)
+def test_a_body_over_the_limit(ada, path, method):
+    body = {"json": None, "data": b"x" * ((1 << 20) + 1), "headers": {"Content-Type": JSON}}
+    expect(request_of(ada, path, method, **body), 413, "body_too_large")
+
+
+@pytest.mark.parametrize("path,method", OPERATIONS)
+def test_headers_over_the_limit(ada, path, method):
+    expect(request_of(ada, path, method, headers={"X-Big": "x" * (40 << 10)}), 431)
+
+
+@pytest.mark.parametrize("path,method", OPERATIONS)
+def test_an_ambiguous_framing(suite, ada, path, method):
+    connection = http.client.HTTPConnection("127.0.0.1", suite.api_port, timeout=30)
+    url = path.replace("{id}", MISSING_ID)
+    connection.putrequest(method.upper(), url)
+    connection.putheader("Content-Length", "0")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 400
+    API.check(method, url, answer.status, answer.headers, answer.read())
+    connection.close()
+
+
+@pytest.mark.parametrize("path", API.root["paths"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST", "TRACE", "BREW"])
+def test_other_methods(ada, path, method):
+    if method.lower() not in API.root["paths"][path]:
+        expect(ada.request(method, path.replace("{id}", MISSING_ID)), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/sessions/", f"/sessions/{MISSING_ID}/history"])
+def test_other_paths(ada, path):
+    expect(ada.get(path), 404, "not_found")
+
+
+# ---- REST: what is each operation's own ----
+
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_reading(ada, method):
+    session = ada.create(DATA)
+    path = f"/sessions/{session['id']}"
+    expect(ada.request(method, path), 200)
+    expect(ada.request(method, path, headers={"If-None-Match": '"1"'}), 304)
+    ada.status(session["id"], "paused"), ada.status(session["id"], "completed")
+    expect(ada.request(method, path), 200)
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("path", ["/sessions", "/sessions/{id}/deltas"])
+def test_bad_parameters(ada, path, method):
+    path = path.replace("{id}", ada.create(DATA)["id"])
+    expect(ada.request(method, path, params={"limit": "x"}), 400, "invalid_request")
+    expect(ada.request(method, path, params={"limit": 101}), 422, "invalid_value")
+
+
+def test_pages_of_the_list(ada):
+    for _ in range(3):
+        ada.create(DATA)
+    wait_until(lambda: len(ada.get("/sessions?status=active&type=meditation").json()["items"]) == 3,
+               what="three sessions in the list")
+    page = expect(ada.get("/sessions?limit=2"), 200)
+    assert page.headers["Link"] and page.json()["nextCursor"]
+    rest = expect(ada.get(f"/sessions?limit=2&cursor={page.json()['nextCursor']}"), 200)
+    assert len(rest.json()["items"]) == 1 and "Link" not in rest.headers
+
+
+def test_creating(ada):
+    again = {"json": {"name": "n", "type": "t", "data": [1]}, "headers": {"Idempotency-Key": "k"}}
+    first, second = ada.post("/sessions", **again), ada.post("/sessions", **again)
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    for body, status, code in ((b"{", 400, "invalid_json"), (b"[]", 400, "invalid_request"),
+                               (b'{"name":"n"}', 400, "invalid_request"),
+                               (b'{"name":"","type":"t"}', 422, "invalid_value"),
+                               (b'{"name":"n","type":"t","data":"' + b"x" * (600 << 10) + b'"}',
+                                413, "state_too_large")):
+        expect(ada.post("/sessions", data=body, headers={"Content-Type": JSON}), status, code)
+    expect(ada.post("/sessions", data=b"{}", headers={"Content-Type": "text/plain"}), 415,
+           "unsupported_media_type")
+    other = {**again, "json": {"name": "m", "type": "t"}}
+    expect(ada.post("/sessions", **other), 422, "idempotency_key_reused")
+
+
+def test_too_many_sessions(own_api):
+    device = checked(own_api(HANDOFF_MAX_SESSIONS_PER_USER="1").device(new_user(), "phone"))
+    device.create(DATA)
+    expect(device.post("/sessions", json={"name": "n", "type": "t"}), 429, "too_many_sessions")
+
+
+def test_patching(ada):
+    session = ada.create(DATA)["id"]
+    replace = [{"op": "replace", "path": "/data/n", "value": 1}]
+    expect(ada.patch(session, replace, baseVersion=1, headers={"Idempotency-Key": "p"}), 200)
+    expect(ada.patch(session, replace, baseVersion=1, headers={"Idempotency-Key": "p"}), 200)
+    expect(ada.json_patch(session, replace, {"Prefer": "return=representation"}), 200)
+    expect(ada.merge_patch(session, {"name": "other"}), 200)
+    expect(ada.patch(session, [{"op": "add", "path": "/data/m", "value": 2}], baseVersion=1,
+                     merge="disjoint"), 200)
+    expect(ada.patch(session, []), 200)
+
+
+PATCH_REFUSALS = [
+    (JSON_PATCH, b"[", {}, 400, "invalid_json"), (JSON, b"{}", {}, 400, "invalid_request"),
+    (JSON, b'{"operations":[],"baseVersion":7}', {}, 409, "version_conflict"),
+    (JSON, b'{"operations":[],"checksum":"' + b"0" * 64 + b'"}', {}, 409, "checksum_mismatch"),
+    (JSON_PATCH, b"[]", {"If-Match": '"7"'}, 412, "version_conflict"),
+    (JSON_PATCH, b"[]", {"If-Match": 'W/"1"'}, 400, "invalid_request"),
+    (MERGE_PATCH, b'{"data":"' + b"x" * (600 << 10) + b'"}', {}, 413, "state_too_large"),
+    ("text/plain", b"[]", {}, 415, "unsupported_media_type"),
+    (MERGE_PATCH, b'{"name":""}', {}, 422, "invalid_value"),
+    (JSON_PATCH, b'[{"op":"remove","path":"/data/x"}]', {}, 422, "patch_failed"),
+    (JSON_PATCH, b'[{"op":"add","path":"/version","value":1}]', {}, 422, "path_not_writable"),
+]
+
+
+@pytest.mark.parametrize("media_type,body,headers,status,code", PATCH_REFUSALS,
+                         ids=[f"{r[3]}-{r[4]}" for r in PATCH_REFUSALS])
+def test_patches_refused(ada, media_type, body, headers, status, code):
+    path = f"/sessions/{ada.create(DATA)['id']}"
+    expect(ada.request("PATCH", path, data=body, headers={"Content-Type": media_type, **headers}),
+           status, code)
+
+
+def test_a_patch_that_missed_some(ada):
+    session = ada.create(DATA)["id"]
+    ada.merge_patch(session, {"data": {"n": 1}})
+    answer = expect(ada.patch(session, [], baseVersion=1), 409, "version_conflict").json()
+    assert [d["version"] for d in answer["deltas"]] == [2]
+
+
+def test_transitions(suite, ada):
+    laptop = checked(suite.device(ada.user, "laptop"))
+    session = ada.create(DATA, status="pending")["id"]
+    expect(ada.status(session, "paused"), 409, "invalid_transition")
+    expect(ada.status(session, "active"), 200)
+    expect(ada.status(session, "active"), 200)
+    expect(laptop.status(session, "active"), 200)
+    expect(ada.status(session, "paused", headers={"If-Match": '"1"'}), 412, "version_conflict")
+    expect(ada.status(session, "asleep"), 422, "invalid_value")
+    for _ in range(2):
+        expect(ada.status(session, "paused", headers={"Idempotency-Key": "s"}), 200)
+    expect(ada.status(session, "active", headers={"Idempotency-Key": "s"}), 422,
+           "idempotency_key_reused")
+    expect(ada.post(f"/sessions/{session}"), 400, "invalid_request")
+    expect(ada.status(session, "completed"), 200)
+    expect(ada.status(session, "active"), 409, "session_ended")
+    expect(ada.heartbeat(session), 409, "session_ended")
+    expect(ada.patch(session, []), 409, "session_ended")
+
+
+def test_conditional_heartbeat_and_delete(ada):
+    session = ada.create(DATA)["id"]
+    expect(ada.heartbeat(session, headers={"If-Match": '"7"'}), 412, "version_conflict")
+    expect(ada.delete(f"/sessions/{session}", headers={"If-Match": '"7"'}), 412, "version_conflict")
+
+
+def test_what_an_admin_sees(suite, ada):
+    admin = checked(suite.device(new_user(), "desk", scope="sessions:admin"))
+    session = ada.create(DATA)["id"]
+    assert expect(admin.get(f"/sessions/{session}"), 200).json()["role"] == "viewer"
+    expect(admin.status(session, "cancelled"), 200)
+    expect(admin.delete(f"/sessions/{session}"), 204)
+
+
+@pytest.mark.parametrize("path,method", OF_SESSIONS)
+def test_a_session_that_redis_lost(suite, ada, path, method):
+    session = ada.create(DATA)["id"]
+    wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="its row")
+    redis = suite.redis_client()
+    redis.delete(*redis.keys(f"session:{{{session}}}:*"))
+    expect(request_of(ada, path, method, session), 503, "unavailable")
+
+
+def test_while_no_engine_answers(own_suite):
+    suite = own_suite(HANDOFF_COMMAND_DEADLINE="300ms", HANDOFF_MAX_COMMANDS_IN_FLIGHT="1")
+    ada = checked(suite.device(new_user(), "phone"))
+    session = ada.create(DATA)["id"]
+    engine = suite.services["state_engine"].process
+    engine.send_signal(signal.SIGSTOP)
+    try:
+        for path, method in SECURED:
+            if documented(path, method, 504):
+                expect(request_of(ada, path, method, session), 504, "timeout")
+    finally:
+        engine.send_signal(signal.SIGCONT)
+    wait_until(lambda: ada.heartbeat(session).status_code != 504, what="the engine at work again")
+
+
+# What takes a bug, a lost server, a drain, or 256 MiB of bodies: other tests' matter.
+ELSEWHERE = {500: OPERATIONS, 503: [o for o in OPERATIONS if o not in OF_SESSIONS]}
+
+
+def test_every_answer_of_the_document_was_seen(request):
+    here = {i.originalname for i in request.session.items if i.path == request.path}
+    if not {name for name in globals() if name.startswith("test_")} <= here:
+        return  # only some of this file's tests were asked for
+    missing = [(path, method, status) for path, method in OPERATIONS
+               for status in map(int, API.root["paths"][path][method]["responses"])
+               if (path, method, status) not in API.seen
+               and (path, method) not in ELSEWHERE.get(status, [])]
+    assert not missing
+
+
+# ---- WebSocket ----
+
+MESSAGES = AsyncApi()
+
+
+class CheckedSocket(Socket):
+    """Every frame, either way, is held against the document."""
+
+    def send(self, **message):
+        MESSAGES.check_frame(message)
+        super().send(**message)
+
+    def recv(self):
+        frame = super().recv()
+        MESSAGES.check_frame(frame)
+        return frame
+
+
+def socket_of(device, query="", **more):
+    return CheckedSocket(device.suite.ws_url + query,
+                         header=[f"Authorization: Bearer {device.token}"], **more)
+
+
+def test_frames_of_a_sessions_life(suite, ada):
+    laptop = suite.device(ada.user, "laptop")
+    session = ada.create(DATA)["id"]
+    with CheckedSocket(suite.ws_url) as phone, socket_of(laptop, f"?session={session}") as watcher:
+        watcher.expect("hello"), watcher.expect("state_sync", reason="initial")
+        phone.send(type="auth", id="1", token=ada.token)
+        phone.expect("hello", id="1")
+        phone.send(type="subscribe", id="2", sessionId=session)
+        phone.expect("state_sync", id="2")
+        phone.send(type="patch", id="3", sessionId=session, baseVersion=1, key="k",
+                   operations=[{"op": "replace", "path": "/data/n", "value": 1}])
+        phone.recv_until("ack", id="3", version=2)
+        watcher.expect("state_delta", version=2)
+        phone.send(type="patch", id="4", sessionId=session, baseVersion=1, epoch=1, operations=[])
+        phone.recv_until("error", id="4", code="version_conflict")
+        phone.send(type="status", id="5", sessionId=session, status="paused")
+        phone.recv_until("ack", id="5", version=3)
+        watcher.expect("status_changed", version=3)
+        watcher.send(type="status", id="6", sessionId=session, status="active")
+        watcher.recv_until("device_joined")
+        phone.send(type="ping", id="8")
+        phone.recv_until("pong", id="8")
+        watcher.send(type="unsubscribe", id="9", sessionId=session)
+        watcher.recv_until("unsubscribed", id="9")
+        ada.delete(f"/sessions/{session}")
+        phone.recv_until("session_deleted")
+        phone.expect("unsubscribed", code="not_found")
+        phone.send(type="subscribe", id="10", sessionId=session)
+        phone.expect("error", id="10", code="not_found")
+
+
+def test_the_ack_of_a_heartbeat(ada):
+    session = ada.create(DATA)["id"]
+    with socket_of(ada) as socket:
+        socket.expect("hello")
+        socket.send(type="heartbeat", id="7", sessionId=session)
+        socket.expect("ack", id="7", version=1)
+
+
+def test_a_token_that_is_about_to_expire(suite):
+    with socket_of(suite.device(new_user(), "phone", seconds=60)) as socket:
+        socket.expect("hello"), socket.expect("token_expiring")
+
+
+def test_every_message_of_the_socket_was_seen(request):
+    here = {i.originalname for i in request.session.items if i.path == request.path}
+    if {"test_frames_of_a_sessions_life", "test_the_ack_of_a_heartbeat",
+            "test_a_token_that_is_about_to_expire"} <= here:
+        # a session is created before anybody can watch it
+        expected = MESSAGES.root["channels"]["socket"]["messages"].keys() - {"session_created"}
+        assert {name for channel, name in MESSAGES.seen if channel == "socket"} == expected
+
+
+TEXT, BINARY = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY
+
+
+@pytest.mark.parametrize("code,frames", [
+    (1003, [(b"{}", BINARY)]), (1007, [(b'{"type":"\xff"}', TEXT)]), (1009, [(b"x" * 70000, TEXT)]),
+    (4001, [(b'{"type":"auth","token":"no"}', TEXT)]), (4029, [(b"no", TEXT)] * 10)])
+def test_close_codes(ada, code, frames):
+    with socket_of(ada) as socket:
+        for data, opcode in frames:
+            socket.ws.send(data, opcode=opcode)
+        with pytest.raises(Closed) as closed:
+            while True:
+                socket.recv()
+        assert closed.value.code == code
+    assert code in {c["code"] for c in MESSAGES.root["channels"]["socket"]["x-close-codes"]}
+
+
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+           "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "handoff.v1"}
+
+
+@pytest.mark.parametrize("status,path,headers", [
+    (400, "/ws", {"Sec-WebSocket-Protocol": "other"}), (400, "/ws?device_id=.", {}),
+    (401, "/ws", {"Authorization": "Bearer no"}), (403, "/ws", {"Origin": "https://elsewhere.example"}),
+    (404, "/other", {}), (404, "/ws", {"Upgrade": "other"})])
+def test_refused_upgrades(suite, status, path, headers):
+    answer = requests.get(f"http://127.0.0.1:{suite.ws_port}{path}", headers={**UPGRADE, **headers},
+                          timeout=30)
+    refusals = MESSAGES.root["channels"]["socket"]["x-refusals"]
+    codes = {r["status"]: r["codes"] for r in refusals["statuses"]}
+    assert answer.status_code == status and answer.json()["code"] in codes[status]
+    assert not MESSAGES.errors(refusals["payload"], answer.json())
+    assert not MESSAGES.errors(refusals["headers"], dict(answer.headers))
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+
+
+# ---- the broker and what is stored ----
+
+def own_queue(channel, exchange, key):
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, exchange, key)
+    return queue
+
+
+def consume(channel, queue, is_last):
+    """Messages of a queue up to the last one."""
+    for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=20):
+        assert method is not None, "no more came"
+        yield method, properties, body
+        if is_last(body):
+            break
+    channel.cancel()
+
+
+def whole_life(suite, device):
+    """Every kind of command and event; the session's id."""
+    laptop = suite.device(device.user, "laptop")
+    session = device.create(DATA)["id"]
+    device.patch(session, [{"op": "add", "path": "/data/m", "value": [1]}], baseVersion=1)
+    device.merge_patch(session, {"name": "other", "data": {"n": None}}, {"Idempotency-Key": "k"})
+    laptop.patch(session, [{"op": "add", "path": "/data/l", "value": 1}], baseVersion=1,
+                 merge="disjoint")
+    device.status(session, "paused", headers={"If-Match": '"4"'})
+    laptop.status(session, "active")
+    device.heartbeat(session)
+    return session
+
+
+def test_events_on_the_broker(suite, ada):
+    connection = suite.amqp()
+    channel = connection.channel()
+    queue = own_queue(channel, "session_updates", "session.#")
+    session = whole_life(suite, ada)
+    ada.delete(f"/sessions/{session}")
+    seen, ids = set(), set()
+    for method, properties, body in consume(
+            channel, queue, lambda b: json.loads(b)["type"] == "session_deleted"
+            and json.loads(b)["sessionId"] == session):
+        event = json.loads(body)
+        if event["sessionId"] != session:
+            continue
+        MESSAGES.check_amqp("session_updates", event["type"], properties, event)
+        described = MESSAGES.message("session_updates", event["type"])
+        assert method.routing_key == f"session.{session}.{described['x-kind']}"
+        assert properties.headers["version"] == event["version"]
+        assert properties.headers["epoch"] == event["epoch"]
+        assert properties.headers.get("deviceId") == event["deviceId"]
+        if described["x-versioned"]:
+            assert properties.message_id == f"{session}:{event['epoch']}:{event['version']}"
+        seen.add(event["type"])
+        ids.add(properties.message_id)
+    assert seen == set(MESSAGES.root["channels"]["session_updates"]["messages"])
+    connection.close()
+
+
+def test_commands_on_the_broker(suite, ada):
+    connection = suite.amqp()
+    channel = connection.channel()
+    queue = own_queue(channel, "session_commands", "state_engine.commands")
+    session = whole_life(suite, ada)
+    with suite.device(ada.user, "phone").connect(MISSING_ID) as socket:
+        socket.recv_until("error", code="not_found")  # ws_fanout asked the engine to load it
+    ada.delete(f"/sessions/{session}")
+    kinds = set()
+    for _, properties, body in consume(
+            channel, queue, lambda b: any(c["kind"] == "delete" and c["sessionId"] == session
+                                          for c in json.loads(b)["commands"])):
+        message = json.loads(body)
+        MESSAGES.check_amqp("session_commands", "commands", properties, message)
+        assert properties.expiration == "5000"
+        kinds |= {c["kind"] for c in message["commands"]}
+    assert kinds == set(MESSAGES.target("schemas/command.json")["properties"]["kind"]["enum"])
+    connection.close()
+
+
+def test_replies_to_another_backend(suite, ada):
+    """A trusted backend sends commands by itself, as the document says."""
+    session = ada.create(DATA)["id"]
+    connection = suite.amqp()
+    channel = connection.channel()
+    deadline = suite.redis_client().time()[0] * 1000 + 5000
+    common = {"sessionId": session, "userId": ada.user, "deviceId": "backend", "deadline": deadline,
+              "scope": ["read", "write"]}
+    commands = [{"id": str(uuid.uuid4()), "kind": kind, **common, **more} for kind, more in (
+        ("patch", {"operations": [{"op": "replace", "path": "/data/n", "value": 5}]}),
+        ("patch", {"operations": [{"op": "remove", "path": "/data/none"}]}),
+        ("patch", {"baseVersion": 1, "operations": [{"op": "remove", "path": "/data/n"}]}),
+        ("status", {"status": "paused"}), ("heartbeat", {}), ("load", {}))]
+    message = {"commands": commands}
+    MESSAGES.check_payload("session_commands", "commands", message)
+    consumer_tag = channel.basic_consume("amq.rabbitmq.reply-to", lambda *m: got.append(m[2:]),
+                                         auto_ack=True)
+    got, answers = [], {}
+    channel.basic_publish("session_commands", "state_engine.commands", json.dumps(message).encode(),
+                          pika.BasicProperties(content_type="application/json", correlation_id="c1",
+                                               reply_to="amq.rabbitmq.reply-to", expiration="5000"))
+    while len(answers) < len(commands):
+        connection.process_data_events(time_limit=20)
+        assert got, "no reply came"
+        for properties, body in got:
+            MESSAGES.check_amqp("replies", "replies", properties, json.loads(body))
+            assert properties.correlation_id == "c1"
+            answers.update({r["id"]: r for r in json.loads(body)["replies"]})
+        got.clear()
+    channel.basic_cancel(consumer_tag)
+    codes = [answers[c["id"]].get("error", {}).get("code") for c in commands]
+    assert codes == [None, "patch_failed", "version_conflict", None, None, None]
+    connection.close()
+
+
+@pytest.mark.parametrize("channel_name,message,exchange,key,queue", [
+    ("dead_commands", "dead_command", "session_commands", "state_engine.commands", "state_engine.dead"),
+    ("dead_events", "dead_event", "session_updates", f"session.{MISSING_ID}.update",
+     "audit_writer.dead")])
+def test_dead_letters(suite, channel_name, message, exchange, key, queue):
+    connection = suite.amqp()
+    channel = connection.channel()
+    marker = uuid.uuid4().hex.encode()
+    channel.basic_publish(exchange, key, marker)
+
+    def find():
+        method, properties, body = channel.basic_get(queue)
+        if method is None:
+            return None
+        if body != marker:
+            channel.basic_nack(method.delivery_tag, requeue=True)
+            return None
+        channel.basic_ack(method.delivery_tag)
+        return properties
+
+    properties = wait_until(find, what="the dead letter")
+    MESSAGES.check_amqp(channel_name, message, properties, None)
+    connection.close()
+
+
+def test_stored_events(suite, ada):
+    session = whole_life(suite, ada)
+    ada.delete(f"/sessions/{session}")
+    rows = wait_until(lambda: (lambda r: r if r and r[-1][0] == "session_deleted" else None)(suite.query(
+        "select type, kind, message_id, epoch, version, device_id, user_id::text, payload"
+        " from session_events where session_id = %s order by epoch, version", session)),
+        what="all rows")
+    snapshots = {version: data for version, data in suite.query(
+        "select version, data from session_snapshots where session_id = %s", session)}
+    for type, kind, message_id, epoch, version, device, user, payload in rows:
+        if type == "snapshot":  # its data is in the other table, once
+            assert "data" not in payload
+            payload = {**payload, "data": snapshots.pop(version)}
+        MESSAGES.check_payload("audit", type, payload)
+        described = MESSAGES.message("audit", type)
+        assert kind == described["x-kind"]
+        assert (payload["type"], payload["epoch"], payload["version"]) == (type, epoch, version)
+        assert (payload["deviceId"], payload["userId"]) == (device, user)
+        if described["x-versioned"]:
+            assert message_id == f"{session}:{epoch}:{version}"
+    assert {r[0] for r in rows} == set(MESSAGES.root["channels"]["audit"]["messages"])
+    assert not snapshots
+
+
+def test_stored_state(suite, ada):
+    session = whole_life(suite, ada)
+    state = json.loads(suite.redis_client().get(f"session:{{{session}}}:state"))
+    schema = MESSAGES.root["components"]["schemas"]["sessionState"]
+    assert not MESSAGES.errors(schema, state)
