@@ -81,6 +81,14 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+# The benchmark's load generator, and its point of reference for the broker.
+BENCH := $(OUT)/bench/load $(OUT)/bench/amqp_rpc
+$(OUT)/bench/load: $(call objects,$(filter-out tests/bench/amqp_rpc.c,$(wildcard tests/bench/*.c))) $(OUT)/libhandoff.a
+$(OUT)/bench/amqp_rpc: $(call objects,$(addprefix tests/bench/,amqp_rpc.c sockets.c samples.c)) $(OUT)/libhandoff.a
+$(BENCH):
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # Fuzz targets need clang's libFuzzer; they and all they link are built with it, in a folder of their own.
 FUZZ := build/fuzz
@@ -107,13 +115,14 @@ $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
 	@echo "  LINK  $@"
 	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
 
-.PHONY: install test quick-test asan fuzz fuzz-targets test-programs run demo token check bench clean
+.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
 	@compose/local/install
 
 test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS)
+bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
 # Each step in a make of its own: what the first installs, the next ones' pkg-config has to see.
@@ -142,8 +151,12 @@ demo: install ## two devices, the whole handoff, as a timeline in milliseconds
 token: ## a token of the local stack: make token USER=alice DEVICE=phone
 	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
 
-check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer
+check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes
 	@tests/check
+
+.PHONY: flags
+flags:
+	@echo $(CPPFLAGS) -std=c17
 
 bench: install ## measure; see tests/bench/README.md
 	@$(MAKE) --no-print-directory all bench-programs

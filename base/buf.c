@@ -1,4 +1,4 @@
-/* A growable byte buffer; see buf.h. Growth doubles, so that appending costs O(1) on the average. */
+/* A growable byte buffer; see buf.h. Growth doubles, so that appending costs O(1) on average. */
 #include "base/buf.h"
 
 #include <stdbool.h>
@@ -13,6 +13,13 @@ static void out_of_memory(void) {
 
 void *must_alloc(size_t size) {
     void *p = calloc(1, size ? size : 1);
+    if (!p)
+        out_of_memory();
+    return p;
+}
+
+void *must_malloc(size_t size) {
+    void *p = malloc(size ? size : 1);
     if (!p)
         out_of_memory();
     return p;
@@ -76,7 +83,8 @@ void buf_putc(struct buf *b, char c) {
 }
 
 /* Appends what fits and returns how many bytes are needed. */
-__attribute__((format(printf, 2, 0))) static size_t print_into(struct buf *b, const char *format, va_list args) {
+__attribute__((format(printf, 2, 0))) static size_t print_into(struct buf *b, const char *format,
+                                                               va_list args) {
     buf_reserve(b, 0);
     int len = vsnprintf(b->data + b->len, b->cap - b->len, format, args);
     return len > 0 ? (size_t)len : 0;

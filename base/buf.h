@@ -34,7 +34,8 @@ void buf_puts_json(struct buf *b, const char *text);
 char *buf_take(struct buf *b);
 
 /* malloc family that ends the process instead of returning NULL; caller frees. */
-void *must_alloc(size_t size); /* zeroed */
+void *must_alloc(size_t size);  /* zeroed */
+void *must_malloc(size_t size); /* not zeroed: for libraries that take an allocator */
 void *must_realloc(void *p, size_t size);
 char *must_strdup(const char *text);
 char *must_memdup(const void *data, size_t len); /* a NUL is added */

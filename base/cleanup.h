@@ -19,7 +19,7 @@
 /* Defines `static inline void func_p(type *p)` to go with _cleanup_: one line per type, beside the
  * prototype of its destructor. */
 #define DEFINE_CLEANUP(type, func)                                                                 \
-    static inline void func##p(type *p) {                                                          \
+    static inline void func##p(type *p) { /* NOLINT(bugprone-macro-parentheses): a type */         \
         if (*p)                                                                                    \
             func(*p);                                                                              \
     }

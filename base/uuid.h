@@ -7,7 +7,8 @@
 
 #define UUID_LEN 36
 
-/* A new version 7 UUID (RFC 9562, section 5.7) of the moment unix_ms; its other 74 bits are random. */
+/* A new version 7 UUID (RFC 9562, section 5.7) of the moment unix_ms; its other 74 bits are random.
+ */
 void uuid_v7(int64_t unix_ms, char ret[static UUID_LEN + 1]);
 /* A new random version 4 UUID. */
 void uuid_v4(char ret[static UUID_LEN + 1]);

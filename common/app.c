@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "common/app_admin.h"
 #include "common/auth.h"
 #include "common/config_table.h"
@@ -232,6 +233,7 @@ static int configure_and_run(const struct app_spec *spec, bool check_only) {
 }
 
 int app_main(const struct app_spec *spec, int argc, char **argv) {
+    json_set_alloc_funcs(must_malloc, free); /* first: what it allocated before, free takes too */
     json_object_seed(0);
     switch (parse_arguments(argc, argv)) {
     case WISH_HELP:

@@ -235,7 +235,9 @@ static int check_signature(const struct auth *a, const char *token, const json_t
                              : "the header has no kid, and there is not just one key");
     if (key->algorithm != algorithm)
         return refuse(f, "the key is of another kind than the header's alg");
-    return is_signed(token, key->pem, algorithm) ? 0 : refuse(f, "the signature is wrong");
+    if (!is_signed(token, key->pem, algorithm))
+        return refuse(f, "the signature is wrong");
+    return 0;
 }
 
 /* Header first, then signature: the payload of a forged token is not looked at. token ends with a

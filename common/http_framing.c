@@ -61,7 +61,7 @@ void http_framing_take(struct http_framing *f, const char *name, size_t name_len
         f->n_hosts++;
     if (is_named(name, name_len, "Transfer-Encoding", f)) {
         f->n_codings++;
-        if (value_len != 7 || strncasecmp(value, "chunked", 7) != 0)
+        if (!value || value_len != 7 || strncasecmp(value, "chunked", 7) != 0)
             f->is_bad = true;
     }
 }

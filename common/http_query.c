@@ -22,7 +22,7 @@ static char *unescape(const char *text, size_t len) {
             buf_putc(&out, (char)(high << 4 | low));
             i += 2;
         } else {
-            buf_putc(&out, text[i] == '+' ? ' ' : text[i]);
+            buf_putc(&out, (char)(text[i] == '+' ? ' ' : text[i]));
         }
     }
     return buf_take(&out);

@@ -51,12 +51,13 @@ int store_drop(struct store_batch *b, int err) {
 }
 
 static int error_of(const redisContext *c) {
+    int err = errno;
     if (c->err == REDIS_ERR_EOF)
         return -ECONNRESET;
-    if (c->err == REDIS_ERR_IO && errno == EAGAIN)
+    if (c->err == REDIS_ERR_IO && err == EAGAIN)
         return -ETIMEDOUT;
-    if (c->err == REDIS_ERR_IO && errno > 0)
-        return -errno;
+    if (c->err == REDIS_ERR_IO && err > 0)
+        return -err;
     return -EIO;
 }
 
@@ -221,26 +222,79 @@ int store_batch_snapshot(struct store_batch *b, const char *session_id, uint64_t
     return 0;
 }
 
+static void begin_claim(struct store_batch *b, struct store_command *c,
+                        const struct store_claim *claim) {
+    char key[STORE_KEY_CAP], value[UUID_LEN + 1 + HASH_HEX_LEN + 1];
+    store_key_create_claim(claim->user_id, claim->key_hash, key);
+    snprintf(value, sizeof(value), "%s %s", claim->wanted_id, claim->fingerprint);
+    store_begin_script(b, c, STORE_SCRIPT_CLAIM_CREATE, 1);
+    store_puts(c, key);
+    store_puts(c, value);
+    store_put_i64(c, CREATE_CLAIM_MS);
+}
+
+static void take_claim(const redisReply *reply, struct store_claim *claim) {
+    claim->err = -EBADMSG;
+    if (reply->type == REDIS_REPLY_ERROR && !store_is_wrong_type(reply))
+        claim->err = -EIO;
+    if (reply->type != REDIS_REPLY_STRING || reply->len < UUID_LEN + 1 ||
+        !uuid_is(reply->str, UUID_LEN) || reply->str[UUID_LEN] != ' ')
+        return;
+    claim->err = 0;
+    store_copy(claim->session_id, UUID_LEN + 1, reply->str, UUID_LEN);
+    claim->same_request = strcmp(reply->str + UUID_LEN + 1, claim->fingerprint) == 0;
+}
+
+/* One round: a claim that finds no script is left with -EAGAIN. */
+static int claim_once(struct store_batch *b, struct store_claim *claims, size_t n) {
+    _cleanup_(store_command_done) struct store_command c = {0};
+    for (size_t i = 0; i < n; i++) {
+        begin_claim(b, &c, &claims[i]);
+        store_queue(b->context, &c);
+    }
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_(store_reply_freep) redisReply *reply = NULL;
+        int err = store_next(b, &reply);
+        if (err)
+            return err;
+        take_claim(reply, &claims[i]);
+        if (store_is_noscript(reply))
+            claims[i].err = -EAGAIN;
+    }
+    return 0;
+}
+
+static bool lacks_script(const struct store_claim *claims, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (claims[i].err == -EAGAIN)
+            return true;
+    return false;
+}
+
+/* To claim again what was claimed changes nothing, so a second round may take all. */
+int store_batch_claim_creates(struct store_batch *b, struct store_claim *claims, size_t n) {
+    if (!b->context)
+        return -ENOTCONN;
+    int err = claim_once(b, claims, n);
+    if (err || !lacks_script(claims, n))
+        return err;
+    store_queue_scripts(b);
+    err = store_take_scripts(b);
+    return err ? err : claim_once(b, claims, n);
+}
+
 int store_batch_claim_create(struct store_batch *b, const char *user_id, const char *key_hash,
                              const char *session_id, const char *fingerprint,
                              char ret_session_id[static UUID_LEN + 1], bool *ret_same_request) {
-    _cleanup_(store_command_done) struct store_command c = {0};
-    _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    char key[STORE_KEY_CAP], claim[UUID_LEN + 1 + HASH_HEX_LEN + 1];
-    store_key_create_claim(user_id, key_hash, key);
-    snprintf(claim, sizeof(claim), "%s %s", session_id, fingerprint);
-    store_begin_script(b, &c, STORE_SCRIPT_CLAIM_CREATE, 1);
-    store_puts(&c, key);
-    store_puts(&c, claim);
-    store_put_i64(&c, CREATE_CLAIM_MS);
-    int err = store_ask(b, &c, &reply);
-    if (err)
-        return err;
-    if (reply->type != REDIS_REPLY_STRING || reply->len < UUID_LEN + 1 ||
-        !uuid_is(reply->str, UUID_LEN) || reply->str[UUID_LEN] != ' ')
-        return -EBADMSG;
-    store_copy(ret_session_id, UUID_LEN + 1, reply->str, UUID_LEN);
-    *ret_same_request = strcmp(reply->str + UUID_LEN + 1, fingerprint) == 0;
+    struct store_claim claim = {.user_id = user_id,
+                                .key_hash = key_hash,
+                                .fingerprint = fingerprint,
+                                .wanted_id = session_id};
+    int err = store_batch_claim_creates(b, &claim, 1);
+    if (err || claim.err)
+        return err ? err : claim.err;
+    memcpy(ret_session_id, claim.session_id, sizeof(claim.session_id));
+    *ret_same_request = claim.same_request;
     return 0;
 }
 

@@ -129,6 +129,17 @@ MUSTCHECK int store_batch_claim_create(struct store_batch *b, const char *user_i
                                        const char *fingerprint,
                                        char ret_session_id[static UUID_LEN + 1],
                                        bool *ret_same_request);
+/* The same for many, in one pipeline. Negative: the connection was lost, nothing is known. */
+struct store_claim {
+    /* in; borrowed until the return */
+    const char *user_id, *key_hash, *fingerprint, *wanted_id;
+    /* out */
+    int err; /* 0; -EIO Redis refused; -EBADMSG what is there cannot be */
+    char session_id[UUID_LEN + 1];
+    bool same_request;
+};
+MUSTCHECK int store_batch_claim_creates(struct store_batch *b, struct store_claim *claims,
+                                        size_t n);
 /* Counts a redelivery; *ret_n counts from 1; the count lives 60 s. */
 MUSTCHECK int store_batch_count_try(struct store_batch *b, const char *session_id,
                                     const char *command_id, unsigned *ret_n);

@@ -41,22 +41,25 @@ static void sort_members(struct member *members, size_t n) {
         }
 }
 
-static void list_members(const json_t *object, struct member *ret) {
+/* How many there are. */
+static size_t list_members(const json_t *object, struct member *ret) {
     json_t *borrowed = (json_t *)(uintptr_t)object; /* jansson iterates over non-const only */
+    size_t n = 0;
     for (void *i = json_object_iter(borrowed); i; i = json_object_iter_next(borrowed, i))
-        *ret++ = (struct member){.name = json_object_iter_key(i),
-                                 .len = json_object_iter_key_len(i),
-                                 .value = json_object_iter_value(i)};
+        ret[n++] = (struct member){.name = json_object_iter_key(i),
+                                   .len = json_object_iter_key_len(i),
+                                   .value = json_object_iter_value(i)};
+    return n;
 }
 
 static void print_object(const json_t *object, struct buf *out) {
     size_t n = json_object_size(object);
     struct member few[N_MEMBERS_ON_STACK];
     _cleanup_(freep) struct member *many = NULL;
-    struct member *members = few;
     if (n > N_MEMBERS_ON_STACK)
-        members = many = must_alloc(n * sizeof(*many));
-    list_members(object, members);
+        many = must_alloc(n * sizeof(*many));
+    struct member *members = many ? many : few;
+    n = list_members(object, members);
     sort_members(members, n);
     buf_putc(out, '{');
     for (size_t i = 0; i < n; i++) {

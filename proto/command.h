@@ -59,9 +59,9 @@ struct command {
 
     /* patch */
     enum command_patch_format format;
-    json_t *patch;                     /* owned reference: operations array, or merge patch object */
-    bool disjoint;                     /* merge: "disjoint" */
-    char checksum[HASH_HEX_LEN + 1];   /* "" without */
+    json_t *patch;                   /* owned reference: operations array, or merge patch object */
+    bool disjoint;                   /* merge: "disjoint" */
+    char checksum[HASH_HEX_LEN + 1]; /* "" without */
 };
 
 void command_done(struct command *c);
@@ -72,10 +72,11 @@ void command_print(const struct command *c, struct buf *out);
  * here. On failure *ret is done already. */
 MUSTCHECK int command_parse(const json_t *object, struct command *ret, struct fault *f);
 
-/* The members of a create (name, type, status, data, ttlSeconds, onIdle) and of a patch (baseVersion,
- * epoch, operations, merge, checksum) from an object that has them: a command, and as well the body of
- * POST /sessions, of PATCH as application/json, and a WebSocket `patch`. The faults are those of
- * command_parse; what is absent gets its default. On failure *ret may be filled in part: command_done. */
+/* The members of a create (name, type, status, data, ttlSeconds, onIdle) and of a patch
+ * (baseVersion, epoch, operations, merge, checksum) from an object that has them: a command, and as
+ * well the body of POST /sessions, of PATCH as application/json, and a WebSocket `patch`. The
+ * faults are those of command_parse; what is absent gets its default. On failure *ret may be filled
+ * in part: command_done. */
 MUSTCHECK int command_take_create(const json_t *object, struct command *ret, struct fault *f);
 MUSTCHECK int command_take_patch(const json_t *object, struct command *ret, struct fault *f);
 /* A status that can be asked for: active, paused, completed, cancelled (field "status"). */
@@ -83,16 +84,18 @@ MUSTCHECK int command_take_status(const char *status, struct command *ret, struc
 /* 1 to COMMAND_KEY_MAX printable ASCII characters. */
 bool command_key_is_valid(const char *key, size_t len);
 
-/* What a repeat under the same key must equal: SHA-256 over the canonical form of the request with its
- * base (kind, session unless a create, patch, status, base, checksum, …; not id, deadline, rights). */
+/* What a repeat under the same key must equal: SHA-256 over the canonical form of the request with
+ * its base (kind, session unless a create, patch, status, base, checksum, …; not id, deadline,
+ * rights). */
 void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
 /* SHA-256 over user id, LF and key: the field in …:idem and the tail of user:{…}:idem:<hash>. */
 void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
 
 struct reply {
-    char id[UUID_LEN + 1];         /* the command's */
-    char session_id[UUID_LEN + 1]; /* the session's; a replayed create's may differ from the command's */
-    struct fault fault;            /* .code FAULT_NONE: it took effect (or nothing had to be done) */
+    char id[UUID_LEN + 1]; /* the command's */
+    char session_id[UUID_LEN +
+                    1]; /* the session's; a replayed create's may differ from the command's */
+    struct fault fault; /* .code FAULT_NONE: it took effect (or nothing had to be done) */
 
     /* Took effect: */
     struct position position;

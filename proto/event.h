@@ -39,15 +39,16 @@ struct event {
     struct position position; /* an unversioned event carries that of its moment */
     int64_t timestamp;        /* ms */
     char user_id[UUID_LEN + 1];
-    char device_id[SESSION_DEVICE_MAX + 1];    /* who caused it; "" when the engine did */
-    char message_id[EVENT_MESSAGE_ID_CAP];     /* <id>:<epoch>:<version>, else a UUID */
-    char *body;                                /* owned JSON text */
+    char device_id[SESSION_DEVICE_MAX + 1]; /* who caused it; "" when the engine did */
+    char message_id[EVENT_MESSAGE_ID_CAP];  /* <id>:<epoch>:<version>, else a UUID */
+    char *body;                             /* owned JSON text */
     size_t body_len;
 };
 
 void event_done(struct event *e);
 
-/* Each fills *ret with a printed body. s is the session after the change; user and device caused it. */
+/* Each fills *ret with a printed body. s is the session after the change; user and device caused
+ * it. */
 void event_session_created(const struct session *s, const char *device_id, struct event *ret);
 /* operations: without `test`s. */
 void event_state_delta(const struct session *s, const char *user_id, const char *device_id,
@@ -64,7 +65,7 @@ void event_device_joined(const struct session *s, const char *user_id, const cha
                          const char *message_id, struct event *ret);
 
 /* The envelope alone, read back from a body (type, session, position, timestamp, user, device,
- * message_id of versioned ones); body stays NULL. FAULT_INVALID_REQUEST / FAULT_INVALID_JSON for what
- * is no event. *ret_json (may be NULL): the whole body as a new reference. */
+ * message_id of versioned ones); body stays NULL. FAULT_INVALID_REQUEST / FAULT_INVALID_JSON for
+ * what is no event. *ret_json (may be NULL): the whole body as a new reference. */
 MUSTCHECK int event_parse(const char *body, size_t len, struct event *ret, json_t **ret_json,
                           struct fault *f);

@@ -11,9 +11,9 @@
  * remove it: FAULT_INVALID_VALUE). FAULT_PATH_NOT_WRITABLE names another member. */
 MUSTCHECK int merge_check(const json_t *merge_patch, struct fault *f);
 
-/* The operations that lead from resource to what RFC 7396 section 2 makes of it; what is equal already
- * yields none. *ret_operations is a new reference to an array that patch_apply takes; more than
- * PATCH_MAX_OPERATIONS are folded into one `replace` of the nearest ancestor that holds them. Work is
- * linear in the patch and in what it touches. */
+/* The operations that lead from resource to what RFC 7396 section 2 makes of it; what is equal
+ * already yields none. *ret_operations is a new reference to an array that patch_apply takes; more
+ * than PATCH_MAX_OPERATIONS are folded into one `replace` of the nearest ancestor that holds them.
+ * Work is linear in the patch and in what it touches. */
 MUSTCHECK int merge_to_operations(const json_t *resource, const json_t *merge_patch,
                                   json_t **ret_operations, struct fault *f);

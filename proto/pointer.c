@@ -49,7 +49,7 @@ int pointer_parse(const char *text, size_t len, struct pointer *ret, struct faul
             token->name = end;
             continue;
         }
-        *end++ = text[i] != '~' ? text[i] : text[++i] == '0' ? '~' : '/';
+        *end++ = (char)(text[i] != '~' ? text[i] : text[++i] == '0' ? '~' : '/');
         token->len++;
     }
     *ret = p;

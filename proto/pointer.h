@@ -28,8 +28,9 @@ struct pointer {
 MUSTCHECK int pointer_parse(const char *text, size_t len, struct pointer *ret, struct fault *f);
 void pointer_done(struct pointer *p);
 
-/* The value there, borrowed; NULL when there is none. Array indexes: "0" or digits without a leading
- * zero; "-" and what is past the end find nothing. n_tokens lets the caller stop early (parent). */
+/* The value there, borrowed; NULL when there is none. Array indexes: "0" or digits without a
+ * leading zero; "-" and what is past the end find nothing. n_tokens lets the caller stop early
+ * (parent). */
 json_t *pointer_find(json_t *document, const struct pointer *p, size_t n_tokens);
 /* Reads an array index token; false when it is none (leading zero, "-", not digits, over 2^31). */
 bool pointer_index(const struct pointer_token *token, size_t *ret);

@@ -158,15 +158,13 @@ static int take_error(const json_t *error, struct reply *reply, struct fault *f)
     struct fault *fault = &reply->fault;
     char code[64] = "";
     int64_t status = 0, index = -1;
-    int r;
-    if ((r = take_text(error, "code", TEXT_REQUIRED, code, sizeof(code), f)) ||
-        (r = text_get_integer(error, "status", TEXT_REQUIRED, 100, 599, &status, f)) ||
-        (r = take_text(error, "detail", TEXT_OPTIONAL, fault->detail, sizeof(fault->detail), f)) ||
-        (r = take_text(error, "field", TEXT_OPTIONAL, fault->field, sizeof(fault->field), f)) ||
-        (r = take_text(error, "pointer", TEXT_OPTIONAL, fault->pointer, sizeof(fault->pointer),
-                       f)) ||
-        (r = text_get_integer(error, "index", TEXT_OPTIONAL, 0, INT32_MAX, &index, f)) ||
-        (r = take_raw(error, "conflict", &reply->conflict, f)))
+    if (take_text(error, "code", TEXT_REQUIRED, code, sizeof(code), f) ||
+        text_get_integer(error, "status", TEXT_REQUIRED, 100, 599, &status, f) ||
+        take_text(error, "detail", TEXT_OPTIONAL, fault->detail, sizeof(fault->detail), f) ||
+        take_text(error, "field", TEXT_OPTIONAL, fault->field, sizeof(fault->field), f) ||
+        take_text(error, "pointer", TEXT_OPTIONAL, fault->pointer, sizeof(fault->pointer), f) ||
+        text_get_integer(error, "index", TEXT_OPTIONAL, 0, INT32_MAX, &index, f) ||
+        take_raw(error, "conflict", &reply->conflict, f))
         return bad_member(f, "error");
     fault->index = (int)index;
     fault->code = fault_from_wire(code, (int)status);

@@ -35,7 +35,12 @@ enum session_status {
 
 enum session_on_idle { SESSION_IDLE_PAUSE, SESSION_IDLE_EXPIRE };
 
-enum session_role { SESSION_ROLE_NONE, SESSION_ROLE_VIEWER, SESSION_ROLE_EDITOR, SESSION_ROLE_OWNER };
+enum session_role {
+    SESSION_ROLE_NONE,
+    SESSION_ROLE_VIEWER,
+    SESSION_ROLE_EDITOR,
+    SESSION_ROLE_OWNER
+};
 
 struct position {
     uint64_t version;
@@ -77,7 +82,8 @@ void session_copy(const struct session *from, struct session *ret);
 /* Sets data_text, data_len and checksum from a value. */
 void session_set_data(struct session *s, const json_t *data);
 
-/* Moment when idle or expiry acts next; 0 when never (final). Pure: from touched_at, ttl, status. */
+/* Moment when idle or expiry acts next; 0 when never (final). Pure: from touched_at, ttl, status.
+ */
 int64_t session_expires_at(const struct session *s);
 bool session_is_final(enum session_status status);
 bool session_may_become(enum session_status from, enum session_status to);
@@ -106,8 +112,8 @@ MUSTCHECK int session_to_json(const struct session *s, enum session_role role, j
 
 /* ---- Redis: session:{id}:state, a string ---- */
 void session_print_state(const struct session *s, struct buf *out);
-/* Fills version, last_modified, modified_by, data_text, checksum without parsing data. -EBADMSG when
- * it has not the shape that session_print_state writes. The checksum is not verified here. */
+/* Fills version, last_modified, modified_by, data_text, checksum without parsing data. -EBADMSG
+ * when it has not the shape that session_print_state writes. The checksum is not verified here. */
 MUSTCHECK int session_parse_state(struct session *s, const char *text, size_t len);
 /* -EBADMSG when data_text does not hash to checksum. */
 MUSTCHECK int session_verify(const struct session *s);
@@ -117,7 +123,8 @@ MUSTCHECK int session_verify(const struct session *s);
 typedef void session_put_fn(void *arg, const char *field, const char *value, size_t len);
 void session_each_meta(const struct session *s, session_put_fn *put, void *arg);
 /* Takes one field; one that is not known is ignored. -EBADMSG when the value cannot be. */
-MUSTCHECK int session_take_meta(struct session *s, const char *field, const char *value, size_t len);
+MUSTCHECK int session_take_meta(struct session *s, const char *field, const char *value,
+                                size_t len);
 
 /* ---- Positions ---- */
 /* The entity tag with its quotes: "42", or "42.3" from epoch 2 on. */

@@ -1,6 +1,7 @@
 /* Data for shortest.c: the powers of ten from 10^-292 to 10^324, each as the upper 128 bits of its
- * significand, rounded up: ceil(10^k * 2^(127 - floor(log2(10^k)))), high word first. Reproduce with
- * Python: -((-n) // d) for n / d = Fraction(10)**k * Fraction(2)**(127 - ((k * 1741647) >> 19)). */
+ * significand, rounded up: ceil(10^k * 2^(127 - floor(log2(10^k)))), high word first. Reproduce
+ * with Python: -((-n) // d) for n / d = Fraction(10)**k * Fraction(2)**(127 - ((k * 1741647) >>
+ * 19)). */
 #pragma once
 
 #include <stdint.h>

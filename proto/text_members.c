@@ -20,7 +20,7 @@ static int find_member(const json_t *object, const char *name, enum text_need ne
 
 int text_get_string(const json_t *object, const char *name, enum text_need need, const char **ret,
                     struct fault *f) {
-    json_t *member;
+    json_t *member = NULL;
     int r = find_member(object, name, need, &member, f);
     if (r || !member)
         return r;
@@ -32,7 +32,7 @@ int text_get_string(const json_t *object, const char *name, enum text_need need,
 
 int text_get_bool(const json_t *object, const char *name, enum text_need need, bool *ret,
                   struct fault *f) {
-    json_t *member;
+    json_t *member = NULL;
     int r = find_member(object, name, need, &member, f);
     if (r || !member)
         return r;
@@ -44,7 +44,7 @@ int text_get_bool(const json_t *object, const char *name, enum text_need need, b
 
 int text_get_integer(const json_t *object, const char *name, enum text_need need, int64_t least,
                      int64_t most, int64_t *ret, struct fault *f) {
-    json_t *member;
+    json_t *member = NULL;
     int r = find_member(object, name, need, &member, f);
     if (r || !member)
         return r;
@@ -63,7 +63,7 @@ int text_get_integer(const json_t *object, const char *name, enum text_need need
 
 int text_get_object(const json_t *object, const char *name, enum text_need need, json_t **ret,
                     struct fault *f) {
-    json_t *member;
+    json_t *member = NULL;
     int r = find_member(object, name, need, &member, f);
     if (r || !member)
         return r;
@@ -75,7 +75,7 @@ int text_get_object(const json_t *object, const char *name, enum text_need need,
 
 int text_get_array(const json_t *object, const char *name, enum text_need need, json_t **ret,
                    struct fault *f) {
-    json_t *member;
+    json_t *member = NULL;
     int r = find_member(object, name, need, &member, f);
     if (r || !member)
         return r;

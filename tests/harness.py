@@ -29,6 +29,7 @@ from process import free_ports  # noqa: E402
 from servers import PostgreSQL, RabbitMQ, Redis  # noqa: E402
 from services import NAMES, environment, make_service  # noqa: E402
 
+MAX_WAIT = 10  # s: no request hangs longer, whatever breaks
 BUILD = ROOT / os.environ.get("HANDOFF_BUILD", "build/gcc")
 SECRET = "a secret of the tests, and of nothing else: 0123456789"
 FINDING = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL")
@@ -215,8 +216,15 @@ class Suite:
         service = self.services[name]
         service.process.kill()
         service.process.wait()
+        self.exit_codes[name] = service.process.returncode
+
+    def terminate(self, name):
+        """SIGTERM; the exit code."""
+        self.services[name].stop()
+        return self.services[name].process.returncode
 
     def restart(self, name):
+        self.exit_codes.pop(name, None)
         self.services[name].start().wait_ready()
 
     def findings(self):
@@ -271,7 +279,8 @@ class Device:
         self.http.hooks["response"] = [check_answer]
 
     def request(self, method, path, **more):
-        return self.http.request(method, self.suite.api_url + path, timeout=30, **more)
+        more.setdefault("timeout", 30)
+        return self.http.request(method, self.suite.api_url + path, **more)
 
     def get(self, path, **more):
         return self.request("GET", path, **more)

@@ -4,12 +4,13 @@ Data and secrets stay in .run/, so that the next run goes on with them. Ctrl-C o
 """
 
 import argparse
-import hashlib
+import os
 import pathlib
 import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from process import StartError, am_root, port_is_free
@@ -57,17 +58,22 @@ def can_reach(user, path):
 
 
 def postgres_folder(run):
-    """.run/postgresql, or a link to a folder in /var/tmp where the postgres user gets to."""
+    """.run/postgresql, or what it links to in /var/tmp where the postgres user gets to."""
     folder = run / "postgresql"
     if folder.exists() or not am_root() or can_reach("postgres", run):
-        return folder
-    name = hashlib.sha256(str(run).encode()).hexdigest()[:12]
-    elsewhere = pathlib.Path(f"/var/tmp/handoff-{name}-postgresql")
-    elsewhere.mkdir(exist_ok=True)
+        return folder.resolve()
     if folder.is_symlink():
         folder.unlink()
-    folder.symlink_to(elsewhere)
-    return folder
+    folder.symlink_to(tempfile.mkdtemp(prefix="handoff-postgresql-", dir="/var/tmp"))
+    return folder.resolve()
+
+
+def check_owner(run):
+    """PostgreSQL's data and the secrets are readable for the one who made them only."""
+    owner = run.stat().st_uid
+    if owner != os.geteuid():
+        raise StartError(f"{run} was made by another user (uid {owner})\n"
+                         "hint: start it as that user, or remove that folder and the data in it")
 
 
 def revision():
@@ -138,6 +144,7 @@ def main():
     stack = Stack(run, options.binaries)
     code = 0
     try:
+        check_owner(run)
         check_ports()
         stack.start()
         (run / "revision").write_text(revision() + "\n")

@@ -96,7 +96,7 @@ class PostgreSQL:
         self.log.touch()
         self._own(self.log)
         self.process = spawn(
-            [binaries / "postgres", "-D", self.data, "-p", self.port, "-k", self.folder,
+            [binaries / "postgres", "-D", self.data, "-p", self.port, "-k", "",
              "-c", "listen_addresses=127.0.0.1"],
             log=self.log, env=self._env(), user=self.user, cwd="/")
         wait_until("PostgreSQL", self._is_ready, process=self.process, log=self.log)
@@ -177,7 +177,9 @@ class RabbitMQ:
         server = newest("/usr/lib/rabbitmq/bin/rabbitmq-server", "RabbitMQ")
         self.epmd = spawn(["epmd", "-port", self.epmd_port, "-address", "127.0.0.1"], log=self.log)
         wait_until("epmd", lambda: accepts(self.epmd_port), process=self.epmd, log=self.log)
-        self.process = spawn([server], log=self.log, env=self.env(), cwd=self.folder)
+        # Told so, the script becomes the Erlang VM instead of its parent: a child that dies with us.
+        self.process = spawn([server], log=self.log, cwd=self.folder,
+                             env={**self.env(), "RUNNING_UNDER_SYSTEMD": "true"})
         wait_until("RabbitMQ", lambda: accepts(self.port), timeout=60, process=self.process,
                    log=self.log)
         return self

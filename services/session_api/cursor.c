@@ -31,7 +31,7 @@ void cursor_print(const struct cursor *c, char ret[static CURSOR_CAP]) {
 }
 
 bool cursor_parse(const char *text, struct cursor *ret) {
-    char plain[PLAIN_LEN + 1];
+    char plain[PLAIN_LEN + 1] = "";
     uint32_t bits = 0;
     unsigned n_bits = 0;
     size_t n = 0;

@@ -96,6 +96,9 @@ bool apply_window_since(const struct session *s, const struct command *c, uint64
     uint64_t since = 0;
     if (c->kind == COMMAND_CREATE || !known_version(s, c, &since) || since == s->position.version)
         return false;
+    bool merges = c->kind == COMMAND_PATCH && c->disjoint;
+    if (!merges && s->position.version - since > CONFLICT_MAX_DELTAS)
+        return false; /* it would be read in vain: a conflict shows the session then */
     *ret = since;
     return true;
 }

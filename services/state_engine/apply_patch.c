@@ -9,29 +9,37 @@
 #include "proto/text.h"
 #include "services/state_engine/apply_private.h"
 
-static bool event_is_disjoint(const struct window_entry *entry, const json_t *operations) {
+#define MAX_MISSED_BYTES (2u << 20) /* of events, twice what the window usually keeps */
+
+/* Appends what one event wrote; false when it cannot be told. */
+static bool add_written(const struct window_entry *entry, json_t *written) {
     struct fault ignored;
     json_auto_t *event = NULL;
     if (text_parse(entry->event, entry->event_len, &event, &ignored) != 0)
         return false;
-    const json_t *written = json_object_get(event, "operations");
-    return !json_is_array(written) || !patch_overlaps(operations, written);
+    json_t *operations = json_object_get(event, "operations");
+    return !json_is_array(operations) || json_array_extend(written, operations) == 0;
 }
 
+/* To read more than MAX_MISSED_BYTES would take an engine too long: then it is a conflict. */
 bool patch_is_disjoint(const struct session *s, struct position base, const json_t *operations,
                        const struct window *window) {
+    json_auto_t *written = json_array();
+    uint64_t expected = base.version + 1;
+    size_t n_bytes = 0;
     if (base.epoch != s->position.epoch || base.version > s->position.version)
         return false;
-    uint64_t expected = base.version + 1;
     for (size_t i = 0; i < window->n_entries; i++) {
         const struct window_entry *entry = &window->entries[i];
         if (entry->version <= base.version)
             continue;
-        if (entry->version != expected || !event_is_disjoint(entry, operations))
+        n_bytes += entry->event_len;
+        if (entry->version != expected || n_bytes > MAX_MISSED_BYTES ||
+            !add_written(entry, written))
             return false;
         expected++;
     }
-    return expected == s->position.version + 1;
+    return expected == s->position.version + 1 && !patch_overlaps(operations, written);
 }
 
 static int to_operations(const json_t *resource, const struct command *c, json_t **ret,

@@ -15,6 +15,10 @@ MUSTCHECK int apply_patch(const struct session *s, const struct command *c, int6
 bool patch_is_disjoint(const struct session *s, struct position base, const json_t *operations,
                        const struct window *window);
 
+/* What a conflict shows of what was missed; more: the whole session. */
+#define CONFLICT_MAX_DELTAS 100
+#define CONFLICT_MAX_DELTAS_BYTES (64u << 10)
+
 /* conflict.c: owned JSON text of {"currentVersion","epoch", and "deltas" (at most 100 and 64 KiB)
  * or "session"}. */
 char *conflict_print(const struct session *s, enum session_role role, bool is_known, uint64_t since,

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/timestamp.h"
 #include "services/state_engine/republish.h"
 
 #define ARM_MS 2500     /* after a save: the look, if nobody confirmed till then */
@@ -16,6 +17,7 @@
 #define OVERDUE_MS 1500 /* unconfirmed for so long: published again */
 #define N_CACHED 16384  /* a power of two */
 #define MAX_PER_SLOT 64 /* looks a slot and tick */
+#define LOOKS_MS 250    /* a tick; what is left is due in the next */
 #define MAX_ENTRIES_BYTES (4u << 20)
 
 struct armed {
@@ -55,9 +57,17 @@ void attention_forget(struct attention *a) {
     memset(a->cache, 0, N_CACHED * sizeof(*a->cache));
 }
 
+static struct armed *cached(const struct attention *a, const char *session_id) {
+    return &a->cache[strtoull(session_id + 24, NULL, 16) & (N_CACHED - 1)];
+}
+
+void attention_distrust(struct attention *a, const char *session_id) {
+    cached(a, session_id)->at = 0;
+}
+
 int64_t attention_arm(void *arg, const char *session_id, int64_t now) {
     struct attention *a = arg;
-    struct armed *armed = &a->cache[strtoull(session_id + 24, NULL, 16) & (N_CACHED - 1)];
+    struct armed *armed = cached(a, session_id);
     bool is_armed = strcmp(armed->session_id, session_id) == 0;
     if (is_armed && armed->at >= now + TRUST_MS)
         return 0;
@@ -66,19 +76,23 @@ int64_t attention_arm(void *arg, const char *session_id, int64_t now) {
     return armed->at;
 }
 
-static void publish_again(struct attention *a, const struct session *s,
-                          const struct store_entry *entry) {
+/* Negative: Redis was lost. */
+static int publish_again(struct attention *a, const struct session *s,
+                         const struct store_entry *entry) {
     struct event events[CHANGE_MAX_EVENTS];
     size_t n = 0;
     int r = republish_entry(a->store, s, entry, events, &n);
+    if (r != 0 && !store_batch_is_connected(a->store))
+        return r;
     if (r != 0) {
         log_error(a->app->log, "entry_damaged", "An entry of the delta window cannot be published.",
                   LOG_TEXT("sessionId", s->id), LOG_NUMBER("version", (int64_t)entry->version),
                   LOG_TEXT("hint", "the stored stream was written by something else than Handoff"));
-        return;
+        return 0;
     }
     publisher_publish(a->publisher, events, n, NULL);
     metric_add(a->n_republished, 1);
+    return 0;
 }
 
 /* Publishes what is above the mark and was saved too long ago to be still on its way. */
@@ -92,7 +106,7 @@ static int publish_overdue(struct attention *a, const struct session *s, int64_t
         n_bytes += load.entries[i].event_len;
         if (load.entries[i].time > now - OVERDUE_MS || n_bytes > MAX_ENTRIES_BYTES)
             break;
-        publish_again(a, &load.session, &load.entries[i]);
+        r = publish_again(a, &load.session, &load.entries[i]);
     }
     store_load_done(&load);
     return r;
@@ -119,13 +133,25 @@ static int look(struct attention *a, const struct store_due *due, int64_t now) {
     return r != 0 ? r : store_batch_rearm(a->store, due->session_id, lease, again);
 }
 
+static int by_moment(const void *a, const void *b) {
+    int64_t at_a = ((const struct store_due *)a)->at, at_b = ((const struct store_due *)b)->at;
+    return (at_a > at_b) - (at_a < at_b);
+}
+
+static bool may_go_on(const struct attention *a, int64_t until) {
+    return timestamp_monotonic_ms() < until && publisher_has_room(a->publisher);
+}
+
 int attention_tick(struct attention *a, int64_t now) {
     _cleanup_(freep) struct store_due *due = NULL;
     size_t n = 0;
+    int64_t until = timestamp_monotonic_ms() + LOOKS_MS;
     if (!publisher_is_ready(a->publisher))
         return 0;
     int r = store_batch_due(a->store, now, MAX_PER_SLOT, &due, &n);
-    for (size_t i = 0; r == 0 && i < n; i++)
+    if (n > 1)
+        qsort(due, n, sizeof(*due), by_moment);
+    for (size_t i = 0; r == 0 && i < n && may_go_on(a, until); i++)
         r = look(a, &due[i], now);
     return r;
 }

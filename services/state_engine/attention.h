@@ -20,6 +20,8 @@ struct attention *attention_free(struct attention *a);
 int64_t attention_arm(void *arg, const char *session_id, int64_t now);
 /* Forgets what was armed: Redis was lost. */
 void attention_forget(struct attention *a);
-/* Once a second: looks at what is due. Publishes through the publisher (the caller corks).
- * Negative: Redis did not answer. */
+/* The same for one session, of which Redis refused to note something. */
+void attention_distrust(struct attention *a, const char *session_id);
+/* Once a second: looks at what is due, for a bounded time. Publishes through the publisher (the
+ * caller corks). Negative: Redis did not answer. */
 MUSTCHECK int attention_tick(struct attention *a, int64_t now);

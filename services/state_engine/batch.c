@@ -31,24 +31,36 @@ static void batch_done(struct batch *b) {
 
 /* ---- load ---- */
 
+static bool needs_claim(const struct job *j) {
+    return j->command.kind == COMMAND_CREATE && j->key_hash[0];
+}
+
+static void take_claim(struct task *task, struct job *j, const struct store_claim *claim) {
+    task->claim_failed = claim->err != 0;
+    if (claim->err != 0)
+        return;
+    task->claim_differs = !claim->same_request;
+    memcpy(j->command.session_id, claim->session_id, sizeof(claim->session_id));
+}
+
 /* A create with a key takes the session id that the key's first use chose. */
 static int claim_creates(struct batch *b) {
+    _cleanup_(freep) struct store_claim *claims = must_alloc(b->n * sizeof(*claims));
+    size_t n = 0;
     for (size_t i = 0; i < b->n; i++) {
-        struct job *j = b->jobs[i];
-        struct command *c = &j->command;
-        if (c->kind != COMMAND_CREATE || !c->key[0] || j->is_claimed)
-            continue;
-        char session_id[UUID_LEN + 1];
-        bool same_request;
-        int r = store_batch_claim_create(b->context->store, c->user_id, j->key_hash, c->session_id,
-                                         j->fingerprint, session_id, &same_request);
-        if (r != 0)
-            return r;
-        b->tasks[i].is_key_reused = !same_request;
-        memcpy(c->session_id, session_id, sizeof(session_id));
-        j->is_claimed = same_request;
+        const struct job *j = b->jobs[i];
+        if (needs_claim(j))
+            claims[n++] = (struct store_claim){.user_id = j->command.user_id,
+                                               .key_hash = j->key_hash,
+                                               .fingerprint = j->fingerprint,
+                                               .wanted_id = j->command.session_id};
     }
-    return 0;
+    int r = n > 0 ? store_batch_claim_creates(b->context->store, claims, n) : 0;
+    n = 0;
+    for (size_t i = 0; r == 0 && i < b->n; i++)
+        if (needs_claim(b->jobs[i]))
+            take_claim(&b->tasks[i], b->jobs[i], &claims[n++]);
+    return r;
 }
 
 static struct slot *slot_for(struct batch *b, const char *session_id) {
@@ -225,6 +237,8 @@ int batch_run(const struct batch_context *context, struct job **jobs, size_t n,
     int r = load_all(&b);
     for (size_t i = 0; r == 0 && i < n; i++)
         task_run(&b.tasks[i], jobs[i], b.now, context);
+    if (r == 0 && !store_batch_is_connected(context->store))
+        r = -ENOTCONN; /* lost while an old entry was read */
     if (r == 0)
         r = save_all(&b);
     if (r == 0)

@@ -2,13 +2,11 @@
  * rebases without another round trip (contract, section 3). */
 #include "services/state_engine/apply_private.h"
 
-#define MAX_DELTAS 100
-#define MAX_DELTAS_BYTES (64u << 10)
-
-/* Appends the missed events as an array; false when they are not all there or too many. */
+/* Appends the missed events as an array, which has at most so many bytes in all; false when they
+ * are not all there or too many. */
 static bool print_deltas(const struct session *s, uint64_t since, const struct window *window,
                          struct buf *out) {
-    if (s->position.version - since > MAX_DELTAS)
+    if (s->position.version - since > CONFLICT_MAX_DELTAS)
         return false;
     uint64_t expected = since + 1;
     size_t start = out->len;
@@ -17,10 +15,11 @@ static bool print_deltas(const struct session *s, uint64_t since, const struct w
         const struct window_entry *entry = &window->entries[i];
         if (entry->version <= since)
             continue;
-        if (entry->version != expected || out->len - start + entry->event_len > MAX_DELTAS_BYTES)
+        if (entry->version != expected++)
             return false;
-        if (expected++ > since + 1)
-            buf_putc(out, ',');
+        buf_puts(out, entry->version == since + 1 ? "" : ",");
+        if (out->len - start + entry->event_len + 1 > CONFLICT_MAX_DELTAS_BYTES)
+            return false;
         buf_put(out, entry->event, entry->event_len);
     }
     buf_putc(out, ']');

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "proto/route.h"
 #include "proto/text.h"
 
@@ -14,6 +15,10 @@ struct job *job_free(struct job *j) {
     command_done(&j->command);
     free(j);
     return NULL;
+}
+
+bool job_may_be_saved(const struct job *j) {
+    return j->is_uncertain || j->delivery->redelivered;
 }
 
 void queue_push(struct queue *q, struct job *j) {
@@ -54,6 +59,7 @@ struct delivery *delivery_free(struct delivery *d) {
     for (size_t i = 0; i < d->n_held; i++)
         reply_done(&d->held[i]);
     free(d->held);
+    free(d->body);
     free(d);
     return NULL;
 }
@@ -94,6 +100,8 @@ static int read_jobs(const struct bus_message *m, struct delivery *d, struct que
 
 int delivery_read(const struct bus_message *m, uint64_t generation, struct delivery **ret,
                   struct queue *jobs, struct fault *f) {
+    if (m->too_large)
+        return fault_set(f, FAULT_BODY_TOO_LARGE, NULL, "the message is too large for commands");
     if (m->reply_to[0] && !route_is_reply_to(m->reply_to, strlen(m->reply_to)))
         return fault_set(f, FAULT_INVALID_VALUE, "reply_to", "only %s.* is answered",
                          ROUTE_REPLY_TO);
@@ -101,6 +109,9 @@ int delivery_read(const struct bus_message *m, uint64_t generation, struct deliv
     d->generation = generation;
     d->tag = m->tag;
     d->redelivered = m->redelivered;
+    if (m->redelivered)
+        d->body = must_memdup(m->body, m->body_len);
+    d->body_len = m->body_len;
     memcpy(d->reply_to, m->reply_to, sizeof(d->reply_to));
     memcpy(d->correlation_id, m->correlation_id, sizeof(d->correlation_id));
     struct queue read = {0};

@@ -11,12 +11,16 @@
 #include "proto/command.h"
 
 struct delivery {
-    uint64_t generation; /* of the bus connection that brought it */
+    struct delivery *next, **link; /* worker::deliveries; link: what points here */
+    uint64_t generation;           /* of the bus connection that brought it */
     uint64_t tag;
     size_t n_open; /* jobs not answered + saved versions not confirmed */
     char reply_to[256];
     char correlation_id[128];
     bool redelivered;
+    bool is_counted; /* a redelivered one: as a try, in Redis */
+    char *body;      /* owned: of a redelivered one, for the dead letters; else NULL */
+    size_t body_len;
     struct reply *held; /* owned: refusals, sent after the acknowledgement */
     size_t n_held;
 };
@@ -32,11 +36,12 @@ struct job {
     uint64_t look_since; /* look for the command's id in the window after this version; JOB_NO_LOOK:
                             it cannot have been saved */
     bool is_uncertain;   /* a save was begun and its outcome is not known */
-    bool is_claimed;     /* a create's key was claimed */
 };
 
 struct job *job_free(struct job *j);
 DEFINE_CLEANUP(struct job *, job_free)
+/* Whether the command may have taken effect already: its outcome is unknown, not "not applied". */
+bool job_may_be_saved(const struct job *j);
 
 /* A first-in first-out list of jobs. */
 struct queue {

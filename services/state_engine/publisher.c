@@ -3,59 +3,13 @@
  * numbers. */
 #include "services/state_engine/publisher.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "proto/route.h"
-#include "services/state_engine/marks.h"
+#include "services/state_engine/publisher_private.h"
 
 #define MAX_UNCONFIRMED 8192
 #define MAX_UNCONFIRMED_BYTES (64u << 20)
-#define N_SENT 32768 /* a power of two; replies count too */
-
-/* One saved version whose events are on their way. */
-struct saved {
-    char session_id[UUID_LEN + 1];
-    struct position position;
-    bool is_version; /* a versioned event was among them: the mark may move */
-    size_t n_open;
-    struct delivery *delivery; /* borrowed, or NULL */
-};
-
-/* A message until it is confirmed. */
-struct outgoing {
-    struct outgoing *next;  /* publisher::waiting */
-    struct event event;     /* a dead letter uses the body alone */
-    const char *dead_queue; /* a literal, or NULL: an event */
-    char reason[256];
-    struct saved *saved;
-};
-
-/* Answers that go to one place in one message. */
-struct answers {
-    char reply_to[256];
-    char correlation_id[128];
-    struct buf body;
-};
-
-struct publisher {
-    struct app *app;
-    struct bus *bus;
-    struct publisher_callbacks callbacks;
-    void *arg;
-
-    struct outgoing *waiting, **waiting_end;
-    struct outgoing *sent[N_SENT]; /* NULL: a reply, or confirmed */
-    uint64_t seq_first, seq_end;   /* [first, end) are not confirmed on this connection */
-    size_t n_unconfirmed, n_bytes;
-
-    struct answers *answers;
-    size_t n_answers, cap_answers;
-    struct marks marks;
-
-    struct health_dependency *health;
-    struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies;
-};
 
 static void wait_for_sending(struct publisher *p, struct outgoing *o) {
     o->next = NULL;
@@ -81,11 +35,25 @@ static void finish(struct publisher *p, struct outgoing *o) {
 }
 
 static void confirm_one(struct publisher *p, uint64_t seq, bool ok) {
-    struct outgoing *o = TAKE_PTR(p->sent[seq % N_SENT]);
-    if (o && ok)
+    struct outgoing *o = TAKE_PTR(p->sent[seq % PUBLISHER_N_SENT]);
+    if (!o)
+        return;
+    if (ok) {
         finish(p, o);
-    else if (o)
+    } else {
+        o->next = p->nacked;
+        p->nacked = o;
+    }
+}
+
+/* Not at once: what made the broker refuse (a full queue) is still there, and the two would keep
+ * each other busy. */
+void publisher_retry(struct publisher *p) {
+    while (p->nacked) {
+        struct outgoing *o = p->nacked;
+        p->nacked = o->next;
         wait_for_sending(p, o);
+    }
 }
 
 static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
@@ -95,7 +63,7 @@ static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
     for (uint64_t i = multiple ? p->seq_first : seq; i <= seq; i++)
         confirm_one(p, i, ok);
     /* Replies stand as NULL: nobody waits for their confirms, so they may be passed before. */
-    while (p->seq_first != p->seq_end && !p->sent[p->seq_first % N_SENT])
+    while (p->seq_first != p->seq_end && !p->sent[p->seq_first % PUBLISHER_N_SENT])
         p->seq_first++;
 }
 
@@ -132,19 +100,19 @@ static int send_dead(struct publisher *p, const struct outgoing *o, uint64_t *re
     return bus_publish(p->bus, &m, ret_seq);
 }
 
-static void note_sent(struct publisher *p, uint64_t seq, struct outgoing *o) {
-    p->sent[seq % N_SENT] = o;
+void publisher_note_sent(struct publisher *p, uint64_t seq, struct outgoing *o) {
+    p->sent[seq % PUBLISHER_N_SENT] = o;
     p->seq_end = seq + 1;
     metric_add(p->n_published, 1);
 }
 
-static bool has_room(const struct publisher *p) {
-    return p->seq_end - p->seq_first < N_SENT;
+bool publisher_may_send(const struct publisher *p) {
+    return p->seq_end - p->seq_first < PUBLISHER_N_SENT;
 }
 
 /* Sends in order; stops where the broker takes no more. */
 static void send_waiting(struct publisher *p) {
-    while (p->waiting && has_room(p)) {
+    while (p->waiting && publisher_may_send(p)) {
         struct outgoing *o = p->waiting;
         uint64_t seq;
         int r = o->dead_queue ? send_dead(p, o, &seq) : send_event(p, &o->event, &seq);
@@ -153,7 +121,7 @@ static void send_waiting(struct publisher *p) {
         p->waiting = o->next;
         if (!p->waiting)
             p->waiting_end = &p->waiting;
-        note_sent(p, seq, o);
+        publisher_note_sent(p, seq, o);
     }
 }
 
@@ -170,12 +138,19 @@ static void on_up(void *arg) {
     p->callbacks.up(p->arg);
 }
 
+static void on_connect_failed(void *arg, const char *why) {
+    struct publisher *p = arg;
+    if (health_set(p->health, false, why))
+        log_warn(p->app->log, "broker_lost", "The broker is not reached for publishing.",
+                 LOG_TEXT("err", why));
+}
+
 /* What was sent and not confirmed goes out again, before what waits. */
 static void on_down(void *arg, const char *why) {
     struct publisher *p = arg;
     struct outgoing *again = NULL, **end = &again;
     for (uint64_t seq = p->seq_first; seq != p->seq_end; seq++) {
-        struct outgoing *o = TAKE_PTR(p->sent[seq % N_SENT]);
+        struct outgoing *o = TAKE_PTR(p->sent[seq % PUBLISHER_N_SENT]);
         if (!o)
             continue;
         *end = o;
@@ -188,9 +163,7 @@ static void on_down(void *arg, const char *why) {
     if (!p->waiting)
         p->waiting_end = &p->waiting;
     p->seq_first = p->seq_end = 1;
-    if (health_set(p->health, false, why))
-        log_warn(p->app->log, "broker_lost", "The broker is not reached for publishing.",
-                 LOG_TEXT("err", why));
+    on_connect_failed(p, why);
 }
 
 static void on_blocked(void *arg, bool blocked) {
@@ -233,6 +206,7 @@ int publisher_new(struct publisher **ret, struct app *app,
         .confirms = true,
         .callbacks = {.up = on_up,
                       .down = on_down,
+                      .connect_failed = on_connect_failed,
                       .confirmed = on_confirmed,
                       .blocked = on_blocked,
                       .turn = on_turn},
@@ -254,27 +228,35 @@ static void drop(struct outgoing *o) {
     free(o);
 }
 
+static void drop_all(struct outgoing *o) {
+    while (o) {
+        struct outgoing *next = o->next;
+        drop(o);
+        o = next;
+    }
+}
+
 struct publisher *publisher_free(struct publisher *p) {
     if (!p)
         return NULL;
     bus_free(p->bus);
     for (uint64_t seq = p->seq_first; seq != p->seq_end; seq++)
-        drop(p->sent[seq % N_SENT]);
-    for (struct outgoing *o = p->waiting, *next; o; o = next) {
-        next = o->next;
-        drop(o);
-    }
-    for (size_t i = 0; i < p->n_answers; i++)
-        buf_done(&p->answers[i].body);
-    free(p->answers);
+        drop(p->sent[seq % PUBLISHER_N_SENT]);
+    drop_all(p->waiting);
+    drop_all(p->nacked);
+    publisher_drop_answers(p);
     marks_done(&p->marks);
     free(p);
     return NULL;
 }
 
+bool publisher_has_room(const struct publisher *p) {
+    return bus_is_up(p->bus) && !bus_is_blocked(p->bus) && p->n_unconfirmed < MAX_UNCONFIRMED &&
+           p->n_bytes < MAX_UNCONFIRMED_BYTES;
+}
+
 bool publisher_is_ready(const struct publisher *p) {
-    return bus_is_up(p->bus) && !bus_is_blocked(p->bus) && !p->waiting &&
-           p->n_unconfirmed < MAX_UNCONFIRMED && p->n_bytes < MAX_UNCONFIRMED_BYTES;
+    return !p->waiting && publisher_has_room(p);
 }
 
 size_t publisher_n_unconfirmed(const struct publisher *p) {
@@ -320,59 +302,12 @@ void publisher_dead(struct publisher *p, const char *queue, const void *body, si
     wait_for_sending(p, o);
 }
 
-/* ---- replies ---- */
-
-static struct answers *answers_for(struct publisher *p, const struct delivery *d) {
-    for (size_t i = 0; i < p->n_answers; i++)
-        if (strcmp(p->answers[i].reply_to, d->reply_to) == 0)
-            return &p->answers[i];
-    if (p->n_answers == p->cap_answers) {
-        p->cap_answers = p->cap_answers ? 2 * p->cap_answers : 16;
-        p->answers = must_realloc(p->answers, p->cap_answers * sizeof(*p->answers));
-    }
-    struct answers *a = &p->answers[p->n_answers++];
-    *a = (struct answers){0};
-    memcpy(a->reply_to, d->reply_to, sizeof(a->reply_to));
-    memcpy(a->correlation_id, d->correlation_id, sizeof(a->correlation_id));
-    buf_puts(&a->body, "{\"replies\":[");
-    return a;
-}
-
-void publisher_reply(struct publisher *p, const struct delivery *d, struct reply *reply) {
-    if (d->reply_to[0]) {
-        struct answers *a = answers_for(p, d);
-        if (a->body.data[a->body.len - 1] != '[')
-            buf_putc(&a->body, ',');
-        reply_print(reply, &a->body);
-    }
-    reply_done(reply);
-}
-
-static void send_answers(struct publisher *p, struct answers *a) {
-    buf_puts(&a->body, "]}");
-    struct bus_publish m = {
-        .exchange = "",
-        .routing_key = a->reply_to,
-        .body = a->body.data,
-        .body_len = a->body.len,
-        .correlation_id = a->correlation_id[0] ? a->correlation_id : NULL,
-    };
-    uint64_t seq;
-    if (has_room(p) && bus_publish(p->bus, &m, &seq) == 0)
-        note_sent(p, seq, NULL);
-    else
-        metric_add(p->n_dropped_replies, 1);
-    buf_done(&a->body);
-}
-
 void publisher_cork(struct publisher *p) {
     bus_cork(p->bus);
 }
 
 void publisher_uncork(struct publisher *p) {
-    for (size_t i = 0; i < p->n_answers; i++)
-        send_answers(p, &p->answers[i]);
-    p->n_answers = 0;
+    publisher_send_answers(p);
     send_waiting(p);
     bus_uncork(p->bus);
 }

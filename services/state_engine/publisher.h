@@ -32,6 +32,8 @@ struct publisher *publisher_free(struct publisher *p);
 /* Whether more may be saved now: the broker is there, not blocked, and not too much is unconfirmed.
  */
 bool publisher_is_ready(const struct publisher *p);
+/* The same while publications wait for publisher_uncork. */
+bool publisher_has_room(const struct publisher *p);
 size_t publisher_n_unconfirmed(const struct publisher *p);
 
 /* What is given between the two goes out together at publisher_uncork: replies first (somebody
@@ -43,9 +45,13 @@ void publisher_uncork(struct publisher *p);
  * published at publisher_uncork or when the broker is back. */
 void publisher_publish(struct publisher *p, struct event *events, size_t n_events,
                        struct delivery *delivery);
-/* Replies are gathered by where they go. Takes *reply. A reply that
- * cannot be sent is dropped: its asker's deadline tells it. */
+/* Replies to one delivery's commands are gathered, and sent at publisher_uncork or when the broker
+ * takes them. Takes *reply. When too many wait it is dropped: its asker's deadline tells it. */
 void publisher_reply(struct publisher *p, const struct delivery *d, struct reply *reply);
+/* Whether replies wait for a broker that is there. */
+bool publisher_has_answers(const struct publisher *p);
+/* Once a second: what the broker refused goes out again. */
+void publisher_retry(struct publisher *p);
 /* To a dead-letter queue, confirmed through `delivery`. */
 void publisher_dead(struct publisher *p, const char *queue, const void *body, size_t body_len,
                     const char *reason, struct delivery *delivery);

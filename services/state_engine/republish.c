@@ -72,7 +72,7 @@ static int read_snapshot(struct store_batch *store, const struct session *s,
     if (r != 0)
         return r;
     then.position.version = entry->version;
-    then.updated_at = entry->time;
+    then.updated_at = ret_events[0].timestamp;
     event_snapshot(&then, entry->snapshot_id, &ret_events[*ret_n]);
     ++*ret_n;
     return 0;

@@ -4,9 +4,16 @@
 #include <errno.h>
 #include <string.h>
 
+/* A heartbeat does without, unless its answer, or the conflict that it runs into, shows the
+ * session.
+ */
+static bool needs_state(const struct command *c) {
+    return c->kind != COMMAND_HEARTBEAT || c->wants_session || c->has_base || c->n_if_match > 0;
+}
+
 void slot_add_job(struct slot *slot, const struct job *j, size_t n_most) {
     struct store_load *load = &slot->load;
-    load->wants_state |= j->command.kind != COMMAND_HEARTBEAT;
+    load->wants_state |= needs_state(&j->command);
     if (j->look_since != JOB_NO_LOOK) {
         load->wants_deltas = true;
         if (j->look_since < load->deltas_since)
@@ -56,6 +63,7 @@ void slot_done(struct slot *slot) {
     store_load_done(&slot->load);
     free(slot->key_hashes);
     free(slot->entries);
+    free(slot->saved);
 }
 
 void slot_apply(struct slot *slot, const struct change *change) {
@@ -66,11 +74,29 @@ void slot_apply(struct slot *slot, const struct change *change) {
                                              change->events[0].body_len});
 }
 
+void slot_note_command(struct slot *slot, const char *command_id) {
+    slot->saved = must_realloc(slot->saved, (slot->n_saved + 1) * sizeof(*slot->saved));
+    slot->saved[slot->n_saved++] = command_id;
+}
+
+bool slot_saves_command(const struct slot *slot, const char *command_id) {
+    for (size_t i = 0; i < slot->n_saved; i++)
+        if (strcmp(slot->saved[i], command_id) == 0)
+            return true;
+    return false;
+}
+
 struct store_idem *slot_find_key(struct slot *slot, const char *key_hash) {
     for (size_t i = 0; i < slot->load.n_key_hashes && slot->load.idems; i++)
         if (strcmp(slot->key_hashes[i], key_hash) == 0)
             return &slot->load.idems[i];
     return NULL;
+}
+
+bool slot_window_is_whole(const struct slot *slot, uint64_t since) {
+    const struct store_load *load = &slot->load;
+    uint64_t first = load->n_entries ? load->entries[0].version : slot->loaded_version + 1;
+    return load->wants_deltas && load->deltas_since <= since && first <= since + 1;
 }
 
 const struct store_entry *slot_find_command(const struct slot *slot, const char *command_id) {

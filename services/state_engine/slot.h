@@ -18,13 +18,16 @@ struct slot {
     const struct session *current; /* NULL: there is none; moves on as jobs are applied */
     struct window_entry *entries;  /* owned: loaded ones, then this batch's */
     size_t n_entries, cap_entries;
+    const char **saved; /* owned: ids of the commands that this batch saves */
+    size_t n_saved;
     bool saves;   /* at least one task does */
     bool is_lost; /* a save did not hold: the rest of the batch's jobs start again */
 };
 
 struct task {
     struct slot *slot;
-    bool is_key_reused; /* a create's key had another request */
+    bool claim_failed;  /* Redis refused to note a create's key */
+    bool claim_differs; /* a create's key was claimed by another request */
     bool saves;
     struct position expected;
     struct change change;
@@ -43,6 +46,9 @@ void slot_unload(struct slot *slot);
 void slot_done(struct slot *slot);
 /* A change of this batch: what the next job of the session builds on. Borrowed. */
 void slot_apply(struct slot *slot, const struct change *change);
+/* A command that this batch saves (borrowed), and whether one is. */
+void slot_note_command(struct slot *slot, const char *command_id);
+bool slot_saves_command(const struct slot *slot, const char *command_id);
 /* What is remembered of a key (found may be false); NULL when nothing was loaded. */
 struct store_idem *slot_find_key(struct slot *slot, const char *key_hash);
 /* The window's entry that a command left, NULL without. */
@@ -50,6 +56,8 @@ const struct store_entry *slot_find_command(const struct slot *slot, const char 
 
 /* Judges the job on its slot's current session: task->saves and change, or task->settled. */
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context);
+/* Whether the window as loaded holds every version that a command may have left. */
+bool slot_window_is_whole(const struct slot *slot, uint64_t since);
 /* After a save: accepted, refused, or again (and then the slot is lost). */
 void task_settle_saved(struct task *task, const struct job *j, struct settled *ret);
 void task_done(struct task *task);

@@ -59,6 +59,13 @@ static void settle_damaged(struct task *task, const struct job *j, const char *w
     strncpy(task->settled.damage, what, sizeof(task->settled.damage) - 1);
 }
 
+static void settle_unclaimed(struct task *task, const struct job *j) {
+    struct fault f;
+    fault_set(&f, FAULT_UNAVAILABLE, NULL, "the store takes no writes now");
+    settle_refused(task, j, &f);
+    strncpy(task->settled.damage, "a create's key was not taken", sizeof(task->settled.damage) - 1);
+}
+
 static void settle_unchanged(struct task *task, const struct job *j) {
     task->settled.outcome = OUTCOME_ACCEPTED;
     reply_accept(j, task->slot->current, &task->settled.reply);
@@ -101,26 +108,27 @@ static void settle_replayed(struct task *task, const struct job *j, const struct
     memcpy(reply->checksum, idem->checksum, sizeof(reply->checksum));
 }
 
-/* Whether the key settles the job: it was used before. */
+/* Whether the key settles the job: it was used before. What a session remembers of its keys counts;
+ * a create's claim says for which request the session was made when that is forgotten, and nothing
+ * while there is no session: then the request that made the claim was refused. */
 static bool settle_by_key(struct task *task, const struct job *j) {
     const struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
     bool is_used = idem && idem->found;
+    bool is_forgotten =
+        j->command.kind == COMMAND_CREATE && j->key_hash[0] && !is_used && task->slot->current;
     struct fault f;
-    if (task->is_key_reused || (is_used && strcmp(idem->fingerprint, j->fingerprint) != 0)) {
+    if ((is_forgotten && task->claim_differs) ||
+        (is_used && strcmp(idem->fingerprint, j->fingerprint) != 0)) {
         fault_set(&f, FAULT_IDEMPOTENCY_KEY_REUSED, "Idempotency-Key",
                   "the key was used for another request");
         settle_refused(task, j, &f);
         return true;
     }
-    if (is_used) {
+    if (is_used)
         settle_replayed(task, j, idem);
-        return true;
-    }
-    if (j->command.kind == COMMAND_CREATE && j->is_claimed && task->slot->current) {
-        settle_replayed(task, j, NULL); /* so long ago that the session forgot the key */
-        return true;
-    }
-    return false;
+    else if (is_forgotten)
+        settle_replayed(task, j, NULL);
+    return is_used || is_forgotten;
 }
 
 static void remember_key(struct task *task, const struct job *j) {
@@ -165,6 +173,7 @@ static void apply(struct task *task, const struct job *j, int64_t now,
             task->expected = slot->current->position;
         republish_print_extra(task->change.events, task->change.n_events, &task->extra);
         slot_apply(slot, &task->change);
+        slot_note_command(slot, j->command.id);
         remember_key(task, j);
     }
 }
@@ -173,9 +182,17 @@ static bool is_late(struct task *task, const struct job *j, int64_t now) {
     struct fault f;
     if (now <= j->command.deadline)
         return false;
-    fault_set(&f, FAULT_UNAVAILABLE, NULL, "the command's deadline passed before it was begun");
+    if (job_may_be_saved(j) && !slot_window_is_whole(task->slot, j->look_since))
+        fault_set(&f, FAULT_TIMEOUT, NULL, "the command came again too late to be found");
+    else
+        fault_set(&f, FAULT_UNAVAILABLE, NULL, "the command's deadline passed before it was begun");
     settle_refused(task, j, &f);
     return true;
+}
+
+/* What came again while its first copy is in the same batch is looked for in the next one. */
+static bool is_twin(const struct slot *slot, const struct job *j) {
+    return j->look_since != JOB_NO_LOOK && slot_saves_command(slot, j->command.id);
 }
 
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
@@ -186,6 +203,10 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
                                           : NULL;
     if (slot->load.err == -EBADMSG) {
         settle_damaged(task, j, "state or meta");
+    } else if (task->claim_failed) {
+        settle_unclaimed(task, j);
+    } else if (is_twin(slot, j)) {
+        task->settled.outcome = OUTCOME_AGAIN;
     } else if (entry) {
         settle_found(task, j, entry, context);
     } else if (is_late(task, j, now)) {

@@ -6,13 +6,13 @@
 #include <string.h>
 
 #include "base/timestamp.h"
-#include "common/bus.h"
 #include "proto/route.h"
 #include "services/state_engine/worker_private.h"
 
 #define PREFETCH 128 /* messages; each may carry many commands */
 #define TICK_MS 1000
-#define MAX_TRIES 5
+#define TURN_MS 250 /* of batches; then the loop has its turn */
+#define DOWN_MS 1000
 
 static void run(struct worker *w);
 
@@ -22,84 +22,45 @@ static int64_t store_time(const struct worker *w) {
     return timestamp_monotonic_ms() + w->store_offset_ms;
 }
 
+/* Also when it is there and refuses. */
 static void store_lost(struct worker *w, const char *why) {
     attention_forget(w->attention);
+    if (!store_batch_is_connected(w->store) && w->store_down_ms == 0)
+        w->store_down_ms = timestamp_monotonic_ms();
     if (health_set(w->store_health, false, why))
-        log_warn(w->app->log, "store_lost", "Redis is not reached.", LOG_TEXT("err", why));
+        log_warn(w->app->log, "store_lost", "Redis does not do what it is asked.",
+                 LOG_TEXT("err", why));
 }
 
+static void store_works(struct worker *w) {
+    w->store_down_ms = 0;
+    backoff_reset(&w->store_backoff);
+    if (health_set(w->store_health, true, ""))
+        log_info(w->app->log, "store_up", "Redis is reached.");
+}
+
+/* A Redis that takes connections and says nothing holds the loop for 2 s a try: between two tries
+ * others have their turn. */
 static bool store_ready(struct worker *w) {
     char why[256] = "";
     if (store_batch_is_connected(w->store))
         return true;
-    if (store_batch_connect(w->store, why) != 0) {
-        store_lost(w, why);
+    if (timestamp_monotonic_ms() < w->store_retry_ms)
         return false;
-    }
-    if (health_set(w->store_health, true, ""))
-        log_info(w->app->log, "store_up", "Redis is reached.");
-    return true;
+    attention_forget(w->attention); /* another node's set, perhaps */
+    if (store_batch_connect(w->store, why) == 0)
+        return true;
+    store_lost(w, why);
+    w->store_retry_ms = timestamp_monotonic_ms() + backoff_next_ms(&w->store_backoff);
+    return false;
 }
 
-/* ---- deliveries ---- */
-
-static void acknowledge(struct worker *w, struct delivery *d) {
-    bus_ack(w->bus, d->generation, d->tag, false);
-    for (size_t i = 0; i < d->n_held; i++)
-        publisher_reply(w->publisher, d, &d->held[i]);
-    delivery_free(d);
-    w->n_deliveries--;
+/* What waits then would wait in vain, or nearly. */
+static bool store_is_down(const struct worker *w) {
+    return w->store_down_ms != 0 && timestamp_monotonic_ms() - w->store_down_ms >= DOWN_MS;
 }
 
-void worker_close_one(struct worker *w, struct delivery *d) {
-    if (d && --d->n_open == 0)
-        acknowledge(w, d);
-}
-
-static void to_dead_letters(struct worker *w, const struct bus_message *m, struct delivery *d,
-                            const char *reason) {
-    log_error(w->app->log, "command_dead", "A message with commands was set aside.",
-              LOG_TEXT("err", reason), LOG_TEXT("hint", "see the queue state_engine.dead"));
-    metric_add(w->n_dead, 1);
-    d->n_open = 1;
-    publisher_cork(w->publisher);
-    publisher_dead(w->publisher, ROUTE_COMMANDS_DEAD_QUEUE, m->body, m->body_len, reason, d);
-    publisher_uncork(w->publisher);
-}
-
-/* Whether the message came so often without an outcome that it must be what kills its engines. */
-static bool is_poison(struct worker *w, const struct queue *jobs) {
-    const struct command *c = &jobs->first->command;
-    unsigned n = 0;
-    if (!store_ready(w))
-        return false;
-    return store_batch_count_try(w->store, c->session_id, c->id, &n) == 0 && n >= MAX_TRIES;
-}
-
-static struct delivery *delivery_for_dead(const struct worker *w, const struct bus_message *m) {
-    struct delivery *d = must_alloc(sizeof(*d));
-    d->generation = bus_generation(w->bus);
-    d->tag = m->tag;
-    return d;
-}
-
-static void on_message(void *arg, const struct bus_message *m) {
-    struct worker *w = arg;
-    struct queue jobs = {0};
-    struct delivery *d = NULL;
-    struct fault f;
-    w->n_deliveries++;
-    if (delivery_read(m, bus_generation(w->bus), &d, &jobs, &f) != 0) {
-        to_dead_letters(w, m, delivery_for_dead(w, m), f.detail);
-    } else if (m->redelivered && is_poison(w, &jobs)) {
-        for (struct job *j; (j = queue_pop(&jobs));)
-            job_free(j);
-        to_dead_letters(w, m, d, "delivered again and again without an outcome");
-    } else {
-        for (struct job *j; (j = queue_pop(&jobs));)
-            queue_push(&w->jobs, j);
-    }
-}
+/* ---- the broker ---- */
 
 static void on_turn(void *arg) {
     run(arg);
@@ -111,26 +72,26 @@ static void on_up(void *arg) {
         log_info(w->app->log, "broker_up", "The broker is reached for commands.");
 }
 
-/* What was not begun comes again to somebody; what is in hand is finished, its answer still counts.
- */
-static void on_down(void *arg, const char *why) {
-    struct worker *w = arg;
+static void bus_lost(struct worker *w, const char *why) {
     if (health_set(w->bus_health, false, why))
         log_warn(w->app->log, "broker_lost", "The broker is not reached for commands.",
                  LOG_TEXT("err", why));
-    struct queue kept = {0};
+}
+
+static void on_connect_failed(void *arg, const char *why) {
+    bus_lost(arg, why);
+}
+
+/* All jobs come again, to this engine or another: those of which a save was begun, too, and are
+ * then found by their ids. Kept beside what comes again, they could take effect twice. */
+static void on_down(void *arg, const char *why) {
+    struct worker *w = arg;
+    bus_lost(w, why);
     for (struct job *j; (j = queue_pop(&w->jobs));) {
-        if (j->is_uncertain) {
-            queue_push(&kept, j);
-            continue;
-        }
         struct delivery *d = j->delivery;
         job_free(j);
         worker_close_one(w, d);
     }
-    w->jobs = kept;
-    if (!kept.first)
-        w->jobs.end = NULL;
 }
 
 /* ---- batches ---- */
@@ -139,37 +100,54 @@ static bool may_run(struct worker *w) {
     return w->jobs.n > 0 && publisher_is_ready(w->publisher) && store_batch_is_connected(w->store);
 }
 
+static const char *why_hopeless(const struct worker *w, const struct job *j) {
+    if (store_time(w) > j->command.deadline)
+        return "the store or the broker was away until the deadline";
+    return store_is_down(w) && !job_may_be_saved(j) ? "the store is away" : NULL;
+}
+
+/* Jobs that wait past their deadline, not begun or of unknown outcome; and those not begun while
+ * Redis is away. */
+static void refuse_hopeless(struct worker *w) {
+    struct queue kept = {0};
+    for (struct job *j; (j = queue_pop(&w->jobs));) {
+        const char *why = why_hopeless(w, j);
+        if (why)
+            worker_refuse_with(w, j, job_may_be_saved(j) ? FAULT_TIMEOUT : FAULT_UNAVAILABLE, why);
+        else
+            queue_push(&kept, j);
+    }
+    queue_push_front(&w->jobs, &kept);
+}
+
+static void on_soon(uv_timer_t *timer) {
+    run(timer->data);
+}
+
+/* Not for too long at a stretch, with a slow Redis: heartbeats want to be sent and read. */
 static void run(struct worker *w) {
-    while (may_run(w)) {
-        publisher_cork(w->publisher);
-        int r = worker_run_batch(w);
-        publisher_uncork(w->publisher);
-        if (r != 0)
-            store_lost(w, strerror(-r));
+    int64_t until = timestamp_monotonic_ms() + TURN_MS;
+    int r = 0;
+    while (r == 0 && may_run(w)) {
+        worker_begin(w);
+        r = worker_run_batch(w);
+        worker_end(w);
+        if (r == 0 && timestamp_monotonic_ms() >= until) {
+            uv_timer_start(&w->soon, on_soon, 0, 0);
+            break;
+        }
+    }
+    if (r != 0)
+        store_lost(w, strerror(-r));
+    if (store_is_down(w)) {
+        worker_begin(w);
+        refuse_hopeless(w);
+        worker_end(w);
     }
     worker_check_drained(w);
 }
 
 /* ---- once a second ---- */
-
-/* Jobs that wait for Redis or the broker past their deadline: not begun, or of unknown outcome. */
-static void refuse_late(struct worker *w) {
-    struct queue kept = {0};
-    int64_t now = store_time(w);
-    for (struct job *j; (j = queue_pop(&w->jobs));) {
-        if (now <= j->command.deadline) {
-            queue_push(&kept, j);
-            continue;
-        }
-        struct reply reply = {0};
-        memcpy(reply.id, j->command.id, sizeof(reply.id));
-        memcpy(reply.session_id, j->command.session_id, sizeof(reply.session_id));
-        fault_set(&reply.fault, j->is_uncertain ? FAULT_TIMEOUT : FAULT_UNAVAILABLE, NULL,
-                  "the store or the broker was away until the deadline");
-        worker_refuse(w, j, &reply);
-    }
-    queue_push_front(&w->jobs, &kept);
-}
 
 static int look_around(struct worker *w) {
     int64_t now;
@@ -185,30 +163,53 @@ static int look_around(struct worker *w) {
     return r != 0 ? r : attention_tick(w->attention, now);
 }
 
+static void end_confirms(struct worker *w) {
+    if (!w->has_confirms)
+        return;
+    w->has_confirms = false;
+    worker_end(w);
+}
+
 static void on_tick(uv_timer_t *timer) {
     struct worker *w = timer->data;
-    publisher_cork(w->publisher);
+    worker_begin(w);
+    end_confirms(w);
+    publisher_retry(w->publisher);
     if (store_ready(w)) {
         int r = look_around(w);
         if (r != 0)
             store_lost(w, strerror(-r));
+        else
+            store_works(w);
     }
+    worker_refuse_waiting_absents(w);
+    worker_end(w);
     run(w);
-    refuse_late(w);
-    publisher_uncork(w->publisher);
+    worker_begin(w);
+    refuse_hopeless(w);
+    worker_end(w);
+    worker_check_drained(w);
 }
 
 /* ---- confirms ---- */
 
-/* Held refusals may have become due with the confirms. */
+/* After the last confirm of a wake, or when the broker takes publications again. Held refusals may
+ * have become due. */
 static void on_publisher_turn(void *arg) {
     struct worker *w = arg;
-    publisher_uncork(w->publisher);
+    worker_begin(w);
+    end_confirms(w);
+    worker_end(w);
     run(w);
 }
 
+/* The acknowledgements that one wake's confirms allow leave together, in on_publisher_turn. */
 static void on_confirmed(void *arg, struct delivery *delivery) {
-    worker_close_one(arg, delivery);
+    struct worker *w = arg;
+    if (!w->has_confirms)
+        worker_begin(w);
+    w->has_confirms = true;
+    worker_close_one(w, delivery);
 }
 
 /* ---- life ---- */
@@ -246,7 +247,11 @@ static int connect_parts(struct worker *w) {
         .connection_name = "state_engine consume",
         .queue = ROUTE_COMMANDS_QUEUE,
         .prefetch = PREFETCH,
-        .callbacks = {.up = on_up, .down = on_down, .message = on_message, .turn = on_turn},
+        .callbacks = {.up = on_up,
+                      .down = on_down,
+                      .connect_failed = on_connect_failed,
+                      .message = worker_on_message,
+                      .turn = on_turn},
         .arg = w,
     };
     return bus_new(&w->bus, app->loop, &options);
@@ -260,7 +265,9 @@ int worker_new(struct worker **ret, struct app *app) {
     w->bus_health = health_add(app->health, "rabbitmq");
     add_metrics(w);
     uv_timer_init(app->loop, &w->tick);
-    w->tick.data = w;
+    uv_timer_init(app->loop, &w->soon);
+    w->tick.data = w->soon.data = w;
+    w->n_handles = 2;
     int r = connect_parts(w);
     if (r != 0) {
         worker_free(w);
@@ -272,7 +279,7 @@ int worker_new(struct worker **ret, struct app *app) {
 }
 
 void worker_check_drained(struct worker *w) {
-    if (w->is_draining && w->n_deliveries == 0)
+    if (w->is_draining && w->n_deliveries == 0 && !publisher_has_answers(w->publisher))
         app_drained(w->app);
 }
 
@@ -282,17 +289,23 @@ void worker_drain(struct worker *w) {
     run(w);
 }
 
-static void on_tick_closed(uv_handle_t *handle) {
-    free(handle->data);
+static void on_timer_closed(uv_handle_t *handle) {
+    struct worker *w = handle->data;
+    if (--w->n_handles == 0)
+        free(w);
+}
+
+static void flush_marks(struct worker *w) {
+    size_t n;
+    if (!w->publisher || !store_batch_is_connected(w->store))
+        return;
+    struct store_mark *marks = publisher_marks(w->publisher, &n);
+    if (n > 0 && store_batch_save(w->store, NULL, 0, NULL, 0, marks, n) != 0)
+        log_info(w->app->log, "marks_left", "Published marks were left for the next engine.");
 }
 
 void worker_free(struct worker *w) {
-    size_t n_marks;
-    if (w->publisher && store_batch_is_connected(w->store)) {
-        struct store_mark *marks = publisher_marks(w->publisher, &n_marks);
-        if (n_marks > 0 && store_batch_save(w->store, NULL, 0, NULL, 0, marks, n_marks) != 0)
-            log_info(w->app->log, "marks_left", "Published marks were left for the next engine.");
-    }
+    flush_marks(w);
     recover_free(w->recover);
     bus_free(w->bus);
     publisher_free(w->publisher);
@@ -300,5 +313,10 @@ void worker_free(struct worker *w) {
     store_batch_free(w->store);
     for (struct job *j; (j = queue_pop(&w->jobs));)
         job_free(j);
-    uv_close((uv_handle_t *)&w->tick, on_tick_closed);
+    for (struct delivery *d = w->deliveries, *next; d; d = next) {
+        next = d->next;
+        delivery_free(d);
+    }
+    uv_close((uv_handle_t *)&w->tick, on_timer_closed);
+    uv_close((uv_handle_t *)&w->soon, on_timer_closed);
 }

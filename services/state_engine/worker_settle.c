@@ -1,31 +1,15 @@
 /* A batch of the worker's queue: run, and each job sent on its way by what became of it. */
-#include <string.h>
-
+#include "base/buf.h"
+#include "base/timestamp.h"
 #include "services/state_engine/batch.h"
 #include "services/state_engine/worker_private.h"
 
-static void count(struct worker *w, const struct settled *s) {
-    enum fault_code code = s->outcome == OUTCOME_REFUSED ? s->reply.fault.code : FAULT_NONE;
-    metric_add(w->n_commands[code], 1);
-}
-
-static void hold(struct delivery *d, struct reply *reply) {
-    d->held = must_realloc(d->held, (d->n_held + 1) * sizeof(*d->held));
-    d->held[d->n_held++] = *reply;
-    *reply = (struct reply){0};
-}
-
-void worker_refuse(struct worker *w, struct job *j, struct reply *reply) {
-    struct delivery *d = j->delivery;
-    metric_add(w->n_commands[reply->fault.code], 1);
-    hold(d, reply);
-    job_free(j);
-    worker_close_one(w, d);
-}
+#define REPORT_MS 1000
+#define MAX_COUNTS 16 /* a batch: each is a round trip of its own */
 
 static void settle_accepted(struct worker *w, struct job *j, struct settled *s) {
     struct delivery *d = j->delivery;
-    count(w, s);
+    metric_add(w->n_commands[FAULT_NONE], 1);
     publisher_reply(w->publisher, d, &s->reply);
     if (s->n_events > 0) {
         d->n_open++;
@@ -35,12 +19,22 @@ static void settle_accepted(struct worker *w, struct job *j, struct settled *s) 
     worker_close_one(w, d);
 }
 
+/* Once a second is enough: a Redis that is full refuses every save. */
+static void report_damage(struct worker *w, const char *session_id, const char *what) {
+    int64_t now = timestamp_monotonic_ms();
+    attention_distrust(w->attention, session_id);
+    if (now - w->damage_reported_ms < REPORT_MS)
+        return;
+    w->damage_reported_ms = now;
+    log_error(w->app->log, "store_damaged", "A stored session cannot be used.",
+              LOG_TEXT("sessionId", session_id), LOG_TEXT("err", what),
+              LOG_TEXT("hint", "Redis refused the write, or holds what Handoff did not write"));
+}
+
 static void settle(struct worker *w, struct settled *s, struct queue *again) {
     struct job *j = s->job;
     if (s->damage[0])
-        log_error(w->app->log, "store_damaged", "A stored session cannot be used.",
-                  LOG_TEXT("sessionId", j->command.session_id), LOG_TEXT("err", s->damage),
-                  LOG_TEXT("hint", "Redis refused the write, or holds what Handoff did not write"));
+        report_damage(w, j->command.session_id, s->damage);
     switch (s->outcome) {
     case OUTCOME_ACCEPTED:
         settle_accepted(w, j, s);
@@ -59,20 +53,27 @@ static void settle(struct worker *w, struct settled *s, struct queue *again) {
     settled_done(s);
 }
 
-static size_t take_jobs(struct worker *w, struct job **ret, size_t most) {
-    size_t n = 0;
-    while (n < most && w->jobs.n > 0)
-        ret[n++] = queue_pop(&w->jobs);
-    return n;
+static bool needs_count(const struct job *j) {
+    return j->delivery->redelivered && !j->delivery->is_counted;
 }
 
-int worker_run_batch(struct worker *w) {
-    size_t most = w->jobs.n;
-    if (most > (size_t)w->app->config->max_batch)
-        most = (size_t)w->app->config->max_batch;
-    _cleanup_(freep) struct job **jobs = must_alloc(most * sizeof(struct job *));
-    size_t n = take_jobs(w, jobs, most);
-    _cleanup_(freep) struct settled *settled = must_alloc(n * sizeof(*settled));
+/* Fills ret with up to `most` jobs. Negative: Redis was lost (what was taken is to go back). */
+static int take_jobs(struct worker *w, struct job **ret, size_t most, size_t *ret_n) {
+    size_t n_counts = 0;
+    int r = 0;
+    *ret_n = 0;
+    while (r == 0 && *ret_n < most && w->jobs.first) {
+        if (!needs_count(w->jobs.first))
+            ret[(*ret_n)++] = queue_pop(&w->jobs);
+        else if (n_counts++ < MAX_COUNTS)
+            r = worker_count_try(w);
+        else
+            break;
+    }
+    return r;
+}
+
+static int run_jobs(struct worker *w, struct job **jobs, size_t n, struct settled *settled) {
     struct batch_context context = {
         .store = w->store,
         .snapshot_every = (uint64_t)w->app->config->snapshot_every,
@@ -81,9 +82,23 @@ int worker_run_batch(struct worker *w) {
     };
     context.marks = publisher_marks(w->publisher, &context.n_marks);
     uint64_t started = uv_hrtime();
-    struct queue again = {0};
     int r = batch_run(&context, jobs, n, settled);
     publisher_marks_done(w->publisher);
+    metric_observe(w->batch_seconds, (double)(uv_hrtime() - started) / 1e9);
+    metric_add(w->n_batches, 1);
+    return r;
+}
+
+int worker_run_batch(struct worker *w) {
+    size_t most = w->jobs.n, n;
+    if (most > (size_t)w->app->config->max_batch)
+        most = (size_t)w->app->config->max_batch;
+    _cleanup_(freep) struct job **jobs = must_alloc(most * sizeof(struct job *));
+    _cleanup_(freep) struct settled *settled = must_alloc(most * sizeof(*settled));
+    int r = take_jobs(w, jobs, most, &n);
+    if (r == 0 && n > 0)
+        r = run_jobs(w, jobs, n, settled);
+    struct queue again = {0};
     for (size_t i = 0; i < n; i++) {
         if (r == 0)
             settle(w, &settled[i], &again);
@@ -91,7 +106,5 @@ int worker_run_batch(struct worker *w) {
             queue_push(&again, jobs[i]);
     }
     queue_push_front(&w->jobs, &again);
-    metric_observe(w->batch_seconds, (double)(uv_hrtime() - started) / 1e9);
-    metric_add(w->n_batches, 1);
     return r;
 }

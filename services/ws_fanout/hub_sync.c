@@ -321,9 +321,8 @@ static void fill(struct room *room, struct subscription *s, const struct store_d
         return; /* the latter came to filling after this read began: the next one is for it */
     if (s->at.epoch != room->seen.epoch)
         become_stale(s, SYNC_EPOCH);
-    else if (!order_fill(s->at.version, deltas, n, &from, &to))
-        become_stale(s, SYNC_WINDOW);
-    else if (from == to && order_is_newer(room->seen, s->at))
+    else if (!order_fill(s->at.version, deltas, n, &from, &to) ||
+             (from == to && order_is_newer(room->seen, s->at)))
         become_stale(s, SYNC_WINDOW);
     else {
         send_deltas(s, deltas, frames, from, to);

@@ -268,8 +268,8 @@ static struct lws_context *create_context(struct socket_server *server, int port
         .port = port,
         .iface = is_any(server->host) ? NULL : server->host,
         .protocols = server->protocols,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
+        .gid = -1,
+        .uid = -1,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
                    LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND |
                    LWS_SERVER_OPTION_ALLOW_LISTEN_SHARE | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |

@@ -86,7 +86,7 @@ def _memory_gib():
     return round(kib / (1 << 20), 1)
 
 
-def describe(binaries, root):
+def describe(root, command):
     commit = _first_line(["git", "-C", root, "rev-parse", "--short=12", "HEAD"]) or "unknown"
     changed = _first_line(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"])
     return {
@@ -96,6 +96,6 @@ def describe(binaries, root):
         "kernel": platform.release(),
         "compiler": _first_line(["gcc", "--version"]),
         "commit": commit + (" and uncommitted changes" if changed else ""),
-        "command": f"tests/bench/run.py --binaries {binaries}",
+        "command": command,
         "loadAverage": list(os.getloadavg()),
     }

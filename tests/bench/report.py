@@ -1,16 +1,200 @@
-"""The figures as a table: medians of the rounds, with the least and the most."""
-import json, statistics
-def failures(result): return []
+"""What was measured, as text and as the figures of docs/PERFORMANCE.md: medians of the rounds, with the
+least and the most in brackets."""
+
+import statistics
+
+PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
+BEGIN, END = "<!-- figures: make bench writes them -->", "<!-- end of the figures -->"
+
+# issue 2, with 2 shared cores and the load generator on them
+BARS = [
+    ("PATCH p50, 1 connection", "PATCH, 1 connection", ("latency", "p50"), "<", 1000, "µs"),
+    ("device to device p50", "device to device, one at a time", ("delivery", "p50"), "<", 1200, "µs"),
+    ("GET, 64 connections", "GET, 64 connections", ("throughput",), ">=", 20_000, "/s"),
+]
+
+
+def values(result, kind, name, path):
+    found = []
+    for one in result["rounds"]:
+        value = one[kind].get(name)
+        for key in path:
+            value = value[key] if value else None
+        if value is not None:
+            found.append(value)
+    return found
+
+
+def spread(numbers, scale=1, digits=0):
+    """"median (least–most)"."""
+    if not numbers:
+        return "–"
+    shown = [f"{n / scale:,.{digits}f}" for n in (statistics.median(numbers), min(numbers), max(numbers))]
+    return f"{shown[0]} ({shown[1]}–{shown[2]})"
+
+
+def median(numbers, digits=0):
+    return f"{statistics.median(numbers):,.{digits}f}" if numbers else "–"
+
+
+def phase_names(result):
+    return list(result["rounds"][0]["phases"])
+
+
+def latency_rows(result, kind, names, member):
+    rows = []
+    for name in names:
+        if values(result, kind, name, (member, "p50")):
+            rows.append([name, spread(values(result, kind, name, ("throughput",)))]
+                        + [spread(values(result, kind, name, (member, p)), 1000, 2)
+                           for p in ("p50", "p95", "p99")])
+    return rows
+
+
+def answers(result):
+    return (["request → answer", "per second", "p50 ms", "p95 ms", "p99 ms"],
+            latency_rows(result, "phases", phase_names(result), "latency"))
+
+
+def deliveries(result):
+    return (["request → frame at the watcher", "per second", "p50 ms", "p95 ms", "p99 ms"],
+            latency_rows(result, "phases", phase_names(result), "delivery"))
+
+
+def references(result):
+    return (["reference", "per second", "p50 ms", "p95 ms", "p99 ms"],
+            latency_rows(result, "reference", list(result["rounds"][0]["reference"]), "latency"))
+
+
+def cpu(result):
+    rows = []
+    for name in phase_names(result):
+        costs = [values(result, "phases", name, ("cpuPerRequest", part)) for part in PARTS]
+        sums = [sum(r) for r in zip(*costs)]
+        others = [100 * v for v in values(result, "phases", name, ("othersShare",))]
+        rows.append([name] + [median(c, 0 if max(c) >= 10 else 1) for c in costs]
+                    + [median(sums), median(others)])
+    return (["CPU µs a request", *PARTS, "sum", "others %"], rows)
+
+
+def ratio(result, name, path, reference):
+    """Median over the rounds of (value ÷ the reference of the same round)."""
+    ratios = []
+    for one in result["rounds"]:
+        value, base = one["phases"].get(name), one["reference"][reference]
+        for key in path:
+            value, base = value and value[key], base[key]
+        if value:
+            ratios.append(value / base)
+    return ratios
+
+
+def ratios(result):
+    wanted = [
+        ("PATCH p50 ÷ AMQP round trip", "PATCH, 1 connection", ("latency", "p50"),
+         "AMQP direct reply-to, one at a time"),
+        ("GET/s ÷ GET /health per second", "GET, 64 connections", ("throughput",),
+         "GET /health, 64 connections"),
+        ("PATCH/s ÷ Redis SET per second", "PATCH, 64 connections", ("throughput",),
+         "Redis SET, 64 connections"),
+    ]
+    rows = [[text, spread(ratio(result, name, path, reference), 1, 2)]
+            for text, name, path, reference in wanted if ratio(result, name, path, reference)]
+    return (["as a ratio", "median (least–most)"], rows)
+
+
+def bars(result):
+    rows = []
+    for text, name, path, sign, bar, unit in BARS:
+        found = values(result, "phases", name, path)
+        if not found:
+            continue
+        value = statistics.median(found)
+        met = value < bar if sign == "<" else value >= bar
+        rows.append([text, f"{sign} {bar:,} {unit}", f"{value:,.0f} {unit}", "met" if met else "missed"])
+    return (["bar of issue 2", "wanted", "measured", ""], rows)
+
+
+def memory(result):
+    return (["resident at the end", "MiB"],
+            [[name, f"{result['resident'][name]:,.0f}"] for name in PARTS])
+
+
+def failures(result):
+    """What must not happen, whatever the speed: a change that is lost, refused or not delivered."""
+    found = []
+    account = result["account"]
+    if account["missing"] or account["versions"] != account["accepted"]:
+        found.append(f"accepted {account['accepted']}, rows {account['auditRows']}, "
+                     f"versions {account['versions']}")
+    for name in phase_names(result):
+        for n, one in enumerate(result["rounds"], 1):
+            phase = one["phases"][name]
+            if phase["answered"] != phase["requests"] or phase["refused"]:
+                found.append(f"{name}, round {n}: {phase['requests']} requests, {phase['answered']} "
+                             f"answered, refused {phase['refused']}")
+            if phase["delivered"] != phase["accepted"]:
+                found.append(f"{name}, round {n}: {phase['accepted']} accepted, "
+                             f"{phase['delivered']} delivered")
+    last = list(result["rounds"][-1]["phases"].values())[-1]  # the watchers count from the start on
+    if last["missing"] or last["stateSyncs"]:
+        found.append(f"watchers missed {last['missing']} versions and were synced "
+                     f"{last['stateSyncs']} times")
+    return found
+
+
+def summary(result):
+    account = result["account"]
+    said = [f"{account['accepted']:,} changes accepted; {account['auditRows']:,} rows in PostgreSQL; "
+            f"every one seen by its watcher, in order." if not failures(result) else "FAILED:"]
+    return said + failures(result)
+
+
+def tables(result):
+    return [t for t in (answers(result), deliveries(result), cpu(result), memory(result),
+                        references(result), ratios(result), bars(result)) if t[1]]
+
+
+def _plain(table):
+    head, rows = table
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w)
+                               for i, (cell, w) in enumerate(zip(line, widths))) for line in lines)
+
+
 def text(result):
-    out=[]
-    for name in result["rounds"][0]["phases"]:
-        rs=[r["phases"][name] for r in result["rounds"]]
-        med=lambda f: statistics.median(map(f,rs))
-        out.append(f"{name}: {med(lambda r:r['throughput']):.0f}/s p50 {med(lambda r:r['latency']['p50']):.0f} p95 {med(lambda r:r['latency']['p95']):.0f} p99 {med(lambda r:r['latency']['p99']):.0f} us; delivery p50 {[r['delivery']['p50'] for r in rs]}; others {[round(r['othersShare'],2) for r in rs]} audit behind {[round(r['auditBehindSeconds'],2) for r in rs]} refused {[r['refused'] for r in rs]} missing {rs[-1]['missing']} syncs {rs[-1]['stateSyncs']} delivered {[r['accepted']-r['delivered'] for r in rs]}")
-        out.append("   cpu/req us: "+", ".join(f"{k} {statistics.median(r['cpuPerRequest'][k] for r in rs):.0f}" for k in rs[0]['cpuPerRequest']))
-        out.append("   cpu share: "+", ".join(f"{k} {statistics.median(r['cpuShare'][k] for r in rs):.2f}" for k in rs[0]['cpuShare']))
-    for name in result["rounds"][0]["reference"]:
-        rs=[r["reference"][name] for r in result["rounds"]]
-        out.append(f"ref {name}: {[round(r['throughput']) for r in rs]} p50 {[round(r['latency']['p50']) for r in rs]}")
-    out.append(json.dumps(result["resident"])); out.append(json.dumps(result["account"]))
-    return "\n".join(out)
+    return "\n\n".join([_plain(t) for t in tables(result)] + ["\n".join(summary(result))]) + "\n"
+
+
+def _markdown(table):
+    head, rows = table
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _machine(result):
+    machine = result["machine"]
+    return "\n".join([
+        f"- Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memoryGib']} GiB; kernel "
+        f"{machine['kernel']}; {machine['compiler']}.",
+        f"- Commit: {machine['commit']}. Command: `{machine['command']}`, {len(result['rounds'])} rounds, "
+        f"load average before {machine['loadAverage'][0]:.1f}.",
+        "- Median of the rounds (least–most). \"others\" is the share of the CPUs that went to processes "
+        "which have nothing to do with the measurement.",
+    ])
+
+
+def markdown(result):
+    return "\n\n".join([BEGIN, _machine(result), *map(_markdown, tables(result)),
+                        " ".join(summary(result)), END])
+
+
+def rewrite(path, result):
+    """Puts the figures between the two marks, and leaves the rest of the document alone."""
+    text_before = path.read_text() if path.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
+    head, _, rest = text_before.partition(BEGIN)
+    _, mark, tail = rest.partition(END)
+    if not mark:
+        raise SystemExit(f"error: {path} has no place for the figures ({BEGIN} … {END})")
+    path.write_text(head + markdown(result) + tail)

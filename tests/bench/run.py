@@ -15,9 +15,11 @@ import tempfile
 import time
 import urllib.request
 
+import report
+from machine import Meter, describe
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SERVICES = ["session_api", "state_engine", "ws_fanout", "audit_writer"]
-N_CREATED_ROWS_AT_LEAST = 1
 
 # What is measured in every round, in this order.
 PHASES = {
@@ -85,17 +87,15 @@ class Bench:
         self.options, self.suite, self.servers = options, suite, servers
         self.load = Load(options.programs / "load", {
             "apiPort": suite.api_port, "wsPort": suite.ws_port, "sessions": sessions})
-        from machine import Meter
         self.meter = Meter({
             **{name: suite.services[name].process.pid for name in SERVICES},
             "RabbitMQ": servers.rabbitmq.process.pid,
             "Redis": servers.redis.process.pid,
             "PostgreSQL": servers.postgresql.process.pid,
             "load generator": self.load.process.pid,
-            "runner": os.getpid(),
+            "all of it": os.getpid(),
         })
         self.n_accepted = 0
-        self.rows_before = self.audit_rows()
 
     # ---- the audit trail ----
 
@@ -125,17 +125,12 @@ class Bench:
         began = time.monotonic()
         result = self.load.order({**phase, "seconds": self.options.seconds,
                                   "warmUp": self.options.warm_up})
-        wall_us = (time.monotonic() - began) * 1e6
         result["auditBehindSeconds"] = self.settle() if phase["kind"] == "patch" else 0.0
         after = self.meter.read()
         used = {name: after[name] - before[name] for name in after}
         total_us = (time.monotonic() - began) * 1e6 * os.cpu_count()
-        ours = sum(us for name, us in used.items() if name != "everything")
-        result["cpuPerRequest"] = {name: us / result["requests"] for name, us in used.items()
-                                   if name not in ("everything", "runner")}
-        result["cpuShare"] = {name: us / wall_us for name, us in used.items()
-                              if name not in ("everything", "runner")}
-        result["othersShare"] = max(0.0, (used["everything"] - ours) / total_us)
+        result["othersShare"] = max(0.0, (used.pop("everything") - used.pop("all of it")) / total_us)
+        result["cpuPerRequest"] = {name: us / result["requests"] for name, us in used.items()}
         self.n_accepted += result["accepted"]
         return result
 
@@ -206,7 +201,7 @@ def measure(bench, options):
 
 def with_servers(options, work):
     os.environ["HANDOFF_BUILD"] = str(options.binaries.parent)
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
+    sys.path.insert(0, str(ROOT / "tests"))
     from harness import Servers, Suite, new_user, token
     folder = tempfile.mkdtemp(prefix="handoff-bench-", dir="/tmp")
     servers, suite = Servers(), None
@@ -248,18 +243,18 @@ def arguments():
     options = parser.parse_args()
     options.binaries = options.binaries.resolve()
     options.programs = options.binaries.parent / "bench"
+    if not (options.programs / "load").exists():
+        parser.error(f"{options.programs / 'load'} is not built; run make bench-programs")
     return options
 
 
 def main():
     options = arguments()
     began = time.monotonic()
+    machine = describe(ROOT, " ".join(["tests/bench/run.py", *sys.argv[1:]]))
     say("starting private servers and the services …")
     result = with_servers(options, bench_with(options))
-    from machine import describe
-    import report
-    result["machine"] = describe(options.binaries.relative_to(ROOT)
-                                 if options.binaries.is_relative_to(ROOT) else options.binaries, ROOT)
+    result["machine"] = machine
     result["seconds"] = time.monotonic() - began
     output = ROOT / "build" / "bench" / "results.json"
     output.parent.mkdir(parents=True, exist_ok=True)

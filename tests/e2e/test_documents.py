@@ -64,14 +64,10 @@ def expect(answer, status, code=None):
 
 @pytest.mark.parametrize("path,method", OPERATIONS)
 def test_a_good_request(ada, path, method):
-    session = ada.create(DATA)
-    if (path, method) in OF_SESSIONS + [("/sessions", m) for m in ("get", "head", "post")]:
-        answer = request_of(ada, path, method, session["id"], headers={"Origin": ORIGIN})
-    else:
-        answer = request_of(ada, path, method, session["id"])
+    session = ada.create(DATA)["id"]
+    answer = request_of(ada, path, method, session, headers={"Origin": ORIGIN})
     assert answer.status_code in (200, 201, 204)
-    wait_until(lambda: len(ada.get("/sessions").json()["items"]) or method == "delete",
-               what="the session in the list")
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 @pytest.mark.parametrize("path,method", SECURED)
@@ -184,6 +180,8 @@ def test_creating(ada):
            "unsupported_media_type")
     other = {**again, "json": {"name": "m", "type": "t"}}
     expect(ada.post("/sessions", **other), 422, "idempotency_key_reused")
+    ada.delete(first.headers["Location"])
+    expect(ada.post("/sessions", **again), 404, "not_found")
 
 
 def test_too_many_sessions(own_api):
@@ -253,9 +251,13 @@ def test_transitions(suite, ada):
     expect(ada.patch(session, []), 409, "session_ended")
 
 
-def test_conditional_heartbeat_and_delete(ada):
+def test_a_conditional_heartbeat(ada):
     session = ada.create(DATA)["id"]
     expect(ada.heartbeat(session, headers={"If-Match": '"7"'}), 412, "version_conflict")
+
+
+def test_a_conditional_delete(ada):
+    session = ada.create(DATA)["id"]
     expect(ada.delete(f"/sessions/{session}", headers={"If-Match": '"7"'}), 412, "version_conflict")
 
 
@@ -277,7 +279,7 @@ def test_a_session_that_redis_lost(suite, ada, path, method):
 
 
 def test_while_no_engine_answers(own_suite):
-    suite = own_suite(HANDOFF_COMMAND_DEADLINE="300ms", HANDOFF_MAX_COMMANDS_IN_FLIGHT="1")
+    suite = own_suite(HANDOFF_COMMAND_DEADLINE="1s")
     ada = checked(suite.device(new_user(), "phone"))
     session = ada.create(DATA)["id"]
     engine = suite.services["state_engine"].process
@@ -406,7 +408,7 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Versi
 @pytest.mark.parametrize("status,path,headers", [
     (400, "/ws", {"Sec-WebSocket-Protocol": "other"}), (400, "/ws?device_id=.", {}),
     (401, "/ws", {"Authorization": "Bearer no"}), (403, "/ws", {"Origin": "https://elsewhere.example"}),
-    (404, "/other", {}), (404, "/ws", {"Upgrade": "other"})])
+    (404, "/other", {}), (404, "/ws", {"Sec-WebSocket-Version": "12"})])
 def test_refused_upgrades(suite, status, path, headers):
     answer = requests.get(f"http://127.0.0.1:{suite.ws_port}{path}", headers={**UPGRADE, **headers},
                           timeout=30)

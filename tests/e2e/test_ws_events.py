@@ -2,6 +2,7 @@
 sections 4 and 5."""
 
 import itertools
+import os
 import random
 import signal
 import threading
@@ -11,7 +12,7 @@ import types
 import pytest
 
 from harness import RabbitMQ, Suite, free_ports, new_user, together, wait_until
-from ws import Mirror, answer_to, ask, is_alive, set_to, subscribed, watch
+from ws import Mirror, answer_to, ask, finish, is_alive, set_to, subscribed, watch
 
 COMMON = {"type", "sessionId", "epoch", "version", "timestamp", "userId", "deviceId"}
 
@@ -124,8 +125,7 @@ def test_whoever_joins_when_sees_each_version_once_in_order(phone, laptop):
         assert change(phone, session["id"], i).status_code in (200, 409, 422)
     now = phone.read(session["id"])
     assert now["version"] > 200
-    for watcher in watchers:
-        mirror = watcher.finish(now["version"])
+    for mirror in finish(watchers, now["version"]):
         (reason, joined_at), = mirror.syncs
         assert reason == "initial"
         assert mirror.versions == list(range(joined_at + 1, now["version"] + 1))
@@ -178,8 +178,7 @@ def test_eight_writers_on_two_engines_in_order_for_all(two_engines):
     now = writers[0].read(session["id"])
     assert now["version"] == 1 + 8 * 40
     assert sorted(now["data"]["all"]) == sorted(f"w{i}-{k}" for i in range(8) for k in range(40))
-    for watcher in watchers:
-        mirror = watcher.finish(now["version"])
+    for mirror in finish(watchers, now["version"]):
         assert [reason for reason, _ in mirror.syncs] == ["initial"]
         assert mirror.versions == list(range(mirror.syncs[0][1] + 1, now["version"] + 1))
         assert mirror.agrees_with(now)
@@ -188,13 +187,12 @@ def test_eight_writers_on_two_engines_in_order_for_all(two_engines):
 def test_many_sessions_at_once_by_both_bindings(two_engines):
     user = new_user()
     devices = [two_engines.device(user, f"d{i}") for i in range(4)]
-    sessions = [devices[0].create({"all": []}) for _ in range(16)]
+    sessions = [devices[0].create({"all": []}) for _ in range(5)]
     watchers = [watch(reader, s["id"]) for s in sessions
                 for reader in (two_engines.device(user, "a"), two_engines.by_session.device(user, "b"))]
-    together(4, lambda i: [keep_writing(devices[i], s["id"], f"w{i}", 10) for s in sessions])
-    for watcher in watchers:
-        mirror = watcher.finish(41)
-        assert mirror.versions == list(range(mirror.syncs[0][1] + 1, 42))
+    together(4, lambda i: [keep_writing(devices[i], s["id"], f"w{i}", 6) for s in sessions])
+    for mirror in finish(watchers, 25):
+        assert mirror.versions == list(range(mirror.syncs[0][1] + 1, 26))
 
 
 # ---- what is lost on the way is found ----
@@ -231,15 +229,14 @@ def test_a_fanout_that_lost_the_broker_catches_up_for_all(servers, two_engines):
 
     n_changes, n_cut = together(2, lambda i: (write, cut)[i]())
     assert sum(n_cut) >= 3, f"cut off {n_cut}"
-    for watcher in watchers:
-        mirror = watcher.finish(1 + n_changes)
+    for mirror in finish(watchers, 1 + n_changes):
         # A gap wider than the window would need a state_sync; this one has to be filled.
         assert [reason for reason, _ in mirror.syncs] == ["initial"]
         assert mirror.versions == list(range(2, n_changes + 2))
 
 
-def test_a_window_that_is_gone_is_made_good_by_a_state_sync(servers, two_engines):
-    """More than the 1 MiB of the delta window while ws_fanout stands still and its queue is cut off."""
+def test_a_fanout_that_stood_still_and_lost_its_queue_is_right_again(servers, two_engines):
+    """3 MB of changes while it could not see them: filled, or made good by a state_sync."""
     user = new_user()
     writer = two_engines.device(user, "writer")
     session = writer.create({"text": ""})
@@ -260,7 +257,7 @@ def test_a_window_that_is_gone_is_made_good_by_a_state_sync(servers, two_engines
         writer.json_patch(session["id"], set_to("text", "end"))
         mirror.take(socket.recv())
         assert mirror.agrees_with(writer.read(session["id"]))
-        assert {reason for reason, _ in mirror.syncs[1:]} <= {"window"}
+        assert {reason for reason, _ in mirror.syncs[1:]} <= {"window", "slow"}
 
 
 # ---- the broker dies and comes back ----
@@ -290,7 +287,7 @@ def go_through_a_restart(suite, rabbitmq):
         watcher = watch(laptop, session["id"], timeout=40)
         assert watcher.joined.wait(10)
         keep_writing(phone, session["id"], "before", 5)
-        rabbitmq.process.kill()
+        os.killpg(rabbitmq.process.pid, signal.SIGKILL)  # a script and the broker itself
         rabbitmq.process.wait()
 
         # Commands are refused or unknown, pings answered, and the sockets stay.

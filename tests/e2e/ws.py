@@ -323,7 +323,7 @@ class Watcher(threading.Thread):
     def run(self):
         try:
             time.sleep(self.delay)
-            with self.device.connect(self.session_id, timeout=1) as socket:
+            with self.device.connect(self.session_id, timeout=0.3) as socket:
                 self._read(socket)
         except BaseException as error:
             self.error = error
@@ -357,6 +357,13 @@ def watch(device, session_id, **more):
     watcher = Watcher(device, session_id, **more)
     watcher.start()
     return watcher
+
+
+def finish(watchers, last):
+    """What each of them saw once all have seen that version."""
+    for watcher in watchers:
+        watcher.last = last
+    return [watcher.finish(last) for watcher in watchers]
 
 
 # ---- looks at a process ----

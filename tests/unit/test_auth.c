@@ -328,7 +328,8 @@ static void check_key_file(const char *text, EVP_PKEY *key, const char *why) {
         jwt_write_public_key(key, keys.folder, "bad.pem", NULL);
     } else {
         FILE *file = fopen(path.data, "we");
-        fputs(text, file);
+        assert_non_null(file);
+        fprintf(file, "%s", text);
         fclose(file);
     }
     check_config(&(struct setup){.algorithms = "RS256", .folder = keys.folder}, why);

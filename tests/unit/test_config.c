@@ -61,7 +61,7 @@ static void test_defaults_of_each_service(void **state) {
     static const char *const names[] = {"session_api", "state_engine", "ws_fanout", "audit_writer"};
     for (int i = 0; i < 4; i++) {
         struct config c;
-        check_taken((enum config_service)(1 << i), ENVIRONMENT(), &c);
+        check_taken((enum config_service)(1 << i), ENVIRONMENT(NULL), &c);
         assert_string_equal(c.service_name, names[i]);
         assert_string_equal(c.admin_listen, admin[i]);
         assert_int_equal(c.max_batch, batch[i]);
@@ -81,8 +81,8 @@ static void test_defaults_of_each_service(void **state) {
 static void test_instances_differ_and_have_a_plain_name(void **state) {
     (void)state;
     struct config one, other;
-    check_taken(CONFIG_STATE_ENGINE, ENVIRONMENT(), &one);
-    check_taken(CONFIG_STATE_ENGINE, ENVIRONMENT(), &other);
+    check_taken(CONFIG_STATE_ENGINE, ENVIRONMENT(NULL), &one);
+    check_taken(CONFIG_STATE_ENGINE, ENVIRONMENT(NULL), &other);
     assert_string_not_equal(one.instance, other.instance);
     struct config again;
     struct buf variable = BUF_NULL;

@@ -34,7 +34,7 @@ static enum outbox_result push(struct outbox *o, char name, size_t len, void *ow
 
 static char pop(struct outbox *o) {
     struct frame *f = outbox_pop(o);
-    char name = f ? (char)f->bytes[FRAME_HEADROOM] : '-';
+    char name = (char)(f ? f->bytes[FRAME_HEADROOM] : '-');
     frame_unref(f);
     return name;
 }
@@ -45,11 +45,11 @@ static void test_queue_keeps_order_while_it_grows_and_wraps(void **state) {
     (void)state;
     outbox_init(&o, 100000);
     for (int round = 0; round < 5; round++) {
-        for (char c = 'a'; c <= 'z'; c++)
-            assert_int_equal(push(&o, c, 10, NULL, &d), OUTBOX_QUEUED);
-        for (char c = 'a'; c <= 'm'; c++)
+        for (int c = 'a'; c <= 'z'; c++)
+            assert_int_equal(push(&o, (char)c, 10, NULL, &d), OUTBOX_QUEUED);
+        for (int c = 'a'; c <= 'm'; c++)
             assert_int_equal(pop(&o), c);
-        for (char c = 'n'; c <= 'z'; c++)
+        for (int c = 'n'; c <= 'z'; c++)
             assert_int_equal(pop(&o), c);
     }
     assert_int_equal(pop(&o), '-');
@@ -127,7 +127,7 @@ static void test_forgetting_an_owner_keeps_the_others_in_order(void **state) {
     outbox_forget(&o, &second);
     assert_int_equal(d.n, 0);
     assert_int_equal(o.n_bytes, 50);
-    for (char c = 'b'; c <= 'j'; c = (char)(c + 2))
+    for (int c = 'b'; c <= 'j'; c += 2)
         assert_int_equal(pop(&o), c);
     outbox_done(&o);
 }

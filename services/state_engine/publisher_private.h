@@ -1,0 +1,62 @@
+/* What the files of the publisher share; see publisher.h. */
+#pragma once
+
+#include "base/buf.h"
+#include "services/state_engine/marks.h"
+#include "services/state_engine/publisher.h"
+
+#define PUBLISHER_N_SENT 32768 /* a power of two; replies count too */
+
+/* One saved version whose events are on their way. */
+struct saved {
+    char session_id[UUID_LEN + 1];
+    struct position position;
+    bool is_version; /* a versioned event was among them: the mark may move */
+    size_t n_open;
+    struct delivery *delivery; /* borrowed, or NULL */
+};
+
+/* A message until it is confirmed. */
+struct outgoing {
+    struct outgoing *next;  /* publisher::waiting */
+    struct event event;     /* a dead letter uses the body alone */
+    const char *dead_queue; /* a literal, or NULL: an event */
+    char reason[256];
+    struct saved *saved;
+};
+
+/* Answers that go to one place in one message. */
+struct answers {
+    char reply_to[256];
+    char correlation_id[128];
+    struct buf body;
+};
+
+struct publisher {
+    struct app *app;
+    struct bus *bus;
+    struct publisher_callbacks callbacks;
+    void *arg;
+
+    struct outgoing *waiting, **waiting_end;
+    struct outgoing *nacked;                 /* by the broker: tried again at the next tick */
+    struct outgoing *sent[PUBLISHER_N_SENT]; /* NULL: a reply, or confirmed */
+    uint64_t seq_first, seq_end;             /* [first, end) are not confirmed on this connection */
+    size_t n_unconfirmed, n_bytes;
+
+    struct answers *answers;
+    size_t n_answers, cap_answers, n_answer_bytes;
+    struct marks marks;
+
+    struct health_dependency *health;
+    struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies;
+};
+
+/* Whether one more message may be sent on this connection. */
+bool publisher_may_send(const struct publisher *p);
+/* Notes a message that was sent; o NULL: a reply, whose confirm nobody waits for. */
+void publisher_note_sent(struct publisher *p, uint64_t seq, struct outgoing *o);
+
+/* publisher_answers.c */
+void publisher_send_answers(struct publisher *p);
+void publisher_drop_answers(struct publisher *p);

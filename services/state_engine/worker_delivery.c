@@ -1,0 +1,132 @@
+/* The broker's messages with commands: taken apart, acknowledged, or set aside as dead letters. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "proto/route.h"
+#include "services/state_engine/worker_private.h"
+
+#define MAX_TRIES 5
+
+void worker_begin(struct worker *w) {
+    if (w->n_begun++ > 0)
+        return;
+    bus_cork(w->bus);
+    publisher_cork(w->publisher);
+}
+
+void worker_end(struct worker *w) {
+    if (--w->n_begun > 0)
+        return;
+    bus_uncork(w->bus);
+    publisher_uncork(w->publisher);
+}
+
+/* ---- acknowledging ---- */
+
+static void link_delivery(struct worker *w, struct delivery *d) {
+    d->next = w->deliveries;
+    d->link = &w->deliveries;
+    if (d->next)
+        d->next->link = &d->next;
+    w->deliveries = d;
+    w->n_deliveries++;
+}
+
+static void unlink_delivery(struct worker *w, struct delivery *d) {
+    *d->link = d->next;
+    if (d->next)
+        d->next->link = d->link;
+    w->n_deliveries--;
+}
+
+/* Of a connection that is gone the message comes again: whoever takes it then judges it anew, so
+ * that a refusal of now would not hold. */
+static void acknowledge(struct worker *w, struct delivery *d) {
+    bool counts = bus_is_up(w->bus) && bus_generation(w->bus) == d->generation;
+    bus_ack(w->bus, d->generation, d->tag, false);
+    for (size_t i = 0; counts && i < d->n_held; i++)
+        publisher_reply(w->publisher, d, &d->held[i]);
+    unlink_delivery(w, d);
+    delivery_free(d);
+}
+
+void worker_close_one(struct worker *w, struct delivery *d) {
+    if (d && --d->n_open == 0)
+        acknowledge(w, d);
+}
+
+/* ---- refusing ---- */
+
+static void hold(struct delivery *d, struct reply *reply) {
+    d->held = must_realloc(d->held, (d->n_held + 1) * sizeof(*d->held));
+    d->held[d->n_held++] = *reply;
+    *reply = (struct reply){0};
+}
+
+void worker_refuse(struct worker *w, struct job *j, struct reply *reply) {
+    struct delivery *d = j->delivery;
+    metric_add(w->n_commands[reply->fault.code], 1);
+    hold(d, reply);
+    job_free(j);
+    worker_close_one(w, d);
+}
+
+void worker_refuse_with(struct worker *w, struct job *j, enum fault_code code, const char *detail) {
+    struct reply reply = {0};
+    memcpy(reply.id, j->command.id, sizeof(reply.id));
+    memcpy(reply.session_id, j->command.session_id, sizeof(reply.session_id));
+    fault_set(&reply.fault, code, NULL, "%s", detail);
+    worker_refuse(w, j, &reply);
+}
+
+/* ---- dead letters ---- */
+
+static void to_dead_letters(struct worker *w, struct delivery *d, const char *body, size_t len,
+                            const char *reason) {
+    log_error(w->app->log, "command_dead", "A message with commands was set aside.",
+              LOG_TEXT("err", reason), LOG_TEXT("hint", "see the queue state_engine.dead"));
+    metric_add(w->n_dead, 1);
+    d->n_open = 1;
+    worker_begin(w);
+    publisher_dead(w->publisher, ROUTE_COMMANDS_DEAD_QUEUE, body, len, reason, d);
+    worker_end(w);
+}
+
+/* Redis refuses to count when its memory is full: then the message is run uncounted. */
+int worker_count_try(struct worker *w) {
+    struct delivery *d = w->jobs.first->delivery;
+    const struct command *c = &w->jobs.first->command;
+    if (!d->redelivered || d->is_counted)
+        return 0;
+    unsigned n = 0;
+    int r = store_batch_count_try(w->store, c->session_id, c->id, &n);
+    if (r != 0 && !store_batch_is_connected(w->store))
+        return r;
+    d->is_counted = true;
+    if (n < MAX_TRIES)
+        return 0;
+    while (w->jobs.first && w->jobs.first->delivery == d)
+        job_free(queue_pop(&w->jobs));
+    to_dead_letters(w, d, d->body, d->body_len, "delivered again and again without an outcome");
+    return 0;
+}
+
+/* ---- taking ---- */
+
+static void take_malformed(struct worker *w, const struct bus_message *m, const char *reason) {
+    struct delivery *d = must_alloc(sizeof(*d));
+    d->generation = bus_generation(w->bus);
+    d->tag = m->tag;
+    link_delivery(w, d);
+    to_dead_letters(w, d, m->body, m->body_len, reason);
+}
+
+void worker_on_message(void *arg, const struct bus_message *m) {
+    struct worker *w = arg;
+    struct delivery *d = NULL;
+    struct fault f;
+    if (delivery_read(m, bus_generation(w->bus), &d, &w->jobs, &f) != 0)
+        take_malformed(w, m, f.detail);
+    else
+        link_delivery(w, d);
+}

@@ -1,0 +1,91 @@
+"""docs/PROTOCOL.md and docs/OPERATIONS.md name what the code has: every code, message, metric, log event and
+queue, and no other."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = {str(p.relative_to(ROOT)): p.read_text()
+           for folder in ("common", "services") for p in sorted((ROOT / folder).rglob("*.c"))}
+
+
+def read(path):
+    return (ROOT / path).read_text()
+
+
+def first_cells(text, heading):
+    """The names in the first column of the tables below a heading."""
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+    cells = re.findall(r"^\| (`[^|]*?) \|", section, re.M)
+    return {name for cell in cells for name in re.findall(r"`([a-z_]+)[^`]*`", cell)}
+
+
+def arguments(text, start):
+    """The texts of a call's arguments; start: behind its opening parenthesis."""
+    found, depth, begin, i = [], 0, start, start
+    while depth >= 0:
+        if text[i] == '"':
+            i += 1
+            while text[i] != '"':
+                i += 2 if text[i] == "\\" else 1
+        depth += (text[i] in "([{") - (text[i] in ")]}")
+        if depth < 0 or (depth == 0 and text[i] == ","):
+            found.append(text[begin:i])
+            begin = i + 1
+        i += 1
+    return found
+
+
+def log_events():
+    for text in SOURCES.values():
+        for call in re.finditer(r"(?<!\w)log_(debug|info|warn|error|write)\(", text):
+            given = arguments(text, call.end())
+            yield from re.findall(r'"(\w+)"', given[2 if call[1] == "write" else 1])
+
+
+def test_the_log_events_are_those_of_the_code():
+    events = set(log_events())
+    assert len(events) > 30
+    assert first_cells(read("docs/OPERATIONS.md"), "Log events") == events
+
+
+def test_the_metrics_are_those_of_the_code():
+    metrics = set(re.findall(r'"(handoff_[a-z_]+)"', "\n".join(SOURCES.values())))
+    assert len(metrics) > 30
+    assert first_cells(read("docs/OPERATIONS.md"), "Metrics") == metrics
+
+
+def test_the_queues_are_those_of_route_h():
+    text = read("docs/OPERATIONS.md")
+    for name in re.findall(r'#define ROUTE_\w+ "([a-z_]+(?:\.[a-z]+)?)"', read("proto/route.h")):
+        assert f"`{name}`" in text, name
+
+
+def test_the_errors_are_those_of_fault_h():
+    codes = set(re.findall(r'X\(FAULT_\w+,\s*"(\w+)"', read("proto/fault.h").replace("\\\n", " ")))
+    assert first_cells(read("docs/PROTOCOL.md"), "Errors") == codes
+
+
+def test_the_events_are_those_of_event_h():
+    types = set(re.findall(r'X\(EVENT_\w+, "(\w+)"', read("proto/event.h")))
+    assert first_cells(read("docs/PROTOCOL.md"), "Events") == types
+
+
+def test_the_websocket_messages_are_those_of_the_code():
+    protocol = read("services/ws_fanout/protocol.c") + read("services/ws_fanout/protocol_print.c")
+    types = set(re.findall(r'\[PROTOCOL_\w+\] = \{"(\w+)",|begin\(out, "(\w+)"', protocol))
+    assert first_cells(read("docs/PROTOCOL.md"), "WebSocket") == {a or b for a, b in types}
+
+
+@pytest.mark.parametrize("name", ["PROTOCOL", "ARCHITECTURE", "OPERATIONS"])
+def test_links_and_json_of_a_page_are_sound(name):
+    text = read(f"docs/{name}.md")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert "://" in target or (ROOT / "docs" / target).exists(), target
+    for block in re.findall(r"```json\n(.*?)```", text, re.S):
+        json.loads(block)
+    for path in re.findall(r"`((?:common|proto|services|tests|compose)/[\w/.-]+\.\w+)`", text):
+        assert (ROOT / path).exists(), path
