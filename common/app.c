@@ -17,7 +17,7 @@
 #include "common/version.h"
 
 #define MAX_FILES (1u << 20)
-#define HANDLES_GRACE_MS 2000u
+#define HANDLES_GRACE_MS 3500u /* a handshake with a silent broker gives up after 3 s */
 
 enum app_state {
     APP_STARTING, /* -> running, stopped */

@@ -51,13 +51,13 @@ int store_drop(struct store_batch *b, int err) {
 }
 
 static int error_of(const redisContext *c) {
-    int err = errno;
+    int err = -errno;
     if (c->err == REDIS_ERR_EOF)
         return -ECONNRESET;
-    if (c->err == REDIS_ERR_IO && err == EAGAIN)
+    if (c->err == REDIS_ERR_IO && err == -EAGAIN)
         return -ETIMEDOUT;
-    if (c->err == REDIS_ERR_IO && err > 0)
-        return -err;
+    if (c->err == REDIS_ERR_IO && err < 0)
+        return err;
     return -EIO;
 }
 

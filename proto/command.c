@@ -174,3 +174,8 @@ void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN 
     int len = snprintf(text, sizeof(text), "%s\n%s", c->user_id, c->key);
     hash_sha256_hex(text, (size_t)len, ret_hex);
 }
+
+enum session_role command_role(const struct session *s, const char *user_id, unsigned rights) {
+    enum session_role role = session_role_of(s, user_id);
+    return role == SESSION_ROLE_NONE && (rights & COMMAND_ADMIN) ? SESSION_ROLE_VIEWER : role;
+}

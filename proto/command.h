@@ -30,6 +30,10 @@ enum command_right { COMMAND_READ = 1, COMMAND_WRITE = 2, COMMAND_ADMIN = 4 };
 
 enum command_patch_format { COMMAND_PATCH_OPERATIONS, COMMAND_PATCH_MERGE };
 
+/* The role in which a session shows itself to who has these rights: an admin without a role reads
+ * as a viewer; SESSION_ROLE_NONE: it is as good as not there. */
+enum session_role command_role(const struct session *s, const char *user_id, unsigned rights);
+
 struct command {
     char id[UUID_LEN + 1];
     enum command_kind kind;

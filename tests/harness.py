@@ -25,7 +25,7 @@ import websocket
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "compose" / "local"))
 
-from process import free_ports  # noqa: E402
+from process import accepts, free_ports  # noqa: E402
 from servers import PostgreSQL, RabbitMQ, Redis  # noqa: E402
 from services import NAMES, environment, make_service  # noqa: E402
 
@@ -315,10 +315,10 @@ class Device:
         return answer.json()
 
     def patch(self, session_id, operations=None, **more):
-        """application/json with operations; more: baseVersion, merge, checksum, headers."""
-        headers = more.pop("headers", {})
+        """application/json with operations; more: baseVersion, merge, checksum; headers, timeout."""
+        http = {name: more.pop(name) for name in ("headers", "timeout") if name in more}
         body = {"operations": operations, **more}
-        return self.request("PATCH", f"/sessions/{session_id}", json=body, headers=headers)
+        return self.request("PATCH", f"/sessions/{session_id}", json=body, **http)
 
     def json_patch(self, session_id, operations, headers=None):
         return self.request("PATCH", f"/sessions/{session_id}", data=json.dumps(operations),

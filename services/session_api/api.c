@@ -9,12 +9,14 @@ static void set_health(struct api *api, struct health_dependency *d, bool up, co
     if (!health_set(d, up, why))
         return;
     const char *name = d == api->redis ? "redis" : "postgresql";
+    const char *hint = d == api->redis ? "Is Redis up, and HANDOFF_REDIS_URL right?"
+                                       : "Is the server up, and HANDOFF_DATABASE_URL right?";
     if (up)
         log_info(api->app->log, "dependency_up", "A dependency is reached.",
                  LOG_TEXT("dependency", name));
     else
         log_warn(api->app->log, "dependency_down", "A dependency is lost; connecting again.",
-                 LOG_TEXT("dependency", name), LOG_TEXT("error", why));
+                 LOG_TEXT("dependency", name), LOG_TEXT("error", why), LOG_TEXT("hint", hint));
 }
 
 static void on_store_up(void *arg) {

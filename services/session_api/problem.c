@@ -72,11 +72,14 @@ static void add_headers(struct call *call, enum fault_code code) {
 static void log_refusal(const struct call *call, const struct fault *fault) {
     int status = fault_http_status(fault->code);
     struct log *log = call->api->app->log;
-    const struct log_field fields[] = {LOG_TEXT("requestId", call->request_id),
-                                       LOG_TEXT("route", path_pattern(call->resource)),
-                                       LOG_TEXT("code", fault_wire_code(fault->code)),
-                                       LOG_TEXT("detail", fault->detail),
-                                       {NULL, NULL, 0}};
+    struct log_field fields[] = {LOG_TEXT("requestId", call->request_id),
+                                 LOG_TEXT("route", path_pattern(call->resource)),
+                                 LOG_TEXT("code", fault_wire_code(fault->code)),
+                                 LOG_TEXT("detail", fault->detail),
+                                 LOG_TEXT("sessionId", call->session_id),
+                                 LOG_END};
+    if (!call->session_id[0])
+        fields[N_ELEMENTS(fields) - 2] = LOG_END;
     if (status == 500)
         log_write(log, LOG_LEVEL_ERROR, "request_failed", "A request met a bug.", fields);
     else if (status > 500)

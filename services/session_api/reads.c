@@ -45,9 +45,7 @@ static bool is_readable(struct call *call, int err, const struct session *sessio
                                          : "Redis cannot be reached");
         return false;
     }
-    call->role = session_role_of(session, call->who.user_id);
-    if (call->role == SESSION_ROLE_NONE && (call->who.rights & COMMAND_ADMIN))
-        call->role = SESSION_ROLE_VIEWER;
+    call->role = command_role(session, call->who.user_id, call->who.rights);
     if (session->deleted || call->role == SESSION_ROLE_NONE) {
         call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
         return false;

@@ -98,6 +98,9 @@ static int check_headers(struct call *call, struct fault *f) {
         if (http_n_headers(call->request, single[i]) > 1)
             return (int)fault_set(f, FAULT_INVALID_REQUEST, single[i], "%s is there twice",
                                   single[i]);
+    if (http_n_headers(call->request, "Content-Encoding") > 0)
+        return (int)fault_set(f, FAULT_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding",
+                              "a body is taken as it is: without Content-Encoding");
     if (!headers_accept_json(http_header(call->request, "Accept")))
         return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
                               "answers are application/json, which Accept does not take");

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "proto/text.h"
 #include "services/session_api/api.h"
 #include "services/session_api/bodies.h"
 
@@ -34,6 +35,19 @@ static void print_heartbeat(const struct call *call, const struct reply *reply, 
     buf_putc(out, '}');
 }
 
+/* A repeat's reply has the position of then, its session is today's: the tag has to be the body's.
+ */
+static struct position position_of_body(const struct reply *reply) {
+    json_auto_t *session = NULL;
+    int64_t version = 0, epoch = 0;
+    if (!reply->replayed ||
+        text_parse(reply->session, strlen(reply->session), &session, NULL) != 0 ||
+        text_get_integer(session, "version", TEXT_REQUIRED, 1, TEXT_INTEGER_MAX, &version, NULL) ||
+        text_get_integer(session, "epoch", TEXT_REQUIRED, 1, TEXT_INTEGER_MAX, &epoch, NULL))
+        return reply->position;
+    return (struct position){(uint64_t)version, (uint64_t)epoch};
+}
+
 /* 200 or 201 with the session, whose text the reply carries. */
 static void answer_session(struct call *call, const struct reply *reply, int status) {
     struct buf body = BUF_NULL;
@@ -42,7 +56,7 @@ static void answer_session(struct call *call, const struct reply *reply, int sta
         return;
     }
     buf_puts(&body, reply->session);
-    call_add_tag(call, reply->position);
+    call_add_tag(call, position_of_body(reply));
     call_answer(call, status, &body);
 }
 

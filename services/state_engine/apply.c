@@ -92,12 +92,16 @@ static bool known_version(const struct session *s, const struct command *c, uint
     return is_known;
 }
 
+/* A merge patch says what to leave, not what it writes: it is not told from others' changes. */
+static bool merges(const struct command *c) {
+    return c->kind == COMMAND_PATCH && c->disjoint && c->format == COMMAND_PATCH_OPERATIONS;
+}
+
 bool apply_window_since(const struct session *s, const struct command *c, uint64_t *ret) {
     uint64_t since = 0;
     if (c->kind == COMMAND_CREATE || !known_version(s, c, &since) || since == s->position.version)
         return false;
-    bool merges = c->kind == COMMAND_PATCH && c->disjoint;
-    if (!merges && s->position.version - since > CONFLICT_MAX_DELTAS)
+    if (!merges(c) && s->position.version - since > CONFLICT_MAX_DELTAS)
         return false; /* it would be read in vain: a conflict shows the session then */
     *ret = since;
     return true;
@@ -108,7 +112,8 @@ static int refuse_conflict(const struct session *s, const struct command *c,
                            char **ret_conflict) {
     uint64_t since = 0;
     bool is_known = known_version(s, c, &since);
-    *ret_conflict = conflict_print(s, session_role_of(s, c->user_id), is_known, since, window);
+    *ret_conflict =
+        conflict_print(s, command_role(s, c->user_id, c->rights), is_known, since, window);
     return fault_set(f, code, NULL, "the session is at version %llu of epoch %llu",
                      (unsigned long long)s->position.version,
                      (unsigned long long)s->position.epoch);
@@ -125,8 +130,7 @@ static int check_base(const struct session *s, const struct command *c,
         return refuse_conflict(s, c, window, FAULT_PRECONDITION_FAILED, f, ret_conflict);
     if (!c->has_base || position_equal(c->base, s->position))
         return 0;
-    if (c->kind == COMMAND_PATCH && c->disjoint &&
-        patch_is_disjoint(s, c->base, c->patch, window)) {
+    if (merges(c) && patch_is_disjoint(s, c->base, c->patch, window)) {
         *ret_rebases = true;
         return 0;
     }
@@ -213,6 +217,7 @@ static void activate(struct session *next, const struct command *c) {
 
 static int apply_status(const struct session *s, const struct command *c, int64_t now,
                         struct change *ret, struct fault *f) {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): check_writable refused what is absent */
     bool is_takeover = s->status == SESSION_ACTIVE && c->status == SESSION_ACTIVE &&
                        strcmp(s->active_device, c->device_id) != 0;
     if (s->status == c->status && !is_takeover)

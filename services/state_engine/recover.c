@@ -67,8 +67,8 @@ void recover_ask(struct recover *r, const char *session_id,
     *q = (struct question){done, arg};
     int err = db_query(r->db, "select 1 from sessions where id = $1 and deleted_at is null", 1,
                        &session_id, answered, q);
-    if (err == 0)
-        err = db_end(r->db, NULL, NULL);
-    else
+    if (err)
         answered(q, err, NULL);
+    else
+        (void)!db_end(r->db, NULL, NULL); /* of its failure the question is told */
 }

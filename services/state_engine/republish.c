@@ -33,9 +33,10 @@ static int read_event(const char *body, size_t len, struct event *ret) {
 static int read_extra_one(const json_t *object, struct event *ret) {
     _cleanup_(buf_done) struct buf body = BUF_NULL;
     const char *message_id = json_string_value(json_object_get(object, "messageId"));
-    text_print(json_object_get(object, "body"), &body);
-    if (!message_id || strlen(message_id) >= sizeof(ret->message_id) || !body.data)
+    const json_t *content = json_object_get(object, "body");
+    if (!message_id || strlen(message_id) >= sizeof(ret->message_id) || !content)
         return -EBADMSG;
+    text_print(content, &body);
     int r = read_event(body.data, body.len, ret);
     if (r == 0)
         memcpy(ret->message_id, message_id, strlen(message_id) + 1);

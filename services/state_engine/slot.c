@@ -4,16 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* A heartbeat does without, unless its answer, or the conflict that it runs into, shows the
- * session.
- */
-static bool needs_state(const struct command *c) {
-    return c->kind != COMMAND_HEARTBEAT || c->wants_session || c->has_base || c->n_if_match > 0;
-}
-
 void slot_add_job(struct slot *slot, const struct job *j, size_t n_most) {
     struct store_load *load = &slot->load;
-    load->wants_state |= needs_state(&j->command);
+    load->wants_state = true; /* every answer has the checksum at least */
     if (j->look_since != JOB_NO_LOOK) {
         load->wants_deltas = true;
         if (j->look_since < load->deltas_since)

@@ -42,7 +42,7 @@ static void reply_accept(const struct job *j, const struct session *s, struct re
     if (!wants_session(&j->command) || s->deleted)
         return;
     struct buf text = BUF_NULL;
-    session_print(s, session_role_of(s, j->command.user_id), &text);
+    session_print(s, command_role(s, j->command.user_id, j->command.rights), &text);
     ret->session = buf_take(&text);
 }
 

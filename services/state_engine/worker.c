@@ -28,7 +28,7 @@ static void store_lost(struct worker *w, const char *why) {
     if (!store_batch_is_connected(w->store) && w->store_down_ms == 0)
         w->store_down_ms = timestamp_monotonic_ms();
     if (health_set(w->store_health, false, why))
-        log_warn(w->app->log, "store_lost", "Redis does not do what it is asked.",
+        log_warn(w->app->log, "store_lost", "Redis is not reached, or refuses.",
                  LOG_TEXT("err", why));
 }
 
@@ -51,7 +51,8 @@ static bool store_ready(struct worker *w) {
     if (store_batch_connect(w->store, why) == 0)
         return true;
     store_lost(w, why);
-    w->store_retry_ms = timestamp_monotonic_ms() + backoff_next_ms(&w->store_backoff);
+    w->store_retry_ms =
+        timestamp_monotonic_ms() + (int64_t)backoff_next_ms(&w->store_backoff);
     return false;
 }
 

@@ -138,15 +138,11 @@ static const char *reason_name(enum sync_reason reason) {
     return names[reason];
 }
 
-/* SESSION_ROLE_NONE: the session is as good as not there. An admin without a role reads as a
- * viewer. */
 static enum session_role role_of(const struct session *session, const struct connection *c) {
-    enum session_role role = session_role_of(session, c->principal.user_id);
-    if (!(c->principal.rights & (COMMAND_READ | COMMAND_ADMIN)))
+    const struct principal *who = &c->principal;
+    if (!(who->rights & (COMMAND_READ | COMMAND_ADMIN)))
         return SESSION_ROLE_NONE;
-    if (role == SESSION_ROLE_NONE && (c->principal.rights & COMMAND_ADMIN))
-        return SESSION_ROLE_VIEWER;
-    return role;
+    return command_role(session, who->user_id, who->rights);
 }
 
 static struct frame *print_frame(const struct sync *sync, const char *id, enum sync_reason reason) {

@@ -4,6 +4,8 @@ least and the most in brackets."""
 import statistics
 
 PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
+REFERENCES = ["AMQP direct reply-to, one at a time", "GET /health, 64 connections",
+              "Redis SET, 64 connections"]
 BEGIN, END = "<!-- figures: make bench writes them -->", "<!-- end of the figures -->"
 
 # issue 2, with 2 shared cores and the load generator on them
@@ -19,7 +21,7 @@ def values(result, kind, name, path):
     for one in result["rounds"]:
         value = one[kind].get(name)
         for key in path:
-            value = value[key] if value else None
+            value = value.get(key) if value else None
         if value is not None:
             found.append(value)
     return found
@@ -68,12 +70,13 @@ def references(result):
 
 def cpu(result):
     rows = []
-    for name in phase_names(result):
-        costs = [values(result, "phases", name, ("cpuPerRequest", part)) for part in PARTS]
-        sums = [sum(r) for r in zip(*costs)]
-        others = [100 * v for v in values(result, "phases", name, ("othersShare",))]
-        rows.append([name] + [median(c, 0 if max(c) >= 10 else 1) for c in costs]
-                    + [median(sums), median(others)])
+    for kind, names in (("phases", phase_names(result)), ("reference", REFERENCES)):
+        for name in names:
+            costs = [values(result, kind, name, ("cpuPerRequest", part)) for part in PARTS]
+            others = [100 * v for v in values(result, kind, name, ("othersShare",))]
+            if costs[0]:
+                rows.append([name] + [median(c, 0 if max(c) >= 10 else 1) for c in costs]
+                            + [median([sum(r) for r in zip(*costs)]), median(others)])
     return (["CPU µs a request", *PARTS, "sum", "others %"], rows)
 
 
@@ -84,7 +87,7 @@ def ratio(result, name, path, reference):
         value, base = one["phases"].get(name), one["reference"][reference]
         for key in path:
             value, base = value and value[key], base[key]
-        if value:
+        if value and base:
             ratios.append(value / base)
     return ratios
 
@@ -122,7 +125,10 @@ def memory(result):
 
 def failures(result):
     """What must not happen, whatever the speed: a change that is lost, refused or not delivered."""
-    found = []
+    found = [f"{name}, round {n}: {reference['answered']} of {reference['requests']} answered"
+             for n, one in enumerate(result["rounds"], 1)
+             for name, reference in one["reference"].items()
+             if reference.get("answered") != reference.get("requests")]
     account = result["account"]
     if account["missing"] or account["versions"] != account["accepted"]:
         found.append(f"accepted {account['accepted']}, rows {account['auditRows']}, "
@@ -143,11 +149,20 @@ def failures(result):
     return found
 
 
+def neighbours(result):
+    """A warning when others used much of the CPUs in any phase."""
+    most = max(phase["othersShare"] for one in result["rounds"] for phase in one["phases"].values())
+    if most < 0.1:
+        return []
+    return [f"The machine was shared: others took up to {100 * most:.0f} % of its CPUs meanwhile. Compare "
+            "CPU a request and the ratios, not milliseconds."]
+
+
 def summary(result):
     account = result["account"]
     said = [f"{account['accepted']:,} changes accepted; {account['auditRows']:,} rows in PostgreSQL; "
             f"every one seen by its watcher, in order." if not failures(result) else "FAILED:"]
-    return said + failures(result)
+    return said + failures(result) + neighbours(result)
 
 
 def tables(result):

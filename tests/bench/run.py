@@ -137,16 +137,26 @@ class Bench:
     # ---- points of reference, in the same minutes on the same machine ----
 
     def reference(self):
-        port = self.suite.services["session_api"].admin_port
-        health = {"kind": "path", "path": "/health", "port": port, "warmUp": 0.2,
+        health = {"kind": "path", "path": "/health", "warmUp": 0.2,
                   "seconds": self.options.reference_seconds}
         return {
-            "Redis SET, 1 connection": self.redis_set(1),
-            "Redis SET, 64 connections": self.redis_set(64),
-            "AMQP direct reply-to, one at a time": self.amqp_rpc(),
-            "GET /health, 1 connection": self.load.order({**health, "connections": 1}),
-            "GET /health, 64 connections": self.load.order({**health, "connections": 64}),
+            "Redis SET, 1 connection": self.metered(lambda: self.redis_set(1)),
+            "Redis SET, 64 connections": self.metered(lambda: self.redis_set(64)),
+            "AMQP direct reply-to, one at a time": self.metered(self.amqp_rpc),
+            "GET /health, 1 connection":
+                self.metered(lambda: self.load.order({**health, "connections": 1})),
+            "GET /health, 64 connections":
+                self.metered(lambda: self.load.order({**health, "connections": 64})),
         }
+
+    def metered(self, measure):
+        before = self.meter.read()
+        result = measure()
+        after = self.meter.read()
+        n = result.get("requests", result["latency"]["n"])
+        result["cpuPerRequest"] = {name: (after[name] - before[name]) / n for name in before
+                                   if name not in ("everything", "all of it")}
+        return result
 
     def redis_set(self, connections):
         redis = self.servers.redis

@@ -78,6 +78,8 @@ def test_the_structure_is_openapi_3_1():
     for place, response in responses():
         only_known("response", response)
         assert response["description"], place
+        for name, header in response.get("headers", {}).items():
+            assert header == {"$ref": f"#/components/headers/{name}"}, place
         for media in response.get("content", {}).values():
             only_known("media", media)
 

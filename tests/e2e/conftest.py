@@ -1,6 +1,7 @@
 """Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing),
-`own_api` (session_api alone, configured otherwise, in front of the shared rest), `own_suite` (a fresh
-suite in a world of its own on the shared servers, for tests that kill)."""
+`own_api`, `own_fanout`, `shared_fanout` (a session_api or ws_fanout alone, configured otherwise, beside
+the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
+kill)."""
 
 import itertools
 import pathlib

@@ -40,6 +40,7 @@ def test_a_create_repeated_after_changes(phone):
     phone.patch(first["id"], put(2))
     again = phone.post("/sessions", json=NEW, headers=key("k1"))
     assert is_replay(again) and again.json()["id"] == first["id"]
+    assert again.headers["ETag"] == '"%d"' % again.json()["version"] == '"2"'
     assert phone.read(first["id"])["version"] == 2
 
 

@@ -95,7 +95,7 @@ def test_a_merge_patch_of_the_name_leaves_data(phone):
 
 @pytest.mark.parametrize("patch, status, code", [
     ({"name": None}, 422, "invalid_value"), ({"data": None}, 422, "invalid_value"),
-    ({"name": ""}, 422, "invalid_value"), ({"name": 5}, 422, "invalid_value"),
+    ({"name": ""}, 422, "invalid_value"),
     ({"status": "paused"}, 422, "path_not_writable"), ({"version": 9}, 422, "path_not_writable"),
     ({"data": {"a": 2}, "id": "x"}, 422, "path_not_writable"),
     ({"clock": {}}, 422, "path_not_writable")])
@@ -105,12 +105,11 @@ def test_refused_merge_patches(phone, patch, status, code):
         refused(phone.merge_patch(session["id"], patch), status, code)
 
 
-@pytest.mark.parametrize("patch", [[], "x", 5, None, True], ids=repr)
-def test_a_merge_patch_that_is_no_object_is_refused(phone, patch):
+@pytest.mark.parametrize("patch", [[], "x", 5, None, True, {"name": 5}, {"name": ["n"]}], ids=repr)
+def test_merge_patches_of_a_wrong_shape_are_refused(phone, patch):
     session = phone.create({"a": 1})
     with unchanged(phone, session["id"]):
-        answer = phone.merge_patch(session["id"], patch)
-        assert answer.status_code in (400, 422), answer.text
+        invalid(phone.merge_patch(session["id"], patch))
 
 
 # ---- six operations ----
@@ -233,7 +232,7 @@ def test_names_change_as_data_does(phone, laptop, operations, name):
     session = phone.create({"a": "a"})
     accepted(phone.json_patch(session["id"], operations), version=2)
     assert laptop.read(session["id"])["name"] == name
-    assert laptop.deltas(session["id"], since=1)[0]["operations"] == operations
+    assert follow(session, laptop.deltas(session["id"], since=1))["name"] == name
 
 
 @pytest.mark.parametrize("operation", [

@@ -96,7 +96,7 @@ def test_sigterm_does_not_wait_for_clients_that_do_not_listen(own_fanout, user):
     fanout = own_fanout()
     phone = fanout.device(user, "phone")
     session = phone.create({"text": ""})
-    deaf = [Raw.of(phone, session["id"], rcvbuf=4096) for _ in range(3)]
+    deaf = [Raw.of(phone, session["id"], rcvbuf=16384) for _ in range(3)]
     anonymous = Raw(fanout.ws_port)
     for i in range(60):
         phone.json_patch(session["id"], set_to("text", "x" * 100_000 + str(i)))
@@ -145,10 +145,9 @@ def test_while_draining_ready_is_503(own_fanout):
 # ---- kill -9 ----
 
 @pytest.fixture(scope="module")
-def mortal(servers, tmp_path_factory):
+def mortal(new_realm, tmp_path_factory):
     """A suite whose parts are killed and started again."""
-    from conftest import _realms
-    suite = Suite(servers.realm(next(_realms)), tmp_path_factory.mktemp("mortal"),
+    suite = Suite(new_realm(), tmp_path_factory.mktemp("mortal"),
                   HANDOFF_COMMAND_DEADLINE="1500ms").start()
     yield suite
     suite.stop()

@@ -15,6 +15,7 @@ from ws import (BINARY, CLOSE, CONTINUATION, MISSING_ID, PING, PONG, TEXT, Gone,
                 wait_descriptors, watch)
 
 MAX_MESSAGE = 65536
+SMALL = 16384  # a receive buffer
 
 
 @pytest.fixture
@@ -404,7 +405,7 @@ def test_a_slow_reader_gets_a_state_sync_and_nobody_waits(shared_fanout, user):
     session = phone.create({"text": ""})
     quick = watch(phone, session["id"])
     assert quick.joined.wait(10)
-    with Raw.of(phone, session["id"], rcvbuf=4096) as slow:
+    with Raw.of(phone, session["id"], rcvbuf=SMALL) as slow:
         assert slow.recv()["type"] == "hello" and slow.recv()["type"] == "state_sync"
         before = rss_of(phone.suite)
         last = large_changes(phone, session["id"], 160)
@@ -430,7 +431,7 @@ def test_a_slow_reader_of_several_sessions_loses_none(shared_fanout, user):
     phone = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB").device(user, "phone")
     sessions = [phone.create({"text": ""}) for _ in range(3)]
     quiet = phone.create({"n": 0})
-    with Raw.of(phone, rcvbuf=4096) as slow:
+    with Raw.of(phone, rcvbuf=SMALL) as slow:
         mirrors = {s["id"]: Mirror() for s in [*sessions, quiet]}
         for session_id in mirrors:
             slow.send(type="subscribe", sessionId=session_id)
@@ -459,7 +460,7 @@ def test_own_answers_come_to_a_slow_reader_too(shared_fanout, user):
     phone = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB").device(user, "phone")
     laptop = phone.suite.device(user, "laptop")
     session = phone.create({"text": ""})
-    with Raw.of(phone, session["id"], rcvbuf=4096) as slow:
+    with Raw.of(phone, session["id"], rcvbuf=SMALL) as slow:
         large_changes(laptop, session["id"], 100)
         for i in range(20):
             slow.send(type="patch", id=f"p{i}", sessionId=session["id"], key=f"p{i}",
@@ -480,7 +481,7 @@ def test_who_takes_nothing_is_closed(shared_fanout, user):
     quick = watch(phone, session["id"])
     assert quick.joined.wait(10)
     at_rest = n_descriptors(phone.suite)
-    with Raw.of(phone, session["id"], rcvbuf=4096) as stuck:
+    with Raw.of(phone, session["id"], rcvbuf=SMALL) as stuck:
         stuck.recv()
         last = large_changes(phone, session["id"], 120)
         wait_descriptors(phone.suite, at_rest)  # the server has let go, though nobody read
@@ -489,13 +490,26 @@ def test_who_takes_nothing_is_closed(shared_fanout, user):
     assert quick.finish(last).versions == list(range(2, last + 1))
 
 
+def test_who_reads_on_at_last_learns_that_it_was_too_slow(own_fanout, user):
+    fanout = own_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB", HANDOFF_STUCK_TIMEOUT="1s",
+                        HANDOFF_LOG_LEVEL="debug")
+    phone = fanout.device(user, "phone")
+    session = phone.create({"text": ""})
+    with Raw.of(phone, session["id"], rcvbuf=SMALL) as stuck:
+        stuck.recv()
+        large_changes(phone, session["id"], 90)
+        wait_until(lambda: [r for r in fanout.log_records("ws_fanout") if r["event"] == "connection_closing"],
+                   what="the connection being closed")
+        assert stuck.ending() == 4008
+
+
 def test_who_asks_much_and_reads_nothing_stays_bounded(shared_fanout, user, phone):
     """Answers, which no state_sync can make good, are not queued without end either."""
     fanout = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB", HANDOFF_STUCK_TIMEOUT="1s")
     session = phone.create({"text": "x" * 400_000})
     greedy = fanout.device(user, "phone")
     before = rss_of(fanout)
-    with Raw.of(greedy, rcvbuf=4096) as raw, greedy.connect() as bystander:
+    with Raw.of(greedy, rcvbuf=SMALL) as raw, greedy.connect() as bystander:
         bystander.expect("hello")
         raw.socket.settimeout(3)
         try:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness import wait_until
 from ws import MISSING_ID, acked, answer_to, ask, is_alive, refused, set_to, subscribed
 
 N_SESSIONS = 64

@@ -217,12 +217,13 @@ static void expect(struct client *c, const char *request, ...) {
     _cleanup_(freep) char *answer = read_answer(c, strncmp(request, "HEAD", 4) == 0);
     va_list pieces;
     va_start(pieces, request);
-    for (const char *piece; (piece = va_arg(pieces, const char *));)
-        if (!strstr(answer, piece)) {
-            va_end(pieces);
-            fail_msg("no \"%s\" in: %.600s", piece, answer);
-        }
+    const char *piece;
+    do
+        piece = va_arg(pieces, const char *);
+    while (piece && strstr(answer, piece));
     va_end(pieces);
+    if (piece)
+        fail_msg("no \"%s\" in: %.600s", piece, answer);
 }
 
 #define HOST "Host: test" CRLF

@@ -324,7 +324,8 @@ static void test_a_service_without_a_key_refuses_to_start(void **state) {
 static void check_key_file(const char *text, EVP_PKEY *key, const char *why) {
     struct buf path = BUF_NULL;
     buf_printf(&path, "%s/bad.pem", keys.folder);
-    if (key) {
+    if (!text) {
+        assert_non_null(key);
         jwt_write_public_key(key, keys.folder, "bad.pem", NULL);
     } else {
         FILE *file = fopen(path.data, "we");

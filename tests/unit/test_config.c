@@ -14,7 +14,7 @@
 #include "common/config.h"
 #include "common/config_table.h"
 
-#define ENVIRONMENT(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define ENVIRONMENT(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Loads and returns what was said to err (caller frees). */
 static char *load(enum config_service service, const char *const *environment, struct config *c,
