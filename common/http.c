@@ -15,7 +15,7 @@
 
 #define DROP_MAX_BYTES (8u << 20)          /* of a body that is too large */
 #define BODIES_MAX_BYTES (256u << 20)      /* of all requests together */
-#define CONNECTION_MEMORY_BYTES (32 << 10) /* its headers and buffers */
+#define CONNECTION_MEMORY_BYTES (16 << 10) /* its headers and buffers */
 #define SWEEP_MS 500
 #define N_HANDLES 4
 #define N_FINAL_RUNS 16
@@ -56,6 +56,9 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
 static void on_sweep(uv_timer_t *handle) {
     http_shut_late(handle->data);
     http_linger_sweep(handle->data, false);
+    /* At its limit libmicrohttpd stops listening, and listens again only when it is run after a
+     * connection has gone: when all go at once nothing else would ever wake it. */
+    run(handle->data);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,

@@ -159,7 +159,9 @@ static bool has_active_device(const struct session *s) {
 }
 
 static void put_text(struct buf *out, const char *name, const char *value) {
-    buf_printf(out, ",\"%s\":", name);
+    buf_puts(out, ",\"");
+    buf_puts(out, name);
+    buf_puts(out, "\":");
     if (value)
         buf_puts_json(out, value);
     else
@@ -167,7 +169,10 @@ static void put_text(struct buf *out, const char *name, const char *value) {
 }
 
 static void put_number(struct buf *out, const char *name, uint64_t value) {
-    buf_printf(out, ",\"%s\":%" PRIu64, name, value);
+    buf_puts(out, ",\"");
+    buf_puts(out, name);
+    buf_puts(out, "\":");
+    buf_put_u64(out, value);
 }
 
 static void put_moment(struct buf *out, const char *name, int64_t ms) {
@@ -222,6 +227,18 @@ int session_to_json(const struct session *s, enum session_role role, json_t **re
     int r = text_parse(text.data, text.len, ret, &f);
     buf_done(&text);
     return r ? -EBADMSG : 0;
+}
+
+int session_writable_to_json(const struct session *s, json_t **ret) {
+    json_t *data =
+        json_loadb(s->data_text, s->data_len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+    if (!data)
+        return -EBADMSG;
+    json_t *resource = json_object();
+    json_object_set_new(resource, "name", json_string_nocheck(s->name));
+    json_object_set_new(resource, "data", data);
+    *ret = resource;
+    return 0;
 }
 
 /* ---- Positions ---- */

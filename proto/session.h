@@ -110,6 +110,10 @@ void session_print_summary(const struct session *s, enum session_role role, stru
  * data_text is not JSON (a corrupt store). */
 MUSTCHECK int session_to_json(const struct session *s, enum session_role role, json_t **ret);
 
+/* The same with the members alone that a patch can write: name and data. data_text is our own, so
+ * that it is not checked as a stranger's text is. */
+MUSTCHECK int session_writable_to_json(const struct session *s, json_t **ret);
+
 /* ---- Redis: session:{id}:state, a string ---- */
 void session_print_state(const struct session *s, struct buf *out);
 /* Fills version, last_modified, modified_by, data_text, checksum without parsing data. -EBADMSG

@@ -131,6 +131,8 @@ class Servers:
         return self
 
     def stop(self):
+        if self.rabbitmq.process:  # its data goes anyway, and with many realms it is slow to end
+            self.rabbitmq.process.kill()
         for server in reversed(self.all):
             server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

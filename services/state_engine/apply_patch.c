@@ -73,12 +73,30 @@ static int check_result_unchanged(const struct session *s, const struct command 
     return 0;
 }
 
+static bool has_test(const json_t *operations) {
+    size_t i;
+    json_t *operation;
+    json_array_foreach(operations, i, operation) {
+        const char *op = json_string_value(json_object_get(operation, "op"));
+        if (op && strcmp(op, "test") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the patch works on: only a `test` may look at more of the resource than name and data. */
+static int to_resource(const struct session *s, const struct command *c, json_t **ret) {
+    if (c->format == COMMAND_PATCH_OPERATIONS && has_test(c->patch))
+        return session_to_json(s, session_role_of(s, c->user_id), ret);
+    return session_writable_to_json(s, ret);
+}
+
 int apply_patch(const struct session *s, const struct command *c, int64_t now,
                 uint64_t snapshot_every, struct change *ret, struct fault *f) {
     static const struct patch_limits limits = {SESSION_DATA_MAX_BYTES, SESSION_DATA_MAX_DEPTH};
     json_auto_t *resource = NULL, *operations = NULL;
     _cleanup_(patch_result_done) struct patch_result result = {0};
-    int r = session_to_json(s, session_role_of(s, c->user_id), &resource);
+    int r = to_resource(s, c, &resource);
     if (r == 0)
         r = to_operations(resource, c, &operations, f);
     if (r == 0)

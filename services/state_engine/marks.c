@@ -24,14 +24,14 @@ static bool precedes(const struct store_mark *run, const char *session_id, struc
 void marks_add(struct marks *m, const char *session_id, struct position confirmed) {
     for (size_t i = m->n; i-- > 0;) {
         struct store_mark *run = &m->items[i];
-        if (continues(run, session_id, confirmed)) {
+        if (continues(run, session_id, confirmed))
             run->published = confirmed;
-            return;
-        }
-        if (precedes(run, session_id, confirmed)) {
+        else if (precedes(run, session_id, confirmed))
             run->first = confirmed.version;
-            return;
-        }
+        else
+            continue;
+        m->is_urgent |= run->published.version - run->first >= MARKS_URGENT_RUN;
+        return;
     }
     if (!m->items)
         m->items = must_alloc(MARKS_MAX * sizeof(*m->items));
@@ -40,6 +40,7 @@ void marks_add(struct marks *m, const char *session_id, struct position confirme
     struct store_mark *run = &m->items[m->n++];
     *run = (struct store_mark){.first = confirmed.version, .published = confirmed};
     memcpy(run->session_id, session_id, UUID_LEN + 1);
+    m->is_urgent |= m->n >= MARKS_URGENT;
 }
 
 void marks_drop_settled(struct marks *m) {
@@ -48,4 +49,5 @@ void marks_drop_settled(struct marks *m) {
         if (!m->items[i].settled)
             m->items[kept++] = m->items[i];
     m->n = kept;
+    m->is_urgent = false;
 }

@@ -8,10 +8,14 @@
 #include "common/store_batch.h"
 
 #define MARKS_MAX 4096
+#define MARKS_URGENT 1024 /* so many runs, or */
+#define MARKS_URGENT_RUN                                                                           \
+    100 /* a run so long: a session may have 1000 unpublished versions, no more */
 
 struct marks {
     struct store_mark *items; /* owned */
     size_t n;
+    bool is_urgent; /* not to wait for the next tick */
 };
 
 void marks_done(struct marks *m);

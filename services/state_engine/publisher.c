@@ -314,6 +314,10 @@ void publisher_uncork(struct publisher *p) {
 
 /* ---- marks ---- */
 
+bool publisher_has_urgent_marks(const struct publisher *p) {
+    return p->marks.is_urgent;
+}
+
 struct store_mark *publisher_marks(struct publisher *p, size_t *ret_n) {
     *ret_n = p->marks.n;
     return p->marks.items;

@@ -56,6 +56,9 @@ void publisher_retry(struct publisher *p);
 void publisher_dead(struct publisher *p, const char *queue, const void *body, size_t body_len,
                     const char *reason, struct delivery *delivery);
 
+/* Whether the marks should move with the next batch; else once a second is enough, which costs a
+ * busy session one script a second instead of one a version. */
+bool publisher_has_urgent_marks(const struct publisher *p);
 /* The marks to move in the next save; settled ones are forgotten by publisher_marks_done. */
 struct store_mark *publisher_marks(struct publisher *p, size_t *ret_n);
 void publisher_marks_done(struct publisher *p);

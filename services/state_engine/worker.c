@@ -51,8 +51,7 @@ static bool store_ready(struct worker *w) {
     if (store_batch_connect(w->store, why) == 0)
         return true;
     store_lost(w, why);
-    w->store_retry_ms =
-        timestamp_monotonic_ms() + (int64_t)backoff_next_ms(&w->store_backoff);
+    w->store_retry_ms = timestamp_monotonic_ms() + (int64_t)backoff_next_ms(&w->store_backoff);
     return false;
 }
 

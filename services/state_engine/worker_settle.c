@@ -80,10 +80,13 @@ static int run_jobs(struct worker *w, struct job **jobs, size_t n, struct settle
         .arm = attention_arm,
         .arg = w->attention,
     };
-    context.marks = publisher_marks(w->publisher, &context.n_marks);
+    bool moves_marks = publisher_has_urgent_marks(w->publisher);
+    if (moves_marks)
+        context.marks = publisher_marks(w->publisher, &context.n_marks);
     uint64_t started = uv_hrtime();
     int r = batch_run(&context, jobs, n, settled);
-    publisher_marks_done(w->publisher);
+    if (moves_marks)
+        publisher_marks_done(w->publisher);
     metric_observe(w->batch_seconds, (double)(uv_hrtime() - started) / 1e9);
     metric_add(w->n_batches, 1);
     return r;

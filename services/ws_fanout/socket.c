@@ -4,10 +4,12 @@
  * and wants a round through its poll for each write (frames go out straight from the loop while
  * nothing waits). */
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "services/ws_fanout/socket_private.h"
 
@@ -241,6 +243,31 @@ static bool is_any(const char *host) {
     return !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
+/* Tries to bind there (not to listen: connections would come) and turns the host into an address:
+ * lws takes no names, and when it cannot bind it goes on with a closed descriptor in the loop. */
+static int try_bind(char **host, int port) {
+    char service[8], numeric[NI_MAXHOST];
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *at = NULL;
+    snprintf(service, sizeof(service), "%d", port);
+    if (getaddrinfo(is_any(*host) && !strchr(*host, ':') ? "0.0.0.0" : *host, service, &hints, &at))
+        return -EINVAL;
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    int r = fd < 0 ? -errno : 0;
+    if (!r && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+               setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+               bind(fd, at->ai_addr, at->ai_addrlen) < 0))
+        r = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (!r && getnameinfo(at->ai_addr, at->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
+                          NI_NUMERICHOST) == 0) {
+        free(*host);
+        *host = must_strdup(numeric);
+    }
+    freeaddrinfo(at);
+    return r;
+}
+
 /* As many descriptors as the connections need, as far as the system lets us; returns how many. */
 static unsigned raise_fd_limit(int64_t max_connections) {
     rlim_t wanted = (rlim_t)max_connections + N_SPARE_FDS;
@@ -317,8 +344,12 @@ int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
     char *host = NULL;
     int port = 0;
     int r = parse_listen(options->listen, &host, &port);
-    if (r)
+    if (!r)
+        r = try_bind(&host, port);
+    if (r) {
+        free(host);
         return r;
+    }
     struct socket_server *server = must_alloc(sizeof(*server));
     *server = (struct socket_server){.options = *options, .host = host, .loops = {loop}};
     uv_timer_init(loop, &server->reaper);

@@ -65,7 +65,8 @@ struct socket_options {
     void *arg; /* of accept and plain */
 };
 
-/* -EADDRINUSE when it cannot listen there, -EINVAL for an address that is none. */
+/* -EADDRINUSE and other negative errno when it cannot listen there, -EINVAL for an address that is
+ * none. */
 MUSTCHECK int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
                                 const struct socket_options *options);
 /* Takes no new connections from now on. */

@@ -12,7 +12,7 @@ import requests
 import websocket
 
 from documents import METHODS, AsyncApi, OpenApi
-from harness import Closed, Device, Socket, new_user, token, wait_until
+from harness import Closed, Socket, new_user, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
 
 API = OpenApi()

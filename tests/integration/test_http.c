@@ -21,6 +21,7 @@
 #include "common/http.h"
 
 #define GUARD_MS 20000 /* a wait that takes longer has failed */
+#define MAX_CONNECTIONS 64
 #define MAX_BODY (1u << 20)
 #define REQUEST_TIMEOUT_MS 300
 #define CRLF "\r\n"
@@ -108,7 +109,7 @@ static int set_up(void **state) {
     const struct http_options options = {.listen = "127.0.0.1:0",
                                          .max_body_bytes = MAX_BODY,
                                          .request_timeout_ms = REQUEST_TIMEOUT_MS,
-                                         .max_connections = 64};
+                                         .max_connections = MAX_CONNECTIONS};
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(http_new(&w->http, &w->loop, &options, handle, w), 0);
     *state = w;
@@ -558,6 +559,22 @@ static void test_freed_server_answers_what_is_in_hand(void **state) {
     client_done(&c);
 }
 
+/* At its limit libmicrohttpd stops listening; when all its clients then leave at once, nothing but
+ * the server's own timer makes it listen again. */
+static void test_a_full_server_listens_again_when_all_left(void **state) {
+    struct world *w = *state;
+    struct client clients[MAX_CONNECTIONS + 6];
+    for (size_t i = 0; i < N_ELEMENTS(clients); i++)
+        clients[i] = client_new(w);
+    for (int i = 0; i < 20; i++)
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+    for (size_t i = 0; i < N_ELEMENTS(clients); i++)
+        client_done(&clients[i]);
+    struct client c = client_new(w);
+    expect(&c, GET("/x"), "HTTP/1.1 200", NULL);
+    client_done(&c);
+}
+
 static int try_address(struct world *w, const char *listen) {
     const struct http_options options = {.listen = listen,
                                          .max_body_bytes = MAX_BODY,
@@ -616,6 +633,7 @@ int main(void) {
         TEST(test_request_in_hand_has_no_deadline_here),
         TEST(test_quiesced_server_finishes_and_takes_no_more),
         TEST(test_freed_server_answers_what_is_in_hand),
+        TEST(test_a_full_server_listens_again_when_all_left),
         TEST(test_addresses_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,31 @@ static void test_a_full_list_forgets_the_oldest(void **state) {
     assert_null(m.items);
 }
 
+/* A session may have 1000 unpublished versions, no more: its mark must not wait for a tick. */
+static void test_a_long_run_is_urgent(void **state) {
+    (void)state;
+    struct marks m = {0};
+    for (uint64_t version = 1; version <= MARKS_URGENT_RUN; version++)
+        add(&m, ONE, version, 1);
+    assert_false(m.is_urgent);
+    add(&m, ONE, MARKS_URGENT_RUN + 1, 1);
+    assert_true(m.is_urgent);
+    marks_drop_settled(&m);
+    assert_false(m.is_urgent);
+    marks_done(&m);
+}
+
+static void test_many_runs_are_urgent(void **state) {
+    (void)state;
+    struct marks m = {0};
+    for (uint64_t i = 1; i < MARKS_URGENT; i++)
+        add(&m, ONE, 2 * i, 1);
+    assert_false(m.is_urgent);
+    add(&m, OTHER, 1, 1);
+    assert_true(m.is_urgent);
+    marks_done(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_versions_in_order_are_one_run),
@@ -108,6 +133,8 @@ int main(void) {
         cmocka_unit_test(test_another_epoch_starts_another_run),
         cmocka_unit_test(test_what_is_settled_goes_and_the_rest_stays_in_order),
         cmocka_unit_test(test_a_full_list_forgets_the_oldest),
+        cmocka_unit_test(test_a_long_run_is_urgent),
+        cmocka_unit_test(test_many_runs_are_urgent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
