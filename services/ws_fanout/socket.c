@@ -254,7 +254,6 @@ static int try_bind(char **host, int port) {
     int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     int r = fd < 0 ? -errno : 0;
     if (!r && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-               setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
                bind(fd, at->ai_addr, at->ai_addrlen) < 0))
         r = -errno;
     if (fd >= 0)
@@ -299,7 +298,7 @@ static struct lws_context *create_context(struct socket_server *server, int port
         .uid = -1,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
                    LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND |
-                   LWS_SERVER_OPTION_ALLOW_LISTEN_SHARE | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+                   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
                    (strchr(server->host, ':') ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6),
         .user = server,
         .foreign_loops = server->loops,

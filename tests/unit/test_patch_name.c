@@ -52,8 +52,8 @@ static void test_other_operations_are_told_as_they_came(void **state) {
         "[{\"op\":\"copy\",\"from\":\"/name\",\"path\":\"/data/b\"}]",
         "[{\"op\":\"move\",\"from\":\"/data/a\",\"path\":\"/data/name\"}]",
         "[{\"op\":\"replace\",\"path\":\"/name\",\"value\":\"other\"}]",
-        "[{\"op\":\"move\",\"from\":\"/name\",\"path\":\"/data/b\"},"
-        "{\"op\":\"add\",\"path\":\"/name\",\"value\":\"other\"}]",
+        ("[{\"op\":\"move\",\"from\":\"/name\",\"path\":\"/data/b\"},"
+         "{\"op\":\"add\",\"path\":\"/name\",\"value\":\"other\"}]"),
     };
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
         _cleanup_(freep) char *operations = told("{\"a\":\"x\"}", cases[i]);

@@ -195,7 +195,7 @@ static void test_a_message_has_at_most_64_commands(void **state) {
 static void test_only_direct_reply_to_is_answered(void **state) {
     (void)state;
     static const char *const refused[] = {"audit_writer.events", "amq.rabbitmq.reply-to",
-                                          "amq.rabbitmq.reply-to.", "x" REPLY_TO};
+                                          "amq.rabbitmq.reply-to.", ("x" REPLY_TO)};
     struct queue jobs = {0};
     struct delivery *d = NULL;
     for (size_t i = 0; i < N_ELEMENTS(refused); i++) {

@@ -97,15 +97,15 @@ static void test_a_damaged_entry_is_refused_whole(void **state) {
     struct event made[CHANGE_MAX_EVENTS];
     make_events(&s, made);
     char *event = made[0].body;
-    char texts[][256] = {"",
-                         "{",
-                         "{}",
-                         "[1]",
-                         "[{}]",
-                         "[{\"type\":\"device_joined\",\"body\":{}}]",
-                         ("[{\"type\":\"device_joined\",\"messageId\":\"" JOINED_ID
-                          "\",\"body\":{}}]"),
-                         "[{\"type\":\"device_joined\",\"messageId\":1,\"body\":1}]"};
+    char texts[][256] = {
+        "",
+        "{",
+        "{}",
+        "[1]",
+        "[{}]",
+        "[{\"type\":\"device_joined\",\"body\":{}}]",
+        ("[{\"type\":\"device_joined\",\"messageId\":\"" JOINED_ID "\",\"body\":{}}]"),
+        "[{\"type\":\"device_joined\",\"messageId\":1,\"body\":1}]"};
     for (size_t i = 0; i < N_ELEMENTS(texts); i++)
         assert_int_equal(republish(event, texts[i]), -EBADMSG);
     for (size_t i = 0; i < 4; i++)
