@@ -140,7 +140,7 @@ static int start(struct runner *r) {
         error = r->spec->start(&r->app, &r->self);
     if (error < 0) {
         log_error(r->app.log, "start_failed", "The service cannot start.",
-                  LOG_TEXT("error", strerror(-error)));
+                  LOG_TEXT("err", strerror(-error)));
         stop(r);
         return error;
     }

@@ -155,7 +155,7 @@ int admin_new(struct admin **ret, struct app *app) {
     int r = http_new(&a->http, app->loop, &options, on_request, a);
     if (r < 0) {
         log_error(app->log, "admin_listen_failed", "The admin port cannot be opened.",
-                  LOG_TEXT("address", options.listen), LOG_TEXT("error", strerror(-r)),
+                  LOG_TEXT("address", options.listen), LOG_TEXT("err", strerror(-r)),
                   LOG_TEXT("hint", "Give another address in HANDOFF_ADMIN_LISTEN."));
         free(a);
         return r;

@@ -33,7 +33,6 @@ struct commander {
     uv_idle_t awake;      /* keeps the loop from sleeping while something is queued or failed */
     uv_timer_t timer;     /* the oldest deadline */
     unsigned n_open_handles;
-    bool is_down_told;
     void (*drained)(void *arg);
     void *drained_arg;
     struct metric *in_flight, *duration, *n_ok, *n_refused, *n_timeout, *n_unavailable;
@@ -213,7 +212,7 @@ static void take_reply(struct commander *c, const json_t *object) {
     struct fault fault = {0};
     if (reply_parse(object, &reply, &fault) != 0) {
         log_warn(c->log, "reply_malformed", "A reply is not what an engine sends; it is dropped.",
-                 LOG_TEXT("detail", fault.detail));
+                 LOG_TEXT("err", fault.detail));
         return;
     }
     struct pending *p = pending_find(&c->table, reply.id);
@@ -228,7 +227,7 @@ static void on_message(void *arg, const struct bus_message *m) {
     json_auto_t *body = NULL;
     if (text_parse(m->body, m->body_len, &body, &fault) != 0) {
         log_warn(c->log, "reply_malformed", "A reply is not JSON; it is dropped.",
-                 LOG_TEXT("detail", fault.detail));
+                 LOG_TEXT("err", fault.detail));
         return;
     }
     size_t i;
@@ -236,33 +235,17 @@ static void on_message(void *arg, const struct bus_message *m) {
     json_array_foreach(json_object_get(body, "replies"), i, object) take_reply(c, object);
 }
 
-static void tell_health(struct commander *c, bool up, const char *detail) {
+static void tell_health(struct commander *c, bool up, const char *why) {
     if (c->health)
-        (void)health_set(c->health, up, detail);
-}
-
-/* Once an outage: the tries go on. */
-static void on_connect_failed(void *arg, const char *why) {
-    struct commander *c = arg;
-    tell_health(c, false, why);
-    if (!c->is_down_told)
-        log_warn(c->log, "broker_unreachable", "RabbitMQ cannot be reached; trying on.",
-                 LOG_TEXT("error", why),
-                 LOG_TEXT("hint", "Is HANDOFF_AMQP_URL right, and the broker up?"));
-    c->is_down_told = true;
+        health_report(c->health, c->log, up, why);
 }
 
 static void on_up(void *arg) {
-    struct commander *c = arg;
-    c->is_down_told = false;
-    tell_health(c, true, "");
-    log_info(c->log, "broker_up", "RabbitMQ is reached.");
+    tell_health(arg, true, "");
 }
 
 static void on_down(void *arg, const char *why) {
-    struct commander *c = arg;
-    tell_health(c, false, why);
-    log_warn(c->log, "broker_down", "RabbitMQ is lost; connecting again.", LOG_TEXT("error", why));
+    tell_health(arg, false, why);
 }
 
 static void on_blocked(void *arg, bool blocked) {
@@ -320,7 +303,7 @@ int commander_new(struct commander **ret, const struct commander_options *option
                                     .no_ack = true,
                                     .callbacks = {.up = on_up,
                                                   .down = on_down,
-                                                  .connect_failed = on_connect_failed,
+                                                  .connect_failed = on_down,
                                                   .message = on_message,
                                                   .blocked = on_blocked},
                                     .arg = c};

@@ -24,10 +24,9 @@ struct commander_options {
     const struct config
         *config;               /* amqp_url, command_deadline_ms, max_commands_in_flight; borrowed */
     const struct store *store; /* for store_now: the deadlines' clock; borrowed */
-    struct log *log;           /* broker_up, broker_down, broker_blocked; borrowed */
+    struct log *log;           /* borrowed */
     struct metrics *metrics;   /* handoff_commands_…; borrowed */
-    struct health_dependency
-        *health; /* set up and down as the broker comes and goes; may be NULL */
+    struct health_dependency *health; /* reported as the broker comes and goes; may be NULL */
 };
 
 /* Connects by itself until commander_free. -EINVAL for a url that is none. */

@@ -65,6 +65,32 @@ bool health_set(struct health_dependency *d, bool up, const char *detail) {
     return changed;
 }
 
+/* What to look at first; names may have more behind: "rabbitmq_publish". */
+static const char *hint_of(const struct health_dependency *d) {
+    static const struct {
+        const char *name, *hint;
+    } hints[] = {
+        {"rabbitmq", "Is RabbitMQ up, and HANDOFF_AMQP_URL right?"},
+        {"redis", "Is Redis up, and HANDOFF_REDIS_URL right?"},
+        {"postgresql", "Is PostgreSQL up, and HANDOFF_DATABASE_URL right?"},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(hints); i++)
+        if (strncmp(d->name, hints[i].name, strlen(hints[i].name)) == 0)
+            return hints[i].hint;
+    return "";
+}
+
+void health_report(struct health_dependency *d, struct log *log, bool up, const char *why) {
+    if (!health_set(d, up, up ? "" : why))
+        return;
+    if (up)
+        log_info(log, "dependency_up", "A dependency is reached.", LOG_TEXT("dependency", d->name));
+    else
+        log_warn(log, "dependency_lost", "A dependency is not reached; it is tried again.",
+                 LOG_TEXT("dependency", d->name), LOG_TEXT("err", why),
+                 LOG_TEXT("hint", hint_of(d)));
+}
+
 bool health_is_up(const struct health_dependency *d) {
     return d->state == DEPENDENCY_UP;
 }

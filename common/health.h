@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
+#include "common/log.h"
 
 struct health;
 struct health_dependency; /* lives as long as its health */
@@ -17,6 +18,8 @@ struct health_dependency *health_add(struct health *h, const char *name);
 /* detail: for a person, "" when up; copied. Returns whether the state changed (for the log record).
  */
 bool health_set(struct health_dependency *d, bool up, const char *detail);
+/* The same, with one log record a change: dependency_up, or dependency_lost with why and a hint. */
+void health_report(struct health_dependency *d, struct log *log, bool up, const char *why);
 bool health_is_up(const struct health_dependency *d);
 void health_drain(struct health *h);
 

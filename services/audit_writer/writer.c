@@ -83,14 +83,7 @@ static bool all_buses_are_up(const struct writer *w) {
 
 static void judge_broker(struct writer *w, const char *why) {
     bool up = all_buses_are_up(w);
-    if (!health_set(w->rabbitmq, up, up ? "" : why))
-        return;
-    if (up)
-        log_info(w->app->log, "broker_up", "Connected to RabbitMQ.");
-    else
-        log_warn(w->app->log, "broker_down", "RabbitMQ cannot be reached; it is tried again.",
-                 LOG_TEXT("err", why),
-                 LOG_TEXT("hint", "Is the broker up, and HANDOFF_AMQP_URL right?"));
+    health_report(w->rabbitmq, w->app->log, up, why);
 }
 
 static void on_bus_up(void *arg) {
@@ -169,14 +162,7 @@ static int open_consumer(struct writer *w) {
 /* ---- PostgreSQL ---- */
 
 static void judge_database(struct writer *w, const char *why) {
-    if (!health_set(w->postgresql, w->db_ready, why))
-        return;
-    if (w->db_ready)
-        log_info(w->app->log, "database_up", "Connected to PostgreSQL; the schema is up to date.");
-    else
-        log_warn(w->app->log, "database_down", "PostgreSQL cannot be used; it is tried again.",
-                 LOG_TEXT("err", why),
-                 LOG_TEXT("hint", "Is the server up, and HANDOFF_DATABASE_URL right?"));
+    health_report(w->postgresql, w->app->log, w->db_ready, why);
 }
 
 static void on_db_up(void *arg) {

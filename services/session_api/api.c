@@ -5,43 +5,29 @@
 
 #define STATEMENT_TIMEOUT_MS 2000
 
-static void set_health(struct api *api, struct health_dependency *d, bool up, const char *why) {
-    if (!health_set(d, up, why))
-        return;
-    const char *name = d == api->redis ? "redis" : "postgresql";
-    const char *hint = d == api->redis ? "Is Redis up, and HANDOFF_REDIS_URL right?"
-                                       : "Is the server up, and HANDOFF_DATABASE_URL right?";
-    if (up)
-        log_info(api->app->log, "dependency_up", "A dependency is reached.",
-                 LOG_TEXT("dependency", name));
-    else
-        log_warn(api->app->log, "dependency_down", "A dependency is lost; connecting again.",
-                 LOG_TEXT("dependency", name), LOG_TEXT("error", why), LOG_TEXT("hint", hint));
-}
-
 static void on_store_up(void *arg) {
     struct api *api = arg;
-    set_health(api, api->redis, true, "");
+    health_report(api->redis, api->app->log, true, "");
 }
 
 static void on_store_down(void *arg, const char *why) {
     struct api *api = arg;
-    set_health(api, api->redis, false, why);
+    health_report(api->redis, api->app->log, false, why);
 }
 
 static void on_db_up(void *arg) {
     struct api *api = arg;
-    set_health(api, api->postgresql, true, "");
+    health_report(api->postgresql, api->app->log, true, "");
 }
 
 static void on_db_down(void *arg, const char *why) {
     struct api *api = arg;
-    set_health(api, api->postgresql, false, why);
+    health_report(api->postgresql, api->app->log, false, why);
 }
 
 static int fail(struct api *api, int err, const char *what, const char *hint) {
     log_error(api->app->log, "part_failed", "A part of the service cannot start.",
-              LOG_TEXT("part", what), LOG_TEXT("error", strerror(-err)), LOG_TEXT("hint", hint));
+              LOG_TEXT("part", what), LOG_TEXT("err", strerror(-err)), LOG_TEXT("hint", hint));
     return err;
 }
 

@@ -130,8 +130,7 @@ static void send_waiting(struct publisher *p) {
 static void on_up(void *arg) {
     struct publisher *p = arg;
     p->seq_first = p->seq_end = 1;
-    if (health_set(p->health, true, ""))
-        log_info(p->app->log, "broker_up", "The broker is reached for publishing.");
+    health_report(p->health, p->app->log, true, "");
     bus_cork(p->bus);
     send_waiting(p);
     bus_uncork(p->bus);
@@ -140,9 +139,7 @@ static void on_up(void *arg) {
 
 static void on_connect_failed(void *arg, const char *why) {
     struct publisher *p = arg;
-    if (health_set(p->health, false, why))
-        log_warn(p->app->log, "broker_lost", "The broker is not reached for publishing.",
-                 LOG_TEXT("err", why));
+    health_report(p->health, p->app->log, false, why);
 }
 
 /* What was sent and not confirmed goes out again, before what waits. */

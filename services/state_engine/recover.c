@@ -21,14 +21,12 @@ struct question {
 
 static void on_up(void *arg) {
     struct recover *r = arg;
-    if (health_set(r->health, true, ""))
-        log_info(r->app->log, "database_up", "PostgreSQL is reached.");
+    health_report(r->health, r->app->log, true, "");
 }
 
 static void on_down(void *arg, const char *why) {
     struct recover *r = arg;
-    if (health_set(r->health, false, why))
-        log_warn(r->app->log, "database_lost", "PostgreSQL is not reached.", LOG_TEXT("err", why));
+    health_report(r->health, r->app->log, false, why);
 }
 
 int recover_new(struct recover **ret, struct app *app) {

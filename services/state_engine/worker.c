@@ -27,16 +27,13 @@ static void store_lost(struct worker *w, const char *why) {
     attention_forget(w->attention);
     if (!store_batch_is_connected(w->store) && w->store_down_ms == 0)
         w->store_down_ms = timestamp_monotonic_ms();
-    if (health_set(w->store_health, false, why))
-        log_warn(w->app->log, "store_lost", "Redis is not reached, or refuses.",
-                 LOG_TEXT("err", why));
+    health_report(w->store_health, w->app->log, false, why);
 }
 
 static void store_works(struct worker *w) {
     w->store_down_ms = 0;
     backoff_reset(&w->store_backoff);
-    if (health_set(w->store_health, true, ""))
-        log_info(w->app->log, "store_up", "Redis is reached.");
+    health_report(w->store_health, w->app->log, true, "");
 }
 
 /* A Redis that takes connections and says nothing holds the loop for 2 s a try: between two tries
@@ -68,14 +65,11 @@ static void on_turn(void *arg) {
 
 static void on_up(void *arg) {
     struct worker *w = arg;
-    if (health_set(w->bus_health, true, ""))
-        log_info(w->app->log, "broker_up", "The broker is reached for commands.");
+    health_report(w->bus_health, w->app->log, true, "");
 }
 
 static void bus_lost(struct worker *w, const char *why) {
-    if (health_set(w->bus_health, false, why))
-        log_warn(w->app->log, "broker_lost", "The broker is not reached for commands.",
-                 LOG_TEXT("err", why));
+    health_report(w->bus_health, w->app->log, false, why);
 }
 
 static void on_connect_failed(void *arg, const char *why) {

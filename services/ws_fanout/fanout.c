@@ -16,23 +16,22 @@
 
 static void store_up(void *arg) {
     struct fanout *f = arg;
-    if (health_set(f->redis, true, ""))
-        log_info(f->app->log, "store_up", "Redis is there.");
+    health_report(f->redis, f->app->log, true, "");
     if (f->hub)
         hub_store_up(f->hub);
 }
 
 static void store_down(void *arg, const char *why) {
     struct fanout *f = arg;
-    if (health_set(f->redis, false, why))
-        log_warn(f->app->log, "store_down", "Redis is away.", LOG_TEXT("detail", why));
+    health_report(f->redis, f->app->log, false, why);
 }
 
 /* Events and commands come by two connections; the broker counts as up when both are. */
 static void watch_broker(struct fanout *f) {
     bool up = hub_is_up(f->hub) && commander_is_up(f->commander);
-    if (health_set(f->rabbitmq, up, up ? "" : "not connected"))
-        log_info(f->app->log, up ? "broker_up" : "broker_down", "The broker's state has changed.");
+    health_report(f->rabbitmq, f->app->log, up,
+                  hub_is_up(f->hub) ? "the connection for commands is away"
+                                    : "the connection for events is away");
 }
 
 static void tick(uv_timer_t *timer) {
@@ -69,7 +68,7 @@ static int start_auth(struct fanout *f) {
     int r = auth_new(&f->auth, f->app->config, &why);
     if (r)
         log_error(f->app->log, "start_failed", "The keys for tokens cannot be used.",
-                  LOG_TEXT("detail", why ? why : ""));
+                  LOG_TEXT("err", why ? why : ""));
     return r;
 }
 
@@ -111,7 +110,7 @@ static int start_server(struct fanout *f) {
     int r = socket_server_new(&f->server, f->app->loop, &options);
     if (r)
         log_error(f->app->log, "start_failed", "The WebSocket port cannot be listened on.",
-                  LOG_TEXT("listen", config->listen), LOG_TEXT("detail", strerror(-r)));
+                  LOG_TEXT("listen", config->listen), LOG_TEXT("err", strerror(-r)));
     return r;
 }
 

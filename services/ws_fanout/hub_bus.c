@@ -62,7 +62,6 @@ static void bind_again(struct hub *h, struct room *room) {
 
 static void on_up(void *arg) {
     struct hub *h = arg;
-    log_info(h->app->log, "events_up", "Connected to the broker for events.");
     if (h->binds_sessions)
         rooms_each(&h->rooms, bind_again, h);
     else if (bus_bind(h->bus, BUS_BIND, ROUTE_UPDATES_EXCHANGE, ROUTE_ALL_SESSIONS, TICKET_ALL) !=
@@ -81,9 +80,8 @@ static void unbound(struct hub *h, struct room *room) {
 
 static void on_down(void *arg, const char *why) {
     struct hub *h = arg;
-    log_warn(h->app->log, "events_down",
-             "The broker is away; devices get no events until it is back.",
-             LOG_TEXT("detail", why));
+    log_debug(h->app->log, "events_away", "Devices get no events until the broker is back.",
+              LOG_TEXT("err", why));
     h->is_bound = false;
     rooms_each(&h->rooms, unbound, h);
 }

@@ -48,7 +48,7 @@ def log_events():
 
 def test_the_log_events_are_those_of_the_code():
     events = set(log_events())
-    assert len(events) > 30
+    assert len(events) > 20
     assert first_cells(read("docs/OPERATIONS.md"), "Log events") == events
 
 
