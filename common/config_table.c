@@ -73,9 +73,10 @@ static const struct config_row rows[] = {
      .services = API | FANOUT, .fallback = "10000", .least = 1, .most = 1000000,
      .help = "Connections at a time, above: not accepted."},
 
+    /* At most 10 s: the delta window remembers commands for 15 s (save.lua). */
     {.name = "HANDOFF_COMMAND_DEADLINE", .type = CONFIG_DURATION,
      .offset = FIELD(command_deadline_ms), .services = API | FANOUT, .fallback = "5s",
-     .least = MS(100), .most = S(60), .help = "How long a command may take, then: timeout."},
+     .least = MS(100), .most = S(10), .help = "How long a command may take, then: timeout."},
     {.name = "HANDOFF_MAX_COMMANDS_IN_FLIGHT", .type = CONFIG_INTEGER,
      .offset = FIELD(max_commands_in_flight), .services = API | FANOUT, .fallback = "4096",
      .least = 1, .most = 1000000, .help = "Commands waiting for their reply, above: 503."},
