@@ -10,9 +10,9 @@ static const char *skip_blanks(const char *p) {
     return p + strspn(p, " \t");
 }
 
-static bool is_printable(const char *text, char least) {
+static bool is_printable(const char *text) {
     for (; *text; text++)
-        if (*text < least || *text > 0x7e)
+        if (*text < ' ' || *text > 0x7e)
             return false;
     return true;
 }
@@ -196,7 +196,7 @@ int headers_idempotency_key(const char *value, char ret[static COMMAND_KEY_MAX +
     while (!is_quoted && n > 0 && (key[n - 1] == ' ' || key[n - 1] == '\t'))
         n--;
     key[n] = '\0';
-    if (n == 0 || !is_printable(key, ' '))
+    if (n == 0 || !is_printable(key))
         return refuse_key(f);
     memcpy(ret, key, n + 1);
     return 0;
@@ -245,5 +245,5 @@ enum media_type headers_media_type(const char *content_type) {
 
 bool headers_request_id_is_valid(const char *value) {
     size_t len = strlen(value);
-    return len >= 1 && len <= HEADERS_REQUEST_ID_MAX && is_printable(value, '!');
+    return len >= 1 && len <= HEADERS_REQUEST_ID_MAX && is_printable(value);
 }

@@ -347,7 +347,7 @@ def test_answers_are_private_and_always_revalidated(phone):
 
 
 @pytest.mark.parametrize("given, kept", [
-    ("req-7f3a", True), ("x" * 64, True), ("a~!/b", True), ("x" * 65, False), ("", False),
+    ("req-7f3a", True), ("two words", True), ("x" * 64, True), ("a~!/b", True), ("x" * 65, False), ("", False),
     ("caf\u00e9", False)])
 def test_a_request_keeps_its_id(phone, given, kept):
     for path in ("/time", f"/sessions/{MISSING_ID}"):
