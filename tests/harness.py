@@ -25,7 +25,7 @@ import websocket
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "compose" / "local"))
 
-from process import accepts, free_ports  # noqa: E402
+from process import free_ports  # noqa: E402
 from servers import PostgreSQL, RabbitMQ, Redis  # noqa: E402
 from services import NAMES, environment, make_service  # noqa: E402
 
