@@ -79,35 +79,84 @@ int store_batch_due(struct store_batch *b, int64_t until, size_t most, struct st
     return 0;
 }
 
-static void begin(struct store_batch *b, struct store_command *c, enum store_script script,
-                  const char *session_id) {
+/* One question about an entry. */
+struct ask {
+    const char *session_id;
+    int64_t first, second; /* arguments of the script */
+    bool is_open;          /* not answered: not sent, or NOSCRIPT */
+    bool is_yes;
+};
+
+static void queue_ask(struct store_batch *b, struct store_command *c, enum store_script script,
+                      const struct ask *ask) {
     char key[STORE_KEY_CAP];
-    store_key_attention(session_id, key);
+    store_key_attention(ask->session_id, key);
     store_begin_script(b, c, script, 1);
     store_puts(c, key);
-    store_puts(c, session_id);
+    store_puts(c, ask->session_id);
+    store_put_i64(c, ask->first);
+    store_put_i64(c, ask->second);
+    store_queue(b->context, c);
 }
 
-int store_batch_claim_due(struct store_batch *b, const struct store_due *due, int64_t lease_until,
-                          bool *ret_claimed) {
-    _cleanup_(store_command_done) struct store_command c = {0};
+static int take_ask(struct store_batch *b, struct ask *ask) {
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    begin(b, &c, STORE_SCRIPT_CLAIM_DUE, due->session_id);
-    store_put_i64(&c, due->at);
-    store_put_i64(&c, lease_until);
-    int err = store_ask(b, &c, &reply);
+    int err = store_next(b, &reply);
     if (err)
         return err;
-    *ret_claimed = reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+    ask->is_open = store_is_noscript(reply);
+    ask->is_yes = reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
     return 0;
 }
 
-int store_batch_rearm(struct store_batch *b, const char *session_id, int64_t lease_until,
-                      int64_t at) {
+/* Asks what is open in one pipeline. */
+static int ask_open(struct store_batch *b, enum store_script script, struct ask *asks, size_t n) {
     _cleanup_(store_command_done) struct store_command c = {0};
-    _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    begin(b, &c, STORE_SCRIPT_REARM, session_id);
-    store_put_i64(&c, lease_until);
-    store_put_i64(&c, at);
-    return store_ask(b, &c, &reply);
+    _cleanup_(freep) bool *sent = must_alloc(n * sizeof(*sent));
+    for (size_t i = 0; i < n; i++)
+        if ((sent[i] = asks[i].is_open))
+            queue_ask(b, &c, script, &asks[i]);
+    int err = 0;
+    for (size_t i = 0; i < n && !err; i++)
+        if (sent[i])
+            err = take_ask(b, &asks[i]);
+    return err;
+}
+
+static bool is_any_open(const struct ask *asks, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (asks[i].is_open)
+            return true;
+    return false;
+}
+
+/* Only what found no script is asked again: a claim asked twice would look like somebody else's. */
+static int ask_all(struct store_batch *b, enum store_script script, struct ask *asks, size_t n) {
+    if (!b->context)
+        return -ENOTCONN;
+    int err = ask_open(b, script, asks, n);
+    if (err || !is_any_open(asks, n))
+        return err;
+    store_queue_scripts(b);
+    err = store_take_scripts(b);
+    return err ? err : ask_open(b, script, asks, n);
+}
+
+int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n,
+                          int64_t lease_until) {
+    _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
+    for (size_t i = 0; i < n; i++)
+        asks[i] = (struct ask){due[i].session_id, due[i].at, lease_until, .is_open = true};
+    int err = ask_all(b, STORE_SCRIPT_CLAIM_DUE, asks, n);
+    for (size_t i = 0; i < n && !err; i++)
+        due[i].is_claimed = asks[i].is_yes;
+    return err;
+}
+
+int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n,
+                      int64_t lease_until) {
+    _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
+    for (size_t i = 0; i < n; i++)
+        asks[i] = (struct ask){due[i].session_id, lease_until, due[i].next, .is_open = true};
+    return ask_all(b, STORE_SCRIPT_REARM, asks, n);
 }

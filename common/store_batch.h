@@ -148,16 +148,18 @@ MUSTCHECK int store_batch_count_try(struct store_batch *b, const char *session_i
 struct store_due {
     char session_id[UUID_LEN + 1];
     int64_t at;
+    bool is_claimed; /* set by store_batch_claim_due */
+    int64_t next;    /* for store_batch_rearm */
 };
 /* Every entry due until `until` (at most `most` a slot) over all slots, in one pipeline; *ret
  * owned. */
 MUSTCHECK int store_batch_due(struct store_batch *b, int64_t until, size_t most,
                               struct store_due **ret, size_t *ret_n);
-/* Claims an entry: moves it from `due->at` to lease_until; *ret_claimed false when another engine
- * did. */
-MUSTCHECK int store_batch_claim_due(struct store_batch *b, const struct store_due *due,
-                                    int64_t lease_until, bool *ret_claimed);
-/* After a look: the next one at `at`, or none (0), unless somebody armed it earlier than the lease.
- */
-MUSTCHECK int store_batch_rearm(struct store_batch *b, const char *session_id, int64_t lease_until,
-                                int64_t at);
+/* Claims n entries in one pipeline: moves each from its `at` to lease_until and sets is_claimed,
+ * false when another engine did. */
+MUSTCHECK int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n,
+                                    int64_t lease_until);
+/* After a look: each entry's next one at `next`, or none (0), unless somebody armed it earlier than
+ * the lease. One pipeline. */
+MUSTCHECK int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n,
+                                int64_t lease_until);

@@ -16,6 +16,7 @@
 #define TRUST_MS 1000   /* an armed moment nearer than this may be looked at already */
 #define OVERDUE_MS 1500 /* unconfirmed for so long: published again */
 #define N_CACHED 16384  /* a power of two */
+#define MAX_TOGETHER 64 /* looks in one pipeline */
 #define MAX_PER_SLOT 64 /* looks a slot and tick */
 #define LOOKS_MS 250    /* a tick; what is left is due in the next */
 #define MAX_ENTRIES_BYTES (4u << 20)
@@ -112,25 +113,42 @@ static int publish_overdue(struct attention *a, const struct session *s, int64_t
     return r;
 }
 
-static int look(struct attention *a, const struct store_due *due, int64_t now) {
-    bool is_claimed;
-    int64_t lease = now + LEASE_MS, ignored, again = now + REARM_MS;
-    int r = store_batch_claim_due(a->store, due, lease, &is_claimed);
-    if (r != 0 || !is_claimed)
+/* What a claimed session needs; *ret: when to look again, 0: not. */
+static int judge(struct attention *a, const struct store_load *load, int64_t now, int64_t *ret) {
+    const struct session *s = &load->session;
+    *ret = now + REARM_MS;
+    if (load->err == 0 && s->published < s->position.version)
+        return publish_overdue(a, s, now);
+    if (load->err != 0 || s->updated_at < now - QUIET_MS)
+        *ret = 0;
+    return 0;
+}
+
+static size_t keep_claimed(struct store_due *due, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (due[i].is_claimed)
+            due[kept++] = due[i];
+    return kept;
+}
+
+/* Claims, loads and arms again n entries together: three round trips for all of them. */
+static int look(struct attention *a, struct store_due *due, size_t n, int64_t now) {
+    int64_t lease = now + LEASE_MS, ignored;
+    int r = store_batch_claim_due(a->store, due, n, lease);
+    n = r == 0 ? keep_claimed(due, n) : 0;
+    if (n == 0)
         return r;
-    metric_add(a->n_looks, 1);
-    struct store_load load = {0};
-    memcpy(load.session_id, due->session_id, sizeof(load.session_id));
-    r = store_batch_load(a->store, &load, 1, &ignored);
-    const struct session *s = &load.session;
-    bool is_there = r == 0 && load.err == 0;
-    bool has_more = is_there && s->published < s->position.version;
-    if (has_more)
-        r = publish_overdue(a, s, now);
-    if (!has_more && (!is_there || s->updated_at < now - QUIET_MS))
-        again = 0;
-    store_load_done(&load);
-    return r != 0 ? r : store_batch_rearm(a->store, due->session_id, lease, again);
+    metric_add(a->n_looks, (double)n);
+    _cleanup_(freep) struct store_load *loads = must_alloc(n * sizeof(*loads));
+    for (size_t i = 0; i < n; i++)
+        memcpy(loads[i].session_id, due[i].session_id, sizeof(loads[i].session_id));
+    r = store_batch_load(a->store, loads, n, &ignored);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = judge(a, &loads[i], now, &due[i].next);
+    for (size_t i = 0; i < n; i++)
+        store_load_done(&loads[i]);
+    return r != 0 ? r : store_batch_rearm(a->store, due, n, lease);
 }
 
 static int by_moment(const void *a, const void *b) {
@@ -151,7 +169,7 @@ int attention_tick(struct attention *a, int64_t now) {
     int r = store_batch_due(a->store, now, MAX_PER_SLOT, &due, &n);
     if (n > 1)
         qsort(due, n, sizeof(*due), by_moment);
-    for (size_t i = 0; r == 0 && i < n && may_go_on(a, until); i++)
-        r = look(a, &due[i], now);
+    for (size_t i = 0; r == 0 && i < n && may_go_on(a, until); i += MAX_TOGETHER)
+        r = look(a, &due[i], n - i < MAX_TOGETHER ? n - i : MAX_TOGETHER, now);
     return r;
 }

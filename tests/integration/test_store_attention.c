@@ -51,6 +51,17 @@ static void arm(struct store_batch *b, const char *session_id, int64_t at) {
     assert_int_equal(store_batch_save(b, NULL, 0, &a, 1, NULL, 0), 0);
 }
 
+static void rearm(struct store_batch *b, const char *session_id, int64_t lease, int64_t next) {
+    struct store_due due = {.next = next};
+    fixture_set_id(due.session_id, session_id);
+    assert_int_equal(store_batch_rearm(b, &due, 1, lease), 0);
+}
+
+static bool claim(struct store_batch *b, struct store_due *due, int64_t lease) {
+    assert_int_equal(store_batch_claim_due(b, due, 1, lease), 0);
+    return due->is_claimed;
+}
+
 static void test_attention_is_armed_earlier_only_and_found(void **state) {
     (void)state;
     struct store_batch *b = fixture_batch();
@@ -62,13 +73,13 @@ static void test_attention_is_armed_earlier_only_and_found(void **state) {
     assert_int_equal(due_at(b, id, 1000), 1000);
     arm(b, id, 500);
     assert_int_equal(due_at(b, id, 999), 500);
-    assert_int_equal(store_batch_rearm(b, id, 500, 0), 0);
+    rearm(b, id, 500, 0);
     assert_int_equal(due_at(b, id, INT64_MAX / 4096), 0);
     for (int i = 0; i < 200; i++) { /* over all slots */
         uuid_v4(id);
         arm(b, id, 100);
         assert_int_equal(due_at(b, id, 100), 100);
-        assert_int_equal(store_batch_rearm(b, id, 100, 0), 0);
+        rearm(b, id, 100, 0);
     }
     store_batch_free(b);
 }
@@ -77,25 +88,48 @@ static void test_one_of_two_claimers_gets_a_due_entry(void **state) {
     (void)state;
     struct store_batch *one = fixture_batch(), *two = fixture_batch();
     struct store_due due = {.at = 1000};
-    bool claimed = false;
     uuid_v7(timestamp_wall_ms(), due.session_id);
-    assert_int_equal(store_batch_claim_due(one, &due, 5000, &claimed), 0);
-    assert_false(claimed); /* was never there */
+    assert_false(claim(one, &due, 5000)); /* was never there */
     arm(one, due.session_id, 1000);
-    assert_int_equal(store_batch_claim_due(one, &due, 1770897600123, &claimed), 0);
-    assert_true(claimed);
-    assert_int_equal(store_batch_claim_due(two, &due, 1770897600124, &claimed), 0);
-    assert_false(claimed);
+    assert_true(claim(one, &due, 1770897600123));
+    assert_false(claim(two, &due, 1770897600124));
     assert_int_equal(due_at(one, due.session_id, 1770897600123), 1770897600123);
 
-    assert_int_equal(store_batch_rearm(one, due.session_id, 1770897600123, 1770897700000), 0);
+    rearm(one, due.session_id, 1770897600123, 1770897700000);
     assert_int_equal(due_at(one, due.session_id, INT64_MAX / 4096), 1770897700000);
     arm(two, due.session_id, 3000); /* meanwhile, earlier than the lease: stays */
-    assert_int_equal(store_batch_rearm(one, due.session_id, 1770897700000, 1770897800000), 0);
+    rearm(one, due.session_id, 1770897700000, 1770897800000);
     assert_int_equal(due_at(one, due.session_id, INT64_MAX / 4096), 3000);
-    assert_int_equal(store_batch_rearm(one, due.session_id, 1770897700000, 0), 0);
+    rearm(one, due.session_id, 1770897700000, 0);
     assert_int_equal(due_at(one, due.session_id, INT64_MAX / 4096), 3000);
-    assert_int_equal(store_batch_rearm(one, due.session_id, 3000, 0), 0);
+    rearm(one, due.session_id, 3000, 0);
+    store_batch_free(one);
+    store_batch_free(two);
+}
+
+/* More than one pipeline's worth of sessions, and no script known: each is claimed, by one only. */
+static void test_many_are_claimed_together_also_without_scripts(void **state) {
+    (void)state;
+    struct store_batch *one = fixture_batch(), *two = fixture_batch();
+    redisContext *c = fixture_redis();
+    struct store_due due[100] = {0};
+    for (size_t i = 0; i < N_ELEMENTS(due); i++) {
+        uuid_v4(due[i].session_id);
+        due[i].at = 100;
+        if (i % 2 == 0)
+            arm(one, due[i].session_id, 100);
+    }
+    fixture_ask(c, "SCRIPT FLUSH");
+    assert_int_equal(store_batch_claim_due(one, due, N_ELEMENTS(due), 5000), 0);
+    for (size_t i = 0; i < N_ELEMENTS(due); i++)
+        assert_int_equal(due[i].is_claimed, i % 2 == 0);
+    assert_int_equal(store_batch_claim_due(two, due, N_ELEMENTS(due), 6000), 0);
+    for (size_t i = 0; i < N_ELEMENTS(due); i++)
+        assert_false(due[i].is_claimed);
+    fixture_ask(c, "SCRIPT FLUSH");
+    assert_int_equal(store_batch_rearm(one, due, N_ELEMENTS(due), 5000), 0); /* next 0: none */
+    assert_int_equal(due_at(one, due[0].session_id, INT64_MAX / 4096), 0);
+    redisFree(c);
     store_batch_free(one);
     store_batch_free(two);
 }
@@ -107,6 +141,7 @@ int main(void) {
         cmocka_unit_test(test_a_create_is_claimed_once),
         cmocka_unit_test(test_attention_is_armed_earlier_only_and_found),
         cmocka_unit_test(test_one_of_two_claimers_gets_a_due_entry),
+        cmocka_unit_test(test_many_are_claimed_together_also_without_scripts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
