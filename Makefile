@@ -165,4 +165,4 @@ bench: install ## measure; see tests/bench/README.md
 clean: ## remove what was built (data of make run stays in .run/)
 	rm -rf build
 
--include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT) $(FUZZ) -name '*.d' 2>/dev/null)
