@@ -9,7 +9,8 @@ import subprocess
 import pytest
 import requests
 
-from harness import BUILD, NAMES, ROOT, SECRET, Suite, accepts, new_user, wait_until
+from harness import BUILD, NAMES, ROOT, SECRET, Suite, new_user, wait_until
+from process import accepts
 from rest import MISSING_ID, MOMENT, path_of
 
 TELLS_SECRETS = ["session_api", "ws_fanout"]  # who needs a key
