@@ -283,21 +283,6 @@ int store_batch_claim_creates(struct store_batch *b, struct store_claim *claims,
     return err ? err : claim_once(b, claims, n);
 }
 
-int store_batch_claim_create(struct store_batch *b, const char *user_id, const char *key_hash,
-                             const char *session_id, const char *fingerprint,
-                             char ret_session_id[static UUID_LEN + 1], bool *ret_same_request) {
-    struct store_claim claim = {.user_id = user_id,
-                                .key_hash = key_hash,
-                                .fingerprint = fingerprint,
-                                .wanted_id = session_id};
-    int err = store_batch_claim_creates(b, &claim, 1);
-    if (err || claim.err)
-        return err ? err : claim.err;
-    memcpy(ret_session_id, claim.session_id, sizeof(claim.session_id));
-    *ret_same_request = claim.same_request;
-    return 0;
-}
-
 int store_batch_count_try(struct store_batch *b, const char *session_id, const char *command_id,
                           unsigned *ret_n) {
     _cleanup_(store_command_done) struct store_command c = {0};

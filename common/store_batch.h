@@ -122,14 +122,9 @@ MUSTCHECK int store_batch_save(struct store_batch *b, struct store_save *saves, 
 /* The state at a kept snapshot's version: owned text; -ENOENT. */
 MUSTCHECK int store_batch_snapshot(struct store_batch *b, const char *session_id, uint64_t version,
                                    char **ret_text, size_t *ret_len);
-/* Claims user:{u}:idem:<hash> for a create, 24 h: *ret_session_id is the id to use, the given one
- * or that of an earlier claim; *ret_same_request false when that claim had another fingerprint. */
-MUSTCHECK int store_batch_claim_create(struct store_batch *b, const char *user_id,
-                                       const char *key_hash, const char *session_id,
-                                       const char *fingerprint,
-                                       char ret_session_id[static UUID_LEN + 1],
-                                       bool *ret_same_request);
-/* The same for many, in one pipeline. Negative: the connection was lost, nothing is known. */
+/* Claims user:{u}:idem:<hash> for each of n creates, 24 h, in one pipeline: session_id is the id to
+ * use, the wanted one or that of an earlier claim; same_request is false when that claim had
+ * another fingerprint. Negative: the connection was lost, nothing is known. */
 struct store_claim {
     /* in; borrowed until the return */
     const char *user_id, *key_hash, *fingerprint, *wanted_id;

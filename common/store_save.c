@@ -9,9 +9,6 @@
 
 #include "common/store_private.h"
 
-/* No entry younger than a command may live (its deadline, its redeliveries) leaves the window, else
- * a command that comes again would not be found. */
-#define COMMAND_LIFETIME_MS 15000
 #define MAX_ROUNDS 3
 
 struct plan { /* one save's way through the rounds */

@@ -5,26 +5,30 @@
 
 /* ---- claims and attention ---- */
 
+/* The id to use, and whether the claim was this request's. */
+static bool claim_create(struct store_batch *b, const char *user, const char *wanted,
+                         const char *print, char got[static UUID_LEN + 1]) {
+    struct store_claim claim = {
+        .user_id = user, .key_hash = FIXTURE_HASH, .fingerprint = print, .wanted_id = wanted};
+    assert_int_equal(store_batch_claim_creates(b, &claim, 1), 0);
+    assert_int_equal(claim.err, 0);
+    memcpy(got, claim.session_id, UUID_LEN + 1);
+    return claim.same_request;
+}
+
 static void test_a_create_is_claimed_once(void **state) {
     (void)state;
     struct store_batch *b = fixture_batch();
     char user[UUID_LEN + 1], first[UUID_LEN + 1], second[UUID_LEN + 1], got[UUID_LEN + 1];
-    bool same = false;
     uuid_v4(user);
     uuid_v4(first);
     uuid_v4(second);
-    assert_int_equal(
-        store_batch_claim_create(b, user, FIXTURE_HASH, first, FIXTURE_PRINT, got, &same), 0);
+    assert_true(claim_create(b, user, first, FIXTURE_PRINT, got));
     assert_string_equal(got, first);
-    assert_true(same);
-    assert_int_equal(
-        store_batch_claim_create(b, user, FIXTURE_HASH, second, FIXTURE_PRINT, got, &same), 0);
+    assert_true(claim_create(b, user, second, FIXTURE_PRINT, got));
     assert_string_equal(got, first);
-    assert_true(same);
-    assert_int_equal(
-        store_batch_claim_create(b, user, FIXTURE_HASH, second, FIXTURE_HASH, got, &same), 0);
+    assert_false(claim_create(b, user, second, FIXTURE_HASH, got));
     assert_string_equal(got, first);
-    assert_false(same);
     redisContext *c = fixture_redis();
     long ttl = FIXTURE_NUMBER(c, "PTTL user:{%s}:idem:%s", user, FIXTURE_HASH);
     assert_true(ttl > 86300000 && ttl <= 86400000);
