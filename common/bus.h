@@ -31,6 +31,8 @@ struct bus_message {
     uint64_t epoch;
     uint64_t version;
     char device_id[129];
+    bool echo;
+    int64_t timestamp_ms; /* property, of whole seconds; 0 when absent */
 };
 
 struct bus_publish {
@@ -49,6 +51,7 @@ struct bus_publish {
     uint64_t epoch;
     uint64_t version;
     const char *device_id;
+    bool echo;          /* a broadcast that goes to its sender too */
     const char *reason; /* of a dead letter */
 };
 

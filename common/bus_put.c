@@ -61,10 +61,19 @@ void bus_put_heartbeat(struct buf *out) {
     frame_end(out, frame_begin(out, AMQP_FRAME_HEARTBEAT, 0));
 }
 
+#define MAX_HEADERS 5
+
 static amqp_table_entry_t number_entry(const char *name, uint64_t n) {
     amqp_table_entry_t e = {.key = amqp_cstring_bytes(name)};
     e.value.kind = AMQP_FIELD_KIND_I64;
     e.value.value.i64 = (int64_t)n;
+    return e;
+}
+
+static amqp_table_entry_t flag_entry(const char *name) {
+    amqp_table_entry_t e = {.key = amqp_cstring_bytes(name)};
+    e.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    e.value.value.boolean = 1;
     return e;
 }
 
@@ -77,7 +86,7 @@ static amqp_table_entry_t text_entry(const char *name, const char *text) {
     return e;
 }
 
-static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static 4]) {
+static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static MAX_HEADERS]) {
     int n = 0;
     if (m->epoch)
         ret[n++] = number_entry("epoch", m->epoch);
@@ -85,6 +94,8 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
         ret[n++] = number_entry("version", m->version);
     if (m->device_id)
         ret[n++] = text_entry("deviceId", m->device_id);
+    if (m->echo)
+        ret[n++] = flag_entry("echo");
     if (m->reason)
         ret[n++] = text_entry("reason", m->reason);
     return n;
@@ -122,7 +133,7 @@ static int put_header(struct buf *out, const struct bus_publish *m, const char *
     enum { ROOM = 8 * BUS_SHORT_TEXT_CAP + 2 * TEXT_HEADER_MAX + 256 };
     char expiration[24];
     snprintf(expiration, sizeof(expiration), "%lld", (long long)m->expiration_ms);
-    amqp_table_entry_t entries[4];
+    amqp_table_entry_t entries[MAX_HEADERS];
     amqp_basic_properties_t p = {.headers = {headers_of(m, entries), entries}};
     properties_of(m, app_id, expiration, &p);
 

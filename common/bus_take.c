@@ -62,6 +62,8 @@ static void take_headers(struct bus_message *m, const amqp_table_t *headers) {
             m->version = number_of(&e->value);
         else if (is_key(e, "deviceId") && is_text)
             copy_text(m->device_id, sizeof(m->device_id), e->value.value.bytes);
+        else if (is_key(e, "echo") && e->value.kind == AMQP_FIELD_KIND_BOOLEAN)
+            m->echo = e->value.value.boolean;
     }
 }
 
@@ -74,6 +76,8 @@ static void take_properties(struct bus_message *m, const amqp_basic_properties_t
         copy_text(m->reply_to, sizeof(m->reply_to), p->reply_to);
     if (p->_flags & AMQP_BASIC_TYPE_FLAG)
         copy_text(m->type, sizeof(m->type), p->type);
+    if (p->_flags & AMQP_BASIC_TIMESTAMP_FLAG && p->timestamp < INT64_MAX / 1000)
+        m->timestamp_ms = (int64_t)p->timestamp * 1000;
     if (p->_flags & AMQP_BASIC_HEADERS_FLAG)
         take_headers(m, &p->headers);
 }
@@ -82,6 +86,8 @@ static void begin_message(struct bus_message *m) {
     m->message_id[0] = m->correlation_id[0] = m->reply_to[0] = '\0';
     m->type[0] = m->device_id[0] = '\0';
     m->epoch = m->version = 0;
+    m->echo = false;
+    m->timestamp_ms = 0;
     m->body = "";
     m->body_len = 0;
     m->too_large = false;

@@ -46,7 +46,7 @@ void store_list_finish(struct store_ask_list *list, int err) {
 
 /* ---- life ---- */
 
-static void on_soon(uv_idle_t *idle) {
+void store_on_soon(uv_idle_t *idle) {
     struct store *s = idle->data;
     uv_idle_stop(idle);
     store_link_flush(s);
@@ -66,6 +66,8 @@ int store_new(struct store **ret, uv_loop_t *loop, const char *url,
     s->callbacks = callbacks ? *callbacks : (struct store_callbacks){0};
     s->arg = arg;
     s->n_handles = 3;
+    for (int i = 0; i < STORE_N_SCRIPTS; i++)
+        store_script_sha((enum store_script)i, s->sha[i]);
     uv_timer_init(loop, &s->tick); /* these three cannot fail */
     uv_timer_init(loop, &s->retry);
     uv_idle_init(loop, &s->soon);
@@ -110,14 +112,13 @@ int64_t store_now(const struct store *s) {
 
 /* ---- asking ---- */
 
-/* Whether the question may be queued now; if not it is answered in the loop's next turn. */
-static bool may_ask(struct store *s, struct store_ask *ask) {
+bool store_may_ask(struct store *s, struct store_ask *ask) {
     ask->store = s;
     ask->err = s->state != STORE_LINK_UP ? -ENOTCONN : s->n_waiting >= MAX_WAITING ? -EAGAIN : 0;
     if (ask->err)
         store_list_add(&s->later, ask);
     if (!s->closing)
-        uv_idle_start(&s->soon, on_soon);
+        uv_idle_start(&s->soon, store_on_soon);
     return !ask->err;
 }
 
@@ -145,7 +146,7 @@ static bool read_by_script(struct read_ask *ask, const redisReply *reply) {
     store_begin_read(&s->command, ask->session_id, true, false, 0);
     store_queue(s->context, &s->command);
     store_link_wait(s, &ask->ask, 1);
-    uv_idle_start(&s->soon, on_soon);
+    uv_idle_start(&s->soon, store_on_soon);
     return true;
 }
 
@@ -169,7 +170,7 @@ void store_read(struct store *s, const char *session_id, store_read_fn *done, vo
     ask->done = done;
     ask->arg = arg;
     store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
-    if (may_ask(s, &ask->ask))
+    if (store_may_ask(s, &ask->ask))
         queue_multi(s, ask);
 }
 
@@ -205,7 +206,7 @@ void store_read_deltas(struct store *s, const char *session_id, uint64_t since, 
     ask->ask.done = finish_deltas;
     ask->done = done;
     ask->arg = arg;
-    if (!may_ask(s, &ask->ask))
+    if (!store_may_ask(s, &ask->ask))
         return;
     store_command_begin(&s->command, "XRANGE");
     store_put_key(&s->command, STORE_DELTAS, session_id);

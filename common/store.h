@@ -15,11 +15,13 @@
 #define STORE_N_ATTENTION 64
 
 enum store_key {
-    STORE_STATE,     /* session:{<id>}:state */
-    STORE_META,      /* session:{<id>}:meta */
-    STORE_DELTAS,    /* session:{<id>}:deltas */
-    STORE_IDEM,      /* session:{<id>}:idem */
-    STORE_IDEM_ORDER /* session:{<id>}:idem_order */
+    STORE_STATE,      /* session:{<id>}:state */
+    STORE_META,       /* session:{<id>}:meta */
+    STORE_DELTAS,     /* session:{<id>}:deltas */
+    STORE_IDEM,       /* session:{<id>}:idem */
+    STORE_IDEM_ORDER, /* session:{<id>}:idem_order */
+    STORE_DEVICES,    /* session:{<id>}:devices */
+    STORE_PRESENCE    /* session:{<id>}:presence: device -> when to look at it (sorted set) */
 };
 void store_key(enum store_key key, const char *session_id, char ret[static STORE_KEY_CAP]);
 void store_key_snapshot(const char *session_id, uint64_t version, char ret[static STORE_KEY_CAP]);
@@ -29,6 +31,9 @@ void store_key_create_claim(const char *user_id, const char *key_hash,
                             char ret[static STORE_KEY_CAP]);
 /* attention:{0} … {63}: by a hash of the session id. */
 void store_key_attention(const char *session_id, char ret[static STORE_KEY_CAP]);
+/* instance:{<iid>} and instance:{<iid>}:sessions */
+void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
+void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]);
 
 /* ---- asynchronous reader ---- */

@@ -12,7 +12,8 @@ void store_key(enum store_key key, const char *session_id, char ret[static STORE
     static const char *const names[] = {
         [STORE_STATE] = "state",           [STORE_META] = "meta",
         [STORE_DELTAS] = "deltas",         [STORE_IDEM] = "idem",
-        [STORE_IDEM_ORDER] = "idem_order",
+        [STORE_IDEM_ORDER] = "idem_order", [STORE_DEVICES] = "devices",
+        [STORE_PRESENCE] = "presence",
     };
     snprintf(ret, STORE_KEY_CAP, "session:{%s}:%s", session_id, names[key]);
 }
@@ -29,6 +30,14 @@ void store_key_tries(const char *session_id, const char *command_id,
 void store_key_create_claim(const char *user_id, const char *key_hash,
                             char ret[static STORE_KEY_CAP]) {
     snprintf(ret, STORE_KEY_CAP, "user:{%s}:idem:%s", user_id, key_hash);
+}
+
+void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "instance:{%s}", instance);
+}
+
+void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "instance:{%s}:sessions", instance);
 }
 
 void store_key_attention(const char *session_id, char ret[static STORE_KEY_CAP]) {

@@ -63,8 +63,24 @@ struct store {
     struct store_ask_list later;   /* refused, to be told in the loop's next turn */
     size_t n_waiting;
     struct store_command command; /* scratch */
+    char sha[STORE_N_SCRIPTS][41];
 };
 
+/* Whether the question may be queued now (and then store_link_wait has to follow); if not it is
+ * answered in the loop's next turn. */
+bool store_may_ask(struct store *s, struct store_ask *ask);
+
+/* ---- store_ask.c ---- */
+/* reply: borrowed, NULL exactly when err is not 0; an error answer of the script comes as a reply.
+ */
+typedef void store_script_done_fn(void *arg, int err, const redisReply *reply);
+/* Runs a script, loading it where Redis has it not. args: the number of keys, the keys and the
+ * arguments, put with store_put… into an empty command; taken. done is always called, later. */
+void store_ask_script(struct store *s, enum store_script script, struct store_command *args,
+                      store_script_done_fn *done, void *arg);
+
+/* The callback of `soon`. */
+void store_on_soon(uv_idle_t *idle);
 void store_list_add(struct store_ask_list *list, struct store_ask *ask);
 /* Takes all of list, and calls each one's done with err, or its own err when that is 0. */
 void store_list_finish(struct store_ask_list *list, int err);

@@ -12,6 +12,7 @@ void command_done(struct command *c) {
     if (!c)
         return;
     free(c->name);
+    free(c->label);
     json_decref(c->data);
     json_decref(c->patch);
     *c = (struct command){0};
@@ -85,6 +86,55 @@ static void put_patch(struct buf *out, const struct command *c) {
     put_text_if_any(out, "checksum", c->checksum);
 }
 
+static void put_restore(struct buf *out, const struct command *c) {
+    buf_printf(out, ",\"restored\":{\"version\":%" PRIu64 ",\"epoch\":%" PRIu64 "}",
+               c->restored.version, c->restored.epoch);
+    put_json(out, "data", c->data);
+    put_text(out, "checksum", c->checksum);
+}
+
+static void put_participant(struct buf *out, const struct command *c) {
+    put_text(out, "participant", c->participant_id);
+    if (c->participant_role == SESSION_ROLE_NONE)
+        buf_puts(out, ",\"role\":null");
+    else
+        put_text(out, "role", session_role_name(c->participant_role));
+}
+
+static void put_device(struct buf *out, const struct command *c) {
+    put_text(out, "device", c->target_device);
+    buf_puts(out, c->device_removed ? ",\"removed\":true" : ",\"removed\":false");
+}
+
+static void put_own(struct buf *out, const struct command *c) {
+    switch (c->kind) {
+    case COMMAND_CREATE:
+        put_create(out, c);
+        break;
+    case COMMAND_PATCH:
+        put_patch(out, c);
+        break;
+    case COMMAND_STATUS:
+        put_text(out, "status", session_status_name(c->status));
+        break;
+    case COMMAND_RESTORE:
+        put_restore(out, c);
+        break;
+    case COMMAND_SNAPSHOT:
+        if (c->label)
+            put_text(out, "label", c->label);
+        break;
+    case COMMAND_PARTICIPANT:
+        put_participant(out, c);
+        break;
+    case COMMAND_DEVICE:
+        put_device(out, c);
+        break;
+    default:
+        break;
+    }
+}
+
 void command_print(const struct command *c, struct buf *out) {
     buf_puts(out, "{\"id\":");
     buf_puts_json(out, c->id);
@@ -98,12 +148,7 @@ void command_print(const struct command *c, struct buf *out) {
     put_base(out, c);
     if (c->wants_session)
         buf_puts(out, ",\"wantsSession\":true");
-    if (c->kind == COMMAND_CREATE)
-        put_create(out, c);
-    else if (c->kind == COMMAND_PATCH)
-        put_patch(out, c);
-    else if (c->kind == COMMAND_STATUS)
-        put_text(out, "status", session_status_name(c->status));
+    put_own(out, c);
     buf_putc(out, '}');
 }
 
@@ -154,18 +199,36 @@ static void set_patch(json_t *object, const struct command *c) {
     set_text(object, "checksum", c->checksum);
 }
 
+/* Of a restore: which version, since data follows from it. */
+static void set_own(json_t *object, const struct command *c) {
+    switch (c->kind) {
+    case COMMAND_CREATE:
+        set_create(object, c);
+        break;
+    case COMMAND_PATCH:
+        set_patch(object, c);
+        break;
+    case COMMAND_STATUS:
+        set_text(object, "status", session_status_name(c->status));
+        break;
+    case COMMAND_RESTORE:
+        json_object_set_new(object, "restored", position_to_json(c->restored));
+        break;
+    case COMMAND_SNAPSHOT:
+        set_text(object, "label", c->label ? c->label : "");
+        break;
+    default:
+        break;
+    }
+}
+
 void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]) {
     json_auto_t *object = json_object();
     set_text(object, "kind", command_kind_names[c->kind]);
     if (c->kind != COMMAND_CREATE)
         set_text(object, "sessionId", c->session_id);
     set_base(object, c);
-    if (c->kind == COMMAND_CREATE)
-        set_create(object, c);
-    else if (c->kind == COMMAND_PATCH)
-        set_patch(object, c);
-    else if (c->kind == COMMAND_STATUS)
-        set_text(object, "status", session_status_name(c->status));
+    set_own(object, c);
     canonical_checksum(object, ret_hex);
 }
 

@@ -21,7 +21,12 @@ enum command_kind {
     COMMAND_STATUS,
     COMMAND_DELETE,
     COMMAND_HEARTBEAT,
-    COMMAND_LOAD, /* make the session hot, or answer not_found */
+    COMMAND_LOAD,        /* make the session hot, or answer not_found */
+    COMMAND_RESTORE,     /* data becomes that of an earlier version, which the sender rebuilt */
+    COMMAND_SNAPSHOT,    /* keeps the state of this version */
+    COMMAND_PARTICIPANT, /* gives a user a role, or takes it */
+    COMMAND_DEVICE,      /* keeps a device out, or lets it in again */
+    COMMAND_PRESENCE,    /* devices came or went: tell what is due now (store_presence.h) */
     COMMAND_N_KINDS
 };
 
@@ -65,7 +70,21 @@ struct command {
     enum command_patch_format format;
     json_t *patch;                   /* owned reference: operations array, or merge patch object */
     bool disjoint;                   /* merge: "disjoint" */
-    char checksum[HASH_HEX_LEN + 1]; /* "" without */
+    char checksum[HASH_HEX_LEN + 1]; /* "" without; of a restore: that of the version restored */
+
+    /* restore: `data` is what the version had */
+    struct position restored;
+
+    /* snapshot */
+    char *label; /* owned, or NULL */
+
+    /* participant */
+    char participant_id[UUID_LEN + 1];
+    enum session_role participant_role; /* SESSION_ROLE_NONE: taken */
+
+    /* device: which one; device_id is who asks */
+    char target_device[SESSION_DEVICE_MAX + 1];
+    bool device_removed;
 };
 
 void command_done(struct command *c);
@@ -85,6 +104,10 @@ MUSTCHECK int command_take_create(const json_t *object, struct command *ret, str
 MUSTCHECK int command_take_patch(const json_t *object, struct command *ret, struct fault *f);
 /* A status that can be asked for: active, paused, completed, cancelled (field "status"). */
 MUSTCHECK int command_take_status(const char *status, struct command *ret, struct fault *f);
+/* A snapshot's label: 1 to SESSION_LABEL_MAX_CHARACTERS, or absent. */
+MUSTCHECK int command_take_label(const json_t *object, struct command *ret, struct fault *f);
+/* {role}: editor or viewer. */
+MUSTCHECK int command_take_role(const json_t *object, struct command *ret, struct fault *f);
 /* 1 to COMMAND_KEY_MAX printable ASCII characters. */
 bool command_key_is_valid(const char *key, size_t len);
 

@@ -4,8 +4,9 @@
 #include "proto/command.h"
 
 /* In the order of enum command_kind. */
-static const char *const command_kind_names[COMMAND_N_KINDS] = {"create", "patch",     "status",
-                                                                "delete", "heartbeat", "load"};
+static const char *const command_kind_names[COMMAND_N_KINDS] = {
+    "create",  "patch",    "status",      "delete", "heartbeat", "load",
+    "restore", "snapshot", "participant", "device", "presence"};
 
 /* The right of bit 1 << i. */
 #define COMMAND_N_RIGHTS 3

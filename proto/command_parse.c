@@ -36,6 +36,10 @@ static const struct text_rule user_rule = {"userId", uuid_is, "a UUID in lower c
 static const struct text_rule device_rule = {
     "deviceId", session_device_is_valid,
     "1 to 128 of A-Z a-z 0-9 . _ : - and neither \".\" nor \"..\""};
+static const struct text_rule participant_rule = {"participant", uuid_is, "a UUID in lower case"};
+static const struct text_rule target_rule = {
+    "device", session_device_is_valid,
+    "1 to 128 of A-Z a-z 0-9 . _ : - and neither \".\" nor \"..\""};
 static const struct text_rule key_rule = {"key", command_key_is_valid,
                                           "1 to 128 printable ASCII characters"};
 static const struct text_rule type_rule = {"type", session_type_is_valid, "1 to 50 of a-z 0-9 _ -"};
@@ -65,7 +69,9 @@ static int take_kind(const json_t *object, enum command_kind *ret, struct fault 
             *ret = (enum command_kind)i;
             return 0;
         }
-    return bad_value(f, "kind", "create, patch, status, delete, heartbeat or load");
+    return bad_value(f, "kind",
+                     "create, patch, status, delete, heartbeat, load, restore, snapshot, "
+                     "participant, device or presence");
 }
 
 static unsigned right_of(const char *name) {
@@ -264,6 +270,58 @@ static int take_target(const json_t *object, struct command *c, struct fault *f)
     return r ? r : command_take_status(status, c, f);
 }
 
+static int take_restore(const json_t *object, struct command *c, struct fault *f) {
+    json_t *restored = NULL;
+    int r = text_get_object(object, "restored", TEXT_REQUIRED, &restored, f);
+    if (!r)
+        r = take_count(restored, "version", TEXT_REQUIRED, &c->restored.version, f);
+    if (!r)
+        r = take_count(restored, "epoch", TEXT_REQUIRED, &c->restored.epoch, f);
+    if (!r)
+        r = take_text(object, &checksum_rule, TEXT_REQUIRED, c->checksum, f);
+    if (!r && !json_object_get(object, "data"))
+        r = (int)fault_set(f, FAULT_INVALID_REQUEST, "data", "data is missing");
+    if (!r)
+        c->data = json_incref(json_object_get(object, "data"));
+    return r;
+}
+
+int command_take_label(const json_t *object, struct command *ret, struct fault *f) {
+    const char *label = NULL;
+    int r = text_get_string(object, "label", TEXT_OPTIONAL, &label, f);
+    if (r || !label)
+        return r;
+    size_t n = text_n_characters(label, strlen(label));
+    if (n < 1 || n > SESSION_LABEL_MAX_CHARACTERS)
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "label", "label has %zu characters; 1 to %d",
+                              n, SESSION_LABEL_MAX_CHARACTERS);
+    free(ret->label);
+    ret->label = must_strdup(label);
+    return 0;
+}
+
+int command_take_role(const json_t *object, struct command *ret, struct fault *f) {
+    const char *role = NULL;
+    int r = text_get_string(object, "role", TEXT_REQUIRED, &role, f);
+    if (r)
+        return r;
+    return session_role_parse(role, &ret->participant_role)
+               ? 0
+               : bad_value(f, "role", "editor or viewer");
+}
+
+static int take_participant(const json_t *object, struct command *c, struct fault *f) {
+    int r = take_text(object, &participant_rule, TEXT_REQUIRED, c->participant_id, f);
+    if (r || json_is_null(json_object_get(object, "role")))
+        return r;
+    return command_take_role(object, c, f);
+}
+
+static int take_device(const json_t *object, struct command *c, struct fault *f) {
+    int r = take_text(object, &target_rule, TEXT_REQUIRED, c->target_device, f);
+    return r ? r : text_get_bool(object, "removed", TEXT_REQUIRED, &c->device_removed, f);
+}
+
 /* ---- The whole ---- */
 
 /* The month in a new session's id is where its history is kept: version 7, nothing else. */
@@ -278,7 +336,9 @@ static int take_common(const json_t *object, struct command *c, struct fault *f)
         (r = take_text(object, &session_rule, TEXT_REQUIRED, c->session_id, f)) ||
         (r = take_text(object, &user_rule, TEXT_REQUIRED, c->user_id, f)) ||
         (r = take_text(object, &device_rule,
-                       c->kind == COMMAND_LOAD ? TEXT_OPTIONAL : TEXT_REQUIRED, c->device_id, f)) ||
+                       c->kind == COMMAND_LOAD || c->kind == COMMAND_PRESENCE ? TEXT_OPTIONAL
+                                                                              : TEXT_REQUIRED,
+                       c->device_id, f)) ||
         (r = take_scope(object, &c->rights, f)) ||
         (r = take_text(object, &key_rule, TEXT_OPTIONAL, c->key, f)) ||
         (r = text_get_integer(object, "deadline", TEXT_REQUIRED, 0, TEXT_INTEGER_MAX, &c->deadline,
@@ -299,6 +359,14 @@ static int take_own(const json_t *object, struct command *c, struct fault *f) {
                                                      : command_take_patch(object, c, f);
     case COMMAND_STATUS:
         return take_target(object, c, f);
+    case COMMAND_RESTORE:
+        return take_restore(object, c, f);
+    case COMMAND_SNAPSHOT:
+        return command_take_label(object, c, f);
+    case COMMAND_PARTICIPANT:
+        return take_participant(object, c, f);
+    case COMMAND_DEVICE:
+        return take_device(object, c, f);
     default:
         return 0;
     }

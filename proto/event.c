@@ -71,10 +71,19 @@ static void name_versioned(struct event *e) {
              e->position.epoch, e->position.version);
 }
 
-static void begin(struct event *e, struct buf *out, enum event_type type, const struct session *s,
-                  const char *user_id, const char *device_id) {
-    *e = (struct event){.type = type, .position = s->position, .timestamp = s->updated_at};
-    snprintf(e->session_id, sizeof(e->session_id), "%s", s->id);
+struct envelope {
+    enum event_type type;
+    const char *session_id;
+    struct position position;
+    int64_t moment;
+    const char *user_id, *device_id;
+};
+
+static void begin_envelope(struct event *e, struct buf *out, const struct envelope *given) {
+    const char *user_id = given->user_id, *device_id = given->device_id;
+    enum event_type type = given->type;
+    *e = (struct event){.type = type, .position = given->position, .timestamp = given->moment};
+    snprintf(e->session_id, sizeof(e->session_id), "%s", given->session_id);
     snprintf(e->user_id, sizeof(e->user_id), "%s", user_id);
     snprintf(e->device_id, sizeof(e->device_id), "%s", device_id);
     if (event_is_versioned(type))
@@ -87,6 +96,12 @@ static void begin(struct event *e, struct buf *out, enum event_type type, const 
                event_type_name(type), e->session_id, e->position.epoch, e->position.version, moment,
                e->user_id);
     put_null_or_text(out, e->device_id);
+}
+
+static void begin(struct event *e, struct buf *out, enum event_type type, const struct session *s,
+                  const char *user_id, const char *device_id) {
+    struct envelope envelope = {type, s->id, s->position, s->updated_at, user_id, device_id};
+    begin_envelope(e, out, &envelope);
 }
 
 static void end(struct event *e, struct buf *out) {
@@ -151,6 +166,83 @@ void event_snapshot(const struct session *s, const char *message_id, struct even
     buf_put(&out, s->data_text, s->data_len);
     buf_puts(&out, ",\"checksum\":");
     buf_puts_json(&out, s->checksum);
+    end(ret, &out);
+}
+
+void event_labelled_snapshot(const struct session *s, const char *user_id, const char *device_id,
+                             int64_t now, const char *label, const char *message_id,
+                             struct event *ret) {
+    struct buf out = BUF_NULL;
+    struct envelope envelope = {EVENT_SNAPSHOT, s->id, s->position, now, user_id, device_id};
+    begin_envelope(ret, &out, &envelope);
+    set_message_id(ret, message_id);
+    buf_puts(&out, ",\"data\":");
+    buf_put(&out, s->data_text, s->data_len);
+    buf_puts(&out, ",\"checksum\":");
+    buf_puts_json(&out, s->checksum);
+    if (label) {
+        buf_puts(&out, ",\"label\":");
+        buf_puts_json(&out, label);
+    }
+    end(ret, &out);
+}
+
+void event_participant_changed(const struct session *s, const char *user_id, const char *device_id,
+                               const char *participant, enum session_role role, struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_PARTICIPANT_CHANGED, s, user_id, device_id);
+    buf_printf(&out, ",\"participant\":\"%s\",\"role\":", participant);
+    put_null_or_text(&out, role == SESSION_ROLE_NONE ? "" : session_role_name(role));
+    end(ret, &out);
+}
+
+void event_device_changed(const struct session *s, const char *user_id, const char *device_id,
+                          const char *device, bool removed, struct event *ret) {
+    struct buf out = BUF_NULL;
+    begin(ret, &out, EVENT_DEVICE_CHANGED, s, user_id, device_id);
+    buf_puts(&out, ",\"device\":");
+    buf_puts_json(&out, device);
+    buf_puts(&out, removed ? ",\"removed\":true" : ",\"removed\":false");
+    end(ret, &out);
+}
+
+/* A UUID of version 8 (RFC 9562, section 5.8) from what names the event. */
+static void derive_message_id(struct event *e) {
+    char name[2 * UUID_LEN + SESSION_DEVICE_MAX + 64], hex[HASH_HEX_LEN + 1];
+    int len = snprintf(name, sizeof(name), "%s\n%s\n%s\n%" PRId64, e->session_id, e->device_id,
+                       event_type_name(e->type), e->timestamp);
+    hash_sha256_hex(name, (size_t)len, hex);
+    snprintf(e->message_id, sizeof(e->message_id), "%.8s-%.4s-8%.3s-8%.3s-%.12s", hex, hex + 8,
+             hex + 12, hex + 15, hex + 18);
+}
+
+void event_presence(const struct event_presence *p, struct event *ret) {
+    struct buf out = BUF_NULL;
+    struct envelope envelope = {p->type,   p->session_id, p->position,
+                                p->moment, p->user_id,    p->device_id};
+    begin_envelope(ret, &out, &envelope);
+    derive_message_id(ret);
+    buf_puts(&out, ",\"activeDeviceId\":");
+    put_null_or_text(&out, p->active_device);
+    buf_puts(&out, ",\"name\":");
+    put_null_or_text(&out, p->name);
+    buf_puts(&out, ",\"platform\":");
+    put_null_or_text(&out, p->platform);
+    buf_puts(&out, ",\"deviceCount\":");
+    buf_put_u64(&out, p->n_devices);
+    end(ret, &out);
+}
+
+void event_broadcast(const struct event_broadcast *b, struct event *ret) {
+    struct buf out = BUF_NULL;
+    char message_id[UUID_LEN + 1];
+    struct envelope envelope = {EVENT_BROADCAST, b->session_id, b->position,
+                                b->moment,       b->user_id,    b->device_id};
+    begin_envelope(ret, &out, &envelope);
+    uuid_v4(message_id);
+    set_message_id(ret, message_id);
+    buf_puts(&out, ",\"message\":");
+    text_print(b->message, &out);
     end(ret, &out);
 }
 

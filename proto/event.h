@@ -18,7 +18,11 @@
     X(EVENT_STATUS_CHANGED, "status_changed", "status", true, true, true)                          \
     X(EVENT_SESSION_DELETED, "session_deleted", "deleted", true, true, true)                       \
     X(EVENT_SNAPSHOT, "snapshot", "snapshot", false, true, false)                                  \
-    X(EVENT_DEVICE_JOINED, "device_joined", "device_joined", false, true, true)
+    X(EVENT_PARTICIPANT_CHANGED, "participant_changed", "participants", true, true, true)          \
+    X(EVENT_DEVICE_CHANGED, "device_changed", "devices", true, true, true)                         \
+    X(EVENT_DEVICE_JOINED, "device_joined", "device_joined", false, true, true)                    \
+    X(EVENT_DEVICE_LEFT, "device_left", "device_left", false, true, true)                          \
+    X(EVENT_BROADCAST, "broadcast", "broadcast", false, false, true)
 
 #define EVENT_ENUM(name, type, kind, versioned, durable, devices) name,
 enum event_type { EVENTS(EVENT_ENUM) EVENT_N_TYPES };
@@ -61,8 +65,43 @@ void event_session_deleted(const struct session *s, const char *user_id, const c
                            struct event *ret);
 /* message_id: a UUID that stays with the event when it is published again. */
 void event_snapshot(const struct session *s, const char *message_id, struct event *ret);
+/* One that a user asked for, at that moment; label may be NULL. */
+void event_labelled_snapshot(const struct session *s, const char *user_id, const char *device_id,
+                             int64_t now, const char *label, const char *message_id,
+                             struct event *ret);
+/* role SESSION_ROLE_NONE: removed. */
+void event_participant_changed(const struct session *s, const char *user_id, const char *device_id,
+                               const char *participant, enum session_role role, struct event *ret);
+void event_device_changed(const struct session *s, const char *user_id, const char *device_id,
+                          const char *device, bool removed, struct event *ret);
 void event_device_joined(const struct session *s, const char *user_id, const char *device_id,
                          const char *message_id, struct event *ret);
+
+/* A device that came or went, as Redis knows it (no struct session is at hand then). */
+struct event_presence {
+    enum event_type type; /* EVENT_DEVICE_JOINED, EVENT_DEVICE_LEFT */
+    const char *session_id;
+    struct position position;
+    int64_t moment;
+    const char *user_id, *device_id;
+    const char *active_device;   /* "" while none */
+    const char *name, *platform; /* what the device calls itself; "" when it did not say */
+    uint64_t n_devices;          /* in the session, after it */
+};
+/* message_id: made from session, device, type and moment, so that it is the same whenever and by
+ * whomever the event is made again (a UUID, version 8 of RFC 9562). */
+void event_presence(const struct event_presence *p, struct event *ret);
+
+/* Not durable. message: borrowed. */
+struct event_broadcast {
+    const char *session_id;
+    struct position position;
+    int64_t moment;
+    const char *user_id, *device_id;
+    const json_t *message;
+};
+#define EVENT_BROADCAST_MAX_BYTES (60u << 10) /* of message, as it is printed */
+void event_broadcast(const struct event_broadcast *b, struct event *ret);
 
 /* The envelope alone, read back from a body (type, session, position, timestamp, user, device,
  * message_id of versioned ones); body stays NULL. FAULT_INVALID_REQUEST / FAULT_INVALID_JSON for

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* X(name, code on the wire, HTTP status, temporary, title) */
 #define FAULTS(X)                                                                                  \
@@ -12,10 +13,13 @@
     X(FAULT_UNAUTHENTICATED, "unauthenticated", 401, false, "A valid token is needed")             \
     X(FAULT_TOKEN_EXPIRED, "token_expired", 401, false, "The token has expired")                   \
     X(FAULT_FORBIDDEN, "forbidden", 403, false, "Not allowed for this user or token")              \
+    X(FAULT_DEVICE_REMOVED, "device_removed", 403, false, "The device is kept out of the session") \
+    X(FAULT_TOO_MANY_DEVICES, "too_many_devices", 403, true, "Too many devices in the session")    \
     X(FAULT_NOT_FOUND, "not_found", 404, false, "Nothing is there for this user")                  \
     X(FAULT_METHOD_NOT_ALLOWED, "method_not_allowed", 405, false, "The method is not allowed")     \
     X(FAULT_NOT_ACCEPTABLE, "not_acceptable", 406, false, "No representation fits Accept")         \
     X(FAULT_VERSION_CONFLICT, "version_conflict", 409, false, "The session has moved on")          \
+    X(FAULT_VERSION_GONE, "version_gone", 410, false, "The version can no longer be rebuilt")      \
     X(FAULT_PRECONDITION_FAILED, "version_conflict", 412, false, "The session has moved on")       \
     X(FAULT_SESSION_ENDED, "session_ended", 409, false, "The session has ended")                   \
     X(FAULT_INVALID_TRANSITION, "invalid_transition", 409, false, "The status cannot change so")   \
@@ -48,6 +52,7 @@ struct fault {
     char field[64];    /* the request's member or header, "" where none applies */
     char pointer[256]; /* RFC 6901 pointer into the session, "" where none applies; may be cut */
     int index;         /* of the patch operation, -1 where none applies */
+    int64_t retry_after_ms; /* of FAULT_RATE_LIMITED: when it may be tried again; 0: not known */
 };
 
 /* Fills *f (when not NULL) with the formatted detail and returns code, so that a refusal reads

@@ -17,6 +17,8 @@ void session_done(struct session *s) {
         return;
     free(s->name);
     free(s->data_text);
+    free(s->participants);
+    free(s->removed_devices);
     *s = (struct session){0};
 }
 
@@ -24,6 +26,8 @@ void session_copy(const struct session *from, struct session *ret) {
     *ret = *from;
     ret->name = from->name ? must_strdup(from->name) : NULL;
     ret->data_text = from->data_text ? must_memdup(from->data_text, from->data_len) : NULL;
+    ret->participants = from->participants ? must_strdup(from->participants) : NULL;
+    ret->removed_devices = from->removed_devices ? must_strdup(from->removed_devices) : NULL;
 }
 
 void session_set_data(struct session *s, const json_t *data) {
@@ -64,10 +68,6 @@ bool session_may_become(enum session_status from, enum session_status to) {
                             [SESSION_EXPIRED] = true},
     };
     return from < SESSION_N_STATUSES && to < SESSION_N_STATUSES && may[from][to];
-}
-
-enum session_role session_role_of(const struct session *s, const char *user_id) {
-    return strcmp(s->user_id, user_id) == 0 ? SESSION_ROLE_OWNER : SESSION_ROLE_NONE;
 }
 
 /* ---- Names on the wire ---- */

@@ -22,6 +22,9 @@
 #define SESSION_TTL_MAX_S 2592000
 #define SESSION_PAUSED_TTL_MS (30LL * 24 * 3600 * 1000)
 #define SESSION_N_SNAPSHOTS 10
+#define SESSION_MAX_PARTICIPANTS 100
+#define SESSION_MAX_REMOVED_DEVICES 100
+#define SESSION_LABEL_MAX_CHARACTERS 255
 
 enum session_status {
     SESSION_PENDING,   /* -> active, cancelled, expired */
@@ -68,6 +71,9 @@ struct session {
     size_t data_len;
     char checksum[HASH_HEX_LEN + 1];
     bool deleted; /* a tombstone: no name, no data */
+    /* Lists as meta has them, so that a script finds a member by its text: owned; NULL: empty. */
+    char *participants;    /* ",<user id>:editor,<user id>:viewer," */
+    char *removed_devices; /* ",<device id>,<device id>," */
 
     /* What only the engine looks at. */
     uint64_t published; /* every version up to here was confirmed by the broker */
@@ -99,8 +105,24 @@ bool session_name_is_valid(const char *name, size_t len);
 bool session_type_is_valid(const char *type, size_t len);
 bool session_device_is_valid(const char *device, size_t len);
 
-/* The role that `user_id` with (or without) sessions:admin has. */
+/* The role that `user_id` has by itself: owner, what it was given, or none. */
 enum session_role session_role_of(const struct session *s, const char *user_id);
+
+/* ---- participants and removed devices ---- */
+bool session_role_parse(const char *name, enum session_role *ret); /* editor, viewer */
+/* Gives a role, or takes it (SESSION_ROLE_NONE). False: SESSION_MAX_PARTICIPANTS are there. */
+MUSTCHECK bool session_set_participant(struct session *s, const char *user_id,
+                                       enum session_role role);
+/* Calls visit for each participant; the owner is none. */
+void session_each_participant(const struct session *s,
+                              void (*visit)(void *arg, const char *user_id, enum session_role role),
+                              void *arg);
+bool session_device_is_removed(const struct session *s, const char *device_id);
+/* False: SESSION_MAX_REMOVED_DEVICES are kept out already. */
+MUSTCHECK bool session_set_device_removed(struct session *s, const char *device_id, bool removed);
+/* Calls visit for each device that is kept out. */
+void session_each_removed_device(const struct session *s,
+                                 void (*visit)(void *arg, const char *device_id), void *arg);
 
 /* ---- JSON: the resource as contract section 2 shows it, members in that order ---- */
 void session_print(const struct session *s, enum session_role role, struct buf *out);

@@ -1,5 +1,6 @@
 /* A session's two parts in Redis; see session.h. The state string has a fixed frame around data, so
  * that half a megabyte of data is never parsed to read five members; meta is a table of fields. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,7 +164,8 @@ enum meta_kind {
     META_STATUS,
     META_ON_IDLE,
     META_TTL,
-    META_DELETED
+    META_DELETED,
+    META_LIST
 };
 
 typedef bool meta_valid_fn(const char *value, size_t len);
@@ -186,6 +188,20 @@ static bool is_printable(const char *value, size_t len) {
     for (size_t i = 0; i < len; i++)
         if (value[i] < ' ' || value[i] > '~')
             return false;
+    return true;
+}
+
+/* ",a,b," with items of the characters that ids and roles are made of. */
+static bool is_list(const char *value, size_t len) {
+    if (len && (len < 3 || value[0] != ',' || value[len - 1] != ','))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool is_mark = value[i] && strchr("._:-,", value[i]);
+        if (!is_mark && !isalnum((unsigned char)value[i]))
+            return false;
+        if (i > 0 && value[i] == ',' && value[i - 1] == ',')
+            return false;
+    }
     return true;
 }
 
@@ -224,6 +240,8 @@ static const struct meta_field {
     TEXT("run_id", run_id, is_printable),
     TEXT("cooling", cooling, is_printable),
     {"deleted", META_DELETED, 0, 0, NULL},
+    {"participants", META_LIST, offsetof(struct session, participants), 0, is_list},
+    {"removedDevices", META_LIST, offsetof(struct session, removed_devices), 0, is_list},
 #undef NUMBER
 #undef MOMENT
 #undef TEXT
@@ -256,6 +274,11 @@ static void print_meta(const struct session *s, const struct meta_field *field, 
     case META_DELETED:
         buf_putc(out, s->deleted ? '1' : '0');
         break;
+    case META_LIST: {
+        const char *list = *(char *const *)(const void *)member;
+        buf_puts(out, list ? list : "");
+        break;
+    }
     }
 }
 
@@ -282,6 +305,14 @@ static bool take_name(struct session *s, const char *value, size_t len) {
         return false;
     free(s->name);
     s->name = must_memdup(value, len);
+    return true;
+}
+
+static bool take_list(char **ret, meta_valid_fn *is_valid, const char *value, size_t len) {
+    if (!is_valid(value, len))
+        return false;
+    free(*ret);
+    *ret = len ? must_memdup(value, len) : NULL;
     return true;
 }
 
@@ -333,6 +364,8 @@ static bool take_meta(struct session *s, const struct meta_field *field, const c
         return take_name(s, value, len);
     case META_TTL:
         return take_ttl(s, value, len);
+    case META_LIST:
+        return take_list((char **)(void *)member, field->is_valid, value, len);
     case META_STATUS:
     case META_ON_IDLE:
     case META_DELETED:

@@ -11,6 +11,7 @@
 #include "common/app.h"
 #include "common/commander.h"
 #include "common/store.h"
+#include "services/ws_fanout/presence.h"
 
 struct hub;
 struct connection;
@@ -47,6 +48,9 @@ void hub_subscribe(struct hub *h, struct connection *c, const char *session_id, 
 void hub_unsubscribe(struct hub *h, struct connection *c, const char *session_id, const char *id);
 /* The connection ends. */
 void hub_leave(struct hub *h, struct connection *c);
+
+/* The answer to presence_enter; f: why it was refused, NULL otherwise. */
+void hub_admit(struct subscription *s, enum presence_answer answer, const struct fault *f);
 
 /* A message of this subscription's was dropped from its connection's queue. */
 void hub_dropped(struct subscription *s);
