@@ -40,6 +40,7 @@ struct store_entry {
 
 struct store_idem {
     bool found;
+    int64_t time; /* ms: of the save that remembered it */
     char fingerprint[HASH_HEX_LEN + 1];
     struct position position;
     char checksum[HASH_HEX_LEN + 1];
@@ -82,14 +83,18 @@ struct store_save {
     struct position expected; /* before it; version 0: must not exist yet (create) */
     bool writes_state;        /* data, name … : the state string is written too */
     const char *command_id;
-    const char *event; /* body of the versioned event; NULL: meta only (heartbeat), no delta */
+    const char *event; /* body of the versioned event; NULL: no version and no delta, but meta's
+                          touch and (with snapshot_id) a snapshot of the version that is there */
     size_t event_len;
     const char *
         extra; /* or NULL: JSON array [{"type","messageId","body"}] of unversioned durable events */
     const char
         *snapshot_id; /* or NULL: a snapshot of this version is due; its event's message id */
     uint64_t dropped_snapshot; /* 0, or the version whose kept snapshot makes room for this one */
-    const char *key_hash;      /* or NULL: remember the idempotency key */
+    /* NULL, or the list of kept snapshots that this save was made on: one that adds to the list, or
+     * drops what is on it, loses when another engine has changed it without a version. */
+    const char *kept_before;
+    const char *key_hash; /* or NULL: remember the idempotency key */
     const char *fingerprint;
     int64_t now;
     /* out */

@@ -128,7 +128,8 @@ static int take_idem(const redisReply *reply, int64_t now, struct store_idem *re
         return -EBADMSG;
     copy_text(ret->fingerprint, sizeof(ret->fingerprint), fingerprint);
     copy_text(ret->checksum, sizeof(ret->checksum), rest);
-    ret->found = now - (int64_t)then < KEY_LIFETIME_MS;
+    ret->time = (int64_t)then;
+    ret->found = now - ret->time < KEY_LIFETIME_MS;
     return 0;
 }
 

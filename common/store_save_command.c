@@ -23,7 +23,13 @@ static bool deletes(const struct store_save *save) {
 }
 
 static bool takes_snapshot(const struct store_save *save) {
-    return save->event && !save->session->deleted && save->snapshot_id;
+    return !save->session->deleted && save->snapshot_id;
+}
+
+/* Who leaves the list of kept snapshots alone leaves the field alone: another engine may have added
+ * to it without a version. */
+static bool writes_kept(const struct store_save *save) {
+    return takes_snapshot(save) || deletes(save) || save->expected.version == 0;
 }
 
 static size_t n_listed(const char *versions) {
@@ -58,18 +64,21 @@ static void put_keys(struct store_command *c, const struct store_save *save) {
         put_snapshot_key(c, id, save->session->position.version);
     if (save->dropped_snapshot)
         put_snapshot_key(c, id, save->dropped_snapshot);
-    if (deletes(save))
-        put_listed(c, id, save->session->snapshots);
+    if (!deletes(save))
+        return;
+    store_put_key(c, STORE_DEVICES, id);
+    store_put_key(c, STORE_PRESENCE, id);
+    put_listed(c, id, save->session->snapshots);
 }
 
 static size_t n_keys(const struct store_save *save) {
     return 5 + takes_snapshot(save) + (save->dropped_snapshot != 0) +
-           (deletes(save) ? n_listed(save->session->snapshots) : 0);
+           (deletes(save) ? 2 + n_listed(save->session->snapshots) : 0);
 }
 
 static void put_flags(struct store_command *c, const struct store_save *save) {
     if (!save->event)
-        store_puts(c, "h");
+        store_puts(c, takes_snapshot(save) ? "hs" : "h");
     else if (deletes(save))
         store_puts(c, "d");
     else if (save->writes_state)
@@ -119,9 +128,16 @@ static void put_entry(struct store_command *c, const struct store_save *save) {
     }
 }
 
-/* The mark has its own writer, and a save clears `cooling`: neither is a save's to set. */
+static void put_kept_before(struct store_command *c, const struct store_save *save) {
+    store_puts(c, save->kept_before && writes_kept(save) ? save->kept_before : "-");
+}
+
+/* The mark has its own writer, a save clears `cooling`, and the kept snapshots follow by
+ * themselves.
+ */
 static void put_meta_field(void *arg, const char *field, const char *value, size_t len) {
-    if (strcmp(field, "published") == 0 || strcmp(field, "cooling") == 0)
+    if (strcmp(field, "published") == 0 || strcmp(field, "cooling") == 0 ||
+        strcmp(field, "snapshots") == 0)
         return;
     store_puts(arg, field);
     store_put(arg, value, len);
@@ -131,12 +147,12 @@ static void put_meta(struct store_command *c, const struct store_save *save) {
     if (!save->event) {
         store_puts(c, "touchedAt");
         store_put_i64(c, save->session->touched_at);
-        return;
+    } else {
+        session_each_meta(save->session, put_meta_field, c);
     }
-    session_each_meta(save->session, put_meta_field, c);
-    if (deletes(save)) { /* the later value of a field counts */
+    if (writes_kept(save)) {
         store_puts(c, "snapshots");
-        store_puts(c, "");
+        store_puts(c, deletes(save) ? "" : save->session->snapshots);
     }
 }
 
@@ -154,6 +170,7 @@ void store_begin_save(struct store_batch *b, struct store_command *c, const stru
     store_put_i64(c, COMMAND_LIFETIME_MS);
     put_state(c, save);
     put_idem(c, save);
+    put_kept_before(c, save);
     put_entry(c, save);
     put_meta(c, save);
 }

@@ -234,7 +234,8 @@ void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_L
 
 void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]) {
     char text[sizeof(c->user_id) + 1 + sizeof(c->key)];
-    int len = snprintf(text, sizeof(text), "%s\n%s", c->user_id, c->key);
+    int len = c->key[0] ? snprintf(text, sizeof(text), "%s\n%s", c->user_id, c->key)
+                        : snprintf(text, sizeof(text), "%s", c->id);
     hash_sha256_hex(text, (size_t)len, ret_hex);
 }
 

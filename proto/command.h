@@ -115,7 +115,8 @@ bool command_key_is_valid(const char *key, size_t len);
  * its base (kind, session unless a create, patch, status, base, checksum, …; not id, deadline,
  * rights). */
 void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
-/* SHA-256 over user id, LF and key: the field in …:idem and the tail of user:{…}:idem:<hash>. */
+/* SHA-256 over user id, LF and key: the field in …:idem and the tail of user:{…}:idem:<hash>. Of a
+ * command without a key: over its id. */
 void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
 
 struct reply {

@@ -206,14 +206,18 @@ void event_device_changed(const struct session *s, const char *user_id, const ch
     end(ret, &out);
 }
 
-/* A UUID of version 8 (RFC 9562, section 5.8) from what names the event. */
+void event_derive_id(const char *text, size_t len, char ret[static UUID_LEN + 1]) {
+    char hex[HASH_HEX_LEN + 1];
+    hash_sha256_hex(text, len, hex);
+    snprintf(ret, UUID_LEN + 1, "%.8s-%.4s-8%.3s-8%.3s-%.12s", hex, hex + 8, hex + 12, hex + 15,
+             hex + 18);
+}
+
 static void derive_message_id(struct event *e) {
-    char name[2 * UUID_LEN + SESSION_DEVICE_MAX + 64], hex[HASH_HEX_LEN + 1];
+    char name[2 * UUID_LEN + SESSION_DEVICE_MAX + 64];
     int len = snprintf(name, sizeof(name), "%s\n%s\n%s\n%" PRId64, e->session_id, e->device_id,
                        event_type_name(e->type), e->timestamp);
-    hash_sha256_hex(name, (size_t)len, hex);
-    snprintf(e->message_id, sizeof(e->message_id), "%.8s-%.4s-8%.3s-8%.3s-%.12s", hex, hex + 8,
-             hex + 12, hex + 15, hex + 18);
+    event_derive_id(name, (size_t)len, e->message_id);
 }
 
 void event_presence(const struct event_presence *p, struct event *ret) {

@@ -88,6 +88,10 @@ struct event_presence {
     const char *name, *platform; /* what the device calls itself; "" when it did not say */
     uint64_t n_devices;          /* in the session, after it */
 };
+/* A UUID (version 8 of RFC 9562) that follows from a text: for a message id that has to be the same
+ * whenever the event is made again. */
+void event_derive_id(const char *text, size_t len, char ret[static UUID_LEN + 1]);
+
 /* message_id: made from session, device, type and moment, so that it is the same whenever and by
  * whomever the event is made again (a UUID, version 8 of RFC 9562). */
 void event_presence(const struct event_presence *p, struct event *ret);

@@ -4,9 +4,10 @@
 -- KEYS  1 meta, 2 state, 3 deltas, 4 idem, 5 idem_order, then with flag s the new snapshot, then the
 --       snapshots to drop
 -- ARGV  1 expected version (0: must not exist), 2 expected epoch, 3 token of the save that this one
---       builds on ('' any), 4 own token, 5 flags: w writes state, s snapshot, d delete, h meta alone,
---       6 new version, 7 now (ms), 8 a command's lifetime (ms), 9 text of the state, 10 key hash or '',
---       11 its value, 12 number of words of the entry, the entry's words, the words for meta
+--       builds on ('' any), 4 own token, 5 flags: w writes state, s snapshot, d delete, h no version:
+--       meta alone (and the snapshot), 6 new version, 7 now (ms), 8 a command's lifetime (ms), 9 text
+--       of the state, 10 key hash or '', 11 its value, 12 meta's snapshots before ('-': whatever they
+--       are), 13 number of words of the entry, the entry's words, the words for meta
 -- Returns SAVED, LOST or FULL.
 local MAX_UNPUBLISHED = 1000
 local MAX_ENTRIES = 1000
@@ -40,16 +41,19 @@ local function words(from, to)
   return list
 end
 
-local head = redis.call('HMGET', meta, 'version', 'epoch', 'token', 'published', 'deltaBytes', 'deleted')
+local head = redis.call('HMGET', meta, 'version', 'epoch', 'token', 'published', 'deltaBytes', 'deleted',
+                        'snapshots')
 if ARGV[1] == '0' then
   if redis.call('EXISTS', meta) == 1 then return 'LOST' end
 elseif head[1] ~= ARGV[1] or head[2] ~= ARGV[2] or head[6] == '1' then
   return 'LOST'
 elseif ARGV[3] ~= '' and head[3] ~= ARGV[3] then
   return 'LOST'
+elseif ARGV[12] ~= '-' and (head[7] or '') ~= ARGV[12] then
+  return 'LOST'
 end
 
-local entry_end = 12 + tonumber(ARGV[12])
+local entry_end = 13 + tonumber(ARGV[13])
 local fields = words(entry_end + 1, #ARGV)
 local remembers = ARGV[10] ~= '' and not has('d')
 if remembers then -- wrong types fail here
@@ -70,7 +74,14 @@ local function remember()
   end
 end
 
+-- The snapshot of this save, and what goes: the names that follow.
+local function keep_snapshot()
+  if has('s') then redis.call('SET', KEYS[6], ARGV[9]) end
+  for i = has('s') and 7 or 6, #KEYS do redis.call('DEL', KEYS[i]) end
+end
+
 if has('h') then
+  keep_snapshot()
   redis.call('HSET', meta, unpack(fields))
   redis.call('HDEL', meta, 'cooling')
   if remembers then remember() end
@@ -79,7 +90,7 @@ end
 
 -- The window: what of it may go (published, and older than a command lives), oldest first.
 local published = tonumber(head[4] or '0') or 0
-local entry = words(13, entry_end)
+local entry = words(14, entry_end)
 local n_kept = redis.call('XLEN', deltas)
 local bytes = n_bytes(entry)
 if n_kept > 0 then bytes = bytes + (tonumber(head[5] or '0') or 0) end
@@ -111,18 +122,13 @@ end
 redis.call('XADD', deltas, ARGV[6] .. '-0', unpack(entry))
 if trims then redis.call('XTRIM', deltas, 'MINID', first) end
 
-local next_key = 6
 if has('d') then
   redis.call('DEL', state, idem, idem_order, meta)
   redis.call('XTRIM', deltas, 'MINID', id(published + 1))
 else
   if has('w') then redis.call('SET', state, ARGV[9]) end
-  if has('s') then
-    redis.call('SET', KEYS[6], ARGV[9])
-    next_key = 7
-  end
 end
-for i = next_key, #KEYS do redis.call('DEL', KEYS[i]) end
+keep_snapshot()
 
 redis.call('HSET', meta, 'token', ARGV[4], 'deltaBytes', id(bytes):sub(1, -3), 'published',
            id(published):sub(1, -3), unpack(fields))

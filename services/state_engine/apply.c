@@ -1,5 +1,6 @@
-/* What each kind of command does to a session; see apply.h. Patches are in apply_patch.c, what a
- * conflict tells the caller in conflict.c. */
+/* What each kind of command does to a session; see apply.h. Patches are in apply_patch.c, sharing
+ * in apply_sharing.c, restores and snapshots in apply_versions.c, what a conflict tells the caller
+ * in conflict.c. */
 #include "services/state_engine/apply.h"
 
 #include <errno.h>
@@ -19,6 +20,10 @@ struct event *change_add_event(struct change *c) {
     return &c->events[c->n_events++];
 }
 
+bool change_has_version(const struct change *c) {
+    return c->n_events > 0 && event_is_versioned(c->events[0].type);
+}
+
 /* ---- rights ---- */
 
 static bool admin_may(enum command_kind kind, enum session_status target) {
@@ -26,10 +31,17 @@ static bool admin_may(enum command_kind kind, enum session_status target) {
            (kind == COMMAND_STATUS && target == SESSION_CANCELLED);
 }
 
-static enum session_role least_role(enum command_kind kind) {
-    switch (kind) {
+static bool leaves(const struct command *c) {
+    return c->participant_role == SESSION_ROLE_NONE && strcmp(c->participant_id, c->user_id) == 0;
+}
+
+static enum session_role least_role(const struct command *c) {
+    switch (c->kind) {
     case COMMAND_DELETE:
+    case COMMAND_DEVICE:
         return SESSION_ROLE_OWNER;
+    case COMMAND_PARTICIPANT:
+        return leaves(c) ? SESSION_ROLE_VIEWER : SESSION_ROLE_OWNER;
     case COMMAND_HEARTBEAT:
     case COMMAND_LOAD:
         return SESSION_ROLE_VIEWER;
@@ -38,20 +50,30 @@ static enum session_role least_role(enum command_kind kind) {
     }
 }
 
+/* Who may not read is told the same as when there is nothing. */
+static int check_role(const struct session *s, const struct command *c, struct fault *f) {
+    bool is_admin = c->rights & COMMAND_ADMIN;
+    bool is_there = s && !s->deleted;
+    enum session_role role = is_there ? session_role_of(s, c->user_id) : SESSION_ROLE_NONE;
+    if (!is_there || (role == SESSION_ROLE_NONE && !is_admin))
+        return fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
+    if (is_admin && admin_may(c->kind, c->status))
+        return 0;
+    if (c->kind != COMMAND_LOAD && session_device_is_removed(s, c->device_id))
+        return fault_set(f, FAULT_DEVICE_REMOVED, NULL,
+                         "the owner keeps this device out of the session");
+    if (role < least_role(c))
+        return fault_set(f, FAULT_FORBIDDEN, NULL, "the role %s may not do this",
+                         session_role_name(role));
+    return 0;
+}
+
 int apply_check_rights(const struct session *s, const struct command *c, struct fault *f) {
     bool needs_write = c->kind != COMMAND_LOAD;
-    bool is_admin = c->rights & COMMAND_ADMIN;
     if (c->kind != COMMAND_CREATE) {
-        enum session_role role =
-            s && !s->deleted ? session_role_of(s, c->user_id) : SESSION_ROLE_NONE;
-        bool is_there = s && !s->deleted;
-        if (!is_there || (role == SESSION_ROLE_NONE && !is_admin))
-            return fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
-        if (is_admin && admin_may(c->kind, c->status))
-            return 0;
-        if (role < least_role(c->kind))
-            return fault_set(f, FAULT_FORBIDDEN, NULL, "the role %s may not do this",
-                             session_role_name(role));
+        int r = check_role(s, c, f);
+        if (r != 0 || ((c->rights & COMMAND_ADMIN) && admin_may(c->kind, c->status)))
+            return r;
     }
     if (needs_write && !(c->rights & COMMAND_WRITE))
         return fault_set(f, FAULT_FORBIDDEN, NULL, "the token's scope has no sessions:write");
@@ -146,9 +168,7 @@ void change_next_version(struct change *ret, int64_t now) {
     ret->next.touched_at = now;
 }
 
-/* Adds this version to the list of kept snapshots, oldest first, and takes the oldest off a full
- * one. */
-static void keep_snapshot(struct change *ret) {
+void change_keep_snapshot(struct change *ret) {
     char kept[sizeof(ret->next.snapshots)];
     memcpy(kept, ret->next.snapshots, sizeof(kept));
     const char *rest = kept;
@@ -166,12 +186,17 @@ static void keep_snapshot(struct change *ret) {
 }
 
 void change_add_snapshot(struct change *ret) {
-    keep_snapshot(ret);
+    change_keep_snapshot(ret);
     char message_id[UUID_LEN + 1];
     uuid_v4(message_id);
     struct event *event = change_add_event(ret);
     event_snapshot(&ret->next, message_id, event);
     ret->snapshot_id = event->message_id;
+}
+
+void change_add_due_snapshot(struct change *ret, uint64_t snapshot_every) {
+    if (ret->next.position.version % snapshot_every == 0)
+        change_add_snapshot(ret);
 }
 
 /* ---- the kinds ---- */
@@ -196,9 +221,9 @@ static int apply_create(const struct session *s, const struct command *c, int64_
     next->created_at = next->last_modified = now;
     json_auto_t *empty = json_object();
     session_set_data(next, c->data ? c->data : empty);
-    if (next->data_len > SESSION_DATA_MAX_BYTES)
-        return fault_set(f, FAULT_STATE_TOO_LARGE, "data", "data has %zu bytes; at most %u",
-                         next->data_len, SESSION_DATA_MAX_BYTES);
+    int r = apply_check_data(c->data ? c->data : empty, next->data_len, f);
+    if (r != 0)
+        return r;
     change_next_version(ret, now);
     event_session_created(next, c->device_id, change_add_event(ret));
     return 0;
@@ -276,6 +301,15 @@ static int apply_kind(const struct session *s, const struct command *c,
         return apply_delete(c, now, ret);
     case COMMAND_HEARTBEAT:
         return apply_heartbeat(s, c, now, ret);
+    case COMMAND_RESTORE:
+        return apply_restore(c, now, context->snapshot_every, ret, f);
+    case COMMAND_SNAPSHOT:
+        apply_snapshot(c, now, ret);
+        return 0;
+    case COMMAND_PARTICIPANT:
+        return apply_participant(s, c, now, context->snapshot_every, ret, f);
+    case COMMAND_DEVICE:
+        return apply_device(s, c, now, context->snapshot_every, ret, f);
     default:
         return 0;
     }
@@ -283,7 +317,7 @@ static int apply_kind(const struct session *s, const struct command *c,
 
 static int check_writable(const struct session *s, const struct command *c, struct fault *f) {
     bool is_write =
-        c->kind == COMMAND_PATCH || c->kind == COMMAND_STATUS || c->kind == COMMAND_HEARTBEAT;
+        c->kind != COMMAND_CREATE && c->kind != COMMAND_DELETE && c->kind != COMMAND_LOAD;
     if (s && is_write && session_is_final(s->status))
         return fault_set(f, FAULT_SESSION_ENDED, NULL, "the session is %s",
                          session_status_name(s->status));
@@ -304,6 +338,7 @@ int session_apply(const struct session *s, const struct command *c,
     if (s && c->kind != COMMAND_CREATE) {
         session_copy(s, &change.next);
         change.base_version = s->position.version;
+        memcpy(change.kept_before, s->snapshots, sizeof(change.kept_before));
     }
     change.rebased = rebases;
     r = apply_kind(s, c, context, now, &change, f);

@@ -30,15 +30,20 @@ struct window_entry {
 struct change {
     bool saves;          /* something has to be written: events, or the touch of a heartbeat */
     struct session next; /* the session after it (a copy of the one before when nothing changes) */
-    struct event events[CHANGE_MAX_EVENTS]; /* the versioned one first; none for a heartbeat */
+    /* The versioned one first; none for a heartbeat; a snapshot alone for one that was asked for.
+     */
+    struct event events[CHANGE_MAX_EVENTS];
     size_t n_events;
     const char
         *snapshot_id; /* message id of the snapshot event, NULL without; borrowed from events */
     uint64_t dropped_snapshot; /* 0, or the kept snapshot that makes room */
-    uint64_t base_version;     /* before the change */
+    char kept_before[sizeof(((struct session *)0)->snapshots)]; /* the list that it was made on */
+    uint64_t base_version;                                      /* before the change */
     bool rebased;
 };
 void change_done(struct change *c);
+/* Whether it makes a version. */
+bool change_has_version(const struct change *c);
 
 struct apply_context {
     int64_t now;             /* ms, store time; never before the session's updated_at is used */
@@ -50,8 +55,12 @@ struct apply_context {
  * disjoint merge, or to tell what was missed), in *ret. false: it needs none. */
 bool apply_window_since(const struct session *s, const struct command *c, uint64_t *ret);
 
-/* Whether the command's user may do this to the session: 0, FAULT_NOT_FOUND, FAULT_FORBIDDEN. s
- * NULL: there is none. */
+/* Message id of the event that a COMMAND_SNAPSHOT makes: the same for a repeat of the command, or
+ * of its key. */
+void snapshot_message_id(const struct command *c, char ret[static UUID_LEN + 1]);
+
+/* Whether the command's user and device may do this to the session: 0, FAULT_NOT_FOUND,
+ * FAULT_DEVICE_REMOVED, FAULT_FORBIDDEN. s NULL: there is none. */
 MUSTCHECK int apply_check_rights(const struct session *s, const struct command *c, struct fault *f);
 
 /* s: the session, or NULL when there is none (a create needs NULL). Rights and idempotency keys

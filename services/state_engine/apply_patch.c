@@ -111,7 +111,6 @@ int apply_patch(const struct session *s, const struct command *c, int64_t now,
     change_next_version(ret, now);
     event_state_delta(&ret->next, c->user_id, c->device_id, ret->base_version, result.operations,
                       ret->rebased, change_add_event(ret));
-    if (ret->next.position.version % snapshot_every == 0)
-        change_add_snapshot(ret);
+    change_add_due_snapshot(ret, snapshot_every);
     return 0;
 }

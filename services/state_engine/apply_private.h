@@ -5,7 +5,24 @@
 
 struct event *change_add_event(struct change *c);
 void change_next_version(struct change *ret, int64_t now);
+/* Adds this version to the list of kept snapshots, and takes the oldest off a full one. */
+void change_keep_snapshot(struct change *ret);
 void change_add_snapshot(struct change *ret);
+/* The same, when the version is one of each so many. */
+void change_add_due_snapshot(struct change *ret, uint64_t snapshot_every);
+
+/* apply_sharing.c */
+MUSTCHECK int apply_participant(const struct session *s, const struct command *c, int64_t now,
+                                uint64_t snapshot_every, struct change *ret, struct fault *f);
+MUSTCHECK int apply_device(const struct session *s, const struct command *c, int64_t now,
+                           uint64_t snapshot_every, struct change *ret, struct fault *f);
+
+/* apply_versions.c */
+/* Whether a session may have this data: 0 or FAULT_STATE_TOO_LARGE. */
+MUSTCHECK int apply_check_data(const json_t *data, size_t canonical_bytes, struct fault *f);
+MUSTCHECK int apply_restore(const struct command *c, int64_t now, uint64_t snapshot_every,
+                            struct change *ret, struct fault *f);
+void apply_snapshot(const struct command *c, int64_t now, struct change *ret);
 
 /* apply_patch.c */
 MUSTCHECK int apply_patch(const struct session *s, const struct command *c, int64_t now,

@@ -71,7 +71,7 @@ static int read_job(const json_t *object, struct delivery *d, struct queue *jobs
         return r;
     j->delivery = d;
     j->look_since = d->redelivered ? FIRST_LOOK : JOB_NO_LOOK;
-    if (j->command.key[0]) {
+    if (j->command.key[0] || j->command.kind == COMMAND_SNAPSHOT) {
         command_key_hash(&j->command, j->key_hash);
         command_fingerprint(&j->command, j->fingerprint);
     }

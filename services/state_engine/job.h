@@ -30,9 +30,11 @@ struct delivery {
 struct job {
     struct job *next; /* queue::jobs */
     struct command command;
-    struct delivery *delivery;          /* borrowed; holds one of its n_open */
-    char key_hash[HASH_HEX_LEN + 1];    /* "" without a key */
-    char fingerprint[HASH_HEX_LEN + 1]; /* "" without a key */
+    struct delivery *delivery; /* borrowed; holds one of its n_open */
+    /* "" without a key. A snapshot makes no version whose entry could tell that it was taken: it is
+     * remembered among the keys, under its own or else under its id. */
+    char key_hash[HASH_HEX_LEN + 1];
+    char fingerprint[HASH_HEX_LEN + 1];
     uint64_t look_since; /* look for the command's id in the window after this version; JOB_NO_LOOK:
                             it cannot have been saved */
     bool is_uncertain;   /* a save was begun and its outcome is not known */

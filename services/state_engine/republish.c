@@ -57,25 +57,46 @@ static int read_extra(const char *text, struct event *ret_events, size_t *ret_n)
     return 0;
 }
 
+/* The session with the data that is kept of the version; *ret is the caller's in any case. */
+static int read_kept(struct store_batch *store, const struct session *s, uint64_t version,
+                     struct session *ret) {
+    _cleanup_(freep) char *text = NULL;
+    size_t len;
+    int r = store_batch_snapshot(store, s->id, version, &text, &len);
+    if (r != 0)
+        return r;
+    session_copy(s, ret);
+    r = session_parse_state(ret, text, len);
+    ret->position.version = version;
+    return r;
+}
+
 /* The snapshot event is printed anew from the kept snapshot: the same content under the same id. */
 static int read_snapshot(struct store_batch *store, const struct session *s,
                          const struct store_entry *entry, struct event *ret_events, size_t *ret_n) {
-    _cleanup_(freep) char *text = NULL;
-    size_t len;
-    int r = store_batch_snapshot(store, s->id, entry->version, &text, &len);
-    if (r == -ENOENT || *ret_n == CHANGE_MAX_EVENTS)
-        return 0;
     _cleanup_(session_done) struct session then = {0};
-    if (r == 0) {
-        session_copy(s, &then);
-        r = session_parse_state(&then, text, len);
-    }
+    if (*ret_n == CHANGE_MAX_EVENTS)
+        return 0;
+    int r = read_kept(store, s, entry->version, &then);
     if (r != 0)
-        return r;
-    then.position.version = entry->version;
+        return r == -ENOENT ? 0 : r;
     then.updated_at = ret_events[0].timestamp;
     event_snapshot(&then, entry->snapshot_id, &ret_events[*ret_n]);
     ++*ret_n;
+    return 0;
+}
+
+int republish_snapshot(struct store_batch *store, const struct session *s, const struct command *c,
+                       const struct store_idem *idem, struct event *ret) {
+    _cleanup_(session_done) struct session then = {0};
+    char message_id[UUID_LEN + 1];
+    int r = idem->position.epoch == s->position.epoch
+                ? read_kept(store, s, idem->position.version, &then)
+                : -ENOENT;
+    if (r != 0)
+        return r;
+    snapshot_message_id(c, message_id);
+    event_labelled_snapshot(&then, c->user_id, c->device_id, idem->time, c->label, message_id, ret);
     return 0;
 }
 

@@ -21,3 +21,8 @@ void republish_print_extra(const struct event *events, size_t n, struct buf *out
 MUSTCHECK int republish_entry(struct store_batch *store, const struct session *s,
                               const struct store_entry *entry, struct event *ret_events,
                               size_t *ret_n);
+/* The event of a snapshot that was asked for and saved before, as `idem` remembers it. -ENOENT: it
+ * is no longer kept; -EBADMSG: it is damaged; negative else: Redis did not answer. */
+MUSTCHECK int republish_snapshot(struct store_batch *store, const struct session *s,
+                                 const struct command *c, const struct store_idem *idem,
+                                 struct event *ret);

@@ -61,7 +61,7 @@ void slot_done(struct slot *slot) {
 
 void slot_apply(struct slot *slot, const struct change *change) {
     slot->current = &change->next;
-    if (change->n_events > 0)
+    if (change_has_version(change))
         slot_add_entry(slot,
                        (struct window_entry){change->next.position.version, change->events[0].body,
                                              change->events[0].body_len});

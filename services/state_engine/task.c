@@ -39,10 +39,11 @@ static void reply_accept(const struct job *j, const struct session *s, struct re
     memcpy(ret->checksum, s->checksum, sizeof(ret->checksum));
     ret->last_modified = s->last_modified;
     ret->expires_at = session_expires_at(s);
-    if (!wants_session(&j->command) || s->deleted)
+    enum session_role role = command_role(s, j->command.user_id, j->command.rights);
+    if (!wants_session(&j->command) || s->deleted || role == SESSION_ROLE_NONE)
         return;
     struct buf text = BUF_NULL;
-    session_print(s, command_role(s, j->command.user_id, j->command.rights), &text);
+    session_print(s, role, &text);
     ret->session = buf_take(&text);
 }
 
@@ -100,7 +101,7 @@ static void settle_found(struct task *task, const struct job *j, const struct st
 static void settle_replayed(struct task *task, const struct job *j, const struct store_idem *idem) {
     struct reply *reply = &task->settled.reply;
     settle_unchanged(task, j);
-    reply->replayed = true;
+    reply->replayed = j->command.key[0];
     if (!idem)
         return;
     reply->position = idem->position;
@@ -108,10 +109,36 @@ static void settle_replayed(struct task *task, const struct job *j, const struct
     memcpy(reply->checksum, idem->checksum, sizeof(reply->checksum));
 }
 
+/* Nothing but this command knows that the snapshot's event is still to be published: each repeat
+ * publishes it, and who has it drops it by its id. */
+static void settle_snapshot_again(struct task *task, const struct job *j,
+                                  const struct store_idem *idem,
+                                  const struct batch_context *context) {
+    struct settled *settled = &task->settled;
+    settle_replayed(task, j, idem);
+    settled->reply.base_version = idem->position.version;
+    settled->reply.last_modified = idem->time;
+    int r = republish_snapshot(context->store, task->slot->current, &j->command, idem,
+                               &settled->events[0]);
+    if (r == 0)
+        settled->n_events = 1;
+    else if (r != -ENOENT)
+        strncpy(settled->damage, "a kept snapshot", sizeof(settled->damage) - 1);
+}
+
+/* A snapshot's command that came again: what the window's entry is for the other kinds. */
+static const struct store_idem *find_taken_snapshot(const struct task *task, const struct job *j) {
+    if (j->command.kind != COMMAND_SNAPSHOT || j->look_since == JOB_NO_LOOK || !task->slot->current)
+        return NULL;
+    const struct store_idem *idem = slot_find_key(task->slot, j->key_hash);
+    return idem && idem->found && strcmp(idem->fingerprint, j->fingerprint) == 0 ? idem : NULL;
+}
+
 /* Whether the key settles the job: it was used before. What a session remembers of its keys counts;
  * a create's claim says for which request the session was made when that is forgotten, and nothing
  * while there is no session: then the request that made the claim was refused. */
-static bool settle_by_key(struct task *task, const struct job *j) {
+static bool settle_by_key(struct task *task, const struct job *j,
+                          const struct batch_context *context) {
     const struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
     bool is_used = idem && idem->found;
     bool is_forgotten =
@@ -124,18 +151,21 @@ static bool settle_by_key(struct task *task, const struct job *j) {
         settle_refused(task, j, &f);
         return true;
     }
-    if (is_used)
+    if (is_used && j->command.kind == COMMAND_SNAPSHOT)
+        settle_snapshot_again(task, j, idem, context);
+    else if (is_used)
         settle_replayed(task, j, idem);
     else if (is_forgotten)
         settle_replayed(task, j, NULL);
     return is_used || is_forgotten;
 }
 
-static void remember_key(struct task *task, const struct job *j) {
+static void remember_key(struct task *task, const struct job *j, int64_t now) {
     struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
     if (!idem || task->change.n_events == 0)
         return;
     idem->found = true;
+    idem->time = now;
     idem->position = task->change.next.position;
     memcpy(idem->fingerprint, j->fingerprint, sizeof(idem->fingerprint));
     memcpy(idem->checksum, task->change.next.checksum, sizeof(idem->checksum));
@@ -174,7 +204,7 @@ static void apply(struct task *task, const struct job *j, int64_t now,
         republish_print_extra(task->change.events, task->change.n_events, &task->extra);
         slot_apply(slot, &task->change);
         slot_note_command(slot, j->command.id);
-        remember_key(task, j);
+        remember_key(task, j, now);
     }
 }
 
@@ -201,6 +231,7 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
     const struct store_entry *entry = j->look_since != JOB_NO_LOOK && slot->current
                                           ? slot_find_command(slot, j->command.id)
                                           : NULL;
+    const struct store_idem *taken = find_taken_snapshot(task, j);
     if (slot->load.err == -EBADMSG) {
         settle_damaged(task, j, "state or meta");
     } else if (task->claim_failed) {
@@ -209,6 +240,8 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
         task->settled.outcome = OUTCOME_AGAIN;
     } else if (entry) {
         settle_found(task, j, entry, context);
+    } else if (taken) {
+        settle_snapshot_again(task, j, taken, context);
     } else if (is_late(task, j, now)) {
         return;
     } else if (!slot->current && j->command.kind != COMMAND_CREATE) {
@@ -216,7 +249,7 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
         task->settled.outcome = OUTCOME_ABSENT;
     } else if (apply_check_rights(slot->current, &j->command, &f) != 0) {
         settle_refused(task, j, &f);
-    } else if (!settle_by_key(task, j)) {
+    } else if (!settle_by_key(task, j, context)) {
         apply(task, j, now, context);
     }
 }
@@ -229,6 +262,8 @@ static void settle_accepted(struct task *task, const struct job *j, struct settl
     reply_accept(j, &change->next, &ret->reply);
     ret->reply.base_version = change->base_version;
     ret->reply.rebased = change->rebased;
+    if (j->command.kind == COMMAND_SNAPSHOT)
+        ret->reply.last_modified = change->events[0].timestamp;
     ret->n_events = change->n_events;
     for (size_t i = 0; i < change->n_events; i++) {
         ret->events[i] = change->events[i];
