@@ -217,6 +217,14 @@ static void set_own(json_t *object, const struct command *c) {
     case COMMAND_SNAPSHOT:
         set_text(object, "label", c->label ? c->label : "");
         break;
+    case COMMAND_PARTICIPANT:
+        set_text(object, "participant", c->participant_id);
+        set_text(object, "role", session_role_name(c->participant_role));
+        break;
+    case COMMAND_DEVICE:
+        set_text(object, "device", c->target_device);
+        json_object_set_new(object, "removed", json_boolean(c->device_removed));
+        break;
     default:
         break;
     }

@@ -74,6 +74,12 @@ def test_the_events_are_those_of_event_h():
     assert first_cells(read("docs/PROTOCOL.md"), "Events") == types
 
 
+def test_the_commands_are_those_of_the_code():
+    names = re.search(r"command_kind_names\[[^]]*\] = \{(.*?)\}", read("proto/command_names.h"), re.S)[1]
+    assert first_cells(read("docs/PROTOCOL.md"), "Commands from other backends") == set(
+        re.findall(r'"(\w+)"', names))
+
+
 def test_the_websocket_messages_are_those_of_the_code():
     protocol = read("services/ws_fanout/protocol.c") + read("services/ws_fanout/protocol_print.c")
     types = set(re.findall(r'\[PROTOCOL_\w+\] = \{"(\w+)",|begin\(out, "(\w+)"', protocol))

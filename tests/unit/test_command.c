@@ -11,8 +11,10 @@ static char *print(const struct command *c) {
 static void test_examples_are_printed_as_they_were_read(void **state) {
     (void)state;
     static const char *const examples[] = {
-        "command.create", "command.patch",  "command.merge_patch", "command.disjoint",
-        "command.status", "command.delete", "command.heartbeat",   "command.load"};
+        "command.create",  "command.patch",    "command.merge_patch", "command.disjoint",
+        "command.status",  "command.delete",   "command.heartbeat",   "command.load",
+        "command.restore", "command.snapshot", "command.participant", "command.participant_removed",
+        "command.device",  "command.presence"};
     for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
         struct command c = golden_command(examples[i]);
         char *text = print(&c);
@@ -73,6 +75,58 @@ static void test_patches_are_read_whole(void **state) {
     command_done(NULL);
 }
 
+static void test_sharing_is_read_whole(void **state) {
+    (void)state;
+    struct command c = golden_command("command.participant");
+    assert_int_equal(c.kind, COMMAND_PARTICIPANT);
+    assert_string_equal(c.participant_id, "8a2b3c4d-5e6f-4a1b-9c2d-3e4f5a6b7c8d");
+    assert_int_equal(c.participant_role, SESSION_ROLE_EDITOR);
+    command_done(&c);
+
+    c = golden_command("command.participant_removed");
+    assert_int_equal(c.participant_role, SESSION_ROLE_NONE);
+    command_done(&c);
+
+    c = golden_command("command.device");
+    assert_int_equal(c.kind, COMMAND_DEVICE);
+    assert_string_equal(c.device_id, "phone-1");
+    assert_string_equal(c.target_device, "tablet-7");
+    assert_true(c.device_removed);
+    command_done(&c);
+
+    c = golden_command("command.presence");
+    assert_int_equal(c.kind, COMMAND_PRESENCE);
+    assert_string_equal(c.device_id, "");
+    command_done(&c);
+}
+
+static void test_versions_are_read_whole(void **state) {
+    (void)state;
+    struct command c = golden_command("command.restore");
+    assert_int_equal(c.kind, COMMAND_RESTORE);
+    assert_true(position_equal(c.restored, (struct position){.version = 42, .epoch = 1}));
+    assert_int_equal(strlen(c.checksum), HASH_HEX_LEN);
+    assert_true(json_is_object(c.data));
+    assert_int_equal(c.n_if_match, 1);
+    assert_true(c.wants_session);
+    command_done(&c);
+
+    c = golden_command("command.snapshot");
+    assert_int_equal(c.kind, COMMAND_SNAPSHOT);
+    assert_string_equal(c.label, "Before the long sit");
+    command_done(&c);
+
+    struct fault f;
+    assert_int_equal(
+        parse_changed("command.snapshot", (struct change){"label", NULL}, no_change, &c, &f), 0);
+    assert_null(c.label);
+    command_done(&c);
+    assert_int_equal(
+        parse_changed("command.restore", (struct change){"data", "null"}, no_change, &c, &f), 0);
+    assert_true(json_is_null(c.data));
+    command_done(&c);
+}
+
 static void expect_refusal(const char *example, struct change a, int code, const char *field) {
     struct command c = {.deadline = 77};
     struct fault f = {0};
@@ -86,13 +140,30 @@ static void expect_refusal(const char *example, struct change a, int code, const
 static void test_missing_members_are_named(void **state) {
     (void)state;
     static const char *const required[][2] = {
-        {"command.create", "id"},        {"command.create", "kind"},
-        {"command.create", "sessionId"}, {"command.create", "userId"},
-        {"command.create", "deviceId"},  {"command.create", "scope"},
-        {"command.create", "deadline"},  {"command.create", "name"},
-        {"command.create", "type"},      {"command.status", "status"},
-        {"command.patch", "operations"}, {"command.heartbeat", "deviceId"},
+        {"command.create", "id"},
+        {"command.create", "kind"},
+        {"command.create", "sessionId"},
+        {"command.create", "userId"},
+        {"command.create", "deviceId"},
+        {"command.create", "scope"},
+        {"command.create", "deadline"},
+        {"command.create", "name"},
+        {"command.create", "type"},
+        {"command.status", "status"},
+        {"command.patch", "operations"},
+        {"command.heartbeat", "deviceId"},
         {"command.delete", "deviceId"},
+        {"command.restore", "restored"},
+        {"command.restore", "data"},
+        {"command.restore", "checksum"},
+        {"command.restore", "deviceId"},
+        {"command.snapshot", "deviceId"},
+        {"command.participant", "participant"},
+        {"command.participant", "role"},
+        {"command.participant", "deviceId"},
+        {"command.device", "device"},
+        {"command.device", "removed"},
+        {"command.device", "deviceId"},
     };
     for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++)
         expect_refusal(required[i][0], (struct change){required[i][1], NULL}, FAULT_INVALID_REQUEST,
@@ -124,6 +195,53 @@ static void test_wrong_types_are_invalid_requests(void **state) {
                    FAULT_INVALID_REQUEST, "mergePatch");
 }
 
+struct wrong {
+    const char *example;
+    struct change change;
+    int code;
+    const char *field;
+};
+
+static void expect_refusals(const struct wrong *wrong, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        expect_refusal(wrong[i].example, wrong[i].change, wrong[i].code, wrong[i].field);
+}
+
+static void test_wrong_sharing_is_refused_by_name(void **state) {
+    (void)state;
+    static const struct wrong wrong[] = {
+        {"command.participant", {"participant", "7"}, FAULT_INVALID_REQUEST, "participant"},
+        {"command.participant", {"participant", "\"ada\""}, FAULT_INVALID_VALUE, "participant"},
+        {"command.participant", {"role", "1"}, FAULT_INVALID_REQUEST, "role"},
+        {"command.participant", {"role", "\"owner\""}, FAULT_INVALID_VALUE, "role"},
+        {"command.participant", {"role", "\"none\""}, FAULT_INVALID_VALUE, "role"},
+        {"command.participant", {"role", "\"\""}, FAULT_INVALID_VALUE, "role"},
+        {"command.device", {"device", "null"}, FAULT_INVALID_REQUEST, "device"},
+        {"command.device", {"device", "\"\""}, FAULT_INVALID_VALUE, "device"},
+        {"command.device", {"device", "\"a,b\""}, FAULT_INVALID_VALUE, "device"},
+        {"command.device", {"removed", "1"}, FAULT_INVALID_REQUEST, "removed"},
+    };
+    expect_refusals(wrong, N_ELEMENTS(wrong));
+}
+
+static void test_wrong_versions_are_refused_by_name(void **state) {
+    (void)state;
+    static const struct wrong wrong[] = {
+        {"command.restore", {"restored", "7"}, FAULT_INVALID_REQUEST, "restored"},
+        {"command.restore", {"restored", "{\"epoch\":1}"}, FAULT_INVALID_REQUEST, "version"},
+        {"command.restore", {"restored", "{\"version\":1}"}, FAULT_INVALID_REQUEST, "epoch"},
+        {"command.restore",
+         {"restored", "{\"version\":0,\"epoch\":1}"},
+         FAULT_INVALID_VALUE,
+         "version"},
+        {"command.restore", {"checksum", "\"0123\""}, FAULT_INVALID_VALUE, "checksum"},
+        {"command.restore", {"checksum", "null"}, FAULT_INVALID_REQUEST, "checksum"},
+        {"command.snapshot", {"label", "7"}, FAULT_INVALID_REQUEST, "label"},
+        {"command.snapshot", {"label", "\"\""}, FAULT_INVALID_VALUE, "label"},
+    };
+    expect_refusals(wrong, N_ELEMENTS(wrong));
+}
+
 static void test_values_out_of_range_are_invalid_values(void **state) {
     (void)state;
     static const struct change wrong[] = {
@@ -134,7 +252,8 @@ static void test_values_out_of_range_are_invalid_values(void **state) {
         {"deviceId", "\"\""},
         {"deviceId", "\"..\""},
         {"deviceId", "\"a b\""},
-        {"kind", "\"restore\""},
+        {"kind", "\"explode\""},
+        {"kind", "\"\""},
         {"scope", "[\"read\",\"everything\"]"},
         {"scope", "[\"read\",1]"},
         {"scope", "[\"read\",\"write\",\"admin\",\"read\"]"},
@@ -205,6 +324,22 @@ static void test_strings_are_taken_up_to_their_bounds(void **state) {
         free(fits);
         free(longer);
     }
+}
+
+static void test_a_label_is_taken_up_to_its_bound(void **state) {
+    (void)state;
+    char *fits = quoted('x', SESSION_LABEL_MAX_CHARACTERS);
+    char *longer = quoted('x', SESSION_LABEL_MAX_CHARACTERS + 1);
+    struct command c;
+    struct fault f;
+    assert_int_equal(
+        parse_changed("command.snapshot", (struct change){"label", fits}, no_change, &c, &f), 0);
+    assert_int_equal(strlen(c.label), SESSION_LABEL_MAX_CHARACTERS);
+    command_done(&c);
+    expect_refusal("command.snapshot", (struct change){"label", longer}, FAULT_INVALID_VALUE,
+                   "label");
+    free(fits);
+    free(longer);
 }
 
 static char *tags(size_t n) {
@@ -317,9 +452,14 @@ int main(void) {
         cmocka_unit_test(test_examples_are_printed_as_they_were_read),
         cmocka_unit_test(test_create_is_read_whole),
         cmocka_unit_test(test_patches_are_read_whole),
+        cmocka_unit_test(test_sharing_is_read_whole),
+        cmocka_unit_test(test_versions_are_read_whole),
         cmocka_unit_test(test_missing_members_are_named),
         cmocka_unit_test(test_wrong_types_are_invalid_requests),
+        cmocka_unit_test(test_wrong_sharing_is_refused_by_name),
+        cmocka_unit_test(test_wrong_versions_are_refused_by_name),
         cmocka_unit_test(test_values_out_of_range_are_invalid_values),
+        cmocka_unit_test(test_a_label_is_taken_up_to_its_bound),
         cmocka_unit_test(test_strings_are_taken_up_to_their_bounds),
         cmocka_unit_test(test_if_match_has_at_most_16_tags),
         cmocka_unit_test(test_members_that_exclude_each_other_are_refused),

@@ -63,6 +63,19 @@ static void test_fingerprint_sees_every_part_of_the_request(void **state) {
         expect_same("command.patch", patches[i], false);
     expect_same("command.disjoint", (struct change){"merge", NULL}, false);
     expect_same("command.status", (struct change){"status", "\"paused\""}, false);
+    expect_same("command.restore", (struct change){"restored", "{\"version\":41,\"epoch\":1}"},
+                false);
+    expect_same("command.restore", (struct change){"restored", "{\"version\":42,\"epoch\":2}"},
+                false);
+    expect_same("command.restore", (struct change){"ifMatch", NULL}, false);
+    expect_same("command.snapshot", (struct change){"label", "\"another\""}, false);
+    expect_same("command.snapshot", (struct change){"label", NULL}, false);
+    expect_same("command.participant",
+                (struct change){"participant", "\"019c51b8-ee00-7000-8000-000000000000\""}, false);
+    expect_same("command.participant", (struct change){"role", "\"viewer\""}, false);
+    expect_same("command.participant", (struct change){"role", "null"}, false);
+    expect_same("command.device", (struct change){"device", "\"tablet-8\""}, false);
+    expect_same("command.device", (struct change){"removed", "false"}, false);
     char heartbeat[HASH_HEX_LEN + 1], load[HASH_HEX_LEN + 1];
     fingerprint("command.heartbeat", no_change, heartbeat);
     fingerprint("command.load", no_change, load);
@@ -83,6 +96,10 @@ static void test_key_hash_is_over_user_and_key(void **state) {
     c.key[COMMAND_KEY_MAX - 1] = 'x'; /* the longest key counts to its last character */
     command_key_hash(&c, hex);
     assert_string_not_equal(hex, expected);
+    c.key[0] = '\0'; /* without one: over the command's id */
+    hash_sha256_hex(c.id, UUID_LEN, expected);
+    command_key_hash(&c, hex);
+    assert_string_equal(hex, expected);
     command_done(&c);
 }
 

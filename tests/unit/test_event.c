@@ -4,6 +4,7 @@
 
 #include "proto/event.h"
 
+#define FRIEND "8a2b3c4d-5e6f-4a1b-9c2d-3e4f5a6b7c8d"
 #define TRIAL_ID "0d9f3c1e-7b64-4a52-9e8d-1c2b3a4f5e6d"
 
 /* The body is the example's, and its envelope reads back as what the event says of itself. */
@@ -23,7 +24,7 @@ static void expect_event(struct event *e, const char *example) {
     if (event_is_versioned(e->type))
         assert_string_equal(read.message_id, e->message_id);
     else
-        assert_string_equal(e->message_id, TRIAL_ID);
+        assert_true(uuid_is(e->message_id, strlen(e->message_id)));
     assert_null(read.body);
     assert_true(json_is_object(json));
     json_decref(json);
@@ -91,12 +92,117 @@ static void test_unversioned_events_equal_their_examples(void **state) {
     struct event e;
     event_snapshot(&s, TRIAL_ID, &e);
     assert_string_equal(e.device_id, "");
+    assert_string_equal(e.message_id, TRIAL_ID);
     expect_event(&e, "event_snapshot");
+    event_labelled_snapshot(&s, GOLDEN_USER, "phone-1", GOLDEN_UPDATED_MS + 60000,
+                            "Before the long sit", TRIAL_ID, &e);
+    assert_string_equal(e.message_id, TRIAL_ID);
+    expect_event(&e, "event_snapshot.labelled");
     s.position.version = 43;
     snprintf(s.active_device, sizeof(s.active_device), "tablet-7");
     event_device_joined(&s, GOLDEN_USER, "tablet-7", TRIAL_ID, &e);
+    assert_string_equal(e.message_id, TRIAL_ID);
     expect_event(&e, "event_device_joined");
     session_done(&s);
+}
+
+static void test_a_snapshot_without_a_label_has_none(void **state) {
+    (void)state;
+    struct session s = golden_session();
+    struct event e;
+    event_labelled_snapshot(&s, GOLDEN_USER, "phone-1", 0, NULL, TRIAL_ID, &e);
+    assert_null(strstr(e.body, "label"));
+    event_done(&e);
+    session_done(&s);
+}
+
+static void test_sharing_equals_its_examples(void **state) {
+    (void)state;
+    struct session s = golden_session();
+    struct event e;
+    s.position.version = 43;
+    event_participant_changed(&s, GOLDEN_USER, "phone-1", FRIEND, SESSION_ROLE_EDITOR, &e);
+    assert_string_equal(e.message_id, GOLDEN_SESSION ":1:43");
+    expect_event(&e, "event_participant_changed");
+    event_participant_changed(&s, GOLDEN_USER, "phone-1", FRIEND, SESSION_ROLE_NONE, &e);
+    expect_event(&e, "event_participant_changed.removed");
+    event_device_changed(&s, GOLDEN_USER, "phone-1", "tablet-7", true, &e);
+    assert_string_equal(e.message_id, GOLDEN_SESSION ":1:43");
+    expect_event(&e, "event_device_changed");
+    event_device_changed(&s, GOLDEN_USER, "phone-1", "tablet-7", false, &e);
+    assert_non_null(strstr(e.body, "\"removed\":false"));
+    event_done(&e);
+    session_done(&s);
+}
+
+static struct event_presence joined_tablet(void) {
+    return (struct event_presence){
+        .type = EVENT_DEVICE_JOINED,
+        .session_id = GOLDEN_SESSION,
+        .position = {.version = 42, .epoch = 1},
+        .moment = GOLDEN_UPDATED_MS,
+        .user_id = GOLDEN_USER,
+        .device_id = "tablet-7",
+        .active_device = "phone-1",
+        .name = "Ada's tablet",
+        .platform = "android",
+        .n_devices = 2,
+    };
+}
+
+static void test_presence_equals_its_examples(void **state) {
+    (void)state;
+    struct event_presence p = joined_tablet();
+    struct event e;
+    event_presence(&p, &e);
+    expect_event(&e, "event_device_joined.connected");
+    p.type = EVENT_DEVICE_LEFT;
+    p.moment += 60000;
+    p.active_device = p.name = p.platform = "";
+    p.n_devices = 1;
+    event_presence(&p, &e);
+    expect_event(&e, "event_device_left");
+}
+
+/* Told again, by whomever, it is the same message; another coming or going is another. */
+static void test_presence_has_an_id_that_follows_from_it(void **state) {
+    (void)state;
+    struct event_presence p = joined_tablet(), others[4];
+    struct event first, again;
+    event_presence(&p, &first);
+    p.position.version++;
+    p.n_devices++;
+    event_presence(&p, &again);
+    assert_string_equal(again.message_id, first.message_id);
+    assert_int_equal(first.message_id[14], '8');
+    event_done(&again);
+    for (size_t i = 0; i < N_ELEMENTS(others); i++)
+        others[i] = p;
+    others[0].session_id = FRIEND;
+    others[1].device_id = "tablet-8";
+    others[2].type = EVENT_DEVICE_LEFT;
+    others[3].moment++;
+    for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+        event_presence(&others[i], &again);
+        assert_string_not_equal(again.message_id, first.message_id);
+        event_done(&again);
+    }
+    event_done(&first);
+}
+
+static void test_broadcast_equals_its_example(void **state) {
+    (void)state;
+    json_t *message = golden_value("{\"emoji\":\"\xf0\x9f\x91\x8f\",\"to\":[\"everybody\"]}");
+    struct event_broadcast b = {GOLDEN_SESSION,    {.version = 42, .epoch = 1},
+                                GOLDEN_UPDATED_MS, GOLDEN_USER,
+                                "phone-1",         message};
+    struct event e, another;
+    event_broadcast(&b, &e);
+    event_broadcast(&b, &another);
+    assert_string_not_equal(another.message_id, e.message_id);
+    event_done(&another);
+    expect_event(&e, "event_broadcast");
+    json_decref(message);
 }
 
 static void test_message_id_holds_the_greatest_position(void **state) {
@@ -120,18 +226,24 @@ static void test_types_follow_the_contract(void **state) {
         assert_true(event_type_parse(name, strlen(name), &type));
         assert_int_equal(type, i);
         assert_false(event_type_parse(name, strlen(name) - 1, &type));
-        assert_true(event_is_durable(i));
+        assert_int_equal(event_is_durable(i), i != EVENT_BROADCAST);
+        assert_int_equal(event_goes_to_devices(i), i != EVENT_SNAPSHOT);
     }
     assert_string_equal(event_kind(EVENT_STATE_DELTA), "update");
     assert_string_equal(event_kind(EVENT_STATUS_CHANGED), "status");
     assert_true(event_is_versioned(EVENT_SESSION_DELETED));
     assert_false(event_is_versioned(EVENT_SNAPSHOT));
     assert_false(event_is_versioned(EVENT_DEVICE_JOINED));
-    assert_false(event_goes_to_devices(EVENT_SNAPSHOT));
-    assert_true(event_goes_to_devices(EVENT_DEVICE_JOINED));
+    assert_false(event_is_versioned(EVENT_DEVICE_LEFT));
+    assert_false(event_is_versioned(EVENT_BROADCAST));
+    assert_true(event_is_versioned(EVENT_PARTICIPANT_CHANGED));
+    assert_true(event_is_versioned(EVENT_DEVICE_CHANGED));
+    assert_string_equal(event_kind(EVENT_PARTICIPANT_CHANGED), "participants");
+    assert_string_equal(event_kind(EVENT_DEVICE_CHANGED), "devices");
+    assert_string_equal(event_kind(EVENT_DEVICE_LEFT), "device_left");
     enum event_type type = EVENT_SNAPSHOT;
     assert_false(event_type_parse("", 0, &type));
-    assert_false(event_type_parse("broadcast", 9, &type));
+    assert_false(event_type_parse("broadcasts", 10, &type));
     assert_int_equal(type, EVENT_SNAPSHOT);
 }
 
@@ -227,6 +339,11 @@ int main(void) {
         cmocka_unit_test(test_status_changed_equals_its_examples),
         cmocka_unit_test(test_deleted_equals_its_example),
         cmocka_unit_test(test_unversioned_events_equal_their_examples),
+        cmocka_unit_test(test_a_snapshot_without_a_label_has_none),
+        cmocka_unit_test(test_sharing_equals_its_examples),
+        cmocka_unit_test(test_presence_equals_its_examples),
+        cmocka_unit_test(test_presence_has_an_id_that_follows_from_it),
+        cmocka_unit_test(test_broadcast_equals_its_example),
         cmocka_unit_test(test_message_id_holds_the_greatest_position),
         cmocka_unit_test(test_types_follow_the_contract),
         cmocka_unit_test(test_wrong_envelope_is_refused_by_name),
