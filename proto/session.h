@@ -120,6 +120,9 @@ void session_each_participant(const struct session *s,
 bool session_device_is_removed(const struct session *s, const char *device_id);
 /* False: SESSION_MAX_REMOVED_DEVICES are kept out already. */
 MUSTCHECK bool session_set_device_removed(struct session *s, const char *device_id, bool removed);
+/* What meta may hold of the two lists: nothing, or items of their kind and at most as many. */
+bool session_participants_are_valid(const char *list, size_t len);
+bool session_removed_devices_are_valid(const char *list, size_t len);
 /* Calls visit for each device that is kept out. */
 void session_each_removed_device(const struct session *s,
                                  void (*visit)(void *arg, const char *device_id), void *arg);

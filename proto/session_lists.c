@@ -38,7 +38,42 @@ static void append(char **list, const char *item) {
     *list = buf_take(&out);
 }
 
+typedef bool item_valid_fn(const char *item, size_t len);
+
+/* Whether list is nothing, or ",a,b," with at most so many valid items. */
+static bool is_list(const char *list, size_t len, item_valid_fn *is_valid, size_t most) {
+    size_t n = 0;
+    if (len == 0)
+        return true;
+    if (len < 3 || list[0] != ',' || list[len - 1] != ',')
+        return false;
+    for (size_t at = 1; at < len; n++) {
+        const char *end = memchr(list + at, ',', len - at);
+        size_t item_len = (size_t)(end - (list + at));
+        if (!is_valid(list + at, item_len))
+            return false;
+        at += item_len + 1;
+    }
+    return n <= most;
+}
+
 /* ---- participants ---- */
+
+static bool is_participant(const char *item, size_t len) {
+    char role[16];
+    enum session_role ignored;
+    if (len < UUID_LEN + 1 || len - UUID_LEN > sizeof(role) || item[UUID_LEN] != ':' ||
+        !uuid_is(item, UUID_LEN))
+        return false;
+    len -= UUID_LEN + 1;
+    memcpy(role, item + UUID_LEN + 1, len);
+    role[len] = '\0';
+    return strlen(role) == len && session_role_parse(role, &ignored);
+}
+
+bool session_participants_are_valid(const char *list, size_t len) {
+    return is_list(list, len, is_participant, SESSION_MAX_PARTICIPANTS);
+}
 
 bool session_role_parse(const char *name, enum session_role *ret) {
     if (strcmp(name, session_role_name(SESSION_ROLE_EDITOR)) == 0)
@@ -97,6 +132,10 @@ void session_each_participant(const struct session *s,
 }
 
 /* ---- removed devices ---- */
+
+bool session_removed_devices_are_valid(const char *list, size_t len) {
+    return is_list(list, len, session_device_is_valid, SESSION_MAX_REMOVED_DEVICES);
+}
 
 bool session_device_is_removed(const struct session *s, const char *device_id) {
     return find(s->removed_devices, device_id, ',') != NULL;

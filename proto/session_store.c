@@ -1,6 +1,5 @@
 /* A session's two parts in Redis; see session.h. The state string has a fixed frame around data, so
  * that half a megabyte of data is never parsed to read five members; meta is a table of fields. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -191,20 +190,6 @@ static bool is_printable(const char *value, size_t len) {
     return true;
 }
 
-/* ",a,b," with items of the characters that ids and roles are made of. */
-static bool is_list(const char *value, size_t len) {
-    if (len && (len < 3 || value[0] != ',' || value[len - 1] != ','))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        bool is_mark = value[i] && strchr("._:-,", value[i]);
-        if (!is_mark && !isalnum((unsigned char)value[i]))
-            return false;
-        if (i > 0 && value[i] == ',' && value[i - 1] == ',')
-            return false;
-    }
-    return true;
-}
-
 static const struct meta_field {
     const char *name;
     enum meta_kind kind;
@@ -240,8 +225,10 @@ static const struct meta_field {
     TEXT("run_id", run_id, is_printable),
     TEXT("cooling", cooling, is_printable),
     {"deleted", META_DELETED, 0, 0, NULL},
-    {"participants", META_LIST, offsetof(struct session, participants), 0, is_list},
-    {"removedDevices", META_LIST, offsetof(struct session, removed_devices), 0, is_list},
+    {"participants", META_LIST, offsetof(struct session, participants), 0,
+     session_participants_are_valid},
+    {"removedDevices", META_LIST, offsetof(struct session, removed_devices), 0,
+     session_removed_devices_are_valid},
 #undef NUMBER
 #undef MOMENT
 #undef TEXT

@@ -71,6 +71,13 @@ static void test_accepted_replies_equal_their_examples(void **state) {
     expect_reply(&r, "reply.replayed");
     reply_done(&r);
 
+    r = accepted(); /* of a snapshot: taken a minute after the last change */
+    r.base_version = r.position.version;
+    r.last_modified += 60000;
+    r.expires_at += 60000;
+    expect_reply(&r, "reply.snapshot");
+    reply_done(&r);
+
     r = (struct reply){
         .id = COMMAND_ID, .session_id = GOLDEN_SESSION, .position = {.version = 43, .epoch = 1}};
     expect_reply(&r, "reply.deleted");
@@ -85,6 +92,11 @@ static void test_refusals_equal_their_examples(void **state) {
     snprintf(r.fault.pointer, sizeof(r.fault.pointer), "/data/missing");
     r.fault.index = 1;
     expect_reply(&r, "reply.patch_failed");
+
+    struct reply removed = {.id = COMMAND_ID, .session_id = GOLDEN_SESSION};
+    fault_set(&removed.fault, FAULT_DEVICE_REMOVED, NULL,
+              "the owner keeps this device out of the session");
+    expect_reply(&removed, "reply.device_removed");
 
     fault_set(&r.fault, FAULT_VERSION_CONFLICT, "baseVersion",
               "The session is at version 42, epoch 1; the base is version 41, epoch 1.");
