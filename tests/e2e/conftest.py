@@ -1,7 +1,7 @@
 """Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing),
 `own_api`, `own_fanout`, `shared_fanout` (a session_api or ws_fanout alone, configured otherwise, beside
 the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
-kill)."""
+kill); `world` (engines alone on `engine_servers`, which these tests stop and starve)."""
 
 import itertools
 import pathlib
@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from harness import Servers, Suite, new_user  # noqa: E402
+from engine import COMMANDS, World  # noqa: E402
+from harness import BUILD, Servers, Suite, free_ports, make_service, new_user  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -128,3 +129,34 @@ def laptop(suite, user):
 @pytest.fixture
 def stranger(suite):
     return suite.device(new_user(), "stranger-device")
+
+
+@pytest.fixture(scope="module")
+def engine_servers(tmp_path_factory):
+    """Servers of a module's own; with the tables of audit_writer."""
+    servers = Servers()
+    try:
+        servers.start()
+        folder = tmp_path_factory.mktemp("audit")
+        audit = make_service("audit_writer", BUILD / "bin", World(servers, folder).env(),
+                             admin_port=free_ports(1)[0], log=folder / "audit_writer.log").start()
+        audit.wait_ready()
+        yield servers
+        audit.stop()
+    finally:
+        servers.stop()
+
+
+@pytest.fixture
+def world(engine_servers, tmp_path):
+    world = World(engine_servers, tmp_path)
+    with world.amqp() as connection:
+        channel = connection.channel()
+        for queue in (COMMANDS, "state_engine.dead"):
+            channel.queue_declare(queue, durable=True)
+            channel.queue_purge(queue)
+    world.redis.flushall()
+    try:
+        yield world
+    finally:
+        world.stop()

@@ -7,41 +7,9 @@ import signal
 import time
 
 import psycopg2
-import pytest
 
-from engine import (COMMANDS, World, add, continue_process, get, metric, new_session_id, stop_process)
-from harness import BUILD, Servers, free_ports, make_service, wait_until
-
-
-@pytest.fixture(scope="module")
-def engine_servers(tmp_path_factory):
-    """Servers of their own, which these tests stop and starve; with the tables of audit_writer."""
-    servers = Servers()
-    try:
-        servers.start()
-        folder = tmp_path_factory.mktemp("audit")
-        audit = make_service("audit_writer", BUILD / "bin", World(servers, folder).env(),
-                             admin_port=free_ports(1)[0], log=folder / "audit_writer.log").start()
-        audit.wait_ready()
-        yield servers
-        audit.stop()
-    finally:
-        servers.stop()
-
-
-@pytest.fixture
-def world(engine_servers, tmp_path):
-    world = World(engine_servers, tmp_path)
-    with world.amqp() as connection:
-        channel = connection.channel()
-        for queue in (COMMANDS, "state_engine.dead"):
-            channel.queue_declare(queue, durable=True)
-            channel.queue_purge(queue)
-    world.redis.flushall()
-    try:
-        yield world
-    finally:
-        world.stop()
+from engine import add, continue_process, get, metric, new_session_id, stop_process
+from harness import wait_until
 
 
 def code(reply):
