@@ -3,13 +3,25 @@
 #include "fuzz_json.h"
 #include "proto/command.h"
 
+static void check_own(const struct command *c) {
+    const char *participant = c->participant_id, *device = c->target_device;
+    must_hold(c->kind != COMMAND_RESTORE ||
+              (c->data && strlen(c->checksum) == HASH_HEX_LEN && c->restored.version >= 1));
+    must_hold(c->kind != COMMAND_PARTICIPANT || (uuid_is(participant, strlen(participant)) &&
+                                                 c->participant_role < SESSION_ROLE_OWNER));
+    must_hold(c->kind != COMMAND_DEVICE || session_device_is_valid(device, strlen(device)));
+    must_hold(!c->label ||
+              text_n_characters(c->label, strlen(c->label)) <= SESSION_LABEL_MAX_CHARACTERS);
+}
+
 static void check_bounds(const struct command *c) {
     must_hold(uuid_is(c->id, strlen(c->id)) && uuid_is(c->session_id, strlen(c->session_id)));
     must_hold(c->n_if_match <= COMMAND_MAX_IF_MATCH);
     must_hold(c->has_base ? c->base.version >= 1 && c->base.epoch >= 1 : c->base.version == 0);
     must_hold(c->kind != COMMAND_PATCH || c->patch);
     must_hold(c->kind != COMMAND_CREATE || session_name_is_valid(c->name, strlen(c->name)));
-    must_hold(c->kind == COMMAND_LOAD || c->device_id[0]);
+    must_hold(c->kind == COMMAND_LOAD || c->kind == COMMAND_PRESENCE || c->device_id[0]);
+    check_own(c);
 }
 
 static void check_round_trip(const struct command *c) {

@@ -32,6 +32,30 @@ static void compare(void *arg, const char *field, const char *value, size_t len)
     want->found = true;
 }
 
+static void count_participant(void *arg, const char *user_id, enum session_role role) {
+    must_hold(uuid_is(user_id, strlen(user_id)) && role != SESSION_ROLE_NONE);
+    ++*(size_t *)arg;
+}
+
+static void count_device(void *arg, const char *device_id) {
+    must_hold(session_device_is_valid(device_id, strlen(device_id)));
+    ++*(size_t *)arg;
+}
+
+/* Lists that were taken have only what belongs there, and give and take as they should. */
+static void check_lists(struct session *s) {
+    static const char user[] = "8a2b3c4d-5e6f-4a1b-9c2d-3e4f5a6b7c8d";
+    size_t n_participants = 0, n_devices = 0;
+    session_each_participant(s, count_participant, &n_participants);
+    session_each_removed_device(s, count_device, &n_devices);
+    must_hold(n_participants <= SESSION_MAX_PARTICIPANTS);
+    must_hold(n_devices <= SESSION_MAX_REMOVED_DEVICES);
+    if (session_set_participant(s, user, SESSION_ROLE_EDITOR))
+        must_hold(session_role_of(s, user) != SESSION_ROLE_NONE);
+    if (session_set_device_removed(s, "phone", true))
+        must_hold(session_device_is_removed(s, "phone"));
+}
+
 static void check_meta(const char *text, size_t len) {
     const char *space = memchr(text, ' ', len);
     if (!space)
@@ -41,6 +65,7 @@ static void check_meta(const char *text, size_t len) {
     struct session s = {0};
     if (session_take_meta(&s, field, want.value, want.len) == 0)
         session_each_meta(&s, compare, &want); /* known: written as it was read */
+    check_lists(&s);
     session_done(&s);
     free(field);
 }
