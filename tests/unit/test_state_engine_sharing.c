@@ -265,7 +265,7 @@ static void test_the_101st_device_is_refused(void **state) {
     struct world w = {0};
     create(&w, SESSION_ACTIVE, "{}");
     for (int i = 0; i < SESSION_MAX_REMOVED_DEVICES; i++) {
-        char device[16];
+        char device[32];
         snprintf(device, sizeof(device), "device-%d", i);
         assert_int_equal(keep_out(&w, device, true), 0);
         go_on(&w);
