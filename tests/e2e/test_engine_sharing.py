@@ -103,7 +103,8 @@ def test_a_restore_is_one_delta_and_takes_effect_once(world, backend):
     data = {"b": [1, 2.5], "a": None}
     session_id = backend.create(data)
     backend.take(backend.send(backend.patch(session_id)))
-    restore = {"restored": {"version": 1, "epoch": 1}, "data": data, "checksum": checksum_of(data), "key": "r"}
+    restore = {"restored": {"version": 1, "epoch": 1}, "data": data, "checksum": checksum_of(data),
+               "key": "r"}
     reply = backend.ask("restore", session_id, wantsSession=True, **restore)
     assert (reply["version"], reply["baseVersion"], reply["session"]["data"]) == (3, 2, data)
     again = backend.ask("restore", session_id, **restore)
@@ -188,7 +189,8 @@ def test_a_snapshot_that_comes_again_is_the_one_that_was_taken(world, members):
     engine = world.engine()
     backend, subscriber = world.connect(), world.subscribe()
     session_id = backend.create({"n": 1})
-    command = backend.command("snapshot", session_id, label="x", **{k: v for k, v in members.items() if k == "key"})
+    key = {name: members[name] for name in ("key",) if name in members}
+    command = backend.command("snapshot", session_id, label="x", **key)
     first = backend.take(backend.send(command))[0]
     backend.take(backend.send(backend.patch(session_id)))
     world.wait_marked(session_id)
