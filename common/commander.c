@@ -186,6 +186,10 @@ void commander_send(struct commander *c, struct command *command, commander_done
         queue_text(c, p, command);
 }
 
+int commander_publish(struct commander *c, const struct bus_publish *m) {
+    return bus_publish(c->bus, m, NULL);
+}
+
 static void end_turn(struct commander *c) {
     publish_queued(c);
     finish_failed(c);

@@ -17,6 +17,7 @@
 #include "common/store.h"
 #include "proto/command.h"
 
+struct bus_publish;
 struct commander;
 
 struct commander_options {
@@ -48,6 +49,11 @@ typedef void commander_done_fn(void *arg, struct reply *reply);
  * off. */
 void commander_send(struct commander *c, struct command *command, commander_done_fn *done,
                     void *arg);
+
+/* Publishes a message on the connection that commands go by: -ENOTCONN while the broker is away,
+ * -EAGAIN while it is blocked or slow, else as bus_publish; nothing was sent then. Not confirmed.
+ */
+MUSTCHECK int commander_publish(struct commander *c, const struct bus_publish *m);
 
 /* Commands whose callback has not been called yet. */
 size_t commander_n_in_flight(const struct commander *c);

@@ -174,6 +174,32 @@ void store_read(struct store *s, const char *session_id, store_read_fn *done, vo
         queue_multi(s, ask);
 }
 
+static void finish_meta(struct store_ask *base, int err, const redisReply *reply) {
+    struct read_ask *ask = (struct read_ask *)base;
+    struct session session = {0};
+    if (!err && reply->type != REDIS_REPLY_ARRAY)
+        err = store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
+    if (!err)
+        err = store_take_session(reply, NULL, ask->session_id, &session);
+    ask->done(ask->arg, err, err ? NULL : &session);
+    session_done(&session);
+    free(ask);
+}
+
+void store_read_meta(struct store *s, const char *session_id, store_read_fn *done, void *arg) {
+    struct read_ask *ask = must_alloc(sizeof(*ask));
+    ask->ask.done = finish_meta;
+    ask->done = done;
+    ask->arg = arg;
+    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
+    if (!store_may_ask(s, &ask->ask))
+        return;
+    store_command_begin(&s->command, "HGETALL");
+    store_put_key(&s->command, STORE_META, session_id);
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+}
+
 static int take_deltas(const redisReply *reply, struct store_delta *deltas) {
     for (size_t i = 0; i < reply->elements; i++) {
         struct store_entry_view view;

@@ -68,6 +68,10 @@ typedef void store_read_fn(void *arg, int err, const struct session *session);
  */
 void store_read(struct store *s, const char *session_id, store_read_fn *done, void *arg);
 
+/* The same without data and what goes with it (checksum, last_modified, modified_by): cheap however
+ * large the session is. */
+void store_read_meta(struct store *s, const char *session_id, store_read_fn *done, void *arg);
+
 /* One entry of the delta window. */
 struct store_delta {
     uint64_t version;

@@ -237,6 +237,19 @@ void event_presence(const struct event_presence *p, struct event *ret) {
     end(ret, &out);
 }
 
+int event_broadcast_check(const json_t *message, struct fault *f) {
+    _cleanup_(buf_done) struct buf text = BUF_NULL;
+    if (text_depth(message, EVENT_BROADCAST_MAX_DEPTH) > EVENT_BROADCAST_MAX_DEPTH)
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "message", "message has more than %d levels",
+                              EVENT_BROADCAST_MAX_DEPTH);
+    text_print(message, &text);
+    if (text.len > EVENT_BROADCAST_MAX_BYTES)
+        return (int)fault_set(f, FAULT_BODY_TOO_LARGE, "message",
+                              "message has %zu bytes as compact JSON; at most %u", text.len,
+                              EVENT_BROADCAST_MAX_BYTES);
+    return 0;
+}
+
 void event_broadcast(const struct event_broadcast *b, struct event *ret) {
     struct buf out = BUF_NULL;
     char message_id[UUID_LEN + 1];

@@ -105,6 +105,9 @@ struct event_broadcast {
     const json_t *message;
 };
 #define EVENT_BROADCAST_MAX_BYTES (60u << 10) /* of message, as it is printed */
+#define EVENT_BROADCAST_MAX_DEPTH 64
+/* Whether a message may be broadcast: FAULT_BODY_TOO_LARGE, FAULT_INVALID_VALUE (too deep). */
+MUSTCHECK int event_broadcast_check(const json_t *message, struct fault *f);
 void event_broadcast(const struct event_broadcast *b, struct event *ret);
 
 /* The envelope alone, read back from a body (type, session, position, timestamp, user, device,

@@ -45,7 +45,13 @@ void sessions_change_status(struct call *call);
 void sessions_delete(struct call *call);
 void sessions_heartbeat(struct call *call);
 
+/* ---- broadcast.c ---- */
+void broadcast_send(struct call *call);
+
 /* ---- reads.c, list.c ---- */
+/* What a read of the store says of the call: whether it may go on with the session, with its role
+ * set; else it is answered, now or later. */
+bool reads_may_see(struct call *call, int err, const struct session *session);
 void reads_session(struct call *call);
 void reads_deltas(struct call *call);
 void list_sessions(struct call *call);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/canonical.h"
+#include "proto/event.h"
 #include "proto/merge.h"
 #include "proto/patch.h"
 #include "proto/text.h"
@@ -115,6 +116,31 @@ int bodies_read_create(enum media_type type, const char *body, size_t len, struc
         (r = read_idle(object, c, f)))
         return r;
     return read_data(object, c, f);
+}
+
+/* ---- broadcast ---- */
+
+int bodies_read_broadcast(enum media_type type, const char *body, size_t len, json_t **ret_message,
+                          bool *ret_echo, struct fault *f) {
+    static const char *const known[] = {"message", "echo"};
+    json_auto_t *object = NULL;
+    bool echo = false;
+    int r;
+    if (type != MEDIA_JSON)
+        return refuse_media_type(f, "application/json");
+    if ((r = parse_object(body, len, &object, f)) ||
+        (r = refuse_unknown(object, known, N_ELEMENTS(known), f)) ||
+        (r = text_get_bool(object, "echo", TEXT_OPTIONAL, &echo, f)))
+        return r;
+    json_t *message = json_object_get(object, "message");
+    if (!message)
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "message", "message is missing");
+    r = event_broadcast_check(message, f);
+    if (r)
+        return r;
+    *ret_message = json_incref(message);
+    *ret_echo = echo;
+    return 0;
 }
 
 /* ---- patch ---- */

@@ -10,6 +10,10 @@
 MUSTCHECK int bodies_read_create(enum media_type type, const char *body, size_t len,
                                  struct command *c, struct fault *f);
 
+/* {message, echo?}: *ret_message is a new reference. Also the faults of event_broadcast_check. */
+MUSTCHECK int bodies_read_broadcast(enum media_type type, const char *body, size_t len,
+                                    json_t **ret_message, bool *ret_echo, struct fault *f);
+
 /* A patch in one of its three media types; the same faults and those of patch_check and
  * merge_check. */
 MUSTCHECK int bodies_read_patch(enum media_type type, const char *body, size_t len,

@@ -11,6 +11,7 @@ static void on_gone(void *data) {
     struct call *call = data;
     struct api *api = call->api;
     command_done(&call->command);
+    json_decref(call->message);
     free(call->filter_status);
     free(call->filter_type);
     free(call);

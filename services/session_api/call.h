@@ -30,12 +30,15 @@ struct call {
     size_t n_headers;
     char tag[POSITION_TAG_CAP];
     char location[64];
+    char retry_after[24];
 
-    struct command command;            /* writes */
-    struct position since;             /* deltas: after which position */
-    struct position position;          /* deltas: the session's */
-    enum session_role role;            /* reads: the caller's */
-    size_t limit;                      /* lists */
+    struct command command;   /* writes */
+    struct position since;    /* deltas: after which position */
+    struct position position; /* deltas: the session's */
+    enum session_role role;   /* reads: the caller's */
+    size_t limit;             /* lists */
+    json_t *message;          /* broadcast; owned or NULL */
+    bool echo;
     char *filter_status, *filter_type; /* list; owned or NULL */
 };
 

@@ -30,9 +30,9 @@ struct call_metrics *call_metrics_free(struct call_metrics *m) {
 
 /* 0 for a status that is not in the list, which is counted as "other". */
 static size_t status_index(int status) {
-    static const int statuses[N_STATUSES] = {0,   200, 201, 204, 304, 400, 401, 403,
-                                             404, 405, 406, 409, 410, 412, 413, 415,
-                                             422, 428, 429, 431, 500, 503, 504};
+    static const int statuses[N_STATUSES] = {0,   200, 201, 202, 204, 304, 400, 401,
+                                             403, 404, 405, 406, 409, 410, 412, 413,
+                                             415, 422, 428, 429, 431, 500, 503, 504};
     for (size_t i = 1; i < N_STATUSES; i++)
         if (statuses[i] == status)
             return i;

@@ -23,6 +23,8 @@ static const struct {
                             "POST, OPTIONS", true},
     [RESOURCE_DELTAS] = {"/sessions/{id}/deltas", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS,
                          "GET, HEAD, OPTIONS", true},
+    [RESOURCE_BROADCAST] = {"/sessions/{id}/broadcast", METHOD_POST | METHOD_OPTIONS,
+                            "POST, OPTIONS", true},
     [RESOURCE_TIME] = {"/time", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
                        false},
     [RESOURCE_HEALTH] = {"/health", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",

@@ -1,4 +1,6 @@
 /* Refusals as problem+json (RFC 9457). */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/text.h"
@@ -38,14 +40,23 @@ void problem_print(const struct fault *fault, const char *request_id, const char
         put_member(out, "pointer", fault->pointer);
     if (fault->index >= 0)
         buf_printf(out, ",\"index\":%d", fault->index);
+    if (fault->retry_after_ms > 0)
+        buf_printf(out, ",\"retryAfterMs\":%" PRId64, fault->retry_after_ms);
     if (conflict)
         put_members(out, conflict);
     buf_putc(out, '}');
 }
 
-static void add_headers(struct call *call, enum fault_code code) {
+/* In whole seconds, rounded up; 1 where it is not known better. */
+static void add_retry_after(struct call *call, int64_t retry_after_ms) {
+    int64_t seconds = retry_after_ms > 0 ? (retry_after_ms + 999) / 1000 : 1;
+    snprintf(call->retry_after, sizeof(call->retry_after), "%" PRId64, seconds);
+    call_add_header(call, "Retry-After", call->retry_after);
+}
+
+static void add_headers(struct call *call, const struct fault *fault) {
     call_add_header(call, "Content-Type", "application/problem+json");
-    switch (fault_http_status(code)) {
+    switch (fault_http_status(fault->code)) {
     case 401:
         call_add_header(call, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
         break;
@@ -62,7 +73,7 @@ static void add_headers(struct call *call, enum fault_code code) {
         break;
     case 429:
     case 503:
-        call_add_header(call, "Retry-After", "1");
+        add_retry_after(call, fault->retry_after_ms);
         break;
     default:
         break;
@@ -93,7 +104,7 @@ static void log_refusal(const struct call *call, const struct fault *fault) {
 void call_refuse(struct call *call, const struct fault *fault, const char *conflict) {
     struct buf body = BUF_NULL;
     problem_print(fault, call->request_id, conflict, &body);
-    add_headers(call, fault->code);
+    add_headers(call, fault);
     log_refusal(call, fault);
     call_answer(call, fault_http_status(fault->code), &body);
 }

@@ -33,8 +33,7 @@ static void ask_database(struct call *call) {
     (void)!db_end(db, NULL, NULL);
 }
 
-/* Whether the call may go on with the session; else it is answered. */
-static bool is_readable(struct call *call, int err, const struct session *session) {
+bool reads_may_see(struct call *call, int err, const struct session *session) {
     if (err == -ENOENT) {
         ask_database(call);
         return false;
@@ -57,7 +56,7 @@ static bool is_readable(struct call *call, int err, const struct session *sessio
 
 static void on_session(void *arg, int err, const struct session *session) {
     struct call *call = arg;
-    if (!is_readable(call, err, session))
+    if (!reads_may_see(call, err, session))
         return;
     const char *known = http_header(call->request, "If-None-Match");
     struct buf body = BUF_NULL;
@@ -101,7 +100,7 @@ static void on_deltas(void *arg, int err, const struct store_delta *deltas, size
 
 static void on_session_of_deltas(void *arg, int err, const struct session *session) {
     struct call *call = arg;
-    if (!is_readable(call, err, session))
+    if (!reads_may_see(call, err, session))
         return;
     call->position = session->position;
     if (call->since.epoch != session->position.epoch ||

@@ -52,6 +52,9 @@ static void dispatch(struct call *call) {
     case RESOURCE_DELTAS:
         reads_deltas(call);
         break;
+    case RESOURCE_BROADCAST:
+        broadcast_send(call);
+        break;
     case RESOURCE_TIME:
         answer_time(call);
         break;

@@ -1,18 +1,31 @@
 /* A command outlives its connection: each is a small record that knows its connection as long as
- * there is one. */
+ * there is one. A broadcast is judged by the session as the store has it, not by what the hub knew
+ * of it last. */
 #include "services/ws_fanout/commands.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "common/broadcast.h"
 #include "services/ws_fanout/fanout.h"
 
-#define MAX_IN_FLIGHT 64 /* of a connection */
+#define MAX_IN_FLIGHT 64       /* of a connection */
+#define RETRY_IN_FLIGHT_MS 100 /* about what commands take while an engine is busy */
 
 struct pending_command {
     struct connection *connection; /* NULL once it is gone */
     struct pending_command *prev, *next;
     char id[PROTOCOL_ID_CAP]; /* the client's */
     char session_id[UUID_LEN + 1];
+};
+
+struct pending_broadcast {
+    struct pending_command pending; /* first: freed as one */
+    struct fanout *fanout;
+    struct principal principal;
+    char device_id[SESSION_DEVICE_MAX + 1];
+    json_t *message;
+    bool echo;
 };
 
 static void link_pending(struct connection *c, struct pending_command *p) {
@@ -52,31 +65,101 @@ static void answered(void *arg, struct reply *reply) {
 }
 
 static void refuse(struct connection *c, const struct protocol_message *m, enum fault_code code,
-                   const char *detail) {
+                   int64_t retry_after_ms, const char *detail) {
     struct fault f = {0};
     fault_set(&f, code, NULL, "%s", detail);
+    f.retry_after_ms = retry_after_ms;
     connection_send_fault(c, m->id, m->session_id, &f);
 }
 
-void commands_send(struct connection *c, struct protocol_message *m) {
-    struct fanout *f = c->fanout;
-    if (f->is_draining) {
-        refuse(c, m, FAULT_UNAVAILABLE, "this instance is going away; nothing was applied");
-        return;
-    }
-    if (c->n_commands >= MAX_IN_FLIGHT) {
-        refuse(c, m, FAULT_RATE_LIMITED, "a connection has at most 64 commands in flight");
-        return;
-    }
-    struct pending_command *p = must_alloc(sizeof(*p));
+/* Whether one more may begin; else it is refused. */
+static bool may_begin(struct connection *c, const struct protocol_message *m) {
+    if (c->fanout->is_draining)
+        refuse(c, m, FAULT_UNAVAILABLE, 0, "this instance is going away; nothing was applied");
+    else if (c->n_commands >= MAX_IN_FLIGHT)
+        refuse(c, m, FAULT_RATE_LIMITED, RETRY_IN_FLIGHT_MS,
+               "a connection has at most 64 commands in flight");
+    else
+        return true;
+    return false;
+}
+
+static void begin(struct connection *c, struct pending_command *p,
+                  const struct protocol_message *m) {
     memcpy(p->id, m->id, sizeof(p->id));
     memcpy(p->session_id, m->session_id, sizeof(p->session_id));
     link_pending(c, p);
+}
+
+void commands_send(struct connection *c, struct protocol_message *m) {
+    if (!may_begin(c, m))
+        return;
+    struct pending_command *p = must_alloc(sizeof(*p));
+    begin(c, p, m);
     struct command *command = &m->command;
     memcpy(command->user_id, c->principal.user_id, sizeof(command->user_id));
     memcpy(command->device_id, c->device_id, sizeof(command->device_id));
     command->rights = c->principal.rights;
-    commander_send(f->commander, command, answered, p);
+    commander_send(c->fanout->commander, command, answered, p);
+}
+
+/* ---- broadcasts ---- */
+
+static int publish(const struct pending_broadcast *p, int err, const struct session *session,
+                   struct fault *f) {
+    if (err == -EBADMSG)
+        return fault_set(f, FAULT_INTERNAL, NULL, "the stored session cannot be read");
+    if (err < 0)
+        return fault_set(f, FAULT_UNAVAILABLE, NULL, "%s; nothing was sent",
+                         err == -ENOENT ? "the session is not loaded" : "Redis cannot be reached");
+    struct broadcast broadcast = {.user_id = p->principal.user_id,
+                                  .device_id = p->device_id,
+                                  .rights = p->principal.rights,
+                                  .message = p->message,
+                                  .echo = p->echo};
+    struct fanout *fanout = p->fanout;
+    return broadcast_publish(fanout->commander, session, store_now(fanout->store), &broadcast, f);
+}
+
+static void on_session(void *arg, int err, const struct session *session) {
+    struct pending_broadcast *p = arg;
+    struct connection *c = p->pending.connection;
+    struct fault f = {0};
+    struct buf out = BUF_NULL;
+    int r = publish(p, err, session, &f);
+    if (c) {
+        unlink_pending(&p->pending);
+        if (r)
+            protocol_print_error(p->pending.id, p->pending.session_id, &f, NULL, &out);
+        else
+            protocol_print_broadcast_ack(p->pending.id, p->pending.session_id, session->position,
+                                         &out);
+        connection_send_buf(c, &out);
+    }
+    json_decref(p->message);
+    free(p);
+}
+
+void commands_broadcast(struct connection *c, const struct protocol_message *m) {
+    int64_t now = (int64_t)uv_now(c->fanout->app->loop), wait;
+    if (!may_begin(c, m))
+        return;
+    if ((wait = bucket_take(&c->broadcasts, 1, now)) > 0) {
+        refuse(c, m, FAULT_RATE_LIMITED, wait, "a connection may broadcast 50 times a second");
+        return;
+    }
+    if (hub_role(c, m->session_id) == SESSION_ROLE_NONE) {
+        refuse(c, m, FAULT_INVALID_REQUEST, 0, "subscribe to the session first");
+        return;
+    }
+    struct pending_broadcast *p = must_alloc(sizeof(*p));
+    begin(c, &p->pending, m);
+    p->fanout = c->fanout;
+    p->principal = c->principal;
+    memcpy(p->device_id, c->device_id, sizeof(p->device_id));
+    p->message = json_incref(m->message);
+    p->echo = m->echo;
+    store_read_meta(c->fanout->store, m->session_id, on_session, p);
 }
 
 void commands_forget(struct connection *c) {

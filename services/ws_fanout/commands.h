@@ -1,5 +1,5 @@
-/* Commands of WebSocket clients to the engine: patch, status, heartbeat; answered by ack or error.
- */
+/* Commands of WebSocket clients: patch, status, heartbeat to the engine, broadcasts to the
+ * session's devices; answered by ack or error. */
 #pragma once
 
 #include "services/ws_fanout/connection.h"
@@ -8,5 +8,10 @@
 /* Sends m->command in the connection's name; the answer comes later, unless the connection is gone.
  */
 void commands_send(struct connection *c, struct protocol_message *m);
+#define COMMANDS_BROADCASTS_PER_SECOND 50 /* of a connection, and at once */
+
+/* Broadcasts m->message in the connection's name, as commands_send; the connection has to watch the
+ * session. */
+void commands_broadcast(struct connection *c, const struct protocol_message *m);
 /* The connection ends: its commands go on, their answers have nobody to go to. */
 void commands_forget(struct connection *c);

@@ -20,6 +20,8 @@ struct connection *connection_new(struct fanout *f) {
     c->fanout = f;
     c->opened_at = loop_now(c);
     uuid_v7(timestamp_wall_ms(), c->id);
+    bucket_init(&c->broadcasts, COMMANDS_BROADCASTS_PER_SECOND, COMMANDS_BROADCASTS_PER_SECOND,
+                c->opened_at);
     outbox_init(&c->outbox, (size_t)f->app->config->max_outbox_bytes);
     c->next = f->connections;
     if (c->next)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "common/auth.h"
 #include "proto/fault.h"
@@ -50,6 +51,7 @@ struct connection {
     size_t n_subscriptions;
     struct pending_command *commands; /* in flight */
     size_t n_commands;
+    struct bucket broadcasts;
 };
 
 struct connection *connection_new(struct fanout *f);

@@ -39,6 +39,9 @@ static void act(struct connection *c, struct protocol_message *m) {
     case PROTOCOL_HEARTBEAT:
         commands_send(c, m);
         break;
+    case PROTOCOL_BROADCAST:
+        commands_broadcast(c, m);
+        break;
     case PROTOCOL_PING:
         answer_ping(c, m->id);
         break;

@@ -159,7 +159,7 @@ static void send_away(struct connection *c) {
     uint32_t random = 0;
     if (getrandom(&random, sizeof(random), 0) < 0)
         random = (uint32_t)(uintptr_t)c;
-    protocol_print_going_away(RETRY_LEAST_MS + random % RETRY_SPREAD_MS, &reason);
+    protocol_print_retry_after(RETRY_LEAST_MS + random % RETRY_SPREAD_MS, &reason);
     connection_close(c, CLOSE_GOING_AWAY, reason.data);
 }
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "proto/event.h"
 #include "proto/patch.h"
 #include "proto/text.h"
 
@@ -169,6 +170,18 @@ static int parse_heartbeat(const json_t *object, struct protocol_message *m, str
     return take_session(object, m, f);
 }
 
+static int parse_broadcast(const json_t *object, struct protocol_message *m, struct fault *f) {
+    int r = take_session(object, m, f);
+    if (!r)
+        r = text_get_bool(object, "echo", TEXT_OPTIONAL, &m->echo, f);
+    if (r)
+        return r;
+    m->message = json_object_get(object, "message");
+    if (!m->message)
+        return fault_set(f, FAULT_INVALID_REQUEST, "message", "message is missing");
+    return event_broadcast_check(m->message, f);
+}
+
 static int parse_ping(const json_t *object, struct protocol_message *m, struct fault *f) {
     (void)object, (void)m, (void)f;
     return 0;
@@ -184,6 +197,7 @@ static const struct {
     [PROTOCOL_PATCH] = {"patch", parse_patch},
     [PROTOCOL_STATUS] = {"status", parse_status},
     [PROTOCOL_HEARTBEAT] = {"heartbeat", parse_heartbeat},
+    [PROTOCOL_BROADCAST] = {"broadcast", parse_broadcast},
     [PROTOCOL_PING] = {"ping", parse_ping},
 };
 
@@ -201,7 +215,8 @@ static int parse_typed(const json_t *object, struct protocol_message *m, struct 
         return r;
     }
     return fault_set(f, FAULT_INVALID_REQUEST, "type",
-                     "type is auth, subscribe, unsubscribe, patch, status, heartbeat or ping");
+                     "type is auth, subscribe, unsubscribe, patch, status, heartbeat, broadcast or "
+                     "ping");
 }
 
 int protocol_parse(const char *text, size_t len, struct protocol_message *ret, struct fault *f) {

@@ -24,6 +24,7 @@ enum protocol_type {
     PROTOCOL_PATCH,
     PROTOCOL_STATUS,
     PROTOCOL_HEARTBEAT,
+    PROTOCOL_BROADCAST,
     PROTOCOL_PING,
     PROTOCOL_N_TYPES
 };
@@ -33,6 +34,8 @@ struct protocol_message {
     char id[PROTOCOL_ID_CAP];      /* the client's own, UTF-8; "" without */
     char session_id[UUID_LEN + 1]; /* "" where the type has none */
     const char *token;             /* auth; borrowed from json */
+    json_t *message;               /* broadcast; borrowed from json */
+    bool echo;                     /* broadcast */
     /* patch, status, heartbeat: kind and what the client chose; the sender fills in who it is */
     struct command command;
     json_t *json; /* owned: the whole message */
@@ -42,8 +45,8 @@ void protocol_message_done(struct protocol_message *m);
 
 /* Takes one text frame. FAULT_INVALID_JSON; FAULT_INVALID_REQUEST for an unknown type or a member
  * of the wrong shape (named as field), FAULT_INVALID_VALUE, FAULT_NOT_FOUND for a session id that
- * is none, and the faults of patch_check. *ret has id and session_id also on failure, as far as
- * they could be read, for the answer; it is to be done in any case. */
+ * is none, and the faults of patch_check and event_broadcast_check. *ret has id and session_id also
+ * on failure, as far as they could be read, for the answer; it is to be done in any case. */
 MUSTCHECK int protocol_parse(const char *text, size_t len, struct protocol_message *ret,
                              struct fault *f);
 
@@ -65,8 +68,11 @@ void protocol_print_state_sync(const char *id, const struct session *s,
 void protocol_print_unsubscribed(const char *id, const char *session_id, const char *code,
                                  struct buf *out);
 void protocol_print_ack(const char *id, const struct reply *r, struct buf *out);
+/* Of a broadcast: the position at which it was sent. */
+void protocol_print_broadcast_ack(const char *id, const char *session_id, struct position at,
+                                  struct buf *out);
 /* conflict: JSON text of an object whose members are added, or NULL. */
 void protocol_print_error(const char *id, const char *session_id, const struct fault *f,
                           const char *conflict, struct buf *out);
-/* The reason of a close with 1001: {"retryAfterMs":n}. */
-void protocol_print_going_away(int64_t retry_after_ms, struct buf *out);
+/* The reason of a close with 1001 or 4029: {"retryAfterMs":n}. */
+void protocol_print_retry_after(int64_t retry_after_ms, struct buf *out);

@@ -90,6 +90,14 @@ void protocol_print_ack(const char *id, const struct reply *r, struct buf *out) 
     buf_putc(out, '}');
 }
 
+void protocol_print_broadcast_ack(const char *id, const char *session_id, struct position at,
+                                  struct buf *out) {
+    begin(out, "ack", id);
+    put_text(out, ",\"sessionId\":", session_id);
+    put_position(out, at);
+    buf_putc(out, '}');
+}
+
 /* The members of a JSON object's text, after what is there already. */
 static void put_members(struct buf *out, const char *object) {
     size_t len = object ? strlen(object) : 0;
@@ -110,11 +118,13 @@ void protocol_print_error(const char *id, const char *session_id, const struct f
     put_text(out, ",\"pointer\":", f->pointer);
     if (f->index >= 0)
         put_number(out, ",\"index\":", (uint64_t)f->index);
+    if (f->retry_after_ms > 0)
+        put_number(out, ",\"retryAfterMs\":", (uint64_t)f->retry_after_ms);
     put_members(out, conflict);
     buf_putc(out, '}');
 }
 
-void protocol_print_going_away(int64_t retry_after_ms, struct buf *out) {
+void protocol_print_retry_after(int64_t retry_after_ms, struct buf *out) {
     put_number(out, "{\"retryAfterMs\":", (uint64_t)retry_after_ms);
     buf_putc(out, '}');
 }

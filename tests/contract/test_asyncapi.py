@@ -133,8 +133,8 @@ def test_an_events_properties_are_its_kinds(type):
 
 
 def socket_messages(sender):
-    return {name for name, ref in CHANNELS["socket"]["messages"].items()
-            if API.resolve(ref)["x-from"] == sender}
+    messages = [API.resolve(ref) for ref in CHANNELS["socket"]["messages"].values()]
+    return {message["name"] for message in messages if message["x-from"] == sender}
 
 
 def test_messages_of_clients_are_those_of_protocol_c():
@@ -203,5 +203,7 @@ def test_limits_of_a_connection_are_the_codes():
     in_flight = re.search(r"MAX_IN_FLIGHT (\d+)", source("services/ws_fanout/commands.c"))[1]
     id_max = re.search(r"ID_MAX_CHARACTERS (\d+)", source("services/ws_fanout/protocol.h"))[1]
     assert limits["commands in flight a connection"] == in_flight
+    broadcasts = re.search(r"BROADCASTS_PER_SECOND (\d+)", source("services/ws_fanout/commands.h"))[1]
+    assert limits["broadcasts a second a connection"] == broadcasts
     assert limits["characters of an id"] == id_max
     assert str(SCHEMAS["types.json"]["$defs"]["messageId"]["maxLength"]) == id_max

@@ -10,6 +10,7 @@ import pika
 import pytest
 import requests
 
+import ws
 from harness import MAX_WAIT, Servers, Suite, new_user, together, wait_until
 from rest import accepted, path_of, refused
 
@@ -268,6 +269,47 @@ def test_the_broker_restarts(shaky_suite, device):
     assert device.read(session["id"])["data"] == {"before": 1, "while": 1, "after": 1}
     check_versions(suite, device, session["id"], 4)
     assert outcomes
+
+
+def broadcasts_refused(device, socket, session):
+    """By REST and by WebSocket."""
+    answer = device.post(path_of(session) + "/broadcast", json={"message": 1}, timeout=MAX_WAIT)
+    frame = ws.ask(socket, "broadcast", sessionId=session["id"], message=1)
+    return (answer.status_code == 503 and answer.json()["code"] == "unavailable"
+            and (frame["type"], frame.get("code")) == ("error", "unavailable"))
+
+
+def broadcasts_go(device, socket, session):
+    answer = device.post(path_of(session) + "/broadcast", json={"message": 1}, timeout=MAX_WAIT)
+    return answer.status_code == 202 and ws.ask(
+        socket, "broadcast", sessionId=session["id"], message=1)["type"] == "ack"
+
+
+@pytest.mark.parametrize("name", ["rabbitmq", "redis"])
+def test_broadcasts_while_a_server_is_away(shaky_suite, device, name):
+    session, server = device.create({}), getattr(shaky_suite.servers, name)
+    with ws.subscribed(device, session["id"]) as socket:
+        server.stop()
+        wait_degraded(shaky_suite, name, "session_api")
+        wait_degraded(shaky_suite, name, "ws_fanout")
+        assert broadcasts_refused(device, socket, session)
+        server.start()
+        wait_all_ready(shaky_suite)
+        assert broadcasts_go(device, socket, session)
+
+
+def test_broadcasts_while_the_broker_is_blocked(shaky_suite, device):
+    servers, session = shaky_suite.servers, device.create({})
+
+    def watermark(bytes):
+        servers.eval_in_broker(f"vm_memory_monitor:set_vm_memory_high_watermark({{absolute, {bytes}}}).")
+    with ws.subscribed(device, session["id"]) as socket:
+        watermark(1)
+        try:
+            wait_until(lambda: broadcasts_refused(device, socket, session), what="publishers blocked")
+        finally:
+            watermark(1000 ** 3)
+        wait_until(lambda: broadcasts_go(device, socket, session), what="publishers free again")
 
 
 def test_redis_restarts(shaky_suite, device):

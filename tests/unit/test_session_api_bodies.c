@@ -207,6 +207,58 @@ static void test_patch_refuses_what_cannot_be(void **state) {
                          FAULT_INVALID_REQUEST, "checksum");
 }
 
+static void expect_broadcast(enum media_type type, const char *body, int code, const char *field) {
+    json_t *message = NULL;
+    bool echo = false;
+    struct fault f = {0};
+    int r = bodies_read_broadcast(type, body, strlen(body), &message, &echo, &f);
+    if (r != code || strcmp(f.field, field) != 0)
+        fail_msg("%.80s: %s, field %s", body, fault_wire_code((enum fault_code)r), f.field);
+    assert_true((message != NULL) == (code == 0));
+    json_decref(message);
+}
+
+static void test_broadcast_is_read_or_refused_by_member(void **state) {
+    (void)state;
+    expect_broadcast(MEDIA_JSON, "{\"message\":null}", 0, "");
+    expect_broadcast(MEDIA_JSON, "{\"echo\":false,\"message\":{\"a\":[]}}", 0, "");
+    expect_broadcast(MEDIA_MERGE_PATCH, "{\"message\":1}", FAULT_UNSUPPORTED_MEDIA_TYPE,
+                     "Content-Type");
+    expect_broadcast(MEDIA_JSON, "{\"message\":", FAULT_INVALID_JSON, "");
+    expect_broadcast(MEDIA_JSON, "[]", FAULT_INVALID_REQUEST, "");
+    expect_broadcast(MEDIA_JSON, "{}", FAULT_INVALID_REQUEST, "message");
+    expect_broadcast(MEDIA_JSON, "{\"message\":1,\"echo\":null}", FAULT_INVALID_REQUEST, "echo");
+    expect_broadcast(MEDIA_JSON, "{\"message\":1,\"to\":1}", FAULT_INVALID_REQUEST, "to");
+}
+
+static char *broadcast_of(size_t n_levels, size_t n_text) {
+    struct buf out = BUF_NULL;
+    buf_puts(&out, "{\"message\":");
+    for (size_t i = 0; i < n_levels; i++)
+        buf_putc(&out, '[');
+    for (size_t i = 0; i < n_text; i++)
+        buf_puts(&out, i == 0 || i == n_text - 1 ? "\"" : "x");
+    for (size_t i = 0; i < n_levels; i++)
+        buf_putc(&out, ']');
+    buf_putc(&out, '}');
+    return buf_take(&out);
+}
+
+static void test_broadcast_bounds_its_message(void **state) {
+    (void)state;
+    static const struct {
+        size_t n_levels, n_text;
+        int code;
+    } rows[] = {{0, 60 << 10, 0},
+                {0, (60 << 10) + 1, FAULT_BODY_TOO_LARGE},
+                {64, 0, 0},
+                {65, 0, FAULT_INVALID_VALUE}};
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        _cleanup_(freep) char *body = broadcast_of(rows[i].n_levels, rows[i].n_text);
+        expect_broadcast(MEDIA_JSON, body, rows[i].code, rows[i].code ? "message" : "");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create_fills_the_command_and_its_defaults),
@@ -217,6 +269,8 @@ int main(void) {
         cmocka_unit_test(test_create_takes_json_only),
         cmocka_unit_test(test_patch_is_read_in_three_media_types),
         cmocka_unit_test(test_patch_refuses_what_cannot_be),
+        cmocka_unit_test(test_broadcast_is_read_or_refused_by_member),
+        cmocka_unit_test(test_broadcast_bounds_its_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

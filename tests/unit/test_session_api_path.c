@@ -26,6 +26,7 @@ static void test_path_names_its_resource(void **state) {
     expect_resource("/sessions/" ID, RESOURCE_SESSION);
     expect_resource("/sessions/" ID "/heartbeat", RESOURCE_HEARTBEAT);
     expect_resource("/sessions/" ID "/deltas", RESOURCE_DELTAS);
+    expect_resource("/sessions/" ID "/broadcast", RESOURCE_BROADCAST);
     expect_resource("/time", RESOURCE_TIME);
     expect_resource("/health", RESOURCE_HEALTH);
     expect_resource("/ready", RESOURCE_READY);
@@ -50,7 +51,6 @@ static void test_path_that_names_nothing_is_none(void **state) {
                                         "/sessions/" ID "/history",
                                         "/sessions/" ID "/devices",
                                         "/sessions/" ID "/participants",
-                                        "/sessions/" ID "/broadcast",
                                         "/sessions/" ID "/snapshots",
                                         "/sessions/" ID "/restore",
                                         "/sessions/" ID "/switch",
@@ -162,6 +162,12 @@ static void test_problem_has_the_members_that_apply(void **state) {
         "applied\",\"status\":422,\"detail\":\"no\",\"code\":\"patch_failed\",\"requestId\":\"r-"
         "1\","
         "\"temporary\":false,\"pointer\":\"/data/x\",\"index\":3}");
+    (void)fault_set(&f, FAULT_RATE_LIMITED, NULL, "slower");
+    f.retry_after_ms = 1500;
+    expect_problem(&f, NULL,
+                   "{\"type\":\"urn:handoff:problem:rate_limited\",\"title\":\"Too many messages\","
+                   "\"status\":429,\"detail\":\"slower\",\"code\":\"rate_limited\","
+                   "\"requestId\":\"r-1\",\"temporary\":true,\"retryAfterMs\":1500}");
 }
 
 static void test_problem_takes_in_a_conflict(void **state) {

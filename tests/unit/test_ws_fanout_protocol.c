@@ -42,6 +42,7 @@ static void test_each_type_is_parsed(void **state) {
         {"{\"type\":\"patch\",\"sessionId\":\"" ID "\",\"operations\":[]}", PROTOCOL_PATCH},
         {"{\"type\":\"status\",\"sessionId\":\"" ID "\",\"status\":\"paused\"}", PROTOCOL_STATUS},
         {"{\"type\":\"heartbeat\",\"sessionId\":\"" ID "\",\"more\":1}", PROTOCOL_HEARTBEAT},
+        {"{\"type\":\"broadcast\",\"sessionId\":\"" ID "\",\"message\":null}", PROTOCOL_BROADCAST},
         {" {\"type\":\"ping\"}\n", PROTOCOL_PING},
     };
     (void)state;
@@ -101,7 +102,6 @@ static void test_malformed_messages_are_refused_by_name(void **state) {
     expect("{\"type\":1}", FAULT_INVALID_REQUEST, "type");
     expect("{\"type\":\"Ping\"}", FAULT_INVALID_REQUEST, "type");
     expect("{\"type\":\"switch\",\"sessionId\":\"" ID "\"}", FAULT_INVALID_REQUEST, "type");
-    expect("{\"type\":\"broadcast\",\"sessionId\":\"" ID "\"}", FAULT_INVALID_REQUEST, "type");
     expect("{\"type\":\"ping\",\"id\":7}", FAULT_INVALID_REQUEST, "id");
     expect("{\"type\":\"auth\"}", FAULT_INVALID_REQUEST, "token");
     expect("{\"type\":\"auth\",\"token\":\"t\",\"device\":\"d\"}", FAULT_INVALID_REQUEST, "device");
@@ -150,6 +150,24 @@ static enum fault_code parse_with_id(const char *character, int n, char ret_id[P
     memcpy(ret_id, m.id, PROTOCOL_ID_CAP);
     protocol_message_done(&m);
     return f.code;
+}
+
+#define BROADCAST(members) "{\"type\":\"broadcast\",\"sessionId\":\"" ID "\"" members "}"
+
+static void test_broadcast_keeps_its_message(void **state) {
+    struct protocol_message m;
+    (void)state;
+    assert_int_equal(parse(BROADCAST(",\"message\":[1],\"echo\":true"), &m).code, FAULT_NONE);
+    assert_int_equal(json_array_size(m.message), 1);
+    assert_true(m.echo);
+    protocol_message_done(&m);
+    assert_int_equal(parse(BROADCAST(",\"message\":false"), &m).code, FAULT_NONE);
+    assert_true(json_is_false(m.message));
+    assert_false(m.echo);
+    protocol_message_done(&m);
+    expect(BROADCAST(""), FAULT_INVALID_REQUEST, "message");
+    expect(BROADCAST(",\"message\":1,\"echo\":0"), FAULT_INVALID_REQUEST, "echo");
+    expect("{\"type\":\"broadcast\",\"message\":1}", FAULT_INVALID_REQUEST, "sessionId");
 }
 
 static void test_id_may_have_64_characters_of_any_length(void **state) {
@@ -205,7 +223,7 @@ static void test_server_messages_are_printed(void **state) {
                 "{\"type\":\"unsubscribed\",\"sessionId\":\"" ID "\",\"code\":\"not_found\"}");
     protocol_print_token_expiring(1000, &out);
     expect_text(&out, "{\"type\":\"token_expiring\",\"expiresAt\":\"1970-01-01T00:00:01.000Z\"}");
-    protocol_print_going_away(150, &out);
+    protocol_print_retry_after(150, &out);
     expect_text(&out, "{\"retryAfterMs\":150}");
 }
 
@@ -235,6 +253,14 @@ static void test_ack_says_replayed_only_when_it_was(void **state) {
                       "\",\"epoch\":1,\"version\":4,\"rebased\":true,\"replayed\":true}");
 }
 
+static void test_ack_of_a_broadcast_has_the_position_alone(void **state) {
+    struct buf out = BUF_NULL;
+    (void)state;
+    protocol_print_broadcast_ack("b", ID, (struct position){.version = 4, .epoch = 2}, &out);
+    expect_text(&out, "{\"type\":\"ack\",\"id\":\"b\",\"sessionId\":\"" ID
+                      "\",\"epoch\":2,\"version\":4}");
+}
+
 static void test_error_carries_the_conflict_members(void **state) {
     struct buf out = BUF_NULL;
     struct fault f = {0};
@@ -252,6 +278,11 @@ static void test_error_carries_the_conflict_members(void **state) {
     expect_text(&out, "{\"type\":\"error\",\"code\":\"patch_failed\","
                       "\"detail\":\"no\","
                       "\"temporary\":false,\"pointer\":\"/data/a\",\"index\":0}");
+    fault_set(&f, FAULT_RATE_LIMITED, NULL, "slower");
+    f.retry_after_ms = 20;
+    protocol_print_error("", "", &f, NULL, &out);
+    expect_text(&out, "{\"type\":\"error\",\"code\":\"rate_limited\",\"detail\":\"slower\","
+                      "\"temporary\":true,\"retryAfterMs\":20}");
 }
 
 int main(void) {
@@ -261,12 +292,14 @@ int main(void) {
         cmocka_unit_test(test_epoch_is_one_unless_said),
         cmocka_unit_test(test_malformed_messages_are_refused_by_name),
         cmocka_unit_test(test_bad_members_are_refused_by_name),
+        cmocka_unit_test(test_broadcast_keeps_its_message),
         cmocka_unit_test(test_id_may_have_64_characters_of_any_length),
         cmocka_unit_test(test_key_may_have_128_characters),
         cmocka_unit_test(test_failure_keeps_id_and_session_for_the_answer),
         cmocka_unit_test(test_server_messages_are_printed),
         cmocka_unit_test(test_state_sync_carries_the_resource_as_printed),
         cmocka_unit_test(test_ack_says_replayed_only_when_it_was),
+        cmocka_unit_test(test_ack_of_a_broadcast_has_the_position_alone),
         cmocka_unit_test(test_error_carries_the_conflict_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
