@@ -10,7 +10,9 @@ void bucket_init(struct bucket *b, int64_t rate, int64_t burst, int64_t now) {
 
 static void fill(struct bucket *b, int64_t now) {
     int64_t missing = b->burst * SCALE - b->balance;
-    int64_t elapsed = now > b->at ? now - b->at : 0;
+    if (now <= b->at)
+        return;
+    int64_t elapsed = now - b->at;
     b->at = now;
     if (elapsed > missing / b->rate) /* so that a long pause does not overflow */
         b->balance = b->burst * SCALE;

@@ -59,6 +59,9 @@ struct config {
     int64_t stuck_timeout_ms;
     int64_t max_subscriptions;
     int64_t max_message_bytes;
+    int64_t ws_messages_per_second; /* of a connection; 0: no limit */
+    int64_t ws_bytes_per_second;
+    int64_t ws_connections_per_user; /* on one instance */
 
     int64_t drain_timeout_ms;
 };

@@ -124,6 +124,15 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_MAX_MESSAGE_BYTES", .type = CONFIG_SIZE,
      .offset = FIELD(max_message_bytes), .services = FANOUT, .fallback = "64KiB",
      .least = KIB(1), .most = MIB(8), .help = "Largest WebSocket message from a client."},
+    {.name = "HANDOFF_WS_MESSAGES_PER_SECOND", .type = CONFIG_INTEGER,
+     .offset = FIELD(ws_messages_per_second), .services = FANOUT, .fallback = "100", .least = 0,
+     .most = 1000000, .help = "Messages that one connection may send, twice as many at once; 0: no limit."},
+    {.name = "HANDOFF_WS_BYTES_PER_SECOND", .type = CONFIG_SIZE,
+     .offset = FIELD(ws_bytes_per_second), .services = FANOUT, .fallback = "1MiB", .least = 0,
+     .most = MIB(1024), .help = "Bytes of messages that one connection may send, twice as many at once; 0: no limit."},
+    {.name = "HANDOFF_WS_CONNECTIONS_PER_USER", .type = CONFIG_INTEGER,
+     .offset = FIELD(ws_connections_per_user), .services = FANOUT, .fallback = "100", .least = 1,
+     .most = 1000000, .help = "WebSockets of one user to one instance, above: refused."},
     {.name = NULL},
 };
 /* clang-format on */

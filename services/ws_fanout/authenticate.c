@@ -1,5 +1,6 @@
 /* Who a connection is: the upgrade request with its Authorization header, or the first message, and
  * the refresh of a token on a live connection. Contract sections 1 and 4. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/timestamp.h"
@@ -9,6 +10,7 @@
 
 #define PATH "/ws"
 #define MILLISECONDS 1000
+#define RETRY_CONNECT_MS 5000 /* when another connection of the user may have ended */
 
 /* ---- refusals in HTTP ---- */
 
@@ -25,6 +27,8 @@ static void print_problem(const struct fault *f, int status, struct buf *out) {
             buf_puts_json(out, f->field);
         }
     }
+    if (f->retry_after_ms > 0)
+        buf_printf(out, ",\"retryAfterMs\":%" PRId64, f->retry_after_ms);
     buf_puts(out, fault_is_temporary(f->code) ? ",\"temporary\":true}" : ",\"temporary\":false}");
 }
 
@@ -35,6 +39,7 @@ static bool refuse(const struct fault *f, struct socket_refusal *ret) {
         ret->challenge = f->code == FAULT_TOKEN_EXPIRED
                              ? "Bearer error=\"invalid_token\", error_description=\"expired\""
                              : "Bearer error=\"invalid_token\"";
+    ret->retry_after_s = (f->retry_after_ms + MILLISECONDS - 1) / MILLISECONDS;
     print_problem(f, ret->status, &ret->body);
     return false;
 }
@@ -116,6 +121,20 @@ static int verify(const struct fanout *fanout, const char *token, size_t len, st
     return r;
 }
 
+/* The connection counts as the user's from now on, until it is closed. */
+static int enter(struct connection *c, const struct principal *p, struct fault *f) {
+    int64_t most = c->fanout->app->config->ws_connections_per_user;
+    if (!users_enter(&c->fanout->users, p->user_id, most)) {
+        fault_set(f, FAULT_RATE_LIMITED, NULL,
+                  "the user has %" PRId64 " connections to this instance, as many as allowed",
+                  most);
+        f->retry_after_ms = RETRY_CONNECT_MS;
+        return (int)f->code;
+    }
+    c->is_authenticated = true;
+    return 0;
+}
+
 static int take_query(struct connection *c, const struct socket_request *r, struct fault *f) {
     f->code = FAULT_NONE;
     const char *device = query_get(r, "device_id", f);
@@ -141,10 +160,7 @@ static int take_header(struct connection *c, const char *authorization, struct f
     int r = verify(c->fanout, token, len, &c->principal, f);
     if (!r)
         r = choose_device(&c->principal, c->query_device, c->device_id, f);
-    if (r)
-        return r;
-    c->is_authenticated = true;
-    return 0;
+    return r ? r : enter(c, &c->principal, f);
 }
 
 bool connection_accept(void *arg, const struct socket_request *request, void **ret_connection,
@@ -205,6 +221,10 @@ static void turn_away(struct connection *c, const char *id, const struct fault *
     if (fault_http_status(f->code) == 401) /* which check failed is for the log */
         fault_set(&told, f->code, NULL, "the token was refused");
     connection_send_fault(c, id, "", &told);
+    if (f->code == FAULT_RATE_LIMITED) {
+        connection_send_away(c, f->retry_after_ms);
+        return;
+    }
     connection_close(c,
                      f->code == FAULT_TOKEN_EXPIRED ? CLOSE_TOKEN_EXPIRED : CLOSE_UNAUTHENTICATED,
                      fault_wire_code(f->code));
@@ -221,12 +241,13 @@ void connection_authenticate(struct connection *c, const char *id, const char *t
         (strcmp(p.user_id, c->principal.user_id) != 0 || strcmp(device, c->device_id) != 0))
         r = fault_set(&f, FAULT_UNAUTHENTICATED, "token",
                       "a connection stays with its user and device");
+    bool rights_changed = c->is_authenticated && p.rights != c->principal.rights;
+    if (!r && !c->is_authenticated)
+        r = enter(c, &p, &f);
     if (r) {
         turn_away(c, id, &f);
         return;
     }
-    bool rights_changed = c->is_authenticated && p.rights != c->principal.rights;
-    c->is_authenticated = true;
     c->token_expiring_told = false;
     c->principal = p;
     memcpy(c->device_id, device, sizeof(device));

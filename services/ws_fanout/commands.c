@@ -144,7 +144,7 @@ void commands_broadcast(struct connection *c, const struct protocol_message *m) 
     int64_t now = (int64_t)uv_now(c->fanout->app->loop), wait;
     if (!may_begin(c, m))
         return;
-    if ((wait = bucket_take(&c->broadcasts, 1, now)) > 0) {
+    if ((wait = bucket_take(&c->limits.broadcasts, 1, now)) > 0) {
         refuse(c, m, FAULT_RATE_LIMITED, wait, "a connection may broadcast 50 times a second");
         return;
     }

@@ -8,8 +8,6 @@
 /* Sends m->command in the connection's name; the answer comes later, unless the connection is gone.
  */
 void commands_send(struct connection *c, struct protocol_message *m);
-#define COMMANDS_BROADCASTS_PER_SECOND 50 /* of a connection, and at once */
-
 /* Broadcasts m->message in the connection's name, as commands_send; the connection has to watch the
  * session. */
 void commands_broadcast(struct connection *c, const struct protocol_message *m);

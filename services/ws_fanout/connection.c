@@ -20,8 +20,8 @@ struct connection *connection_new(struct fanout *f) {
     c->fanout = f;
     c->opened_at = loop_now(c);
     uuid_v7(timestamp_wall_ms(), c->id);
-    bucket_init(&c->broadcasts, COMMANDS_BROADCASTS_PER_SECOND, COMMANDS_BROADCASTS_PER_SECOND,
-                c->opened_at);
+    limits_init(&c->limits, f->app->config->ws_messages_per_second,
+                f->app->config->ws_bytes_per_second, c->opened_at);
     outbox_init(&c->outbox, (size_t)f->app->config->max_outbox_bytes);
     c->next = f->connections;
     if (c->next)
@@ -47,6 +47,8 @@ void connection_closed(void *connection) {
     c->socket = NULL;
     hub_leave(f->hub, c);
     commands_forget(c);
+    if (c->is_authenticated)
+        users_leave(&f->users, c->principal.user_id);
     outbox_done(&c->outbox);
     if (c->prev)
         c->prev->next = c->next;
@@ -125,6 +127,12 @@ void connection_close(struct connection *c, enum connection_close code, const ch
     log_debug(c->fanout->app->log, "connection_closing", "A connection is closed.",
               LOG_TEXT("connection", c->id), LOG_NUMBER("code", code), LOG_TEXT("reason", reason));
     socket_close(c->socket, (int)code, reason);
+}
+
+void connection_send_away(struct connection *c, int64_t retry_after_ms) {
+    _cleanup_(buf_done) struct buf reason = BUF_NULL;
+    protocol_print_retry_after(retry_after_ms, &reason);
+    connection_close(c, CLOSE_RATE_LIMITED, reason.data);
 }
 
 bool connection_is_closing(const struct connection *c) {

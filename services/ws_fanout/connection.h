@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/bucket.h"
 #include "base/buf.h"
 #include "common/auth.h"
 #include "proto/fault.h"
+#include "services/ws_fanout/limits.h"
 #include "services/ws_fanout/outbox.h"
 #include "services/ws_fanout/socket.h"
 
@@ -51,7 +51,7 @@ struct connection {
     size_t n_subscriptions;
     struct pending_command *commands; /* in flight */
     size_t n_commands;
-    struct bucket broadcasts;
+    struct limits limits;
 };
 
 struct connection *connection_new(struct fanout *f);
@@ -72,6 +72,8 @@ bool connection_is_backed_up(const struct connection *c);
 /* Nothing is sent or taken any more. reason: "" or at most 123 bytes. */
 void connection_close(struct connection *c, enum connection_close code, const char *reason);
 bool connection_is_closing(const struct connection *c);
+/* The same with 4029, and when to come back in the reason. */
+void connection_send_away(struct connection *c, int64_t retry_after_ms);
 /* Looks at the deadlines: authentication, token, stuck, close. now: loop time; wall: Unix; both ms.
  */
 void connection_check(struct connection *c, int64_t now, int64_t wall);

@@ -65,14 +65,35 @@ static void take(struct connection *c, struct protocol_message *m, int r, struct
     act(c, m);
 }
 
+static void refuse_excess(struct connection *c, const char *id, const char *session_id,
+                          int64_t wait_ms, const char *detail) {
+    struct fault f = {0};
+    metric_add(c->fanout->rate_limited_metric, 1);
+    fault_set(&f, FAULT_RATE_LIMITED, NULL, "%s", detail);
+    f.retry_after_ms = wait_ms;
+    connection_send_fault(c, id, session_id, &f);
+    if (limits_refuse(&c->limits, (int64_t)uv_now(c->fanout->app->loop)))
+        connection_send_away(c, wait_ms > LIMITS_PAUSE_MS ? wait_ms : LIMITS_PAUSE_MS);
+}
+
+/* Bytes are counted first: what is over them is not even parsed, so that its answer has no id. */
 void connection_message(void *connection, const char *text, size_t len) {
     struct connection *c = connection;
     struct protocol_message m;
     struct fault f = {.index = -1};
+    int64_t now = (int64_t)uv_now(c->fanout->app->loop), wait;
     if (connection_is_closing(c))
         return;
     metric_add(c->fanout->messages_metric, 1);
+    if ((wait = bucket_take(&c->limits.bytes, (int64_t)len, now)) > 0) {
+        refuse_excess(c, "", "", wait, "the connection sends too many bytes a second");
+        return;
+    }
     int r = protocol_parse(text, len, &m, &f);
-    take(c, &m, r, &f);
+    if ((wait = bucket_take(&c->limits.messages, 1, now)) > 0)
+        refuse_excess(c, m.id, m.session_id, wait,
+                      "the connection sends too many messages a second");
+    else
+        take(c, &m, r, &f);
     protocol_message_done(&m);
 }

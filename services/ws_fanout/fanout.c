@@ -61,6 +61,9 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
         metrics_counter(m, "handoff_ws_messages_total", NULL, "Messages taken from clients.");
     f->refused_metric =
         metrics_counter(m, "handoff_ws_refused_total", NULL, "Upgrade requests refused.");
+    f->rate_limited_metric =
+        metrics_counter(m, "handoff_ws_rate_limited_total", NULL,
+                        "Messages refused because their connection sent too many.");
 }
 
 static int start_auth(struct fanout *f) {
@@ -117,6 +120,7 @@ static int start_server(struct fanout *f) {
 int fanout_start(struct app *app, void **ret_self) {
     struct fanout *f = must_alloc(sizeof(*f));
     f->app = app;
+    users_init(&f->users);
     f->rabbitmq = health_add(app->health, "rabbitmq");
     f->redis = health_add(app->health, "redis");
     make_metrics(f, app->metrics);
@@ -180,7 +184,9 @@ void fanout_drain(void *self) {
 }
 
 static void closed(uv_handle_t *tick_handle) {
-    free(tick_handle->data);
+    struct fanout *f = tick_handle->data;
+    users_done(&f->users);
+    free(f);
 }
 
 void fanout_stop(void *self) {

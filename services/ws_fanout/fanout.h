@@ -12,6 +12,7 @@
 #include "services/ws_fanout/connection.h"
 #include "services/ws_fanout/hub.h"
 #include "services/ws_fanout/socket.h"
+#include "services/ws_fanout/users.h"
 
 struct fanout {
     struct app *app;
@@ -24,6 +25,7 @@ struct fanout {
 
     struct connection *connections; /* list of all */
     int64_t n_connections;
+    struct users users; /* of those that are authenticated */
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 
@@ -34,6 +36,7 @@ struct fanout {
     struct metric *dropped_metric;
     struct metric *messages_metric;
     struct metric *refused_metric;
+    struct metric *rate_limited_metric;
 };
 
 /* For app_spec. */

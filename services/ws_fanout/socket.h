@@ -35,6 +35,7 @@ struct socket_request {
 struct socket_refusal {
     int status;
     const char *challenge; /* WWW-Authenticate, or NULL; borrowed until accept's caller is done */
+    int64_t retry_after_s; /* Retry-After; 0: none */
     struct buf body;       /* application/problem+json; released by the server */
 };
 

@@ -1,5 +1,6 @@
 /* HTTP before the upgrade, in libwebsockets 4.1: it accepts POST, any version and any key, so the
  * handshake is judged here. Every answer but the upgrade ends the connection. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "services/ws_fanout/socket_private.h"
@@ -10,9 +11,10 @@ static const char *status_text(int status) {
     static const struct {
         int status;
         const char *text;
-    } texts[] = {{400, "Bad Request"}, {401, "Unauthorized"},     {403, "Forbidden"},
-                 {404, "Not Found"},   {426, "Upgrade Required"}, {500, "Internal Server Error"},
-                 {503, "Unavailable"}};
+    } texts[] = {{400, "Bad Request"},       {401, "Unauthorized"},
+                 {403, "Forbidden"},         {404, "Not Found"},
+                 {426, "Upgrade Required"},  {500, "Internal Server Error"},
+                 {429, "Too Many Requests"}, {503, "Unavailable"}};
     for (size_t i = 0; i < N_ELEMENTS(texts); i++)
         if (texts[i].status == status)
             return texts[i].text;
@@ -30,6 +32,8 @@ static int answer_http(struct lws *lws, struct socket_refusal *answer) {
     buf_puts(&out, "Content-Type: application/problem+json\r\nCache-Control: no-store\r\n");
     if (answer->challenge)
         buf_printf(&out, "WWW-Authenticate: %s\r\n", answer->challenge);
+    if (answer->retry_after_s > 0)
+        buf_printf(&out, "Retry-After: %" PRId64 "\r\n", answer->retry_after_s);
     if (answer->status == 426)
         buf_puts(&out, "Upgrade: websocket\r\n");
     buf_printf(&out, "X-API-Version: 1\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",

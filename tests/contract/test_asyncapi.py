@@ -203,7 +203,7 @@ def test_limits_of_a_connection_are_the_codes():
     in_flight = re.search(r"MAX_IN_FLIGHT (\d+)", source("services/ws_fanout/commands.c"))[1]
     id_max = re.search(r"ID_MAX_CHARACTERS (\d+)", source("services/ws_fanout/protocol.h"))[1]
     assert limits["commands in flight a connection"] == in_flight
-    broadcasts = re.search(r"BROADCASTS_PER_SECOND (\d+)", source("services/ws_fanout/commands.h"))[1]
+    broadcasts = re.search(r"LIMITS_BROADCASTS (\d+)", source("services/ws_fanout/limits.h"))[1]
     assert limits["broadcasts a second a connection"] == broadcasts
     assert limits["characters of an id"] == id_max
     assert str(SCHEMAS["types.json"]["$defs"]["messageId"]["maxLength"]) == id_max
