@@ -46,6 +46,11 @@ struct config {
     int64_t max_connections;
     int64_t max_body_bytes;
     int64_t max_sessions_per_user;
+    int64_t api_user_requests_per_second; /* 0: no limit */
+    int64_t api_user_requests_burst;      /* 0: twice those a second */
+    int64_t api_address_requests_per_second;
+    int64_t api_address_requests_burst;
+    char *trusted_proxies; /* addresses and networks, comma-separated */
 
     int64_t snapshot_every;
     int64_t max_batch; /* commands the engine takes at a time; rows audit_writer writes at a time */

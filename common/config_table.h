@@ -16,6 +16,7 @@ enum config_type {
     CONFIG_CHOICE,   /* one of row.choices */
     CONFIG_LIST,     /* one or more of row.choices, comma-separated, each once */
     CONFIG_ORIGINS,  /* *, or comma-separated scheme://host[:port] */
+    CONFIG_NETWORKS, /* comma-separated addresses and networks in CIDR notation */
     CONFIG_PATH,     /* of a file or folder */
     CONFIG_ADDRESS,  /* host:port or [v6]:port */
     CONFIG_URL,      /* with one of row.choices as its scheme; may come from a file */

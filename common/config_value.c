@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/network.h"
 #include "common/config_table.h"
 
 struct unit {
@@ -138,6 +139,18 @@ static bool is_origins(const char *text) {
     }
 }
 
+static bool is_networks(const char *text) {
+    struct network network;
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        if (!network_parse(at, len, &network))
+            return false;
+        at += len;
+        if (!*at)
+            return true;
+    }
+}
+
 static bool is_printable(const char *text) {
     for (; *text; text++)
         if ((unsigned char)*text < 0x20 || *text == 0x7f)
@@ -160,6 +173,8 @@ bool config_value_parse(const struct config_row *row, const char *text, int64_t 
         return is_list(row->choices, text);
     case CONFIG_ORIGINS:
         return is_origins(text);
+    case CONFIG_NETWORKS:
+        return is_networks(text);
     case CONFIG_ADDRESS:
         return is_address(text);
     case CONFIG_URL:
@@ -208,6 +223,10 @@ void config_value_allowed(const struct config_row *row, struct buf *out) {
     case CONFIG_ORIGINS:
         return buf_puts(out, "*, or comma-separated origins such as https://app.example.com, "
                              "without a path or slash at the end");
+    case CONFIG_NETWORKS:
+        return buf_puts(out,
+                        "comma-separated addresses, or networks such as 10.0.0.0/8 and fd00::/8 "
+                        "without further bits");
     case CONFIG_ADDRESS:
         return buf_puts(out, "host:port or [IPv6]:port, port 0 to 65535");
     case CONFIG_URL:

@@ -36,6 +36,10 @@ void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]);
 
+enum store_bucket { STORE_BUCKET_USER, STORE_BUCKET_ADDRESS };
+/* rate:{user:<id>} and rate:{address:<block>} */
+void store_key_bucket(enum store_bucket bucket, const char *who, char ret[static STORE_KEY_CAP]);
+
 /* ---- asynchronous reader ---- */
 struct store;
 
@@ -83,3 +87,17 @@ typedef void store_deltas_fn(void *arg, int err, const struct store_delta *delta
  * window the answer is empty, never -ENOENT. An empty answer is no error. */
 void store_read_deltas(struct store *s, const char *session_id, uint64_t since, size_t limit,
                        store_deltas_fn *done, void *arg);
+
+/* ---- limits: store_limits.c ---- */
+struct store_token {
+    bool is_taken;
+    int64_t n_left;         /* tokens that could be taken now */
+    int64_t retry_after_ms; /* until one can be taken; 0 when taken */
+    int64_t full_after_ms;
+};
+/* err as above, and -EBADMSG for an answer that cannot be (an error, a key of another type). */
+typedef void store_token_fn(void *arg, int err, const struct store_token *token);
+/* Takes a token of the bucket of `who`, which fills with `rate` a second and holds `burst`; both at
+ * least 1. All that ask this Redis share it. done is always called, later. */
+void store_take_token(struct store *s, enum store_bucket bucket, const char *who, int64_t rate,
+                      int64_t burst, store_token_fn *done, void *arg);

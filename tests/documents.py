@@ -103,6 +103,8 @@ class OpenApi(Document):
             assert status == 405, f"{status} for a method that {template} has not"
             return self.resolve(item["x-other-methods"])
         responses = item[method]["responses"]
+        if status == 429 and "429" not in responses:
+            return self.resolve(self.root["x-limited"])
         assert str(status) in responses, f"{method} {template}: {status} is not in the document"
         return self.resolve(responses[str(status)])
 

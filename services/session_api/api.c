@@ -82,6 +82,7 @@ int api_start(struct app *app, void **ret_self) {
     api->redis = health_add(app->health, "redis");
     api->postgresql = health_add(app->health, "postgresql");
     api->metrics = call_metrics_new(app->metrics);
+    limits_init(&api->limits, app->config, app->metrics);
     char random[UUID_LEN + 1];
     uuid_v4(random);
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
@@ -118,6 +119,7 @@ void api_stop(void *self) {
     http_free(TAKE_PTR(api->http));
     auth_free(api->auth);
     quota_free(api->quota);
+    limits_done(&api->limits);
     call_metrics_free(api->metrics);
     free(api);
 }

@@ -9,6 +9,7 @@
 #include "common/http.h"
 #include "common/store.h"
 #include "services/session_api/call.h"
+#include "services/session_api/limits.h"
 #include "services/session_api/path.h"
 #include "services/session_api/quota.h"
 
@@ -20,6 +21,7 @@ struct api {
     struct commander *commander;
     struct http *http;
     struct quota *quota;
+    struct limits limits;
     struct health_dependency *redis, *postgresql;
     struct call_metrics *metrics;
     char request_prefix[9]; /* random, of this process */

@@ -55,6 +55,7 @@ void call_answer(struct call *call, int status, struct buf *body) {
     call_add_header(call, "Vary", "Authorization, Origin");
     if (body && status < 300)
         call_add_header(call, "Content-Type", "application/json");
+    limits_add_headers(call);
     cors_add_headers(call);
     double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
     call_metrics_count(call->api->metrics, call, status, seconds);

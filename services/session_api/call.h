@@ -10,7 +10,10 @@
 #include "services/session_api/path.h"
 
 struct api;
+struct call;
 struct metrics;
+
+typedef void call_fn(struct call *call);
 
 #define CALL_MAX_HEADERS 24
 
@@ -20,6 +23,8 @@ struct call {
     enum resource resource;
     enum method method;
     uint64_t started_ns; /* uv_hrtime */
+    enum http_problem problem;
+    call_fn *next; /* while a limit is asked for */
     char request_id[HEADERS_REQUEST_ID_MAX + 1];
     char session_id[UUID_LEN + 1]; /* of the path; "" without one */
     struct principal who;          /* once the token was verified */
@@ -31,6 +36,8 @@ struct call {
     char tag[POSITION_TAG_CAP];
     char location[64];
     char retry_after[24];
+    char limit_policy[128]; /* "" where nothing was counted */
+    char limit_state[128];
 
     struct command command;   /* writes */
     struct position since;    /* deltas: after which position */

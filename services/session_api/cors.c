@@ -33,7 +33,7 @@ void cors_add_headers(struct call *call) {
     call_add_header(call, "Access-Control-Expose-Headers",
                     "ETag, Location, Link, X-Request-Id, X-API-Version, Idempotency-Replayed, "
                     "Preference-Applied, Retry-After, Allow, Accept-Patch, Accept-Post, "
-                    "WWW-Authenticate");
+                    "WWW-Authenticate, RateLimit, RateLimit-Policy");
 }
 
 void cors_answer_options(struct call *call) {

@@ -1,5 +1,6 @@
 /* From a request to what answers it: what all requests have in common is checked here, in this
- * order: framing, path, method, headers that may be there once, Accept, token, device, scope. */
+ * order: the address' limit, framing, path, method, headers that may be there once, Accept, token,
+ * the user's limit, device, scope. */
 #include <string.h>
 #include <time.h>
 
@@ -158,28 +159,36 @@ static int check_scope(struct call *call, struct fault *f) {
     return 0;
 }
 
-static int check(struct call *call, enum http_problem problem, struct fault *f) {
-    int r;
-    if ((r = check_framing(problem, f)) || (r = check_target(call, f)))
-        return r;
-    if (call->method == METHOD_OPTIONS)
-        return 0;
-    if ((r = check_headers(call, f)) || !path_needs_token(call->resource))
-        return r;
-    if ((r = check_token(call, f)) || (r = check_device(call, f)))
-        return r;
-    return check_scope(call, f);
+/* ---- a request's way ---- */
+
+static void on_user_admitted(struct call *call) {
+    struct fault fault;
+    if (check_device(call, &fault) || check_scope(call, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        dispatch(call);
+}
+
+static void on_address_admitted(struct call *call) {
+    struct fault fault;
+    bool is_options = call->method == METHOD_OPTIONS;
+    if (check_framing(call->problem, &fault) || check_target(call, &fault) ||
+        (!is_options && check_headers(call, &fault)))
+        call_refuse(call, &fault, NULL);
+    else if (is_options)
+        cors_answer_options(call);
+    else if (!path_needs_token(call->resource))
+        dispatch(call);
+    else if (check_token(call, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        limits_take_user(call, on_user_admitted);
 }
 
 void routes_on_request(void *arg, struct http_request *request, enum http_problem problem) {
     struct api *api = arg;
     struct call *call = call_new(api, request);
-    struct fault fault;
+    call->problem = problem;
     call_metrics_set_in_flight(api->metrics, http_n_in_hand(api->http));
-    if (check(call, problem, &fault) != 0)
-        call_refuse(call, &fault, NULL);
-    else if (call->method == METHOD_OPTIONS)
-        cors_answer_options(call);
-    else
-        dispatch(call);
+    limits_take_address(call, on_address_admitted);
 }

@@ -186,9 +186,9 @@ def test_every_code_is_an_answer_to_something_and_no_other_is():
     known = {(f["status"], f["code"]) for f in faults()}
     answered = set().union(*(problem_codes(response) for _, response in responses()))
     assert answered <= known
-    # rate_limited and too_many_devices are the WebSocket's, version_gone has no route yet; a 431 is the
-    # HTTP library's and has no problem body.
-    assert known - answered == {(429, "rate_limited"), (403, "too_many_devices"), (410, "version_gone"),
+    # too_many_devices is the WebSocket's, version_gone has no route yet; a 431 is the HTTP library's and
+    # has no problem body.
+    assert known - answered == {(403, "too_many_devices"), (410, "version_gone"),
                                 (431, "invalid_request")}
 
 

@@ -312,6 +312,39 @@ def test_broadcasts_while_the_broker_is_blocked(shaky_suite, device):
         wait_until(lambda: broadcasts_go(device, socket, session), what="publishers free again")
 
 
+def limits_skipped(api):
+    port = api.services["session_api"].admin_port
+    lines = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text.splitlines()
+    return next(float(x.split()[1]) for x in lines if x.startswith("handoff_http_limits_skipped_total "))
+
+
+def test_requests_are_not_limited_while_redis_is_away_or_silent(shaky_suite, user, tmp_path):
+    servers = shaky_suite.servers
+    api = Suite(servers, tmp_path, names=["session_api"], HANDOFF_API_USER_REQUESTS_PER_SECOND="1",
+                HANDOFF_API_ADDRESS_REQUESTS_PER_SECOND="100").start()
+    try:
+        phone = api.device(user, "phone")
+        assert phone.get("/sessions").headers["RateLimit"]
+        servers.redis.stop()
+        wait_degraded(api, "redis")
+        for n in range(1, 5):
+            answer = phone.get("/sessions", timeout=MAX_WAIT)
+            assert answer.status_code == 200 and "RateLimit" not in answer.headers
+            assert limits_skipped(api) == 2 * n
+        servers.redis.start()
+        wait_all_ready(shaky_suite), wait_all_ready(api)
+        assert phone.get("/sessions").headers["RateLimit"]
+        servers.redis.process.send_signal(signal.SIGSTOP)
+        try:
+            answer = phone.get("/sessions", timeout=MAX_WAIT)
+            assert answer.status_code == 200 and "RateLimit" not in answer.headers
+        finally:
+            servers.redis.process.send_signal(signal.SIGCONT)
+        wait_all_ready(shaky_suite)
+    finally:
+        api.stop()
+
+
 def test_redis_restarts(shaky_suite, device):
     suite, servers = shaky_suite, shaky_suite.servers
     session = device.create({"a": 1})
