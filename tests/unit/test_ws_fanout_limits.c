@@ -42,8 +42,8 @@ static void test_a_pause_forgives(void **state) {
             assert_false(limits_refuse(&l, 10000 * round));
 }
 
-static void name_user(int n, char ret[static UUID_LEN + 1]) {
-    snprintf(ret, UUID_LEN + 1, "%08d-0000-4000-8000-000000000000", n);
+static void name_user(unsigned n, char ret[static UUID_LEN + 1]) {
+    snprintf(ret, UUID_LEN + 1, "%08u-0000-4000-8000-000000000000", n % 100000000);
 }
 
 static void test_a_user_has_as_many_connections_as_allowed(void **state) {
@@ -70,12 +70,12 @@ static void test_users_that_left_are_forgotten(void **state) {
     char id[UUID_LEN + 1];
     (void)state;
     users_init(&t);
-    for (int n = 0; n < N; n++) {
+    for (unsigned n = 0; n < N; n++) {
         name_user(n, id);
         assert_true(users_enter(&t, id, 1));
     }
     assert_int_equal(t.n, N);
-    for (int n = 0; n < N; n++) {
+    for (unsigned n = 0; n < N; n++) {
         name_user(n, id);
         assert_false(users_enter(&t, id, 1));
         users_leave(&t, id);
