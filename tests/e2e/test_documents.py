@@ -254,6 +254,20 @@ def test_transitions(suite, ada):
     expect(ada.patch(session, []), 409, "session_ended")
 
 
+def test_broadcasting(ada):
+    session = ada.create(DATA)["id"]
+    path = f"/sessions/{session}/broadcast"
+    expect(ada.post(path, json={"message": None, "echo": True}), 202)
+    for body, status, code in ((b"{", 400, "invalid_json"), (b"{}", 400, "invalid_request"),
+                               (b'{"message":"' + b"x" * (60 << 10) + b'"}', 413, "body_too_large"),
+                               (b'{"message":' + b"[" * 65 + b"]" * 65 + b"}", 422, "invalid_value")):
+        expect(ada.post(path, data=body, headers={"Content-Type": JSON}), status, code)
+    expect(ada.post(path, data=b"{}", headers={"Content-Type": "text/plain"}), 415,
+           "unsupported_media_type")
+    ada.status(session, "completed")
+    expect(ada.post(path, json={"message": 1}), 409, "session_ended")
+
+
 def test_a_conditional_heartbeat(ada):
     session = ada.create(DATA)["id"]
     expect(ada.heartbeat(session, headers={"If-Match": '"7"'}), 412, "version_conflict")
@@ -351,7 +365,9 @@ class CheckedSocket(Socket):
     """Every frame, either way, is held against the document."""
 
     def send(self, **message):
-        MESSAGES.check_frame(message)
+        # The event of that name is another message of the channel.
+        name = "send_broadcast" if message["type"] == "broadcast" else message["type"]
+        MESSAGES.check_payload("socket", name, message)
         super().send(**message)
 
     def recv(self):
@@ -408,6 +424,18 @@ def test_the_ack_of_a_heartbeat(ada):
         socket.expect("ack", id="7", version=1)
 
 
+def test_the_ack_of_a_broadcast(ada):
+    session = ada.create(DATA)["id"]
+    with socket_of(ada, f"?session={session}") as socket:
+        socket.expect("hello"), socket.expect("state_sync")
+        socket.send(type="broadcast", id="7", sessionId=session, message={"cue": "bell"}, echo=False)
+        frame = Socket.recv(socket)
+        while frame["type"] == "broadcast":  # checked by those who watch for it
+            frame = Socket.recv(socket)
+        MESSAGES.check_frame(frame)
+        assert (frame["type"], frame["id"]) == ("ack", "7")
+
+
 def test_a_token_that_is_about_to_expire(suite):
     with socket_of(suite.device(new_user(), "phone", seconds=60)) as socket:
         socket.expect("hello"), socket.expect("token_expiring")
@@ -415,7 +443,7 @@ def test_a_token_that_is_about_to_expire(suite):
 
 def test_every_message_of_the_socket_was_seen(request):
     here = {i.originalname for i in request.session.items if i.path == request.path}
-    if {"test_frames_of_a_sessions_life", "test_the_ack_of_a_heartbeat",
+    if {"test_frames_of_a_sessions_life", "test_the_ack_of_a_heartbeat", "test_the_ack_of_a_broadcast",
             "test_a_token_that_is_about_to_expire"} <= here:
         # a session is created before anybody can watch it
         expected = MESSAGES.root["channels"]["socket"]["messages"].keys() - {"session_created"} - UNSENT
