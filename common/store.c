@@ -200,28 +200,12 @@ void store_read_meta(struct store *s, const char *session_id, store_read_fn *don
     store_link_wait(s, &ask->ask, 1);
 }
 
-static int take_deltas(const redisReply *reply, struct store_delta *deltas) {
-    for (size_t i = 0; i < reply->elements; i++) {
-        struct store_entry_view view;
-        int err = store_view_entry(reply->element[i], &view);
-        if (err)
-            return err;
-        deltas[i] = (struct store_delta){view.version, view.event.text, view.event.len};
-    }
-    return 0;
-}
-
 static void finish_deltas(struct store_ask *base, int err, const redisReply *reply) {
     struct deltas_ask *ask = (struct deltas_ask *)base;
     _cleanup_(freep) struct store_delta *deltas = NULL;
     size_t n = 0;
-    if (!err && reply->type == REDIS_REPLY_ARRAY) {
-        n = reply->elements;
-        deltas = must_alloc(n * sizeof(*deltas));
-        err = take_deltas(reply, deltas);
-    } else if (!err && reply->type != REDIS_REPLY_NIL) { /* nil: the limit was 0 */
-        err = store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
-    }
+    if (!err && reply->type != REDIS_REPLY_NIL) /* nil: the limit was 0 */
+        err = store_take_deltas(reply, MAX_DELTAS, &deltas, &n);
     ask->done(ask->arg, err, err ? NULL : deltas, err ? 0 : n);
     free(ask);
 }

@@ -101,3 +101,11 @@ typedef void store_token_fn(void *arg, int err, const struct store_token *token)
  * least 1. All that ask this Redis share it. done is always called, later. */
 void store_take_token(struct store *s, enum store_bucket bucket, const char *who, int64_t rate,
                       int64_t burst, store_token_fn *done, void *arg);
+
+/* session: meta alone (no data_text, no checksum); borrowed until the callback returns. */
+typedef void store_window_fn(void *arg, int err, const struct session *session,
+                             const struct store_delta *deltas, size_t n);
+/* Meta and the versions after `since`, at most `limit` (1 to 1000), of one moment. err as
+ * store_read's; a session without a window has no deltas. done is always called, later. */
+void store_read_window(struct store *s, const char *session_id, uint64_t since, size_t limit,
+                       store_window_fn *done, void *arg);

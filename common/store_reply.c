@@ -113,6 +113,24 @@ int store_view_entry(const redisReply *entry, struct store_entry_view *ret) {
     return ret->event.text ? 0 : -EBADMSG;
 }
 
+int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta **ret,
+                      size_t *ret_n) {
+    if (reply->type != REDIS_REPLY_ARRAY)
+        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
+    size_t n = reply->elements < limit ? reply->elements : limit;
+    _cleanup_(freep) struct store_delta *deltas = must_alloc(n * sizeof(*deltas));
+    for (size_t i = 0; i < n; i++) {
+        struct store_entry_view view;
+        int err = store_view_entry(reply->element[i], &view);
+        if (err)
+            return err;
+        deltas[i] = (struct store_delta){view.version, view.event.text, view.event.len};
+    }
+    *ret = TAKE_PTR(deltas);
+    *ret_n = n;
+    return 0;
+}
+
 bool store_take_time(const redisReply *reply, int64_t *ret_ms) {
     uint64_t seconds, micros;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
