@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "proto/text.h"
 #include "services/ws_fanout/connection.h"
 #include "services/ws_fanout/fanout.h"
 #include "services/ws_fanout/protocol.h"
@@ -91,7 +92,7 @@ static int check_request(const struct fanout *fanout, const struct socket_reques
                          "the list of subprotocols is too long");
     if (r->query_too_long)
         return fault_set(f, FAULT_INVALID_REQUEST, NULL,
-                         "the query is too long; it may have session and device_id");
+                         "the query is too long; it may have session, since, epoch and device_id");
     if (fanout->is_draining || fanout->n_connections >= fanout->app->config->max_connections)
         return fault_set(f, FAULT_UNAVAILABLE, NULL, "no new connections are taken here now");
     return 0;
@@ -135,11 +136,39 @@ static int enter(struct connection *c, const struct principal *p, struct fault *
     return 0;
 }
 
+/* A whole number from least on; *ret is left alone without one. */
+static int take_number(const char *text, const char *name, uint64_t least, uint64_t *ret,
+                       struct fault *f) {
+    uint64_t number = 0;
+    if (!text)
+        return 0;
+    size_t len = strlen(text);
+    if (!len || len > 16 || strspn(text, "0123456789") != len)
+        return fault_set(f, FAULT_INVALID_REQUEST, name, "%s is a whole number", name);
+    for (size_t i = 0; i < len; i++)
+        number = 10 * number + (uint64_t)(text[i] - '0');
+    if (number < least || number > TEXT_INTEGER_MAX)
+        return fault_set(f, FAULT_INVALID_VALUE, name, "%s is out of range", name);
+    *ret = number;
+    return 0;
+}
+
+static int take_since(struct connection *c, const char *since, const char *epoch, struct fault *f) {
+    c->query_since = (struct position){.epoch = 1};
+    c->has_query_since = since != NULL;
+    if (epoch && !since)
+        return fault_set(f, FAULT_INVALID_REQUEST, "epoch", "epoch needs since beside it");
+    if (since && !c->query_session)
+        return fault_set(f, FAULT_INVALID_REQUEST, "since", "since needs session beside it");
+    int r = take_number(since, "since", 0, &c->query_since.version, f);
+    return r ? r : take_number(epoch, "epoch", 1, &c->query_since.epoch, f);
+}
+
 static int take_query(struct connection *c, const struct socket_request *r, struct fault *f) {
     f->code = FAULT_NONE;
     const char *device = query_get(r, "device_id", f);
     const char *session = query_get(r, "session", f);
-    c->query_since = query_get(r, "since", f) || query_get(r, "epoch", f);
+    const char *since = query_get(r, "since", f), *epoch = query_get(r, "epoch", f);
     if (f->code)
         return (int)f->code;
     if (device && !session_device_is_valid(device, strlen(device)))
@@ -149,7 +178,7 @@ static int take_query(struct connection *c, const struct socket_request *r, stru
         memcpy(c->query_device, device, strlen(device) + 1);
     if (session)
         c->query_session = must_strdup(session);
-    return 0;
+    return take_since(c, since, epoch, f);
 }
 
 static int take_header(struct connection *c, const char *authorization, struct fault *f) {
@@ -195,11 +224,8 @@ static void subscribe_as_url_says(struct connection *c) {
     if (!uuid_is(session, strlen(session))) {
         fault_set(&f, FAULT_NOT_FOUND, "session", "no session has such an id");
         connection_send_fault(c, "", "", &f);
-    } else if (c->query_since) {
-        fault_set(&f, FAULT_INVALID_REQUEST, "since", "since is not supported");
-        connection_send_fault(c, "", session, &f);
     } else
-        hub_subscribe(c->fanout->hub, c, session, "");
+        hub_subscribe(c->fanout->hub, c, session, c->has_query_since ? &c->query_since : NULL, "");
 }
 
 void connection_welcome(struct connection *c, const char *id) {
@@ -230,7 +256,15 @@ static void turn_away(struct connection *c, const char *id, const struct fault *
                      fault_wire_code(f->code));
 }
 
-void connection_authenticate(struct connection *c, const char *id, const char *token) {
+static void take_said(char **ret, const char *said) {
+    if (!said)
+        return;
+    free(*ret);
+    *ret = must_strdup(said);
+}
+
+void connection_authenticate(struct connection *c, const struct protocol_message *m) {
+    const char *id = m->id, *token = m->token;
     struct principal p = {0};
     char device[SESSION_DEVICE_MAX + 1];
     struct fault f = {0};
@@ -251,6 +285,8 @@ void connection_authenticate(struct connection *c, const char *id, const char *t
     c->token_expiring_told = false;
     c->principal = p;
     memcpy(c->device_id, device, sizeof(device));
+    take_said(&c->device_name, m->device_name);
+    take_said(&c->device_platform, m->device_platform);
     connection_welcome(c, id);
     if (rights_changed)
         hub_recheck(c->fanout->hub, c);

@@ -57,6 +57,8 @@ void connection_closed(void *connection) {
     if (c->next)
         c->next->prev = c->prev;
     free(c->query_session);
+    free(c->device_name);
+    free(c->device_platform);
     free(c);
     fanout_left(f);
 }

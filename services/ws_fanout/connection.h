@@ -11,11 +11,13 @@
 #include "common/auth.h"
 #include "proto/fault.h"
 #include "services/ws_fanout/limits.h"
+#include "proto/session.h"
 #include "services/ws_fanout/outbox.h"
 #include "services/ws_fanout/socket.h"
 
 struct fanout;
 struct pending_command;
+struct protocol_message;
 struct subscription;
 
 /* Close codes, contract section 4. */
@@ -39,7 +41,10 @@ struct connection {
     char device_id[SESSION_DEVICE_MAX + 1];    /* of the claim or the query */
     char query_device[SESSION_DEVICE_MAX + 1]; /* "" without */
     char *query_session;                       /* owned; what to subscribe at once, or NULL */
-    bool query_since;                          /* `since` or `epoch` beside it */
+    bool has_query_since;                      /* from this position on: */
+    struct position query_since;               /* `since` and `epoch` beside it */
+    char *device_name;                         /* owned; what the device calls itself, or NULL */
+    char *device_platform;
     bool token_expiring_told;
 
     int64_t opened_at;  /* loop time, ms */
@@ -84,7 +89,7 @@ bool connection_accept(void *arg, const struct socket_request *request, void **r
                        struct socket_refusal *refusal);
 void connection_answer_plain(void *arg, struct socket_refusal *answer);
 /* A token in a message, the first one or a refresh: hello, or an error and a close. */
-void connection_authenticate(struct connection *c, const char *id, const char *token);
+void connection_authenticate(struct connection *c, const struct protocol_message *m);
 /* hello, and the subscription that the URL asked for. */
 void connection_welcome(struct connection *c, const char *id);
 

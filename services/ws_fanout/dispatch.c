@@ -26,10 +26,10 @@ static void refuse(struct connection *c, const struct protocol_message *m, const
 static void act(struct connection *c, struct protocol_message *m) {
     switch (m->type) {
     case PROTOCOL_AUTH:
-        connection_authenticate(c, m->id, m->token);
+        connection_authenticate(c, m);
         break;
     case PROTOCOL_SUBSCRIBE:
-        hub_subscribe(c->fanout->hub, c, m->session_id, m->id);
+        hub_subscribe(c->fanout->hub, c, m->session_id, m->has_since ? &m->since : NULL, m->id);
         break;
     case PROTOCOL_UNSUBSCRIBE:
         hub_unsubscribe(c->fanout->hub, c, m->session_id, m->id);

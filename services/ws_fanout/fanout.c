@@ -17,6 +17,8 @@
 static void store_up(void *arg) {
     struct fanout *f = arg;
     health_report(f->redis, f->app->log, true, "");
+    if (f->presence)
+        presence_store_up(f->presence);
     if (f->hub)
         hub_store_up(f->hub);
 }
@@ -34,6 +36,14 @@ static void watch_broker(struct fanout *f) {
                                     : "the connection for events is away");
 }
 
+/* The connections have ended, and that their devices left is noted. */
+static void drained_when_empty(struct fanout *f) {
+    if (f->is_closing && !f->n_connections && !presence_n_departing(f->presence)) {
+        f->is_closing = false;
+        app_drained(f->app);
+    }
+}
+
 static void tick(uv_timer_t *timer) {
     struct fanout *f = timer->data;
     int64_t now = (int64_t)uv_now(f->app->loop), wall = timestamp_wall_ms();
@@ -45,7 +55,9 @@ static void tick(uv_timer_t *timer) {
     }
     metric_set(f->outbox_bytes_metric, n_bytes);
     watch_broker(f);
+    presence_tick(f->presence);
     hub_tick(f->hub);
+    drained_when_empty(f);
 }
 
 /* ---- start ---- */
@@ -89,7 +101,11 @@ static int start_backends(struct fanout *f) {
     r = commander_new(&f->commander, &commander);
     if (r)
         return r;
-    struct hub_options hub = {.app = f->app, .store = f->store, .commander = f->commander};
+    struct presence_options presence = {
+        .app = f->app, .store = f->store, .commander = f->commander};
+    f->presence = presence_new(&presence);
+    struct hub_options hub = {
+        .app = f->app, .store = f->store, .commander = f->commander, .presence = f->presence};
     return hub_new(&f->hub, &hub);
 }
 
@@ -144,13 +160,6 @@ int fanout_start(struct app *app, void **ret_self) {
 
 /* ---- the end ---- */
 
-static void drained_when_empty(struct fanout *f) {
-    if (f->is_closing && !f->n_connections) {
-        f->is_closing = false;
-        app_drained(f->app);
-    }
-}
-
 void fanout_left(struct fanout *f) {
     f->n_connections--;
     metric_set(f->connections_metric, (double)f->n_connections);
@@ -194,12 +203,15 @@ void fanout_stop(void *self) {
     f->is_closing = false;
     if (f->hub)
         hub_stop(f->hub);
+    if (f->presence)
+        presence_stop(f->presence);
     socket_server_free(f->server);
     while (f->connections)
         connection_closed(f->connections);
     commander_free(f->commander);
     store_free(f->store);
     hub_free(f->hub);
+    presence_free(f->presence);
     auth_free(f->auth);
     uv_close((uv_handle_t *)&f->tick, closed);
 }

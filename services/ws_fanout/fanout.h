@@ -11,6 +11,7 @@
 #include "common/store.h"
 #include "services/ws_fanout/connection.h"
 #include "services/ws_fanout/hub.h"
+#include "services/ws_fanout/presence.h"
 #include "services/ws_fanout/socket.h"
 #include "services/ws_fanout/users.h"
 
@@ -19,6 +20,7 @@ struct fanout {
     struct auth *auth;
     struct store *store;
     struct commander *commander;
+    struct presence *presence;
     struct hub *hub;
     struct socket_server *server;
     uv_timer_t tick;

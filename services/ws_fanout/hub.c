@@ -9,6 +9,8 @@
 
 #define LINGER_MS 30000
 #define STANDSTILL_MS 1000
+#define BEHIND_MS 2000 /* events tell whole seconds: 1 to 2 s late */
+#define MAX_ENTRIES 5  /* into presence, for a session that is not there, found, not there … */
 
 static void make_metrics(struct hub *h, struct metrics *m) {
     static const char *const reasons[SYNC_N_REASONS] = {
@@ -22,8 +24,11 @@ static void make_metrics(struct hub *h, struct metrics *m) {
         metrics_counter(m, "handoff_ws_events_total", NULL, "Events taken from the broker.");
     h->deliveries_metric = metrics_counter(m, "handoff_ws_deliveries_total", NULL,
                                            "Events sent or queued, counted for each watcher.");
-    h->gaps_metric = metrics_counter(m, "handoff_ws_gap_fills_total", NULL,
-                                     "Reads of missed deltas that filled a gap.");
+    h->windows_metric =
+        metrics_counter(m, "handoff_ws_gap_fills_total", NULL,
+                        "Reads of the delta window: for gaps, resumes and comparisons.");
+    h->resumes_metric = metrics_counter(m, "handoff_ws_resumes_total", NULL,
+                                        "Subscriptions that went on from a position.");
     for (size_t i = 0; i < SYNC_N_REASONS; i++)
         h->resyncs_metrics[i] = metrics_counter(m, "handoff_ws_state_syncs_total", reasons[i],
                                                 "Whole states sent, by reason.");
@@ -34,6 +39,7 @@ int hub_new(struct hub **ret, const struct hub_options *options) {
     h->app = options->app;
     h->store = options->store;
     h->commander = options->commander;
+    h->presence = options->presence;
     h->binds_sessions = strcmp(h->app->config->fanout_binding, "session") == 0;
     rooms_init(&h->rooms);
     make_metrics(h, h->app->metrics);
@@ -108,6 +114,7 @@ static void detach(struct subscription *s) {
         i++;
     c->subscriptions[i] = c->subscriptions[--c->n_subscriptions];
     outbox_forget(&c->outbox, s);
+    presence_leave(s->room->hub->presence, s);
     count(s->room->hub, -1);
     room_remove(s);
 }
@@ -133,23 +140,37 @@ static int may_subscribe(const struct hub *h, const struct connection *c, bool a
     return 0;
 }
 
-void hub_subscribe(struct hub *h, struct connection *c, const char *session_id, const char *id) {
+/* Asks anew; one that is admitted stays so. */
+static void begin_joining(struct subscription *s, const struct position *since, const char *id) {
+    s->state = SUBSCRIPTION_JOINING;
+    s->reason = SYNC_INITIAL;
+    s->resumes = since != NULL;
+    s->was_read_for = false;
+    if (since)
+        s->at = *since;
+    free(s->id);
+    s->id = *id ? must_strdup(id) : NULL;
+}
+
+void hub_subscribe(struct hub *h, struct connection *c, const char *session_id,
+                   const struct position *since, const char *id) {
     struct fault f = {0};
     struct subscription *s = find(c, rooms_find(&h->rooms, session_id));
-    if (may_subscribe(h, c, s != NULL, &f)) {
+    bool again = s != NULL;
+    if (may_subscribe(h, c, again, &f)) {
         connection_send_fault(c, id, session_id, &f);
         return;
     }
-    if (!s) {
+    if (!again) {
         s = room_add(enter(h, session_id), c);
         attach(c, s);
     }
-    s->state = SUBSCRIPTION_JOINING;
-    s->reason = SYNC_INITIAL;
-    free(s->id);
-    s->id = *id ? must_strdup(id) : NULL;
-    s->room->retry_at = 0;
-    hub_pump(s->room);
+    begin_joining(s, since, id);
+    struct room *room = s->room;
+    room->retry_at = 0;
+    if (!again)
+        hub_enter(s);
+    hub_pump(room);
 }
 
 static void tell_unsubscribed(struct connection *c, const char *id, const char *session_id,
@@ -183,14 +204,62 @@ void hub_leave(struct hub *h, struct connection *c) {
 void hub_lose(struct subscription *s, const struct fault *why) {
     struct connection *c = s->connection;
     struct room *room = s->room;
-    if (s->state == SUBSCRIPTION_JOINING) {
-        _cleanup_(freep) char *id = TAKE_PTR(s->id);
-        detach(s);
-        connection_send_fault(c, id, room->session_id, why);
-        return;
-    }
+    bool is_joining = s->state == SUBSCRIPTION_JOINING, had_it = s->role != SESSION_ROLE_NONE;
+    _cleanup_(freep) char *id = TAKE_PTR(s->id);
     detach(s);
-    tell_unsubscribed(c, "", room->session_id, fault_wire_code(why->code));
+    if (is_joining)
+        connection_send_fault(c, id, room->session_id, why);
+    if (had_it)
+        tell_unsubscribed(c, "", room->session_id, fault_wire_code(why->code));
+}
+
+/* ---- admission ---- */
+
+void hub_enter(struct subscription *s) {
+    struct fault f = {0};
+    s->wants_entry = false;
+    if (++s->n_entries > MAX_ENTRIES) {
+        fault_set(&f, FAULT_UNAVAILABLE, NULL, "the session cannot be loaded now");
+        hub_lose(s, &f);
+    } else
+        presence_enter(s->room->hub->presence, s);
+}
+
+void hub_admit(struct subscription *s, enum presence_answer answer, const struct fault *f) {
+    struct room *room = s->room;
+    switch (answer) {
+    case PRESENCE_ADMITTED:
+        s->is_admitted = true;
+        break;
+    case PRESENCE_ABSENT: /* a read finds that too, and has it loaded */
+        s->wants_entry = true;
+        s->was_read_for = false;
+        break;
+    case PRESENCE_REFUSED:
+        hub_lose(s, f);
+        break;
+    }
+    hub_pump(room);
+    hub_settle(room);
+}
+
+/* ---- what others ask ---- */
+
+static const struct subscription *find_by_id(const struct connection *c, const char *session_id) {
+    for (size_t i = 0; i < c->n_subscriptions; i++)
+        if (strcmp(c->subscriptions[i]->room->session_id, session_id) == 0)
+            return c->subscriptions[i];
+    return NULL;
+}
+
+enum session_role hub_role(const struct connection *c, const char *session_id) {
+    const struct subscription *s = find_by_id(c, session_id);
+    return s ? s->role : SESSION_ROLE_NONE;
+}
+
+struct position hub_position(const struct connection *c, const char *session_id) {
+    const struct subscription *s = find_by_id(c, session_id);
+    return s ? s->room->seen : (struct position){0};
 }
 
 void hub_settle(struct room *room) {
@@ -214,17 +283,22 @@ void hub_dropped(struct subscription *s) {
         s->state = SUBSCRIPTION_SLOW;
 }
 
+/* Deltas come as fast as the connection takes them; of whole states one at a time. */
 void hub_resume(struct hub *h, struct connection *c) {
+    struct subscription *slow = NULL;
     (void)h;
     for (size_t i = 0; i < c->n_subscriptions; i++) {
         struct subscription *s = c->subscriptions[i];
-        if (s->state != SUBSCRIPTION_SLOW)
-            continue;
-        s->state = SUBSCRIPTION_STALE;
-        s->reason = SYNC_SLOW;
-        hub_pump(s->room);
-        return;
+        if (s->state == SUBSCRIPTION_FILLING)
+            hub_pump(s->room);
+        else if (s->state == SUBSCRIPTION_SLOW && !slow)
+            slow = s;
     }
+    if (!slow)
+        return;
+    slow->state = SUBSCRIPTION_STALE;
+    slow->reason = SYNC_SLOW;
+    hub_pump(slow->room);
 }
 
 void hub_recheck(struct hub *h, struct connection *c) {
@@ -238,6 +312,8 @@ void hub_recheck(struct hub *h, struct connection *c) {
 /* ---- time ---- */
 
 static void tick_room(struct hub *h, struct room *room) {
+    if (room->crowd)
+        hub_tell_crowd(room);
     if (room->retry_at && room->retry_at <= hub_now(h)) {
         room->retry_at = 0;
         hub_pump(room);
@@ -256,11 +332,23 @@ static void compare_room(struct hub *h, struct room *room) {
     hub_pump(room);
 }
 
+/* Whether events were late, and now are not, or none is left: the broker may have dropped some from
+ * the queue meanwhile. The newest counts, since one may be old for having been published again. */
+static bool has_caught_up(struct hub *h) {
+    bool is_late = h->newest_event && store_now(h->store) - h->newest_event > BEHIND_MS;
+    bool was_behind = h->is_behind;
+    h->is_behind = is_late;
+    h->newest_event = 0;
+    return was_behind && !is_late;
+}
+
 void hub_tick(struct hub *h) {
     int64_t now = hub_now(h);
     bool stood_still = now - h->last_tick > STANDSTILL_MS;
     h->last_tick = now;
-    rooms_each(&h->rooms, stood_still ? compare_room : tick_room, h);
+    rooms_each(&h->rooms, tick_room, h);
+    if (has_caught_up(h) || stood_still)
+        rooms_each(&h->rooms, compare_room, h);
 }
 
 static void retry_room(struct hub *h, struct room *room) {

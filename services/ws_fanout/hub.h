@@ -11,6 +11,7 @@
 #include "common/app.h"
 #include "common/commander.h"
 #include "common/store.h"
+#include "proto/session.h"
 #include "services/ws_fanout/presence.h"
 
 struct hub;
@@ -21,6 +22,7 @@ struct hub_options {
     const struct app *app;
     struct store *store;
     struct commander *commander;
+    struct presence *presence;
 };
 
 /* Connects to the broker by itself. -EINVAL for a url that is none. */
@@ -41,9 +43,10 @@ void hub_store_up(struct hub *h);
  * still so long that events may have been lost. */
 void hub_tick(struct hub *h);
 
-/* Watches a session; state_sync or error follows. Again for one that is watched: its state again.
- * id: the client's, "" without. */
-void hub_subscribe(struct hub *h, struct connection *c, const char *session_id, const char *id);
+/* Watches a session; state_sync, or subscribed and what follows the position since (NULL: none), or
+ * error follows. Again for one that is watched: the same again. id: the client's, "" without. */
+void hub_subscribe(struct hub *h, struct connection *c, const char *session_id,
+                   const struct position *since, const char *id);
 /* Answers unsubscribed in any case. */
 void hub_unsubscribe(struct hub *h, struct connection *c, const char *session_id, const char *id);
 /* The connection ends. */
@@ -51,6 +54,11 @@ void hub_leave(struct hub *h, struct connection *c);
 
 /* The answer to presence_enter; f: why it was refused, NULL otherwise. */
 void hub_admit(struct subscription *s, enum presence_answer answer, const struct fault *f);
+
+/* The role by which the connection has the session; none while it does not have it (yet). */
+enum session_role hub_role(const struct connection *c, const char *session_id);
+/* The newest position that is known of a session which the connection watches; else zero. */
+struct position hub_position(const struct connection *c, const char *session_id);
 
 /* A message of this subscription's was dropped from its connection's queue. */
 void hub_dropped(struct subscription *s);

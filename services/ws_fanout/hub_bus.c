@@ -1,10 +1,6 @@
-/* The hub's side of the broker: bindings and events. */
-#include <string.h>
-
-#include "proto/event.h"
+/* The hub's side of the broker: the connection and its bindings. */
 #include "proto/route.h"
 #include "services/ws_fanout/hub_private.h"
-#include "services/ws_fanout/order.h"
 
 #define TICKET_ALL 1 /* of the binding of everything; other tickets are rooms */
 
@@ -86,94 +82,8 @@ static void on_down(void *arg, const char *why) {
     rooms_each(&h->rooms, unbound, h);
 }
 
-/* ---- events ---- */
-
-/* One event on its way to the watchers of a room; the frame is made for the first that takes it. */
-struct passage {
-    const struct bus_message *message;
-    struct position position;
-    bool deletes;
-    bool wants_read; /* somebody misses something */
-    struct frame *frame;
-};
-
-static void forward(struct passage *p, struct subscription *s) {
-    if (!p->frame)
-        p->frame = frame_new(p->message->body, p->message->body_len);
-    metric_add(s->room->hub->deliveries_metric, 1);
-    connection_send(s->connection, p->frame, s);
-}
-
-static void lose_deleted(struct subscription *s) {
-    struct fault gone = {0};
-    fault_set(&gone, FAULT_NOT_FOUND, NULL, "the session was deleted");
-    hub_lose(s, &gone);
-}
-
-static void pass_versioned(struct passage *p, struct subscription *s) {
-    if (s->state != SUBSCRIPTION_LIVE)
-        return;
-    switch (order_judge(s->at, p->position)) {
-    case ORDER_FORWARD:
-        s->at = p->position;
-        forward(p, s);
-        if (p->deletes)
-            lose_deleted(s);
-        break;
-    case ORDER_GAP:
-        s->state = SUBSCRIPTION_FILLING;
-        p->wants_read = true;
-        break;
-    case ORDER_EPOCH:
-        s->state = SUBSCRIPTION_STALE;
-        s->reason = SYNC_EPOCH;
-        p->wants_read = true;
-        break;
-    case ORDER_DROP:
-        break;
-    }
-}
-
-static void pass_unversioned(struct passage *p, struct subscription *s) {
-    if (s->state == SUBSCRIPTION_LIVE || s->state == SUBSCRIPTION_FILLING)
-        forward(p, s);
-}
-
-static void take_event(struct room *room, const struct bus_message *m, enum event_type type) {
-    struct passage p = {.message = m,
-                        .position = {.version = m->version, .epoch = m->epoch ? m->epoch : 1},
-                        .deletes = type == EVENT_SESSION_DELETED};
-    bool versioned = event_is_versioned(type);
-    if (versioned && order_is_newer(p.position, room->seen))
-        room->seen = p.position;
-    if (p.deletes)
-        room->deleted = p.position;
-    for (size_t i = room->n_subscriptions; i-- > 0;) {
-        if (versioned)
-            pass_versioned(&p, room->subscriptions[i]);
-        else
-            pass_unversioned(&p, room->subscriptions[i]);
-    }
-    frame_unref(p.frame);
-    if (p.wants_read)
-        hub_pump(room);
-    hub_settle(room);
-}
-
 static void on_message(void *arg, const struct bus_message *m) {
-    struct hub *h = arg;
-    char session_id[UUID_LEN + 1];
-    const char *kind;
-    size_t n_kind;
-    enum event_type type;
-    metric_add(h->events_metric, 1);
-    if (!route_parse_key(m->routing_key, m->routing_key_len, session_id, &kind, &n_kind) ||
-        !event_type_parse(m->type, strlen(m->type), &type) || !event_goes_to_devices(type) ||
-        (event_is_versioned(type) && !m->version))
-        return;
-    struct room *room = rooms_find(&h->rooms, session_id);
-    if (room)
-        take_event(room, m, type);
+    hub_take_message(arg, m);
 }
 
 int hub_bus_new(struct hub *h) {

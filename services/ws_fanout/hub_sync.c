@@ -1,13 +1,12 @@
-/* Brings watchers up to date from the store: the state for those who join or cannot be helped
- * otherwise, the delta window for those who miss some. A room has one read under way at a time and
- * it serves all its watchers, so that a thousand of them cost one read. A read that is older than
- * what was seen on the bus is made again: nothing is lost between. */
+/* Reads of the store that bring watchers up to date: the state for those who join or cannot be
+ * helped otherwise, meta and the delta window for those who have a position and miss what follows
+ * it. A room has one read under way at a time and it serves all its watchers, so that a thousand of
+ * them cost one read. What the reads bring to whom is in hub_update.c. */
 #include <errno.h>
 #include <string.h>
 
 #include "services/ws_fanout/hub_private.h"
 #include "services/ws_fanout/order.h"
-#include "services/ws_fanout/protocol.h"
 
 #define MAX_READS 64 /* under way at a time: each may bring a state of 512 KiB */
 #define MAX_DELTAS 200
@@ -16,45 +15,80 @@
 
 /* ---- beginning reads ---- */
 
-enum need { NEED_NOTHING, NEED_DELTAS, NEED_STATE };
-
-static enum need find_need(const struct room *room) {
-    enum need need = room->wants_compare && room->n_subscriptions ? NEED_STATE : NEED_NOTHING;
-    for (size_t i = 0; i < room->n_subscriptions && need != NEED_STATE; i++) {
-        enum subscription_state state = room->subscriptions[i]->state;
-        if (state == SUBSCRIPTION_JOINING || state == SUBSCRIPTION_STALE)
-            need = NEED_STATE;
-        else if (state == SUBSCRIPTION_FILLING)
-            need = NEED_DELTAS;
+/* A joining one that presence did not admit yet has one read begun for it, beside the question to
+ * presence; if that was too early another follows the admission. */
+static enum room_need need_of(const struct subscription *s) {
+    switch (s->state) {
+    case SUBSCRIPTION_JOINING:
+        if (!s->is_admitted && s->was_read_for)
+            return ROOM_NEEDS_NOTHING;
+        return s->resumes ? ROOM_NEEDS_WINDOW : ROOM_NEEDS_STATE;
+    case SUBSCRIPTION_STALE:
+        return ROOM_NEEDS_STATE;
+    case SUBSCRIPTION_FILLING: /* at its own pace: hub_resume tells when it takes more */
+        return connection_is_backed_up(s->connection) ? ROOM_NEEDS_NOTHING : ROOM_NEEDS_WINDOW;
+    case SUBSCRIPTION_LIVE:
+    case SUBSCRIPTION_SLOW:
+        break;
     }
-    return need;
+    return ROOM_NEEDS_NOTHING;
+}
+
+/* With both needed they take turns. */
+static enum room_need find_need(const struct room *room) {
+    bool state = false, window = room->wants_compare && room->n_subscriptions;
+    for (size_t i = 0; i < room->n_subscriptions && !(state && window); i++) {
+        enum room_need need = need_of(room->subscriptions[i]);
+        state = state || need == ROOM_NEEDS_STATE;
+        window = window || need == ROOM_NEEDS_WINDOW;
+    }
+    if (state && window)
+        return room->need == ROOM_NEEDS_STATE ? ROOM_NEEDS_WINDOW : ROOM_NEEDS_STATE;
+    return state ? ROOM_NEEDS_STATE : window ? ROOM_NEEDS_WINDOW : ROOM_NEEDS_NOTHING;
+}
+
+/* Where the next read of the window begins. Reads go up, each from where the last one ended or the
+ * next position above it, and then begin again with the lowest: so everybody has a turn, however
+ * many come in below. */
+static uint64_t choose_since(const struct room *room) {
+    uint64_t lowest = UINT64_MAX, next = UINT64_MAX;
+    for (size_t i = 0; i < room->n_subscriptions; i++) {
+        const struct subscription *s = room->subscriptions[i];
+        uint64_t version = s->at.version;
+        if (need_of(s) != ROOM_NEEDS_WINDOW &&
+            !(room->was_compare && s->state == SUBSCRIPTION_LIVE))
+            continue;
+        if (version < lowest)
+            lowest = version;
+        if (version >= room->window_end && version < next)
+            next = version;
+    }
+    return next != UINT64_MAX ? next : lowest != UINT64_MAX ? lowest : room->seen.version;
 }
 
 static void on_state(void *arg, int err, const struct session *session);
-static void on_deltas(void *arg, int err, const struct store_delta *deltas, size_t n);
+static void on_window(void *arg, int err, const struct session *session,
+                      const struct store_delta *deltas, size_t n);
 
-static uint64_t lowest_filling(const struct room *room) {
-    uint64_t lowest = UINT64_MAX;
-    for (size_t i = 0; i < room->n_subscriptions; i++) {
-        const struct subscription *s = room->subscriptions[i];
-        if (s->state == SUBSCRIPTION_FILLING && s->at.version < lowest)
-            lowest = s->at.version;
-    }
-    return lowest;
-}
-
-static void begin_read(struct room *room, enum need need) {
+static void begin_read(struct room *room, enum room_need need) {
     struct hub *h = room->hub;
     room->is_busy = true;
     h->n_reads++;
-    if (need == NEED_STATE) {
-        room->was_compare = room->wants_compare;
-        room->wants_compare = false;
+    room->need = need;
+    room->seen_then = room->seen;
+    room->was_compare = room->wants_compare;
+    room->wants_compare = false;
+    if (need == ROOM_NEEDS_STATE)
         store_read(h->store, room->session_id, on_state, room);
-    } else {
-        room->fill_since = lowest_filling(room);
-        store_read_deltas(h->store, room->session_id, room->fill_since, MAX_DELTAS, on_deltas,
+    else {
+        room->window_since = choose_since(room);
+        store_read_window(h->store, room->session_id, room->window_since, MAX_DELTAS, on_window,
                           room);
+    }
+    for (size_t i = 0; i < room->n_subscriptions; i++) {
+        struct subscription *s = room->subscriptions[i];
+        if (s->state == SUBSCRIPTION_JOINING && s->resumes == (need == ROOM_NEEDS_WINDOW))
+            s->was_read_for = true;
     }
 }
 
@@ -74,8 +108,8 @@ void hub_pump(struct room *room) {
     if (h->is_stopped || room->is_busy || room->is_queued || room->retry_at ||
         !hub_is_joinable(room))
         return;
-    enum need need = find_need(room);
-    if (need == NEED_NOTHING)
+    enum room_need need = find_need(room);
+    if (need == ROOM_NEEDS_NOTHING)
         return;
     if (h->n_reads >= MAX_READS)
         enqueue(room);
@@ -118,121 +152,6 @@ static void give_up_for_now(struct room *room, const char *why) {
     retry_later(room);
 }
 
-/* ---- the state ---- */
-
-/* One state on its way to the watchers of a room; what several get alike is printed once. */
-struct sync {
-    struct room *room;
-    const struct session *session;
-    struct buf text; /* the resource for text_role */
-    enum session_role text_role;
-    struct frame *frame; /* for text_role and frame_reason, without id; or NULL */
-    enum sync_reason frame_reason;
-};
-
-static const char *reason_name(enum sync_reason reason) {
-    static const char *const names[SYNC_N_REASONS] = {
-        [SYNC_INITIAL] = "initial", [SYNC_WINDOW] = "window", [SYNC_EPOCH] = "epoch",
-        [SYNC_AHEAD] = "ahead",     [SYNC_SLOW] = "slow",
-    };
-    return names[reason];
-}
-
-static enum session_role role_of(const struct session *session, const struct connection *c) {
-    const struct principal *who = &c->principal;
-    if (!(who->rights & (COMMAND_READ | COMMAND_ADMIN)))
-        return SESSION_ROLE_NONE;
-    return command_role(session, who->user_id, who->rights);
-}
-
-static struct frame *print_frame(const struct sync *sync, const char *id, enum sync_reason reason) {
-    struct buf out = BUF_NULL;
-    protocol_print_state_sync(id, sync->session, &sync->text, reason_name(reason), &out);
-    return frame_from_buf(&out);
-}
-
-/* A new reference to the message for this role, reason and id. */
-static struct frame *make_frame(struct sync *sync, enum session_role role, enum sync_reason reason,
-                                const char *id) {
-    if (!sync->text.len || sync->text_role != role) {
-        buf_clear(&sync->text);
-        session_print(sync->session, role, &sync->text);
-        sync->text_role = role;
-        sync->frame = frame_unref(sync->frame);
-    }
-    if (id)
-        return print_frame(sync, id, reason);
-    if (!sync->frame || sync->frame_reason != reason) {
-        frame_unref(sync->frame);
-        sync->frame = print_frame(sync, NULL, reason);
-        sync->frame_reason = reason;
-    }
-    return frame_ref(sync->frame);
-}
-
-static void send_state(struct sync *sync, struct subscription *s, enum session_role role,
-                       enum sync_reason reason) {
-    struct connection *c = s->connection;
-    _cleanup_(freep) char *id = TAKE_PTR(s->id);
-    _cleanup_(frame_unrefp) struct frame *f = make_frame(sync, role, reason, id);
-    s->state = SUBSCRIPTION_LIVE;
-    s->at = sync->session->position;
-    metric_add(sync->room->hub->resyncs_metrics[reason], 1);
-    connection_send(c, f, s);
-    if (reason == SYNC_SLOW && !connection_is_backed_up(c))
-        hub_resume(sync->room->hub, c);
-}
-
-/* A watcher that is at a position: where is it beside the store? */
-static void compare_position(struct sync *sync, struct subscription *s, enum session_role role) {
-    struct position stored = sync->session->position;
-    if (position_equal(s->at, stored))
-        s->state = SUBSCRIPTION_LIVE;
-    else if (order_is_newer(s->at, stored))
-        send_state(sync, s, role, SYNC_AHEAD);
-    else if (s->at.epoch != stored.epoch)
-        send_state(sync, s, role, SYNC_EPOCH);
-    else
-        s->state = SUBSCRIPTION_FILLING;
-}
-
-static void update(struct sync *sync, struct subscription *s) {
-    enum session_role role = role_of(sync->session, s->connection);
-    if (role == SESSION_ROLE_NONE || sync->session->deleted) {
-        struct fault gone = {0};
-        fault_set(&gone, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
-        hub_lose(s, &gone);
-    } else if (s->state == SUBSCRIPTION_JOINING || s->state == SUBSCRIPTION_STALE)
-        send_state(sync, s, role, s->reason);
-    else if (s->state != SUBSCRIPTION_SLOW)
-        compare_position(sync, s, role);
-}
-
-/* Whether the state is too old to be used; then it is read again. After some tries the store is
- * believed: it has lost what was seen. */
-static bool is_outdated(struct room *room, const struct session *session) {
-    if (session->deleted || !order_is_newer(room->seen, session->position))
-        return false;
-    if (++room->n_tries >= MAX_TRIES)
-        return false;
-    if (room->n_tries > 1)
-        retry_later(room);
-    room->wants_compare = room->wants_compare || room->was_compare;
-    return true;
-}
-
-static void take_state(struct room *room, const struct session *session) {
-    if (is_outdated(room, session))
-        return;
-    struct sync sync = {.room = room, .session = session};
-    room->seen = session->position;
-    room->n_tries = 0;
-    for (size_t i = room->n_subscriptions; i-- > 0;)
-        update(&sync, room->subscriptions[i]);
-    frame_unref(sync.frame);
-    buf_done(&sync.text);
-}
-
 /* ---- a session that the store does not have: the engine looks for it ---- */
 
 static void refuse_loader(struct room *room, const struct fault *why) {
@@ -255,6 +174,9 @@ static void on_loaded(void *arg, struct reply *reply) {
         else
             retry_later(room);
     }
+    for (size_t i = room->n_subscriptions; i-- > 0;)
+        if (room->subscriptions[i]->wants_entry && !reply->fault.code)
+            hub_enter(room->subscriptions[i]);
     hub_pump(room);
     hub_settle(room);
 }
@@ -275,7 +197,43 @@ static void load(struct room *room) {
     commander_send(room->hub->commander, &command, on_loaded, room);
 }
 
-static void on_state(void *arg, int err, const struct session *session) {
+/* ---- answers ---- */
+
+/* Whether Redis had less than was seen before it was asked; then it is read again. After some tries
+ * it is believed: it has lost what was seen. What was seen since the question only means that the
+ * answer is not the end of it. */
+static bool is_outdated(struct room *room, const struct session *session, bool *ret_is_believed) {
+    *ret_is_believed = false;
+    if (session->deleted || !order_is_newer(room->seen_then, session->position)) {
+        room->n_tries = 0;
+        return false;
+    }
+    if (++room->n_tries >= MAX_TRIES) {
+        room->n_tries = 0;
+        *ret_is_believed = true;
+        return false;
+    }
+    if (room->n_tries > 1)
+        retry_later(room);
+    room->wants_compare = room->wants_compare || room->was_compare;
+    return true;
+}
+
+static void take(struct room *room, const struct session *session, const struct store_delta *deltas,
+                 size_t n) {
+    bool is_believed;
+    if (is_outdated(room, session, &is_believed))
+        return;
+    if (is_believed || order_is_newer(session->position, room->seen))
+        room->seen = session->position;
+    if (room->need == ROOM_NEEDS_STATE)
+        hub_take_state(room, session, is_believed);
+    else
+        hub_take_window(room, session, deltas, n, is_believed);
+}
+
+static void on_window(void *arg, int err, const struct session *session,
+                      const struct store_delta *deltas, size_t n) {
     struct room *room = arg;
     struct hub *h = room->hub;
     room->is_busy = false;
@@ -286,71 +244,12 @@ static void on_state(void *arg, int err, const struct session *session) {
     else if (err)
         give_up_for_now(room, "the store does not answer");
     else
-        take_state(room, session);
+        take(room, session, deltas, n);
     end_read(h);
     hub_pump(room);
     hub_settle(room);
 }
 
-/* ---- deltas ---- */
-
-static void become_stale(struct subscription *s, enum sync_reason reason) {
-    s->state = SUBSCRIPTION_STALE;
-    s->reason = reason;
-}
-
-static void send_deltas(struct subscription *s, const struct store_delta *deltas,
-                        struct frame **frames, size_t from, size_t to) {
-    for (size_t i = from; i < to && s->state == SUBSCRIPTION_FILLING; i++) {
-        if (!frames[i])
-            frames[i] = frame_new(deltas[i].event, deltas[i].event_len);
-        s->at.version = deltas[i].version;
-        metric_add(s->room->hub->deliveries_metric, 1);
-        connection_send(s->connection, frames[i], s);
-    }
-}
-
-static void fill(struct room *room, struct subscription *s, const struct store_delta *deltas,
-                 struct frame **frames, size_t n) {
-    size_t from, to;
-    if (s->state != SUBSCRIPTION_FILLING || s->at.version < room->fill_since)
-        return; /* the latter came to filling after this read began: the next one is for it */
-    if (s->at.epoch != room->seen.epoch)
-        become_stale(s, SYNC_EPOCH);
-    else if (!order_fill(s->at.version, deltas, n, &from, &to) ||
-             (from == to && order_is_newer(room->seen, s->at)))
-        become_stale(s, SYNC_WINDOW);
-    else {
-        send_deltas(s, deltas, frames, from, to);
-        if (s->state == SUBSCRIPTION_FILLING && !order_is_newer(room->seen, s->at))
-            s->state = SUBSCRIPTION_LIVE;
-    }
-    if (s->state == SUBSCRIPTION_LIVE && room->deleted.version &&
-        position_equal(s->at, room->deleted)) {
-        struct fault gone = {0};
-        fault_set(&gone, FAULT_NOT_FOUND, NULL, "the session was deleted");
-        hub_lose(s, &gone);
-    }
-}
-
-static void on_deltas(void *arg, int err, const struct store_delta *deltas, size_t n) {
-    struct room *room = arg;
-    struct hub *h = room->hub;
-    room->is_busy = false;
-    if (h->is_stopped)
-        return;
-    if (err)
-        retry_later(room);
-    else {
-        struct frame **frames = must_alloc(n * sizeof(struct frame *));
-        metric_add(h->gaps_metric, 1);
-        for (size_t i = room->n_subscriptions; i-- > 0;)
-            fill(room, room->subscriptions[i], deltas, frames, n);
-        for (size_t i = 0; i < n; i++)
-            frame_unref(frames[i]);
-        free(frames);
-    }
-    end_read(h);
-    hub_pump(room);
-    hub_settle(room);
+static void on_state(void *arg, int err, const struct session *session) {
+    on_window(arg, err, session, NULL, 0);
 }

@@ -13,15 +13,20 @@ enum order_verdict order_judge(struct position at, struct position event) {
     return event.version == at.version + 1 ? ORDER_FORWARD : ORDER_GAP;
 }
 
-bool order_fill(uint64_t at, const struct store_delta *deltas, size_t n, size_t *ret_from,
-                size_t *ret_to) {
+enum order_reach order_fill(uint64_t at, const struct order_window *w, size_t *ret_from,
+                            size_t *ret_to) {
+    uint64_t last = w->n ? w->deltas[w->n - 1].version : w->stored;
     size_t from = 0;
-    while (from < n && deltas[from].version <= at)
+    if (at < w->since || (at >= last && last < w->stored))
+        return ORDER_ELSEWHERE;
+    while (from < w->n && w->deltas[from].version <= at)
         from++;
-    for (size_t i = from; i < n; i++)
-        if (deltas[i].version != at + 1 + (i - from))
-            return false;
+    if (from == w->n && at < w->stored)
+        return ORDER_TOO_OLD;
+    for (size_t i = from; i < w->n; i++)
+        if (w->deltas[i].version != at + 1 + (i - from))
+            return ORDER_TOO_OLD;
     *ret_from = from;
-    *ret_to = n;
-    return true;
+    *ret_to = w->n;
+    return ORDER_REACHED;
 }

@@ -20,8 +20,21 @@ enum order_verdict order_judge(struct position at, struct position event);
 /* Whether a comes after b. */
 bool order_is_newer(struct position a, struct position b);
 
-/* The deltas of a window that a receiver at version `at` gets next: [*ret_from, *ret_to) of deltas,
- * an unbroken run from at + 1 on; empty when the window holds nothing newer. False when what is
- * newer does not begin with at + 1 or is broken: the gap cannot be filled. */
-bool order_fill(uint64_t at, const struct store_delta *deltas, size_t n, size_t *ret_from,
-                size_t *ret_to);
+enum order_reach {
+    ORDER_REACHED,   /* what follows is there: an unbroken run, empty for one that misses nothing */
+    ORDER_ELSEWHERE, /* this read began after the receiver's position, or was cut before it */
+    ORDER_TOO_OLD    /* the window does not reach back, or is broken: the gap cannot be filled */
+};
+
+/* One read of a delta window. */
+struct order_window {
+    uint64_t since;  /* it began with the version after this one */
+    uint64_t stored; /* the session's version at that moment */
+    const struct store_delta *deltas;
+    size_t n;
+};
+
+/* The deltas that a receiver at version `at` (of the same epoch, and not ahead) gets next:
+ * [*ret_from, *ret_to), untouched unless reached. */
+enum order_reach order_fill(uint64_t at, const struct order_window *w, size_t *ret_from,
+                            size_t *ret_to);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/store_presence.h"
 #include "proto/event.h"
 #include "proto/patch.h"
 #include "proto/text.h"
@@ -39,34 +40,59 @@ static int take_session(const json_t *object, struct protocol_message *m, struct
     return 0;
 }
 
-static int refuse_member(const json_t *object, const char *name, struct fault *f) {
-    if (!json_object_get(object, name))
-        return 0;
-    return fault_set(f, FAULT_INVALID_REQUEST, name, "%s is not supported", name);
+/* C0, DEL or C1, in valid UTF-8. */
+static bool has_controls(const char *text, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0))
+            return true;
+    }
+    return false;
 }
 
-/* The token says who it is; what a device calls itself is only looked at for its shape. */
-static int check_device(const json_t *object, struct fault *f) {
-    json_t *device = NULL;
-    const char *text;
-    int r = text_get_object(object, "device", TEXT_OPTIONAL, &device, f);
-    if (!r && device)
-        r = text_get_string(device, "name", TEXT_OPTIONAL, &text, f);
-    if (!r && device)
-        r = text_get_string(device, "platform", TEXT_OPTIONAL, &text, f);
-    return r;
+/* What a device says of itself; other people get to read it. */
+static int take_said(const json_t *device, const char *name, size_t max_bytes, const char **ret,
+                     struct fault *f) {
+    const char *said = "";
+    int r = text_get_string(device, name, TEXT_OPTIONAL, &said, f);
+    if (r)
+        return r;
+    size_t len = strlen(said);
+    if (len > max_bytes)
+        return fault_set(f, FAULT_INVALID_VALUE, name, "%s has at most %zu bytes", name, max_bytes);
+    if (has_controls(said, len))
+        return fault_set(f, FAULT_INVALID_VALUE, name, "%s has no control characters", name);
+    *ret = len ? said : NULL;
+    return 0;
 }
 
 static int parse_auth(const json_t *object, struct protocol_message *m, struct fault *f) {
+    json_t *device = NULL;
     int r = text_get_string(object, "token", TEXT_REQUIRED, &m->token, f);
-    return r ? r : check_device(object, f);
+    if (!r)
+        r = text_get_object(object, "device", TEXT_OPTIONAL, &device, f);
+    if (!r && device)
+        r = take_said(device, "name", PRESENCE_NAME_MAX_BYTES, &m->device_name, f);
+    if (!r && device)
+        r = take_said(device, "platform", PRESENCE_PLATFORM_MAX_BYTES, &m->device_platform, f);
+    return r;
 }
 
 static int parse_subscribe(const json_t *object, struct protocol_message *m, struct fault *f) {
+    int64_t since = -1, epoch = 0;
     int r = take_session(object, m, f);
     if (!r)
-        r = refuse_member(object, "since", f);
-    return r ? r : refuse_member(object, "epoch", f);
+        r = text_get_integer(object, "since", TEXT_OPTIONAL, 0, TEXT_INTEGER_MAX, &since, f);
+    if (!r)
+        r = text_get_integer(object, "epoch", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &epoch, f);
+    if (r)
+        return r;
+    if (epoch && since < 0)
+        return fault_set(f, FAULT_INVALID_REQUEST, "epoch", "epoch needs since beside it");
+    m->has_since = since >= 0;
+    m->since = (struct position){.version = m->has_since ? (uint64_t)since : 0,
+                                 .epoch = epoch ? (uint64_t)epoch : 1};
+    return 0;
 }
 
 static int take_key(const json_t *object, struct protocol_message *m, struct fault *f) {

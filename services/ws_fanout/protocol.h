@@ -36,6 +36,10 @@ struct protocol_message {
     const char *token;             /* auth; borrowed from json */
     json_t *message;               /* broadcast; borrowed from json */
     bool echo;                     /* broadcast */
+    const char *device_name;       /* auth: what the device calls itself; borrowed; NULL without */
+    const char *device_platform;
+    bool has_since; /* subscribe: from this position on */
+    struct position since;
     /* patch, status, heartbeat: kind and what the client chose; the sender fills in who it is */
     struct command command;
     json_t *json; /* owned: the whole message */
@@ -64,6 +68,12 @@ void protocol_print_token_expiring(int64_t expires_at, struct buf *out);
 /* session_text: the resource as session_print writes it. */
 void protocol_print_state_sync(const char *id, const struct session *s,
                                const struct buf *session_text, const char *reason, struct buf *out);
+/* position: the session's; n_replayed: how many events follow to get there. */
+void protocol_print_subscribed(const char *id, const char *session_id, struct position position,
+                               uint64_t n_replayed, struct buf *out);
+/* Devices that came and went since the last one; the names are borrowed. */
+void protocol_print_presence(const char *session_id, const char *const *joined, size_t n_joined,
+                             const char *const *left, size_t n_left, struct buf *out);
 /* code: why; "" when it was asked for. */
 void protocol_print_unsubscribed(const char *id, const char *session_id, const char *code,
                                  struct buf *out);

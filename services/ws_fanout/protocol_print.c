@@ -71,6 +71,35 @@ void protocol_print_state_sync(const char *id, const struct session *s,
     buf_putc(out, '}');
 }
 
+void protocol_print_subscribed(const char *id, const char *session_id, struct position position,
+                               uint64_t n_replayed, struct buf *out) {
+    begin(out, "subscribed", id);
+    put_text(out, ",\"sessionId\":", session_id);
+    put_position(out, position);
+    put_number(out, ",\"replayed\":", n_replayed);
+    buf_putc(out, '}');
+}
+
+static void put_texts(struct buf *out, const char *name, const char *const *texts, size_t n) {
+    buf_puts(out, name);
+    buf_putc(out, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_putc(out, ',');
+        buf_puts_json(out, texts[i]);
+    }
+    buf_putc(out, ']');
+}
+
+void protocol_print_presence(const char *session_id, const char *const *joined, size_t n_joined,
+                             const char *const *left, size_t n_left, struct buf *out) {
+    begin(out, "presence", NULL);
+    put_text(out, ",\"sessionId\":", session_id);
+    put_texts(out, ",\"joined\":", joined, n_joined);
+    put_texts(out, ",\"left\":", left, n_left);
+    buf_putc(out, '}');
+}
+
 void protocol_print_unsubscribed(const char *id, const char *session_id, const char *code,
                                  struct buf *out) {
     begin(out, "unsubscribed", id);

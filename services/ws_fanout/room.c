@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/buf.h"
+#include "services/ws_fanout/crowd.h"
 
 #define N_BUCKETS_FIRST 256
 
@@ -20,6 +21,7 @@ static void free_room(struct room *room) {
     while (room->n_subscriptions)
         room_remove(room->subscriptions[room->n_subscriptions - 1]);
     free(room->subscriptions);
+    crowd_free(room->crowd);
     free(room);
 }
 

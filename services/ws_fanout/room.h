@@ -9,6 +9,7 @@
 #include "proto/session.h"
 
 struct connection;
+struct crowd;
 struct hub;
 
 /* Why a subscription needs the whole state: `reason` of the state_sync. */
@@ -28,8 +29,21 @@ struct subscription {
     size_t index; /* in room->subscriptions */
     enum subscription_state state;
     enum sync_reason reason; /* while joining or stale */
+    enum session_role role;  /* as last read or told; none until it had its first answer */
+    bool is_admitted;        /* by presence: nothing is sent to it before */
+    bool wants_entry;        /* the session was not in Redis: to be admitted once it is */
+    bool resumes;            /* while joining: wants what follows `at`, not the state */
+    bool was_read_for;       /* while joining: a read has begun since it asked */
+    unsigned n_entries;      /* how often presence was asked */
     struct position at;      /* while live or filling: the last event it has */
     char *id;                /* owned; the subscribe message's, until it is answered; or NULL */
+};
+
+/* What a room has to read, or is reading. */
+enum room_need {
+    ROOM_NEEDS_NOTHING,
+    ROOM_NEEDS_WINDOW, /* meta and deltas */
+    ROOM_NEEDS_STATE,  /* meta and state */
 };
 
 enum room_binding { ROOM_UNBOUND, ROOM_BINDING, ROOM_BOUND };
@@ -51,12 +65,18 @@ struct room {
     bool is_busy;              /* a read or a load is under way, whose callback has the room */
     bool wants_compare;        /* positions have to be compared with the store */
     bool was_compare;          /* the read under way answers an earlier wants_compare */
-    uint64_t fill_since;       /* of the read of deltas under way */
+    enum room_need need;       /* what is being read, or was last */
+    struct position seen_then; /* what was seen when that read began */
+    uint64_t window_since;     /* that read's, of deltas */
+    uint64_t window_end;       /* the last read of deltas came up to here */
     char loader[UUID_LEN + 1]; /* for whom the load under way is */
     unsigned n_tries;          /* reads and loads in a row that did not help */
     int64_t retry_at;          /* ms; not before it; 0: at once */
     bool is_queued;            /* waits for its turn to read */
     struct room *next_queued;
+
+    struct crowd *crowd;   /* owned; NULL before the first device comes or goes */
+    int64_t crowd_told_at; /* ms; of its last frame */
 };
 
 struct rooms {

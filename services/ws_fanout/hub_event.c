@@ -1,0 +1,231 @@
+/* Events on their way from the broker to the watchers of a room: forwarded as they came, each to
+ * whom it is for. Only the rare ones that change who may watch, or tell of devices, are parsed. */
+#include <string.h>
+
+#include "proto/event.h"
+#include "proto/route.h"
+#include "services/ws_fanout/crowd.h"
+#include "services/ws_fanout/hub_private.h"
+#include "services/ws_fanout/order.h"
+
+#define CROWD_EVERY_MS 1000
+
+/* One event on its way; the frame is made for the first that takes it. */
+struct passage {
+    const struct bus_message *message;
+    enum event_type type;
+    struct position position;
+    bool wants_read; /* somebody misses something */
+    struct frame *frame;
+    struct event sender; /* of a broadcast, once somebody may be it: user_id */
+    bool has_sender;
+};
+
+static void forward(struct passage *p, struct subscription *s) {
+    if (!p->frame)
+        p->frame = frame_new(p->message->body, p->message->body_len);
+    metric_add(s->room->hub->deliveries_metric, 1);
+    connection_send(s->connection, p->frame, s);
+}
+
+/* ---- versioned ---- */
+
+static void lose_deleted(struct subscription *s) {
+    struct fault gone = {0};
+    fault_set(&gone, FAULT_NOT_FOUND, NULL, "the session was deleted");
+    hub_lose(s, &gone);
+}
+
+static void pass_versioned(struct passage *p, struct subscription *s) {
+    if (s->state != SUBSCRIPTION_LIVE)
+        return;
+    switch (order_judge(s->at, p->position)) {
+    case ORDER_FORWARD:
+        s->at = p->position;
+        forward(p, s);
+        if (p->type == EVENT_SESSION_DELETED)
+            lose_deleted(s);
+        break;
+    case ORDER_GAP:
+        s->state = SUBSCRIPTION_FILLING;
+        p->wants_read = true;
+        break;
+    case ORDER_EPOCH:
+        s->state = SUBSCRIPTION_STALE;
+        s->reason = SYNC_EPOCH;
+        p->wants_read = true;
+        break;
+    case ORDER_DROP:
+        break;
+    }
+}
+
+/* ---- who may watch ---- */
+
+static void change_role(struct subscription *s, enum session_role role) {
+    struct fault gone = {0};
+    if (role == SESSION_ROLE_NONE && (s->connection->principal.rights & COMMAND_ADMIN))
+        role = SESSION_ROLE_VIEWER;
+    if (role == SESSION_ROLE_NONE) {
+        fault_set(&gone, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
+        hub_lose(s, &gone);
+    } else if (s->role != SESSION_ROLE_NONE)
+        s->role = role;
+}
+
+/* False when the body does not say it. */
+static bool take_participant(struct room *room, const json_t *body) {
+    const char *user_id = json_string_value(json_object_get(body, "participant"));
+    const json_t *given = json_object_get(body, "role");
+    enum session_role role = SESSION_ROLE_NONE;
+    if (!user_id ||
+        (!json_is_null(given) &&
+         (!json_is_string(given) || !session_role_parse(json_string_value(given), &role))))
+        return false;
+    for (size_t i = room->n_subscriptions; i-- > 0;)
+        if (strcmp(room->subscriptions[i]->connection->principal.user_id, user_id) == 0)
+            change_role(room->subscriptions[i], role);
+    return true;
+}
+
+static bool take_device(struct room *room, const json_t *body) {
+    const char *device_id = json_string_value(json_object_get(body, "device"));
+    const json_t *removed = json_object_get(body, "removed");
+    struct fault f = {0};
+    if (!device_id || !json_is_boolean(removed))
+        return false;
+    if (!json_is_true(removed))
+        return true;
+    fault_set(&f, FAULT_DEVICE_REMOVED, NULL, "the device is kept out of this session");
+    for (size_t i = room->n_subscriptions; i-- > 0;)
+        if (strcmp(room->subscriptions[i]->connection->device_id, device_id) == 0)
+            hub_lose(room->subscriptions[i], &f);
+    return true;
+}
+
+/* A newer one is believed; what an older one or an unreadable one changed, Redis knows. */
+static void take_rights(struct room *room, struct passage *p, bool is_newer) {
+    json_auto_t *body = NULL;
+    struct event e;
+    bool taken = false;
+    if (is_newer && event_parse(p->message->body, p->message->body_len, &e, &body, NULL) == 0)
+        taken = p->type == EVENT_PARTICIPANT_CHANGED ? take_participant(room, body)
+                                                     : take_device(room, body);
+    if (!taken)
+        room->wants_compare = p->wants_read = true;
+}
+
+static void take_versioned(struct room *room, struct passage *p) {
+    bool is_newer = order_is_newer(p->position, room->seen);
+    if (is_newer)
+        room->seen = p->position;
+    if (p->type == EVENT_SESSION_DELETED)
+        room->deleted = p->position;
+    if (p->type == EVENT_PARTICIPANT_CHANGED || p->type == EVENT_DEVICE_CHANGED)
+        take_rights(room, p, is_newer);
+    for (size_t i = room->n_subscriptions; i-- > 0;)
+        pass_versioned(p, room->subscriptions[i]);
+}
+
+/* ---- unversioned: to everybody who has the session, in whatever state it is ---- */
+
+static bool takes_unversioned(const struct subscription *s) {
+    return s->role != SESSION_ROLE_NONE && s->state != SUBSCRIPTION_SLOW;
+}
+
+static void pass_unversioned(struct room *room, struct passage *p) {
+    for (size_t i = room->n_subscriptions; i-- > 0;)
+        if (takes_unversioned(room->subscriptions[i]))
+            forward(p, room->subscriptions[i]);
+}
+
+/* A device's id is its own only together with its user. */
+static bool is_sender(struct passage *p, const struct connection *c) {
+    const struct bus_message *m = p->message;
+    if (strcmp(c->device_id, m->device_id) != 0)
+        return false;
+    if (!p->has_sender && event_parse(m->body, m->body_len, &p->sender, NULL, NULL) != 0)
+        return false;
+    p->has_sender = true;
+    return strcmp(c->principal.user_id, p->sender.user_id) == 0;
+}
+
+static void pass_broadcast(struct room *room, struct passage *p) {
+    for (size_t i = room->n_subscriptions; i-- > 0;) {
+        struct subscription *s = room->subscriptions[i];
+        if (takes_unversioned(s) && (p->message->echo || !is_sender(p, s->connection)))
+            forward(p, s);
+    }
+}
+
+static void take_presence(struct room *room, struct passage *p) {
+    const struct bus_message *m = p->message;
+    json_auto_t *body = NULL;
+    struct event e;
+    if (!room->crowd)
+        room->crowd = crowd_new();
+    if (crowd_is_double(room->crowd, m->message_id) ||
+        event_parse(m->body, m->body_len, &e, &body, NULL) != 0)
+        return;
+    const json_t *count = json_object_get(body, "deviceCount");
+    if (json_is_number(count) && json_number_value(count) >= 0)
+        crowd_set_n_devices(room->crowd, (uint64_t)json_number_value(count));
+    if (!crowd_gathers(room->crowd))
+        pass_unversioned(room, p);
+    else if (room->n_subscriptions)
+        crowd_add(room->crowd, e.device_id, p->type == EVENT_DEVICE_JOINED);
+}
+
+void hub_tell_crowd(struct room *room) {
+    struct buf out = BUF_NULL;
+    int64_t now = hub_now(room->hub);
+    if (!room->n_subscriptions)
+        crowd_clear(room->crowd);
+    if (now - room->crowd_told_at < CROWD_EVERY_MS ||
+        !crowd_print(room->crowd, room->session_id, &out))
+        return;
+    room->crowd_told_at = now;
+    _cleanup_(frame_unrefp) struct frame *f = frame_from_buf(&out);
+    for (size_t i = room->n_subscriptions; i-- > 0;) {
+        if (!takes_unversioned(room->subscriptions[i]))
+            continue;
+        metric_add(room->hub->deliveries_metric, 1);
+        connection_send(room->subscriptions[i]->connection, f, room->subscriptions[i]);
+    }
+}
+
+/* ---- from the broker ---- */
+
+static void take_event(struct room *room, struct passage *p) {
+    if (event_is_versioned(p->type))
+        take_versioned(room, p);
+    else if (p->type == EVENT_BROADCAST)
+        pass_broadcast(room, p);
+    else if (p->type == EVENT_DEVICE_JOINED || p->type == EVENT_DEVICE_LEFT)
+        take_presence(room, p);
+    else
+        pass_unversioned(room, p);
+    frame_unref(p->frame);
+    if (p->wants_read)
+        hub_pump(room);
+    hub_settle(room);
+}
+
+void hub_take_message(struct hub *h, const struct bus_message *m) {
+    char session_id[UUID_LEN + 1];
+    const char *kind;
+    size_t n_kind;
+    enum event_type type;
+    metric_add(h->events_metric, 1);
+    if (m->timestamp_ms > h->newest_event)
+        h->newest_event = m->timestamp_ms;
+    if (!route_parse_key(m->routing_key, m->routing_key_len, session_id, &kind, &n_kind) ||
+        !event_type_parse(m->type, strlen(m->type), &type) || !event_goes_to_devices(type) ||
+        (event_is_versioned(type) && !m->version))
+        return;
+    struct room *room = rooms_find(&h->rooms, session_id);
+    struct passage p = {
+        .message = m, .type = type, .position = {m->version, m->epoch ? m->epoch : 1}};
+    if (room)
+        take_event(room, &p);
+}
