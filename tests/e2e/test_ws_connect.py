@@ -271,21 +271,6 @@ def test_a_session_in_the_query_that_is_none_is_an_error_only(phone, bad):
         is_alive(socket)
 
 
-@pytest.mark.parametrize("position", ["since=1", "since=0", "since=1&epoch=1", "epoch=1"])
-def test_since_in_the_query_is_refused_in_this_release(phone, position):
-    session = phone.create({})
-    try:
-        socket = phone.connect(f"{session['id']}&{position}")
-    except websocket.WebSocketBadStatusException as refusal:
-        assert refusal.status_code == 400
-        return
-    with socket:
-        socket.expect("hello")
-        socket.expect("error", code="invalid_request")
-        assert phone.json_patch(session["id"], set_to("a", 1)).status_code == 200
-        assert is_alive(socket) == []
-
-
 # ---- tokens end ----
 
 def test_a_token_that_runs_out_is_announced_and_then_closes(suite, user):

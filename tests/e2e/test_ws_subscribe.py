@@ -166,20 +166,6 @@ def test_an_admin_may_watch_any_session(suite, phone, stranger):
         refused(ask(socket, "patch", sessionId=session["id"], operations=set_to("a", 2)), "forbidden")
 
 
-# ---- position: in a later release ----
-
-@pytest.mark.parametrize("position", [{"since": 1}, {"since": 0}, {"since": 1, "epoch": 1}, {"epoch": 1},
-                                      {"since": "1"}, {"since": None}])
-def test_since_is_refused_in_this_release(phone, position):
-    session = phone.create({})
-    with phone.connect() as socket:
-        socket.expect("hello")
-        refused(subscribe(socket, session["id"], **position), "invalid_request")
-        phone.json_patch(session["id"], set_to("a", 1))
-        assert is_alive(socket) == []
-        assert subscribe(socket, session["id"])["version"] == 2
-
-
 # ---- twice, and no more ----
 
 def test_subscribing_twice_gives_each_event_once(phone):

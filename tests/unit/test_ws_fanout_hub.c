@@ -41,27 +41,45 @@ static void test_newer_looks_at_the_epoch_first(void **state) {
 }
 
 /* versions: ended by 0 */
-static void expect_fill(uint64_t at, const uint64_t *versions, bool filled, size_t from,
-                        size_t to) {
+static void expect_fill(uint64_t at, uint64_t since, uint64_t stored, const uint64_t *versions,
+                        enum order_reach reach, size_t from, size_t to) {
     struct store_delta deltas[8] = {0};
-    size_t n = 0, got_from = 99, got_to = 99;
-    for (; versions[n]; n++)
-        deltas[n].version = versions[n];
-    assert_int_equal(order_fill(at, deltas, n, &got_from, &got_to), filled);
-    assert_int_equal(got_from, filled ? from : 99);
-    assert_int_equal(got_to, filled ? to : 99);
+    struct order_window w = {.since = since, .stored = stored, .deltas = deltas};
+    size_t got_from = 99, got_to = 99;
+    for (; versions[w.n]; w.n++)
+        deltas[w.n].version = versions[w.n];
+    assert_int_equal(order_fill(at, &w, &got_from, &got_to), reach);
+    assert_int_equal(got_from, reach == ORDER_REACHED ? from : 99);
+    assert_int_equal(got_to, reach == ORDER_REACHED ? to : 99);
 }
 
 static void test_gap_is_filled_by_an_unbroken_run_only(void **state) {
     (void)state;
-    expect_fill(5, (uint64_t[]){6, 7, 8, 0}, true, 0, 3);
-    expect_fill(5, (uint64_t[]){3, 4, 5, 6, 7, 0}, true, 3, 5);
-    expect_fill(5, (uint64_t[]){0}, true, 0, 0);
-    expect_fill(5, (uint64_t[]){4, 5, 0}, true, 2, 2);
-    expect_fill(5, (uint64_t[]){7, 8, 0}, false, 0, 0);
-    expect_fill(5, (uint64_t[]){6, 8, 0}, false, 0, 0);
-    expect_fill(5, (uint64_t[]){6, 6, 0}, false, 0, 0);
-    expect_fill(5, (uint64_t[]){6, 7, 5, 0}, false, 0, 0);
+    expect_fill(5, 5, 8, (uint64_t[]){6, 7, 8, 0}, ORDER_REACHED, 0, 3);
+    expect_fill(5, 2, 7, (uint64_t[]){3, 4, 5, 6, 7, 0}, ORDER_REACHED, 3, 5);
+    expect_fill(0, 0, 2, (uint64_t[]){1, 2, 0}, ORDER_REACHED, 0, 2);
+    expect_fill(5, 5, 5, (uint64_t[]){0}, ORDER_REACHED, 0, 0);
+    expect_fill(5, 3, 5, (uint64_t[]){4, 5, 0}, ORDER_REACHED, 2, 2);
+    expect_fill(5, 5, 7, (uint64_t[]){7, 0}, ORDER_TOO_OLD, 0, 0);
+    expect_fill(5, 5, 8, (uint64_t[]){6, 8, 0}, ORDER_TOO_OLD, 0, 0);
+    expect_fill(5, 5, 6, (uint64_t[]){6, 6, 0}, ORDER_TOO_OLD, 0, 0);
+    expect_fill(5, 5, 5, (uint64_t[]){6, 7, 5, 0}, ORDER_TOO_OLD, 0, 0);
+    expect_fill(5, 5, 9, (uint64_t[]){0}, ORDER_TOO_OLD, 0, 0);
+}
+
+/* A read begins at one receiver's position and is cut; others are elsewhere. */
+static void test_a_read_that_was_cut_says_nothing_of_those_further_on(void **state) {
+    static const uint64_t cut[] = {3, 4, 5, 0};
+    (void)state;
+    expect_fill(2, 2, 9, cut, ORDER_REACHED, 0, 3);
+    expect_fill(4, 2, 9, cut, ORDER_REACHED, 2, 3);
+    expect_fill(5, 2, 9, cut, ORDER_ELSEWHERE, 0, 0);
+    expect_fill(6, 2, 9, cut, ORDER_ELSEWHERE, 0, 0);
+    expect_fill(8, 2, 9, cut, ORDER_ELSEWHERE, 0, 0);
+    expect_fill(9, 2, 9, cut, ORDER_ELSEWHERE, 0, 0);
+    expect_fill(1, 2, 9, cut, ORDER_ELSEWHERE, 0, 0);
+    expect_fill(5, 2, 5, cut, ORDER_REACHED, 3, 3);
+    expect_fill(1, 2, 2, (uint64_t[]){0}, ORDER_ELSEWHERE, 0, 0);
 }
 
 static void make_id(unsigned n, char ret[UUID_LEN + 1]) {
@@ -127,6 +145,7 @@ int main(void) {
         cmocka_unit_test(test_order_of_events_is_judged_by_position),
         cmocka_unit_test(test_newer_looks_at_the_epoch_first),
         cmocka_unit_test(test_gap_is_filled_by_an_unbroken_run_only),
+        cmocka_unit_test(test_a_read_that_was_cut_says_nothing_of_those_further_on),
         cmocka_unit_test(test_rooms_are_found_while_the_table_grows_and_shrinks),
         cmocka_unit_test(test_subscriptions_may_be_removed_from_the_end_to_the_start),
     };

@@ -111,6 +111,8 @@ static void test_malformed_messages_are_refused_by_name(void **state) {
     expect("{\"type\":\"subscribe\",\"sessionId\":5}", FAULT_INVALID_REQUEST, "sessionId");
 }
 
+#define SUBSCRIBE(more) "{\"type\":\"subscribe\",\"sessionId\":\"" ID "\"" more "}"
+#define AUTH(device) "{\"type\":\"auth\",\"token\":\"t\",\"device\":" device "}"
 #define PATCH(more) "{\"type\":\"patch\",\"sessionId\":\"" ID "\"" more "}"
 #define STATUS(more) "{\"type\":\"status\",\"sessionId\":\"" ID "\"" more "}"
 
@@ -119,10 +121,13 @@ static void test_bad_members_are_refused_by_name(void **state) {
     expect("{\"type\":\"subscribe\",\"sessionId\":\"x\"}", FAULT_NOT_FOUND, "sessionId");
     expect("{\"type\":\"subscribe\",\"sessionId\":\"01A1FC2E-D56F-771E-9AB2-A8C296371CD4\"}",
            FAULT_NOT_FOUND, "sessionId");
-    expect("{\"type\":\"subscribe\",\"sessionId\":\"" ID "\",\"since\":3}", FAULT_INVALID_REQUEST,
-           "since");
-    expect("{\"type\":\"subscribe\",\"sessionId\":\"" ID "\",\"epoch\":1}", FAULT_INVALID_REQUEST,
-           "epoch");
+    expect(SUBSCRIBE(",\"since\":\"3\""), FAULT_INVALID_REQUEST, "since");
+    expect(SUBSCRIBE(",\"since\":null"), FAULT_INVALID_REQUEST, "since");
+    expect(SUBSCRIBE(",\"since\":1.5"), FAULT_INVALID_REQUEST, "since");
+    expect(SUBSCRIBE(",\"since\":-1"), FAULT_INVALID_VALUE, "since");
+    expect(SUBSCRIBE(",\"since\":9007199254740992"), FAULT_INVALID_VALUE, "since");
+    expect(SUBSCRIBE(",\"since\":3,\"epoch\":0"), FAULT_INVALID_VALUE, "epoch");
+    expect(SUBSCRIBE(",\"epoch\":1"), FAULT_INVALID_REQUEST, "epoch");
     expect(PATCH(""), FAULT_INVALID_REQUEST, "operations");
     expect(PATCH(",\"operations\":{}"), FAULT_INVALID_REQUEST, "operations");
     expect(PATCH(",\"operations\":[],\"baseVersion\":0"), FAULT_INVALID_VALUE, "baseVersion");
@@ -138,6 +143,62 @@ static void test_bad_members_are_refused_by_name(void **state) {
     expect(STATUS(",\"status\":\"pending\""), FAULT_INVALID_VALUE, "status");
     expect(STATUS(",\"status\":\"expired\""), FAULT_INVALID_VALUE, "status");
     expect(STATUS(",\"status\":\"running\""), FAULT_INVALID_VALUE, "status");
+}
+
+static void test_subscribe_may_say_a_position(void **state) {
+    static const struct {
+        const char *text;
+        bool has_since;
+        struct position since;
+    } rows[] = {
+        {SUBSCRIBE(""), false, {0, 1}},
+        {SUBSCRIBE(",\"since\":0"), true, {0, 1}},
+        {SUBSCRIBE(",\"since\":41"), true, {41, 1}},
+        {SUBSCRIBE(",\"epoch\":3,\"since\":41"), true, {41, 3}},
+        {SUBSCRIBE(",\"since\":9007199254740991"), true, {9007199254740991, 1}},
+    };
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        struct protocol_message m;
+        assert_int_equal(parse(rows[i].text, &m).code, FAULT_NONE);
+        assert_int_equal(m.has_since, rows[i].has_since);
+        assert_true(position_equal(m.since, rows[i].since));
+        protocol_message_done(&m);
+    }
+}
+
+static void test_a_device_says_what_it_is(void **state) {
+    struct protocol_message m;
+    (void)state;
+    assert_int_equal(
+        parse(AUTH("{\"name\":\"B\u00fcro \u2028\",\"platform\":\"ios 19\"}"), &m).code,
+        FAULT_NONE);
+    assert_string_equal(m.device_name, "B\xc3\xbcro \xe2\x80\xa8");
+    assert_string_equal(m.device_platform, "ios 19");
+    protocol_message_done(&m);
+    assert_int_equal(parse(AUTH("{\"name\":\"\"}"), &m).code, FAULT_NONE);
+    assert_null(m.device_name);
+    assert_null(m.device_platform);
+    protocol_message_done(&m);
+    expect(AUTH("{\"name\":\"a\\u0000b\"}"), FAULT_INVALID_JSON, "");
+    expect(AUTH("{\"name\":\"a\\nb\"}"), FAULT_INVALID_VALUE, "name");
+    expect(AUTH("{\"name\":\"a\\u007f\"}"), FAULT_INVALID_VALUE, "name");
+    expect(AUTH("{\"platform\":\"\\u009f\"}"), FAULT_INVALID_VALUE, "platform");
+    expect(AUTH("{\"platform\":\"\\u00a0\"}"), FAULT_NONE, "");
+}
+
+static void expect_said(const char *member, int n_bytes, enum fault_code code) {
+    char text[512];
+    snprintf(text, sizeof(text), AUTH("{\"%s\":\"%0*d\"}"), member, n_bytes, 0);
+    expect(text, code, code ? member : "");
+}
+
+static void test_what_a_device_says_is_bounded(void **state) {
+    (void)state;
+    expect_said("name", 255, FAULT_NONE);
+    expect_said("name", 256, FAULT_INVALID_VALUE);
+    expect_said("platform", 64, FAULT_NONE);
+    expect_said("platform", 65, FAULT_INVALID_VALUE);
 }
 
 static enum fault_code parse_with_id(const char *character, int n, char ret_id[PROTOCOL_ID_CAP]) {
@@ -221,6 +282,12 @@ static void test_server_messages_are_printed(void **state) {
     protocol_print_unsubscribed(NULL, ID, "not_found", &out);
     expect_text(&out,
                 "{\"type\":\"unsubscribed\",\"sessionId\":\"" ID "\",\"code\":\"not_found\"}");
+    protocol_print_subscribed("4", ID, (struct position){9, 2}, 3, &out);
+    expect_text(&out, "{\"type\":\"subscribed\",\"id\":\"4\",\"sessionId\":\"" ID
+                      "\",\"epoch\":2,\"version\":9,\"replayed\":3}");
+    protocol_print_presence(ID, (const char *[]){"a", "b"}, 2, NULL, 0, &out);
+    expect_text(&out, "{\"type\":\"presence\",\"sessionId\":\"" ID
+                      "\",\"joined\":[\"a\",\"b\"],\"left\":[]}");
     protocol_print_token_expiring(1000, &out);
     expect_text(&out, "{\"type\":\"token_expiring\",\"expiresAt\":\"1970-01-01T00:00:01.000Z\"}");
     protocol_print_retry_after(150, &out);
@@ -293,6 +360,9 @@ int main(void) {
         cmocka_unit_test(test_malformed_messages_are_refused_by_name),
         cmocka_unit_test(test_bad_members_are_refused_by_name),
         cmocka_unit_test(test_broadcast_keeps_its_message),
+        cmocka_unit_test(test_subscribe_may_say_a_position),
+        cmocka_unit_test(test_a_device_says_what_it_is),
+        cmocka_unit_test(test_what_a_device_says_is_bounded),
         cmocka_unit_test(test_id_may_have_64_characters_of_any_length),
         cmocka_unit_test(test_key_may_have_128_characters),
         cmocka_unit_test(test_failure_keeps_id_and_session_for_the_answer),
