@@ -34,7 +34,7 @@ static int judge(const struct session *session, const struct subscription *s,
     enum session_role role = role_of(session, s->connection);
     if (role == SESSION_ROLE_NONE)
         return fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
-    if (session_device_is_removed(session, s->connection->device_id))
+    if (session->removed_devices && session_device_is_removed(session, s->connection->device_id))
         return fault_set(f, FAULT_DEVICE_REMOVED, NULL, "the device is kept out of this session");
     *ret = role;
     return 0;

@@ -153,8 +153,8 @@ def test_close_codes_are_those_of_connection_h_and_of_the_protocol():
     assert {c["code"] for c in CHANNELS["socket"]["x-close-codes"]} == ours | {1003, 1007, 1009}
 
 
-def test_reasons_of_a_state_sync_are_those_of_hub_sync_c():
-    names = re.findall(r'\[SYNC_\w+\] = "(\w+)"', source("services/ws_fanout/hub_sync.c"))
+def test_reasons_of_a_state_sync_are_those_of_hub_update_c():
+    names = re.findall(r'\[SYNC_\w+\] = "(\w+)"', source("services/ws_fanout/hub_update.c"))
     assert SCHEMAS["ws_state_sync.json"]["properties"]["reason"]["enum"] == names
 
 

@@ -136,7 +136,11 @@ REFUSED = [
     ("request_create", {"clock": {}}),
     ("request_merge_patch", {"data": None}),
     ("request_merge_patch", {"version": 3}),
-    ("ws_subscribe", {"since": 3}),
+    ("ws_subscribe", {"epoch": 1}),
+    ("ws_subscribe.since", {"since": -1}),
+    ("ws_subscribe.since", {"epoch": 0}),
+    ("ws_auth", {"device": {"name": "n" * 256}}),
+    ("ws_presence", {"joined": ["a", "a"]}),
     ("ws_status", {"id": "i" * 65}),
 ]
 

@@ -32,6 +32,9 @@ static void check_taken(struct protocol_message *m) {
     must_hold(m->type < PROTOCOL_N_TYPES);
     must_hold(!has_session || uuid_is(m->session_id, strlen(m->session_id)));
     must_hold(m->type != PROTOCOL_AUTH || m->token);
+    must_hold(!m->has_since || (m->since.epoch >= 1 && m->since.version <= TEXT_INTEGER_MAX));
+    must_hold(!m->device_name || (*m->device_name && strlen(m->device_name) <= 255));
+    must_hold(!m->device_platform || (*m->device_platform && strlen(m->device_platform) <= 64));
     must_hold(text_n_characters(m->id, strlen(m->id)) <= PROTOCOL_ID_MAX_CHARACTERS);
     if (m->type == PROTOCOL_PATCH || m->type == PROTOCOL_STATUS || m->type == PROTOCOL_HEARTBEAT)
         check_command(m);
