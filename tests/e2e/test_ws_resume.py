@@ -151,9 +151,8 @@ def test_many_sessions_of_one_connection_go_on_each_from_its_own(phone):
         socket.expect("hello")
         for i, session in enumerate(sessions):
             socket.send(type="subscribe", id=str(i), sessionId=session["id"], since=1)
-        seen = is_alive(socket)
-        while sum(f["type"] == "state_delta" for f in seen) < sum(range(8)):
-            seen.append(socket.recv())
+        seen = [socket.recv() for _ in range(8 + sum(range(8)))]
+        assert is_alive(socket) == []
         for i, session in enumerate(sessions):
             own = [f for f in seen if f["sessionId"] == session["id"]]
             assert (own[0]["type"], own[0]["id"], own[0]["replayed"]) == ("subscribed", str(i), i)
