@@ -29,15 +29,18 @@ static enum session_role role_of(const struct session *session, const struct con
     return command_role(session, who->user_id, who->rights);
 }
 
-static int judge(const struct session *session, const struct subscription *s,
-                 enum session_role *ret, struct fault *f) {
+/* The watcher's role; none: the session is not its own, *f says why. */
+static enum session_role judge(const struct session *session, const struct subscription *s,
+                               struct fault *f) {
     enum session_role role = role_of(session, s->connection);
     if (role == SESSION_ROLE_NONE)
-        return fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
-    if (session->removed_devices && session_device_is_removed(session, s->connection->device_id))
-        return fault_set(f, FAULT_DEVICE_REMOVED, NULL, "the device is kept out of this session");
-    *ret = role;
-    return 0;
+        fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
+    else if (session->removed_devices &&
+             session_device_is_removed(session, s->connection->device_id)) {
+        fault_set(f, FAULT_DEVICE_REMOVED, NULL, "the device is kept out of this session");
+        role = SESSION_ROLE_NONE;
+    }
+    return role;
 }
 
 static void lose_deleted(struct subscription *s) {
@@ -128,12 +131,12 @@ static void compare_position(struct update *u, struct subscription *s, enum sess
 
 static void update_by_state(struct update *u, struct subscription *s) {
     struct fault f = {0};
-    enum session_role role;
     if (u->session->deleted) {
         lose_deleted(s);
         return;
     }
-    if (judge(u->session, s, &role, &f)) {
+    enum session_role role = judge(u->session, s, &f);
+    if (role == SESSION_ROLE_NONE) {
         hub_lose(s, &f);
         return;
     }
@@ -234,22 +237,21 @@ static void resume(struct update *u, struct subscription *s, enum session_role r
 
 /* Who watched a session to its end gets that end, where it is still there. */
 static void end_deleted(struct update *u, struct subscription *s) {
-    enum session_role role;
     struct fault f = {0};
     if ((s->state == SUBSCRIPTION_LIVE || s->state == SUBSCRIPTION_FILLING) &&
-        judge(u->session, s, &role, &f) == 0)
+        judge(u->session, s, &f) != SESSION_ROLE_NONE)
         bring(u, s);
     lose_deleted(s);
 }
 
 static void update_by_window(struct update *u, struct subscription *s) {
     struct fault f = {0};
-    enum session_role role;
     if (u->session->deleted) {
         end_deleted(u, s);
         return;
     }
-    if (judge(u->session, s, &role, &f)) {
+    enum session_role role = judge(u->session, s, &f);
+    if (role == SESSION_ROLE_NONE) {
         hub_lose(s, &f);
         return;
     }
