@@ -29,8 +29,10 @@ void store_key_tries(const char *session_id, const char *command_id,
                      char ret[static STORE_KEY_CAP]);
 void store_key_create_claim(const char *user_id, const char *key_hash,
                             char ret[static STORE_KEY_CAP]);
-/* attention:{0} … {63}: by a hash of the session id. */
-void store_key_attention(const char *session_id, char ret[static STORE_KEY_CAP]);
+/* attention:{0} … {63}: by a hash of the member, which is a session id, or the prefix and an
+ * instance of ws_fanout. */
+#define STORE_INSTANCE_PREFIX "instance:"
+void store_key_attention(const char *member, char ret[static STORE_KEY_CAP]);
 /* instance:{<iid>} and instance:{<iid>}:sessions */
 void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);

@@ -2,7 +2,9 @@
  * sets, so that a Redis Cluster shares it among its nodes; read in one pipeline. */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/store_private.h"
 
@@ -12,10 +14,27 @@ struct due_list {
     size_t cap;
 };
 
-/* A member that is no session id (or a score that is no moment) is not ours: passed over. */
+#define PREFIX_LEN (sizeof(STORE_INSTANCE_PREFIX) - 1)
+#define MEMBER_CAP (PREFIX_LEN + STORE_INSTANCE_MAX + 1)
+
+static bool is_instance(const redisReply *member) {
+    size_t len = (size_t)member->len;
+    return len > PREFIX_LEN && len < MEMBER_CAP &&
+           memcmp(member->str, STORE_INSTANCE_PREFIX, PREFIX_LEN) == 0;
+}
+
+static void member_of(const struct store_due *due, char ret[static MEMBER_CAP]) {
+    snprintf(ret, MEMBER_CAP, "%s%s", *due->session_id ? "" : STORE_INSTANCE_PREFIX,
+             *due->session_id ? due->session_id : due->instance);
+}
+
+/* A member that is neither a session nor an instance (or a score that is no moment) is not ours:
+ * passed over. */
 static void take_due(const redisReply *member, const redisReply *score, struct due_list *list) {
-    if (member->type != REDIS_REPLY_STRING || score->type != REDIS_REPLY_STRING ||
-        !uuid_is(member->str, (size_t)member->len))
+    if (member->type != REDIS_REPLY_STRING || score->type != REDIS_REPLY_STRING)
+        return;
+    bool is_session = uuid_is(member->str, (size_t)member->len);
+    if (!is_session && !is_instance(member))
         return;
     double at = strtod(score->str, NULL);
     if (!(fabs(at) < 9007199254740992.0))
@@ -25,7 +44,12 @@ static void take_due(const redisReply *member, const redisReply *score, struct d
         list->items = must_realloc(list->items, list->cap * sizeof(*list->items));
     }
     struct store_due *due = &list->items[list->n++];
-    store_copy(due->session_id, sizeof(due->session_id), member->str, (size_t)member->len);
+    *due = (struct store_due){0};
+    if (is_session)
+        store_copy(due->session_id, sizeof(due->session_id), member->str, (size_t)member->len);
+    else
+        store_copy(due->instance, sizeof(due->instance), member->str + PREFIX_LEN,
+                   (size_t)member->len - PREFIX_LEN);
     due->at = (int64_t)at;
 }
 
@@ -81,7 +105,7 @@ int store_batch_due(struct store_batch *b, int64_t until, size_t most, struct st
 
 /* One question about an entry. */
 struct ask {
-    const char *session_id;
+    char member[MEMBER_CAP];
     int64_t first, second; /* arguments of the script */
     bool is_open;          /* not answered: not sent, or NOSCRIPT */
     bool is_yes;
@@ -90,10 +114,10 @@ struct ask {
 static void queue_ask(struct store_batch *b, struct store_command *c, enum store_script script,
                       const struct ask *ask) {
     char key[STORE_KEY_CAP];
-    store_key_attention(ask->session_id, key);
+    store_key_attention(ask->member, key);
     store_begin_script(b, c, script, 1);
     store_puts(c, key);
-    store_puts(c, ask->session_id);
+    store_puts(c, ask->member);
     store_put_i64(c, ask->first);
     store_put_i64(c, ask->second);
     store_queue(b->context, c);
@@ -145,8 +169,10 @@ static int ask_all(struct store_batch *b, enum store_script script, struct ask *
 int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n,
                           int64_t lease_until) {
     _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
-    for (size_t i = 0; i < n; i++)
-        asks[i] = (struct ask){due[i].session_id, due[i].at, lease_until, .is_open = true};
+    for (size_t i = 0; i < n; i++) {
+        asks[i] = (struct ask){.first = due[i].at, .second = lease_until, .is_open = true};
+        member_of(&due[i], asks[i].member);
+    }
     int err = ask_all(b, STORE_SCRIPT_CLAIM_DUE, asks, n);
     for (size_t i = 0; i < n && !err; i++)
         due[i].is_claimed = asks[i].is_yes;
@@ -156,7 +182,9 @@ int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n
 int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n,
                       int64_t lease_until) {
     _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
-    for (size_t i = 0; i < n; i++)
-        asks[i] = (struct ask){due[i].session_id, lease_until, due[i].next, .is_open = true};
+    for (size_t i = 0; i < n; i++) {
+        asks[i] = (struct ask){.first = lease_until, .second = due[i].next, .is_open = true};
+        member_of(&due[i], asks[i].member);
+    }
     return ask_all(b, STORE_SCRIPT_REARM, asks, n);
 }

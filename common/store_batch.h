@@ -11,6 +11,10 @@
 #include "base/cleanup.h"
 #include "proto/session.h"
 
+#define STORE_INSTANCE_MAX 127
+#define PRESENCE_NAME_MAX_BYTES 255
+#define PRESENCE_PLATFORM_MAX_BYTES 64
+
 struct store_batch;
 
 MUSTCHECK int store_batch_new(struct store_batch **ret, const char *url);
@@ -46,6 +50,18 @@ struct store_idem {
     char checksum[HASH_HEX_LEN + 1];
 };
 
+/* A device that a command makes active: whether it is in the session already. */
+struct store_joiner {
+    /* in; borrowed while the load or the save lives */
+    const char *device_id, *user_id;
+    /* out; owned by the load */
+    char *record; /* as it is stored, "" without: a save finds it unchanged or is lost */
+    bool is_counted, has_joined;
+    int64_t moment; /* of its last join or leave, 0 for none */
+    char name[PRESENCE_NAME_MAX_BYTES + 1], platform[PRESENCE_PLATFORM_MAX_BYTES + 1];
+    uint64_t n_of_user, n_joined; /* devices in the session: of this user, all */
+};
+
 struct store_load {
     /* in */
     char session_id[UUID_LEN + 1];
@@ -54,6 +70,8 @@ struct store_load {
     uint64_t deltas_since;
     const char *const *key_hashes; /* borrowed: idempotency keys to look up */
     size_t n_key_hashes;
+    struct store_joiner *joiners; /* borrowed; their outs are the load's */
+    size_t n_joiners;
     /* out; owned by the load */
     int err; /* 0; -ENOENT not in Redis; -EBADMSG a value that cannot be */
     struct session session;
@@ -96,6 +114,8 @@ struct store_save {
     const char *kept_before;
     const char *key_hash; /* or NULL: remember the idempotency key */
     const char *fingerprint;
+    const struct store_joiner *joiner; /* or NULL: this device joins, as it was loaded */
+    int64_t joined_at;
     int64_t now;
     /* out */
     enum store_save_result result;
@@ -146,7 +166,8 @@ MUSTCHECK int store_batch_count_try(struct store_batch *b, const char *session_i
 
 /* ---- attention ---- */
 struct store_due {
-    char session_id[UUID_LEN + 1];
+    char session_id[UUID_LEN + 1]; /* "": it is an instance of ws_fanout */
+    char instance[STORE_INSTANCE_MAX + 1];
     int64_t at;
     bool is_claimed; /* set by store_batch_claim_due */
     int64_t next;    /* for store_batch_rearm */
@@ -163,3 +184,16 @@ MUSTCHECK int store_batch_claim_due(struct store_batch *b, struct store_due *due
  * the lease. One pipeline. */
 MUSTCHECK int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n,
                                 int64_t lease_until);
+
+/* ---- instances of ws_fanout ---- */
+struct store_instance {
+    char instance[STORE_INSTANCE_MAX + 1]; /* in */
+    int64_t left_ms; /* out: how long it lives without renewal; 0: it is dead */
+};
+/* One pipeline. */
+MUSTCHECK int store_batch_instances(struct store_batch *b, struct store_instance *instances,
+                                    size_t n);
+/* Arms up to 1000 sessions of a dead instance at `now` and takes them from its list. *ret_n: how
+ * many they were; 0: none is left. */
+MUSTCHECK int store_batch_arm_orphans(struct store_batch *b, const char *instance, int64_t now,
+                                      size_t *ret_n);

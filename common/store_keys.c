@@ -40,9 +40,9 @@ void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY
     snprintf(ret, STORE_KEY_CAP, "instance:{%s}:sessions", instance);
 }
 
-void store_key_attention(const char *session_id, char ret[static STORE_KEY_CAP]) {
+void store_key_attention(const char *member, char ret[static STORE_KEY_CAP]) {
     uint8_t digest[20];
-    hash_sha1(session_id, strlen(session_id), digest);
+    hash_sha1(member, strlen(member), digest);
     store_key_attention_slot(digest[0] % STORE_N_ATTENTION, ret);
 }
 

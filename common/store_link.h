@@ -64,6 +64,7 @@ struct store {
     size_t n_waiting;
     struct store_command command; /* scratch */
     char sha[STORE_N_SCRIPTS][41];
+    uint64_t n_forgotten; /* sessions taken from an instance's list; store_presence.c */
 };
 
 /* Whether the question may be queued now (and then store_link_wait has to follow); if not it is

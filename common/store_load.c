@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/store_device.h"
 #include "common/store_private.h"
 
 #define KEY_LIFETIME_MS (24LL * 3600 * 1000)
@@ -23,6 +24,10 @@ static void drop_results(struct store_load *l) {
     drop_entries(l);
     free(l->idems);
     l->idems = NULL;
+    for (size_t i = 0; i < l->n_joiners; i++) {
+        free(l->joiners[i].record);
+        l->joiners[i].record = NULL;
+    }
     l->session = (struct session){0};
 }
 
@@ -42,6 +47,17 @@ static void begin_with_key(struct store_command *c, const char *name, enum store
                            const struct store_load *l) {
     store_command_begin(c, name);
     store_put_key(c, key, l->session_id);
+}
+
+static void queue_joiner(redisContext *context, struct store_command *c, const struct store_load *l,
+                         const struct store_joiner *joiner) {
+    char counter[UUID_LEN + 8];
+    snprintf(counter, sizeof(counter), "#user:%s", joiner->user_id);
+    begin_with_key(c, "HMGET", STORE_DEVICES, l);
+    store_puts(c, joiner->device_id);
+    store_puts(c, counter);
+    store_puts(c, "#joined");
+    store_queue(context, c);
 }
 
 static void queue_multi(redisContext *context, struct store_command *c,
@@ -65,6 +81,8 @@ static void queue_multi(redisContext *context, struct store_command *c,
         put_hashes(c, l);
         store_queue(context, c);
     }
+    for (size_t i = 0; i < l->n_joiners; i++)
+        queue_joiner(context, c, l, &l->joiners[i]);
     store_command_begin(c, "EXEC");
     store_queue(context, c);
 }
@@ -142,6 +160,46 @@ static int take_idems(const redisReply *reply, int64_t now, struct store_load *l
     return err;
 }
 
+static uint64_t count_of(const redisReply *reply) {
+    uint64_t n = 0;
+    if (reply->type == REDIS_REPLY_STRING && store_parse_u64(reply->str, (size_t)reply->len, &n))
+        return n;
+    return 0;
+}
+
+/* A record that cannot be read is as good as none, as in presence.lua. */
+static int take_joiner(const redisReply *reply, struct store_joiner *j) {
+    struct store_device_record d = {0};
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+        return -EBADMSG;
+    const redisReply *record = reply->element[0];
+    bool is_there = record->type == REDIS_REPLY_STRING;
+    free(j->record);
+    j->record = is_there ? must_memdup(record->str, (size_t)record->len) : must_strdup("");
+    if (is_there && store_device_parse(record->str, (size_t)record->len, &d) != 0)
+        d = (struct store_device_record){0};
+    j->is_counted = *d.user_id && d.state != STORE_DEVICE_LEFT;
+    j->has_joined = *d.user_id && d.state == STORE_DEVICE_JOINED;
+    j->moment = (int64_t)d.moment;
+    memcpy(j->name, d.name, sizeof(j->name));
+    memcpy(j->platform, d.platform, sizeof(j->platform));
+    j->n_of_user = count_of(reply->element[1]);
+    j->n_joined = count_of(reply->element[2]);
+    return 0;
+}
+
+/* read.lua does not tell of devices: it is for when Redis takes no writes, and so no joins. */
+static int take_joiners(redisReply *const *parts, bool by_script, struct store_load *l) {
+    int err = 0;
+    for (size_t i = 0; i < l->n_joiners && !err; i++) {
+        if (!by_script)
+            err = take_joiner(parts[i], &l->joiners[i]);
+        else if (!l->joiners[i].record)
+            l->joiners[i].record = must_strdup("");
+    }
+    return err;
+}
+
 /* EXEC answers what was asked; read.lua always all four, nil where nothing was asked. */
 static int take_parts(const redisReply *reply, bool by_script, int64_t now, struct store_load *l) {
     redisReply *const *part = reply->element;
@@ -154,16 +212,18 @@ static int take_parts(const redisReply *reply, bool by_script, int64_t now, stru
     part += l->wants_deltas || by_script;
     if (l->n_key_hashes)
         idems = *part;
+    part += l->n_key_hashes > 0;
     int err = store_take_session(meta, state, l->session_id, &l->session);
     if (!err && deltas)
         err = take_entries(deltas, l);
     if (!err && idems)
         err = take_idems(idems, now, l);
-    return err;
+    return err ? err : take_joiners(part, by_script, l);
 }
 
 static size_t n_parts(const struct store_load *l, bool by_script) {
-    return by_script ? 4 : 1 + l->wants_state + l->wants_deltas + (l->n_key_hashes > 0);
+    size_t n_asked = 1 + l->wants_state + l->wants_deltas + (l->n_key_hashes > 0) + l->n_joiners;
+    return by_script ? 4 : n_asked;
 }
 
 /* Passes over MULTI's +OK and one +QUEUED a question. */

@@ -18,10 +18,9 @@
 #include "proto/event.h"
 #include "proto/session.h"
 
-#define PRESENCE_NAME_MAX_BYTES 255
-#define PRESENCE_PLATFORM_MAX_BYTES 64
 #define PRESENCE_MAX_DEVICES_PER_USER 10
 #define PRESENCE_MAX_WATCHERS 20000
+#define PRESENCE_MAX_DUE 200
 #define PRESENCE_LEFT_AFTER_MS 10000          /* the last connection */
 #define PRESENCE_REQUEST_LEFT_AFTER_MS 120000 /* the last request of one that never connected */
 #define PRESENCE_INSTANCE_TTL_MS 15000
@@ -85,18 +84,19 @@ struct store_presence_change {
 struct store_presence {
     /* in */
     char session_id[UUID_LEN + 1];
+    bool judges; /* also when nothing is due: position and active_device are wanted */
     /* out; owned */
-    int err; /* 0; -ENOENT no such session; -EIO refused */
-    struct position position;
+    int err; /* 0; -ENOENT no such session; -EIO refused; -EBADMSG what is there cannot be */
+    struct position position; /* these two when something was due; version 0 else */
     char active_device[SESSION_DEVICE_MAX + 1];
     struct store_presence_change *changes;
     size_t n_changes;
     int64_t next; /* when to look again, ms; 0: nothing is left to look at */
 };
 void store_presence_done(struct store_presence *p);
-/* For each session: judges the devices that are due at `now` (at most 200), writes what they have
- * become, and leases each changed one's entry until lease_until. Connections of instances that are
- * no more are taken away before. Negative: Redis was lost. */
+/* For each session: judges the devices that are due at `now` (at most PRESENCE_MAX_DUE), writes
+ * what they have become, and leases each changed one's entry until lease_until. Connections of
+ * instances that are no more are taken away before. Negative: Redis was lost. */
 MUSTCHECK int store_batch_presence(struct store_batch *b, struct store_presence *presences,
                                    size_t n, int64_t now, int64_t lease_until);
 /* The broker confirmed the change: its entry goes, unless something has happened since. */
@@ -106,4 +106,15 @@ struct store_presence_told {
     int64_t lease_until;
 };
 MUSTCHECK int store_batch_presence_told(struct store_batch *b,
-                                        const struct store_presence_told *told, size_t n);
+                                        const struct store_presence_told *told, size_t n,
+                                        int64_t now);
+
+/* A request by a device: one that joined without a connection stays so much longer. Sessions and
+ * devices that are not there are passed over. */
+struct store_presence_touch {
+    char session_id[UUID_LEN + 1];
+    char device_id[SESSION_DEVICE_MAX + 1];
+};
+MUSTCHECK int store_batch_presence_touch(struct store_batch *b,
+                                         const struct store_presence_touch *touches, size_t n,
+                                         int64_t now);

@@ -101,6 +101,7 @@ enum store_script {
     STORE_SCRIPT_CLAIM_CREATE,
     STORE_SCRIPT_COUNT_TRY,
     STORE_SCRIPT_TAKE_TOKEN,
+    STORE_SCRIPT_PRESENCE,
     STORE_N_SCRIPTS
 };
 const char *store_script_file(enum store_script script);

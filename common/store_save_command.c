@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/store_device.h"
 #include "common/store_private.h"
 
 /* No entry younger than a command may live (its deadline, its redeliveries) leaves the window, else
@@ -30,6 +31,10 @@ static bool takes_snapshot(const struct store_save *save) {
  * to it without a version. */
 static bool writes_kept(const struct store_save *save) {
     return takes_snapshot(save) || deletes(save) || save->expected.version == 0;
+}
+
+static bool joins(const struct store_save *save) {
+    return save->event && !save->session->deleted && save->joiner;
 }
 
 static size_t n_listed(const char *versions) {
@@ -62,6 +67,10 @@ static void put_keys(struct store_command *c, const struct store_save *save) {
     store_put_key(c, STORE_IDEM_ORDER, id);
     if (takes_snapshot(save))
         put_snapshot_key(c, id, save->session->position.version);
+    if (joins(save)) {
+        store_put_key(c, STORE_DEVICES, id);
+        store_put_key(c, STORE_PRESENCE, id);
+    }
     if (save->dropped_snapshot)
         put_snapshot_key(c, id, save->dropped_snapshot);
     if (!deletes(save))
@@ -72,19 +81,23 @@ static void put_keys(struct store_command *c, const struct store_save *save) {
 }
 
 static size_t n_keys(const struct store_save *save) {
-    return 5 + takes_snapshot(save) + (save->dropped_snapshot != 0) +
+    return 5 + takes_snapshot(save) + 2 * joins(save) + (save->dropped_snapshot != 0) +
            (deletes(save) ? 2 + n_listed(save->session->snapshots) : 0);
 }
 
 static void put_flags(struct store_command *c, const struct store_save *save) {
+    char flags[8] = "";
     if (!save->event)
-        store_puts(c, takes_snapshot(save) ? "hs" : "h");
+        strcat(flags, "h");
     else if (deletes(save))
-        store_puts(c, "d");
+        strcat(flags, "d");
     else if (save->writes_state)
-        store_puts(c, takes_snapshot(save) ? "ws" : "w");
-    else
-        store_puts(c, takes_snapshot(save) ? "s" : "");
+        strcat(flags, "w");
+    if (takes_snapshot(save))
+        strcat(flags, "s");
+    if (joins(save))
+        strcat(flags, "j");
+    store_puts(c, flags);
 }
 
 static void put_state(struct store_command *c, const struct store_save *save) {
@@ -156,6 +169,27 @@ static void put_meta(struct store_command *c, const struct store_save *save) {
     }
 }
 
+/* The last words: who joins, as it was and as it becomes. */
+static void put_joiner(struct store_command *c, const struct store_save *save) {
+    const struct store_joiner *joiner = save->joiner;
+    struct store_device_record d = {0};
+    struct buf text = BUF_NULL;
+    char counter[UUID_LEN + 8] = "";
+    bool was_there = store_device_parse(joiner->record, strlen(joiner->record), &d) == 0 &&
+                     d.state != STORE_DEVICE_LEFT;
+    if (!was_there)
+        snprintf(counter, sizeof(counter), "#user:%s", joiner->user_id);
+    uint64_t look_at = store_device_join(&d, joiner->user_id, (uint64_t)save->joined_at);
+    store_device_print(&d, &text);
+    store_puts(c, joiner->device_id);
+    store_puts(c, joiner->record);
+    store_put(c, text.data, text.len);
+    store_puts(c, counter);
+    store_put_u64(c, PRESENCE_MAX_DEVICES_PER_USER);
+    store_put_u64(c, look_at);
+    buf_done(&text);
+}
+
 void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,
                       uint64_t token, uint64_t builds_on) {
     store_begin_script(b, c, STORE_SCRIPT_SAVE, n_keys(save));
@@ -173,4 +207,6 @@ void store_begin_save(struct store_batch *b, struct store_command *c, const stru
     put_kept_before(c, save);
     put_entry(c, save);
     put_meta(c, save);
+    if (joins(save))
+        put_joiner(c, save);
 }

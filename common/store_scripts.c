@@ -18,6 +18,7 @@ const char *store_script_file(enum store_script script) {
         [STORE_SCRIPT_CLAIM_CREATE] = "claim_create.lua",
         [STORE_SCRIPT_COUNT_TRY] = "count_try.lua",
         [STORE_SCRIPT_TAKE_TOKEN] = "take_token.lua",
+        [STORE_SCRIPT_PRESENCE] = "presence.lua",
     };
     return files[script];
 }

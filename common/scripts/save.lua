@@ -1,13 +1,15 @@
 -- One save of a session: all of it or nothing (contract section 6). What can fail is asked before the
 -- first write, and the first write is the one that Redis may refuse; after it nothing fails any more.
 --
--- KEYS  1 meta, 2 state, 3 deltas, 4 idem, 5 idem_order, then with flag s the new snapshot, then the
---       snapshots to drop
+-- KEYS  1 meta, 2 state, 3 deltas, 4 idem, 5 idem_order, then with flag s the new snapshot, with flag j
+--       devices and presence, then keys to drop (snapshots; of a deleted session devices and presence)
 -- ARGV  1 expected version (0: must not exist), 2 expected epoch, 3 token of the save that this one
 --       builds on ('' any), 4 own token, 5 flags: w writes state, s snapshot, d delete, h no version:
---       meta alone (and the snapshot), 6 new version, 7 now (ms), 8 a command's lifetime (ms), 9 text
---       of the state, 10 key hash or '', 11 its value, 12 meta's snapshots before ('-': whatever they
---       are), 13 number of words of the entry, the entry's words, the words for meta
+--       meta alone (and the snapshot), j a device joins, 6 new version, 7 now (ms), 8 a command's
+--       lifetime (ms), 9 text of the state, 10 key hash or '', 11 its value, 12 meta's snapshots before
+--       ('-': whatever they are), 13 number of words of the entry, the entry's words, the words for
+--       meta, with flag j six more: device, its record before ('' none), its record after, name of its
+--       user's count or '' when it is counted already, most devices of a user, when to look at it or 0
 -- Returns SAVED, LOST or FULL.
 local MAX_UNPUBLISHED = 1000
 local MAX_ENTRIES = 1000
@@ -54,11 +56,34 @@ elseif ARGV[12] ~= '-' and (head[7] or '') ~= ARGV[12] then
 end
 
 local entry_end = 13 + tonumber(ARGV[13])
-local fields = words(entry_end + 1, #ARGV)
+local fields = words(entry_end + 1, #ARGV - (has('j') and 6 or 0))
 local remembers = ARGV[10] ~= '' and not has('d')
 if remembers then -- wrong types fail here
   redis.call('HLEN', idem)
   redis.call('ZCARD', idem_order)
+end
+
+-- The device joins as it was loaded: presence.lua may have let it join meanwhile.
+local devices, presence, joiner
+if has('j') then
+  local at = has('s') and 7 or 6
+  devices, presence, joiner = KEYS[at], KEYS[at + 1], words(#ARGV - 5, #ARGV)
+  redis.call('ZCARD', presence)
+  if (redis.call('HGET', devices, joiner[1]) or '') ~= joiner[2] then return 'LOST' end
+  if joiner[4] ~= '' and tonumber(redis.call('HGET', devices, joiner[4]) or '0') >= tonumber(joiner[5]) then
+    return 'LOST'
+  end
+end
+
+local function join()
+  redis.call('HSET', devices, joiner[1], joiner[3])
+  redis.call('HINCRBY', devices, '#joined', 1)
+  if joiner[4] ~= '' then
+    redis.call('HINCRBY', devices, joiner[4], 1)
+    redis.call('HINCRBY', devices, '#all', 1)
+  end
+  if joiner[6] == '0' then redis.call('ZREM', presence, joiner[1])
+  else redis.call('ZADD', presence, joiner[6], joiner[1]) end
 end
 
 local function remember()
@@ -77,7 +102,7 @@ end
 -- The snapshot of this save, and what goes: the names that follow.
 local function keep_snapshot()
   if has('s') then redis.call('SET', KEYS[6], ARGV[9]) end
-  for i = has('s') and 7 or 6, #KEYS do redis.call('DEL', KEYS[i]) end
+  for i = 6 + (has('s') and 1 or 0) + (joiner and 2 or 0), #KEYS do redis.call('DEL', KEYS[i]) end
 end
 
 if has('h') then
@@ -128,6 +153,7 @@ if has('d') then
 else
   if has('w') then redis.call('SET', state, ARGV[9]) end
 end
+if joiner then join() end
 keep_snapshot()
 
 redis.call('HSET', meta, 'token', ARGV[4], 'deltaBytes', id(bytes):sub(1, -3), 'published',

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/store_presence.h"
 #include "services/state_engine/apply_private.h"
 
 void change_done(struct change *c) {
@@ -229,10 +230,30 @@ static int apply_create(const struct session *s, const struct command *c, int64_
     return 0;
 }
 
-static void add_device_joined(struct change *ret, const struct command *c) {
-    char message_id[UUID_LEN + 1];
-    uuid_v4(message_id);
-    event_device_joined(&ret->next, c->user_id, c->device_id, message_id, change_add_event(ret));
+/* Its first connection would tell it, but is not there (yet). */
+static void add_device_joined(struct change *ret, const struct command *c,
+                              const struct apply_device *device, int64_t now) {
+    ret->joins = true;
+    ret->joined_at = now > device->last_moment ? now : device->last_moment + 1;
+    event_presence(&(struct event_presence){.type = EVENT_DEVICE_JOINED,
+                                            .session_id = ret->next.id,
+                                            .position = ret->next.position,
+                                            .moment = ret->joined_at,
+                                            .user_id = c->user_id,
+                                            .device_id = c->device_id,
+                                            .active_device = ret->next.active_device,
+                                            .name = device->name,
+                                            .platform = device->platform,
+                                            .n_devices = device->n_joined + 1},
+                   change_add_event(ret));
+}
+
+static int check_device(const struct apply_device *device, struct fault *f) {
+    if (device->has_joined || device->is_counted ||
+        device->n_of_user < PRESENCE_MAX_DEVICES_PER_USER)
+        return 0;
+    return fault_set(f, FAULT_TOO_MANY_DEVICES, "deviceId",
+                     "%d devices of this user are in the session", PRESENCE_MAX_DEVICES_PER_USER);
 }
 
 static void activate(struct session *next, const struct command *c) {
@@ -240,8 +261,11 @@ static void activate(struct session *next, const struct command *c) {
     memcpy(next->last_active_device, c->device_id, sizeof(next->last_active_device));
 }
 
-static int apply_status(const struct session *s, const struct command *c, int64_t now,
-                        struct change *ret, struct fault *f) {
+static int apply_status(const struct session *s, const struct command *c,
+                        const struct apply_context *context, int64_t now, struct change *ret,
+                        struct fault *f) {
+    static const struct apply_device stranger = {.name = "", .platform = ""};
+    const struct apply_device *device = context->device ? context->device : &stranger;
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): check_writable refused what is absent */
     bool is_takeover = s->status == SESSION_ACTIVE && c->status == SESSION_ACTIVE &&
                        strcmp(s->active_device, c->device_id) != 0;
@@ -251,9 +275,10 @@ static int apply_status(const struct session *s, const struct command *c, int64_
         return fault_set(f, FAULT_INVALID_TRANSITION, "status",
                          "a session that is %s cannot become %s", session_status_name(s->status),
                          session_status_name(c->status));
+    int r = c->status == SESSION_ACTIVE ? check_device(device, f) : 0;
+    if (r != 0)
+        return r;
     struct session *next = &ret->next;
-    bool is_other_device =
-        c->status == SESSION_ACTIVE && strcmp(s->last_active_device, c->device_id) != 0;
     next->status = c->status;
     if (c->status == SESSION_ACTIVE)
         activate(next, c);
@@ -264,8 +289,8 @@ static int apply_status(const struct session *s, const struct command *c, int64_
     change_next_version(ret, now);
     event_status_changed(next, c->user_id, c->device_id, s->status,
                          is_takeover ? "takeover" : "request", change_add_event(ret));
-    if (is_other_device)
-        add_device_joined(ret, c);
+    if (c->status == SESSION_ACTIVE && !device->has_joined)
+        add_device_joined(ret, c, device, now);
     change_add_snapshot(ret);
     return 0;
 }
@@ -296,7 +321,7 @@ static int apply_kind(const struct session *s, const struct command *c,
     case COMMAND_PATCH:
         return apply_patch(s, c, now, context->snapshot_every, ret, f);
     case COMMAND_STATUS:
-        return apply_status(s, c, now, ret, f);
+        return apply_status(s, c, context, now, ret, f);
     case COMMAND_DELETE:
         return apply_delete(c, now, ret);
     case COMMAND_HEARTBEAT:

@@ -40,15 +40,28 @@ struct change {
     char kept_before[sizeof(((struct session *)0)->snapshots)]; /* the list that it was made on */
     uint64_t base_version;                                      /* before the change */
     bool rebased;
+    bool joins;        /* the command's device comes into the session with it, */
+    int64_t joined_at; /* at this moment */
 };
 void change_done(struct change *c);
 /* Whether it makes a version. */
 bool change_has_version(const struct change *c);
 
+/* What is known of a device that would become active. */
+struct apply_device {
+    bool has_joined;
+    bool is_counted;             /* among n_of_user, while it has not joined */
+    uint64_t n_of_user;          /* devices of this user in the session */
+    uint64_t n_joined;           /* all */
+    int64_t last_moment;         /* when it last came or went: the next time is later */
+    const char *name, *platform; /* borrowed; what it calls itself, "" when not known */
+};
+
 struct apply_context {
     int64_t now;             /* ms, store time; never before the session's updated_at is used */
     uint64_t snapshot_every; /* versions */
-    struct window window;    /* after apply_window_since, for a command that needs it */
+    const struct apply_device *device; /* of a COMMAND_STATUS to active; NULL: it never came */
+    struct window window;              /* after apply_window_since, for a command that needs it */
 };
 
 /* The version after which `command` needs the delta window to be judged on `session` (for a

@@ -16,9 +16,10 @@
 #define TRUST_MS 1000   /* an armed moment nearer than this may be looked at already */
 #define OVERDUE_MS 1500 /* unconfirmed for so long: published again */
 #define N_CACHED 16384  /* a power of two */
-#define MAX_TOGETHER 64 /* looks in one pipeline */
-#define MAX_PER_SLOT 64 /* looks a slot and tick */
-#define LOOKS_MS 250    /* a tick; what is left is due in the next */
+#define MAX_TOGETHER PRESENCE_MAX_TOGETHER /* looks in one pipeline */
+#define RENEWED_MS 5000                    /* an instance that lives is looked at again */
+#define MAX_PER_SLOT 64                    /* looks a slot and tick */
+#define LOOKS_MS 250                       /* a tick; what is left is due in the next */
 #define MAX_ENTRIES_BYTES (4u << 20)
 
 struct armed {
@@ -30,19 +31,23 @@ struct attention {
     struct app *app;
     struct store_batch *store;
     struct publisher *publisher;
+    struct presence *presence;
     struct armed *cache; /* direct-mapped by the id's last digits, which are random */
-    struct metric *n_looks, *n_republished;
+    struct metric *n_looks, *n_republished, *n_dead_instances;
 };
 
 struct attention *attention_new(struct app *app, struct store_batch *store,
-                                struct publisher *publisher) {
+                                struct publisher *publisher, struct presence *presence) {
     struct attention *a = must_alloc(sizeof(*a));
-    *a = (struct attention){.app = app, .store = store, .publisher = publisher};
+    *a = (struct attention){
+        .app = app, .store = store, .publisher = publisher, .presence = presence};
     a->cache = must_alloc(N_CACHED * sizeof(*a->cache));
     a->n_looks = metrics_counter(app->metrics, "handoff_attention_looks_total", NULL,
                                  "Sessions looked at because they were due.");
     a->n_republished = metrics_counter(app->metrics, "handoff_republished_total", NULL,
                                        "Versions published again above the published mark.");
+    a->n_dead_instances = metrics_counter(app->metrics, "handoff_dead_instances_total", NULL,
+                                          "Instances of ws_fanout that were found dead.");
     return a;
 }
 
@@ -132,7 +137,78 @@ static size_t keep_claimed(struct store_due *due, size_t n) {
     return kept;
 }
 
-/* Claims, loads and arms again n entries together: three round trips for all of them. */
+/* ---- presence ---- */
+
+/* The next look is not later than what presence waits for. */
+static void look_sooner(struct store_due *due, int64_t at) {
+    if (at && (!due->next || at < due->next))
+        due->next = at;
+}
+
+/* Of a session that presence could not look at the entry stays: its lease ends. */
+static int look_at_presence(struct attention *a, struct store_due *due, size_t n, int64_t now) {
+    struct store_presence sessions[PRESENCE_MAX_TOGETHER] = {0};
+    for (size_t i = 0; i < n; i++)
+        memcpy(sessions[i].session_id, due[i].session_id, sizeof(sessions[i].session_id));
+    int r = presence_judge(a->presence, sessions, n, NULL, now);
+    for (size_t i = 0; i < n; i++) {
+        bool is_open = sessions[i].err != 0 && sessions[i].err != -ENOENT;
+        look_sooner(&due[i], is_open ? now + LEASE_MS : sessions[i].next);
+        store_presence_done(&sessions[i]);
+    }
+    return r;
+}
+
+/* ---- instances of ws_fanout ---- */
+
+/* Its sessions are looked at in the next tick. *ret_done: all of them are armed. */
+static int arm_orphans(struct attention *a, const char *instance, int64_t now, bool *ret_done) {
+    int64_t until = timestamp_monotonic_ms() + LOOKS_MS;
+    size_t n = 1;
+    int r = 0;
+    while (r == 0 && n > 0 && timestamp_monotonic_ms() < until)
+        r = store_batch_arm_orphans(a->store, instance, now, &n);
+    *ret_done = r == 0 && n == 0;
+    return r != 0 && store_batch_is_connected(a->store) ? 0 : r;
+}
+
+static int judge_instance(struct attention *a, const struct store_instance *life,
+                          struct store_due *due, int64_t now) {
+    bool is_done = false;
+    if (life->left_ms > 0) {
+        bool is_short = life->left_ms < PRESENCE_INSTANCE_RENEW_MS;
+        due->next = now + (is_short ? life->left_ms + 1 : PRESENCE_INSTANCE_RENEW_MS);
+        return 0;
+    }
+    int r = arm_orphans(a, life->instance, now, &is_done);
+    due->next = is_done ? 0 : now;
+    if (r != 0 || !is_done)
+        return r;
+    metric_add(a->n_dead_instances, 1);
+    log_info(a->app->log, "instance_dead", "An instance of ws_fanout is no more.",
+             LOG_TEXT("instance", life->instance),
+             LOG_TEXT("hint", "it was stopped, or cannot reach Redis"));
+    return 0;
+}
+
+static int look_at_instances(struct attention *a, struct store_due *due, size_t n, int64_t now) {
+    _cleanup_(freep) struct store_instance *lives = must_alloc(n * sizeof(*lives));
+    int64_t lease = now + LEASE_MS;
+    int r = store_batch_claim_due(a->store, due, n, lease);
+    n = r == 0 ? keep_claimed(due, n) : 0;
+    if (n == 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        memcpy(lives[i].instance, due[i].instance, sizeof(lives[i].instance));
+    r = store_batch_instances(a->store, lives, n);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = judge_instance(a, &lives[i], &due[i], now);
+    return r != 0 ? r : store_batch_rearm(a->store, due, n, lease);
+}
+
+/* ---- sessions ---- */
+
+/* Claims, loads, judges and arms again n entries together. */
 static int look(struct attention *a, struct store_due *due, size_t n, int64_t now) {
     int64_t lease = now + LEASE_MS, ignored;
     int r = store_batch_claim_due(a->store, due, n, lease);
@@ -148,12 +224,16 @@ static int look(struct attention *a, struct store_due *due, size_t n, int64_t no
         r = judge(a, &loads[i], now, &due[i].next);
     for (size_t i = 0; i < n; i++)
         store_load_done(&loads[i]);
+    if (r == 0)
+        r = look_at_presence(a, due, n, now);
     return r != 0 ? r : store_batch_rearm(a->store, due, n, lease);
 }
 
+/* Instances first, which are few: their sessions wait for it. */
 static int by_moment(const void *a, const void *b) {
-    int64_t at_a = ((const struct store_due *)a)->at, at_b = ((const struct store_due *)b)->at;
-    return (at_a > at_b) - (at_a < at_b);
+    const struct store_due *one = a, *two = b;
+    bool is_one = !one->session_id[0], is_two = !two->session_id[0];
+    return is_one != is_two ? is_two - is_one : (one->at > two->at) - (one->at < two->at);
 }
 
 static bool may_go_on(const struct attention *a, int64_t until) {
@@ -169,7 +249,12 @@ int attention_tick(struct attention *a, int64_t now) {
     int r = store_batch_due(a->store, now, MAX_PER_SLOT, &due, &n);
     if (n > 1)
         qsort(due, n, sizeof(*due), by_moment);
-    for (size_t i = 0; r == 0 && i < n && may_go_on(a, until); i += MAX_TOGETHER)
+    size_t n_instances = 0;
+    while (n_instances < n && !due[n_instances].session_id[0])
+        n_instances++;
+    if (r == 0 && n_instances > 0)
+        r = look_at_instances(a, due, n_instances, now);
+    for (size_t i = n_instances; r == 0 && i < n && may_go_on(a, until); i += MAX_TOGETHER)
         r = look(a, &due[i], n - i < MAX_TOGETHER ? n - i : MAX_TOGETHER, now);
     return r;
 }

@@ -1,5 +1,6 @@
-/* What must happen later to a session, found by any engine that lives: now, publishing what was
- * saved and not confirmed. Armed before a save, looked at when due. Contract section 6. */
+/* What must happen later to a session, found by any engine that lives: publishing what was saved
+ * and not confirmed, telling who came and went, looking after sessions of instances that died.
+ * Armed before a save, looked at when due. Contract section 6. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,12 +9,13 @@
 #include "base/cleanup.h"
 #include "common/app.h"
 #include "common/store_batch.h"
+#include "services/state_engine/presence.h"
 #include "services/state_engine/publisher.h"
 
 struct attention;
 
 struct attention *attention_new(struct app *app, struct store_batch *store,
-                                struct publisher *publisher);
+                                struct publisher *publisher, struct presence *presence);
 struct attention *attention_free(struct attention *a);
 
 /* batch_context::arm: 0 while the session is known to be armed soon enough. */

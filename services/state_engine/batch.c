@@ -153,6 +153,8 @@ static void fill_save(const struct batch *b, const struct task *task, struct sto
         .kept_before = change->kept_before,
         .key_hash = has_key ? j->key_hash : NULL,
         .fingerprint = has_key ? j->fingerprint : NULL,
+        .joiner = task->joiner,
+        .joined_at = change->joined_at,
         .now = b->now,
     };
 }

@@ -23,10 +23,13 @@ static void finish(struct publisher *p, struct outgoing *o) {
     struct saved *saved = o->saved;
     p->n_unconfirmed--;
     p->n_bytes -= o->event.body_len;
+    bool is_last = --saved->n_open == 0;
+    if (is_last && saved->lease_until)
+        p->callbacks.told(p->arg, saved->session_id, o->event.device_id, saved->lease_until);
     event_done(&o->event);
     free(o);
     metric_add(p->n_confirmed, 1);
-    if (--saved->n_open > 0)
+    if (!is_last)
         return;
     if (saved->is_version)
         marks_add(&p->marks, saved->session_id, saved->position);
@@ -270,10 +273,11 @@ static struct outgoing *outgoing_new(struct publisher *p, struct saved *saved) {
     return o;
 }
 
-void publisher_publish(struct publisher *p, struct event *events, size_t n_events,
-                       struct delivery *delivery) {
+void publisher_publish_presence(struct publisher *p, struct event *events, size_t n_events,
+                                struct delivery *delivery, int64_t lease_until) {
     struct saved *saved = must_alloc(sizeof(*saved));
     saved->delivery = delivery;
+    saved->lease_until = lease_until;
     saved->position = events[0].position;
     memcpy(saved->session_id, events[0].session_id, sizeof(saved->session_id));
     for (size_t i = 0; i < n_events; i++) {
@@ -284,6 +288,11 @@ void publisher_publish(struct publisher *p, struct event *events, size_t n_event
         p->n_bytes += o->event.body_len;
         wait_for_sending(p, o);
     }
+}
+
+void publisher_publish(struct publisher *p, struct event *events, size_t n_events,
+                       struct delivery *delivery) {
+    publisher_publish_presence(p, events, n_events, delivery, 0);
 }
 
 void publisher_dead(struct publisher *p, const char *queue, const void *body, size_t body_len,

@@ -23,6 +23,8 @@ struct publisher_callbacks {
      * publication of the attention look). */
     void (*confirmed)(void *arg, struct delivery *delivery);
     void (*turn)(void *arg); /* after the confirms that one wake brought */
+    /* What publisher_publish_presence took is confirmed. */
+    void (*told)(void *arg, const char *session_id, const char *device_id, int64_t lease_until);
 };
 
 MUSTCHECK int publisher_new(struct publisher **ret, struct app *app,
@@ -45,6 +47,9 @@ void publisher_uncork(struct publisher *p);
  * published at publisher_uncork or when the broker is back. */
 void publisher_publish(struct publisher *p, struct event *events, size_t n_events,
                        struct delivery *delivery);
+/* The same with what became of one device, told with callbacks.told. */
+void publisher_publish_presence(struct publisher *p, struct event *events, size_t n_events,
+                                struct delivery *delivery, int64_t lease_until);
 /* Replies to one delivery's commands are gathered, and sent at publisher_uncork or when the broker
  * takes them. Takes *reply. When too many wait it is dropped: its asker's deadline tells it. */
 void publisher_reply(struct publisher *p, const struct delivery *d, struct reply *reply);

@@ -13,6 +13,7 @@ struct saved {
     struct position position;
     bool is_version; /* a versioned event was among them: the mark may move */
     size_t n_open;
+    int64_t lease_until;       /* of presence's, whose device the events name; 0: another's */
     struct delivery *delivery; /* borrowed, or NULL */
 };
 

@@ -4,6 +4,40 @@
 #include <errno.h>
 #include <string.h>
 
+static bool activates(const struct command *c) {
+    return c->kind == COMMAND_STATUS && c->status == SESSION_ACTIVE && c->device_id[0];
+}
+
+struct store_joiner *slot_find_joiner(struct slot *slot, const struct command *c) {
+    for (size_t i = 0; activates(c) && i < slot->load.n_joiners; i++)
+        if (strcmp(slot->joiners[i].device_id, c->device_id) == 0 &&
+            strcmp(slot->joiners[i].user_id, c->user_id) == 0)
+            return &slot->joiners[i];
+    return NULL;
+}
+
+static void add_joiner(struct slot *slot, const struct command *c, size_t n_most) {
+    if (!activates(c) || slot_find_joiner(slot, c))
+        return;
+    if (!slot->joiners)
+        slot->joiners = must_alloc(n_most * sizeof(*slot->joiners));
+    slot->joiners[slot->load.n_joiners++] =
+        (struct store_joiner){.device_id = c->device_id, .user_id = c->user_id};
+    slot->load.joiners = slot->joiners;
+}
+
+/* The record stays as it was loaded: what the save compares. */
+void slot_note_joined(struct slot *slot, struct store_joiner *joiner) {
+    for (size_t i = 0; i < slot->load.n_joiners; i++) {
+        struct store_joiner *other = &slot->joiners[i];
+        other->n_joined++;
+        if (!joiner->is_counted && strcmp(other->user_id, joiner->user_id) == 0)
+            other->n_of_user++;
+        if (strcmp(other->device_id, joiner->device_id) == 0)
+            other->has_joined = true;
+    }
+}
+
 void slot_add_job(struct slot *slot, const struct job *j, size_t n_most) {
     struct store_load *load = &slot->load;
     load->wants_state = true; /* every answer has the checksum at least */
@@ -12,6 +46,7 @@ void slot_add_job(struct slot *slot, const struct job *j, size_t n_most) {
         if (j->look_since < load->deltas_since)
             load->deltas_since = j->look_since;
     }
+    add_joiner(slot, &j->command, n_most);
     if (!j->key_hash[0])
         return;
     if (!slot->key_hashes)
@@ -48,13 +83,16 @@ void slot_unload(struct slot *slot) {
                                      .wants_deltas = wanted.wants_deltas,
                                      .deltas_since = wanted.deltas_since,
                                      .key_hashes = wanted.key_hashes,
-                                     .n_key_hashes = wanted.n_key_hashes};
+                                     .n_key_hashes = wanted.n_key_hashes,
+                                     .joiners = wanted.joiners,
+                                     .n_joiners = wanted.n_joiners};
     memcpy(slot->load.session_id, wanted.session_id, sizeof(wanted.session_id));
 }
 
 void slot_done(struct slot *slot) {
     store_load_done(&slot->load);
     free(slot->key_hashes);
+    free(slot->joiners);
     free(slot->entries);
     free(slot->saved);
 }

@@ -11,8 +11,9 @@
 
 struct slot {
     struct store_load load;
-    const char **key_hashes; /* owned: what load.key_hashes points to */
-    bool is_behind;          /* loaded with its window for a command with an old base */
+    const char **key_hashes;      /* owned: what load.key_hashes points to */
+    struct store_joiner *joiners; /* owned: what load.joiners points to */
+    bool is_behind;               /* loaded with its window for a command with an old base */
 
     uint64_t loaded_version;
     const struct session *current; /* NULL: there is none; moves on as jobs are applied */
@@ -30,6 +31,7 @@ struct task {
     bool claim_differs; /* a create's key was claimed by another request */
     bool saves;
     struct position expected;
+    const struct store_joiner *joiner; /* whose device joins with the change; or NULL */
     struct change change;
     struct buf extra;       /* JSON array of the unversioned events saved beside the version */
     struct settled settled; /* when it does not save */
@@ -51,6 +53,10 @@ void slot_note_command(struct slot *slot, const char *command_id);
 bool slot_saves_command(const struct slot *slot, const char *command_id);
 /* What is remembered of a key (found may be false); NULL when nothing was loaded. */
 struct store_idem *slot_find_key(struct slot *slot, const char *key_hash);
+/* What was loaded of the device that a command makes active; NULL when it makes none so. */
+struct store_joiner *slot_find_joiner(struct slot *slot, const struct command *c);
+/* A change of this batch lets it join. */
+void slot_note_joined(struct slot *slot, struct store_joiner *joiner);
 /* The window's entry that a command left, NULL without. */
 const struct store_entry *slot_find_command(const struct slot *slot, const char *command_id);
 

@@ -178,12 +178,27 @@ static void note_node(struct session *s, const char *run_id) {
     strncpy(s->run_id, run_id, sizeof(s->run_id) - 1);
 }
 
+static const struct apply_device *describe(const struct store_joiner *joiner,
+                                           struct apply_device *ret) {
+    *ret = (struct apply_device){.has_joined = joiner->has_joined,
+                                 .is_counted = joiner->is_counted,
+                                 .n_of_user = joiner->n_of_user,
+                                 .n_joined = joiner->n_joined,
+                                 .last_moment = joiner->moment,
+                                 .name = joiner->name,
+                                 .platform = joiner->platform};
+    return ret;
+}
+
 static void apply(struct task *task, const struct job *j, int64_t now,
                   const struct batch_context *context) {
     struct slot *slot = task->slot;
+    struct store_joiner *joiner = slot_find_joiner(slot, &j->command);
+    struct apply_device device;
     struct apply_context apply_context = {
         .now = now,
         .snapshot_every = context->snapshot_every,
+        .device = joiner ? describe(joiner, &device) : NULL,
         .window = {slot->entries, slot->n_entries},
     };
     struct fault f;
@@ -204,6 +219,10 @@ static void apply(struct task *task, const struct job *j, int64_t now,
         republish_print_extra(task->change.events, task->change.n_events, &task->extra);
         slot_apply(slot, &task->change);
         slot_note_command(slot, j->command.id);
+        if (task->change.joins && joiner) {
+            task->joiner = joiner;
+            slot_note_joined(slot, joiner);
+        }
         remember_key(task, j, now);
     }
 }

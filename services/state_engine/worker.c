@@ -154,6 +154,8 @@ static int look_around(struct worker *w) {
     if (n_marks > 0)
         r = store_batch_save(w->store, NULL, 0, NULL, 0, marks, n_marks);
     publisher_marks_done(w->publisher);
+    if (r == 0)
+        r = presence_flush(w->presence, now);
     return r != 0 ? r : attention_tick(w->attention, now);
 }
 
@@ -206,6 +208,11 @@ static void on_confirmed(void *arg, struct delivery *delivery) {
     worker_close_one(w, delivery);
 }
 
+static void on_told(void *arg, const char *session_id, const char *device_id, int64_t lease_until) {
+    struct worker *w = arg;
+    presence_told(w->presence, session_id, device_id, lease_until);
+}
+
 /* ---- life ---- */
 
 static void add_metrics(struct worker *w) {
@@ -227,7 +234,8 @@ static void add_metrics(struct worker *w) {
 
 static int connect_parts(struct worker *w) {
     struct app *app = w->app;
-    struct publisher_callbacks callbacks = {on_publisher_turn, on_confirmed, on_publisher_turn};
+    struct publisher_callbacks callbacks = {on_publisher_turn, on_confirmed, on_publisher_turn,
+                                            on_told};
     int r = store_batch_new(&w->store, app->config->redis_url);
     if (r == 0)
         r = publisher_new(&w->publisher, app, &callbacks, w);
@@ -235,7 +243,8 @@ static int connect_parts(struct worker *w) {
         r = recover_new(&w->recover, app);
     if (r != 0)
         return r;
-    w->attention = attention_new(app, w->store, w->publisher);
+    w->presence = presence_new(app, w->store, w->publisher);
+    w->attention = attention_new(app, w->store, w->publisher, w->presence);
     struct bus_options options = {
         .url = app->config->amqp_url,
         .connection_name = "state_engine consume",
@@ -289,21 +298,26 @@ static void on_timer_closed(uv_handle_t *handle) {
         free(w);
 }
 
-static void flush_marks(struct worker *w) {
+/* The published marks, and what was told of devices. */
+static void flush_notes(struct worker *w) {
     size_t n;
-    if (!w->publisher || !store_batch_is_connected(w->store))
+    if (!w->presence || !store_batch_is_connected(w->store))
         return;
+    if (presence_flush(w->presence, store_time(w)) != 0)
+        log_info(w->app->log, "presence_left", "What was told of devices will be told again.");
     struct store_mark *marks = publisher_marks(w->publisher, &n);
-    if (n > 0 && store_batch_save(w->store, NULL, 0, NULL, 0, marks, n) != 0)
+    if (store_batch_is_connected(w->store) && n > 0 &&
+        store_batch_save(w->store, NULL, 0, NULL, 0, marks, n) != 0)
         log_info(w->app->log, "marks_left", "Published marks were left for the next engine.");
 }
 
 void worker_free(struct worker *w) {
-    flush_marks(w);
+    flush_notes(w);
     recover_free(w->recover);
     bus_free(w->bus);
     publisher_free(w->publisher);
     attention_free(w->attention);
+    presence_free(w->presence);
     store_batch_free(w->store);
     for (struct job *j; (j = queue_pop(&w->jobs));)
         job_free(j);

@@ -5,6 +5,7 @@
 #include "common/bus.h"
 #include "services/state_engine/attention.h"
 #include "services/state_engine/job.h"
+#include "services/state_engine/presence.h"
 #include "services/state_engine/publisher.h"
 #include "services/state_engine/recover.h"
 #include "services/state_engine/worker.h"
@@ -17,6 +18,7 @@ struct worker {
     struct publisher *publisher;
     struct store_batch *store;
     struct attention *attention;
+    struct presence *presence;
     struct recover *recover;
     struct queue jobs;
     struct delivery *deliveries; /* owned: those not acknowledged yet */
@@ -59,6 +61,11 @@ MUSTCHECK int worker_count_try(struct worker *w);
  * back to its front). Negative: Redis did not answer, all are back. */
 MUSTCHECK int worker_run_batch(struct worker *w);
 void worker_check_drained(struct worker *w);
+
+/* ---- worker_presence.c ---- */
+/* Settles up to PRESENCE_MAX_TOGETHER jobs of COMMAND_PRESENCE. Negative: Redis was lost, none was
+ * settled. */
+MUSTCHECK int worker_run_presence(struct worker *w, struct job *const *jobs, size_t n);
 
 /* ---- worker_absent.c ---- */
 /* The session is not in Redis; asks PostgreSQL, then refuses. Takes the job. */

@@ -7,9 +7,18 @@
 #define REPORT_MS 1000
 #define MAX_COUNTS 16 /* a batch: each is a round trip of its own */
 
+/* What shows that the device is there. */
+static bool is_request(const struct job *j) {
+    enum command_kind kind = j->command.kind;
+    return kind == COMMAND_PATCH || kind == COMMAND_STATUS || kind == COMMAND_HEARTBEAT;
+}
+
 static void settle_accepted(struct worker *w, struct job *j, struct settled *s) {
     struct delivery *d = j->delivery;
     metric_add(w->n_commands[FAULT_NONE], 1);
+    if (is_request(j))
+        presence_touch(w->presence, s->reply.session_id, j->command.device_id,
+                       timestamp_monotonic_ms() + w->store_offset_ms);
     publisher_reply(w->publisher, d, &s->reply);
     if (s->n_events > 0) {
         d->n_open++;
@@ -92,6 +101,35 @@ static int run_jobs(struct worker *w, struct job **jobs, size_t n, struct settle
     return r;
 }
 
+/* Those about presence go to the end, in order; returns how many they are. */
+static size_t set_presence_apart(struct job **jobs, size_t n) {
+    _cleanup_(freep) struct job **apart = must_alloc(n * sizeof(struct job *));
+    size_t n_apart = 0, n_kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (jobs[i]->command.kind == COMMAND_PRESENCE)
+            apart[n_apart++] = jobs[i];
+        else
+            jobs[n_kept++] = jobs[i];
+    }
+    for (size_t i = 0; i < n_apart; i++)
+        jobs[n_kept + i] = apart[i];
+    return n_apart;
+}
+
+/* Beside the batch, after it: who joins sees its changes. What there is no room for waits. */
+static int run_presence(struct worker *w, struct job **jobs, size_t n, struct queue *again) {
+    int r = 0;
+    for (size_t i = 0; i < n; i += PRESENCE_MAX_TOGETHER) {
+        size_t n_now = n - i < PRESENCE_MAX_TOGETHER ? n - i : PRESENCE_MAX_TOGETHER;
+        bool may_run = r == 0 && publisher_has_room(w->publisher);
+        if (may_run)
+            r = worker_run_presence(w, jobs + i, n_now);
+        for (size_t k = 0; k < n_now && (!may_run || r != 0); k++)
+            queue_push(again, jobs[i + k]);
+    }
+    return r;
+}
+
 int worker_run_batch(struct worker *w) {
     size_t most = w->jobs.n, n;
     if (most > (size_t)w->app->config->max_batch)
@@ -99,6 +137,8 @@ int worker_run_batch(struct worker *w) {
     _cleanup_(freep) struct job **jobs = must_alloc(most * sizeof(struct job *));
     _cleanup_(freep) struct settled *settled = must_alloc(most * sizeof(*settled));
     int r = take_jobs(w, jobs, most, &n);
+    size_t n_presence = set_presence_apart(jobs, n);
+    n -= n_presence;
     if (r == 0 && n > 0)
         r = run_jobs(w, jobs, n, settled);
     struct queue again = {0};
@@ -108,6 +148,11 @@ int worker_run_batch(struct worker *w) {
         else
             queue_push(&again, jobs[i]);
     }
+    if (r == 0)
+        r = run_presence(w, jobs + n, n_presence, &again);
+    else
+        for (size_t i = n; i < n + n_presence; i++)
+            queue_push(&again, jobs[i]);
     queue_push_front(&w->jobs, &again);
     return r;
 }

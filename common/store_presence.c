@@ -1,0 +1,316 @@
+/* ws_fanout's and session_api's side of presence; see store_presence.h. The attention entry and the
+ * instance's list are in other slots than the session, so that they are commands of their own,
+ * written before the script that they are for: an instance that dies between is looked after. */
+#include "common/store_presence.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/store_device.h"
+#include "common/store_link.h"
+
+/* Armed nearer than the lease of a look (10 s), else a look that is under way would take the entry
+ * for its own and drop it. */
+#define ARM_MS 2500
+#define MEMBER_CAP (STORE_INSTANCE_MAX + sizeof(STORE_INSTANCE_PREFIX))
+
+/* The commands beside a question, counted until Redis took them. Each of them has a share: any of
+ * them, and the question, may be answered last when the connection takes only some. */
+struct beside {
+    unsigned n_shares;
+    unsigned n_taken;
+};
+
+struct plain_ask {
+    struct store_ask ask;
+    struct beside *beside; /* or NULL */
+};
+
+struct arrival_ask {
+    struct store *store;
+    char session_id[UUID_LEN + 1];
+    char instance[STORE_INSTANCE_MAX + 1];
+    struct beside *beside;
+    uint64_t n_forgotten; /* store::n_forgotten then */
+    store_arrive_fn *done;
+    void *arg;
+};
+
+struct departure_ask {
+    struct store *store;
+    char session_id[UUID_LEN + 1];
+    char instance[STORE_INSTANCE_MAX + 1];
+    void (*done)(void *arg, int err);
+    void *arg;
+};
+
+struct renewal_ask {
+    struct store_ask ask;
+    struct beside *beside;
+    void (*done)(void *arg, int err, bool was_there);
+    void *arg;
+};
+
+struct devices_ask {
+    struct store_ask ask;
+    store_devices_fn *done;
+    void *arg;
+};
+
+/* ---- plain commands ---- */
+
+static struct beside *beside_new(void) {
+    struct beside *b = must_alloc(sizeof(*b));
+    b->n_shares = 1;
+    return b;
+}
+
+/* Returns how many commands were taken. */
+static unsigned beside_unref(struct beside *b) {
+    unsigned n_taken = b->n_taken;
+    if (--b->n_shares == 0)
+        free(b);
+    return n_taken;
+}
+
+static void finish_plain(struct store_ask *base, int err, const redisReply *reply) {
+    struct plain_ask *ask = (struct plain_ask *)base;
+    if (ask->beside) {
+        ask->beside->n_taken += !err && reply->type == REDIS_REPLY_INTEGER;
+        beside_unref(ask->beside);
+    }
+    free(ask);
+}
+
+/* Sends s->command, when the connection is there. */
+static void send_plain(struct store *s, struct beside *beside) {
+    struct plain_ask *ask = must_alloc(sizeof(*ask));
+    *ask = (struct plain_ask){.ask.done = finish_plain, .beside = beside};
+    if (beside)
+        beside->n_shares++;
+    if (!store_may_ask(s, &ask->ask))
+        return;
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+}
+
+static void begin_arm(struct store *s, const char *member, int64_t at) {
+    char key[STORE_KEY_CAP];
+    store_key_attention(member, key);
+    store_command_begin(&s->command, "ZADD");
+    store_puts(&s->command, key);
+    store_puts(&s->command, "LT");
+    store_put_i64(&s->command, at);
+    store_puts(&s->command, member);
+}
+
+static void begin_list(struct store *s, const char *name, const char *instance,
+                       const char *session_id) {
+    char key[STORE_KEY_CAP];
+    store_key_instance_sessions(instance, key);
+    store_command_begin(&s->command, name);
+    store_puts(&s->command, key);
+    store_puts(&s->command, session_id);
+}
+
+/* What a script answered, as an error. */
+static int error_of(int err, const redisReply *reply) {
+    if (err)
+        return err;
+    if (reply->type == REDIS_REPLY_ERROR)
+        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
+    return 0;
+}
+
+/* ---- arriving ---- */
+
+static int take_admission(const redisReply *reply, enum store_admission *ret) {
+    static const char *const words[] = {
+        [STORE_ADMITTED] = "ADMITTED",
+        [STORE_ADMITTED_FIRST] = "FIRST",
+        [STORE_SESSION_ABSENT] = "ABSENT",
+        [STORE_NO_ROLE] = "NO_ROLE",
+        [STORE_DEVICE_REMOVED] = "REMOVED",
+        [STORE_TOO_MANY_DEVICES] = "TOO_MANY_DEVICES",
+        [STORE_TOO_MANY_WATCHERS] = "TOO_MANY_WATCHERS",
+    };
+    for (size_t i = 0; reply->type == REDIS_REPLY_STRING && i < N_ELEMENTS(words); i++)
+        if (strcmp(reply->str, words[i]) == 0) {
+            *ret = (enum store_admission)i;
+            return 0;
+        }
+    return -EBADMSG;
+}
+
+/* A departure that was answered meanwhile has taken the session from the instance's list, perhaps
+ * after this arrival had put it there. */
+static void list_again(const struct arrival_ask *ask) {
+    struct store *s = ask->store;
+    if (s->n_forgotten == ask->n_forgotten || s->state != STORE_LINK_UP)
+        return;
+    begin_list(s, "SADD", ask->instance, ask->session_id);
+    send_plain(s, NULL);
+}
+
+static void finish_arrival(void *arg, int err, const redisReply *reply) {
+    _cleanup_(freep) struct arrival_ask *ask = arg;
+    enum store_admission admission = STORE_ADMITTED;
+    unsigned n_taken = beside_unref(ask->beside);
+    err = error_of(err, reply);
+    if (!err)
+        err = take_admission(reply, &admission);
+    if (!err && n_taken < 2)
+        err = -ENOTCONN; /* nobody would look after it: it has to come again */
+    if (!err && admission <= STORE_ADMITTED_FIRST)
+        list_again(ask);
+    ask->done(ask->arg, err, admission);
+}
+
+void store_arrive(struct store *s, const struct store_arrival *a, store_arrive_fn *done,
+                  void *arg) {
+    struct arrival_ask *ask = must_alloc(sizeof(*ask));
+    struct store_command c = {0};
+    int64_t now = store_now(s);
+    *ask = (struct arrival_ask){.store = s,
+                                .beside = beside_new(),
+                                .n_forgotten = s->n_forgotten,
+                                .done = done,
+                                .arg = arg};
+    store_copy(ask->session_id, sizeof(ask->session_id), a->session_id, strlen(a->session_id));
+    store_copy(ask->instance, sizeof(ask->instance), a->instance, strlen(a->instance));
+    begin_list(s, "SADD", a->instance, a->session_id);
+    send_plain(s, ask->beside);
+    begin_arm(s, a->session_id, now + ARM_MS);
+    send_plain(s, ask->beside);
+    store_put_presence(&c, a->session_id, "arrive", now);
+    store_puts(&c, a->device_id);
+    store_puts(&c, a->instance);
+    store_puts(&c, a->user_id);
+    store_puts(&c, a->is_admin ? "1" : "0");
+    store_puts(&c, a->name);
+    store_puts(&c, a->platform);
+    store_ask_script(s, STORE_SCRIPT_PRESENCE, &c, finish_arrival, ask);
+}
+
+/* ---- departing ---- */
+
+static void finish_departure(void *arg, int err, const redisReply *reply) {
+    _cleanup_(freep) struct departure_ask *ask = arg;
+    struct store *s = ask->store;
+    err = error_of(err, reply);
+    if (!err && reply->type == REDIS_REPLY_INTEGER && reply->integer <= 0 &&
+        s->state == STORE_LINK_UP) {
+        s->n_forgotten++;
+        begin_list(s, "SREM", ask->instance, ask->session_id);
+        send_plain(s, NULL);
+    }
+    if (ask->done)
+        ask->done(ask->arg, err);
+}
+
+void store_depart(struct store *s, const char *session_id, const char *device_id,
+                  const char *instance, void (*done)(void *arg, int err), void *arg) {
+    struct departure_ask *ask = must_alloc(sizeof(*ask));
+    struct store_command c = {0};
+    int64_t now = store_now(s);
+    *ask = (struct departure_ask){.store = s, .done = done, .arg = arg};
+    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
+    store_copy(ask->instance, sizeof(ask->instance), instance, strlen(instance));
+    begin_arm(s, session_id, now + ARM_MS);
+    send_plain(s, NULL);
+    store_put_presence(&c, session_id, "depart", now);
+    store_puts(&c, device_id);
+    store_puts(&c, instance);
+    store_ask_script(s, STORE_SCRIPT_PRESENCE, &c, finish_departure, ask);
+}
+
+/* ---- the instance ---- */
+
+static void finish_renewal(struct store_ask *base, int err, const redisReply *reply) {
+    _cleanup_(freep) struct renewal_ask *ask = (struct renewal_ask *)base;
+    unsigned n_taken = beside_unref(ask->beside);
+    err = error_of(err, reply);
+    if (!err && !n_taken)
+        err = -ENOTCONN;
+    ask->done(ask->arg, err, !err && reply->type == REDIS_REPLY_STRING);
+}
+
+void store_renew_instance(struct store *s, const char *instance,
+                          void (*done)(void *arg, int err, bool was_there), void *arg) {
+    struct renewal_ask *ask = must_alloc(sizeof(*ask));
+    char key[STORE_KEY_CAP], member[MEMBER_CAP];
+    *ask = (struct renewal_ask){
+        .ask.done = finish_renewal, .beside = beside_new(), .done = done, .arg = arg};
+    snprintf(member, sizeof(member), STORE_INSTANCE_PREFIX "%s", instance);
+    begin_arm(s, member, store_now(s) + PRESENCE_INSTANCE_RENEW_MS);
+    send_plain(s, ask->beside);
+    if (!store_may_ask(s, &ask->ask))
+        return;
+    store_key_instance(instance, key);
+    store_command_begin(&s->command, "SET");
+    store_puts(&s->command, key);
+    store_puts(&s->command, "1");
+    store_puts(&s->command, "PX");
+    store_put_i64(&s->command, PRESENCE_INSTANCE_TTL_MS);
+    store_puts(&s->command, "GET");
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+}
+
+/* ---- reading ---- */
+
+struct device_list {
+    struct store_device *items;
+    struct store_device_record *records; /* their texts */
+    size_t n;
+};
+
+static int take_device(const redisReply *field, const redisReply *value, struct device_list *list) {
+    struct store_device_record *d = &list->records[list->n];
+    if (field->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING)
+        return -EBADMSG;
+    if (!session_device_is_valid(field->str, (size_t)field->len))
+        return 0; /* a count, or an instance's */
+    int err = store_device_parse(value->str, (size_t)value->len, d);
+    if (err || d->state != STORE_DEVICE_JOINED)
+        return err;
+    list->items[list->n++] = (struct store_device){
+        .device_id = field->str,
+        .user_id = d->user_id,
+        .name = d->name,
+        .platform = d->platform,
+        .is_connected = d->n_connections > 0,
+        .first_seen = (int64_t)d->first_seen,
+        .last_seen = (int64_t)d->last_seen,
+    };
+    return 0;
+}
+
+static void finish_devices(struct store_ask *base, int err, const redisReply *reply) {
+    _cleanup_(freep) struct devices_ask *ask = (struct devices_ask *)base;
+    struct device_list list = {0};
+    err = error_of(err, reply);
+    if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2))
+        err = -EBADMSG;
+    size_t n = err ? 0 : reply->elements / 2;
+    list.items = must_alloc(n * sizeof(*list.items));
+    list.records = must_alloc(n * sizeof(*list.records));
+    for (size_t i = 0; i < n && !err; i++)
+        err = take_device(reply->element[2 * i], reply->element[2 * i + 1], &list);
+    ask->done(ask->arg, err, err ? NULL : list.items, err ? 0 : list.n);
+    free(list.items);
+    free(list.records);
+}
+
+void store_read_devices(struct store *s, const char *session_id, store_devices_fn *done,
+                        void *arg) {
+    struct devices_ask *ask = must_alloc(sizeof(*ask));
+    *ask = (struct devices_ask){.ask.done = finish_devices, .done = done, .arg = arg};
+    if (!store_may_ask(s, &ask->ask))
+        return;
+    store_command_begin(&s->command, "HGETALL");
+    store_put_key(&s->command, STORE_DEVICES, session_id);
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+}
