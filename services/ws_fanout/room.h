@@ -11,6 +11,7 @@
 struct connection;
 struct crowd;
 struct hub;
+struct presence_device;
 
 /* Why a subscription needs the whole state: `reason` of the state_sync. */
 enum sync_reason { SYNC_INITIAL, SYNC_WINDOW, SYNC_EPOCH, SYNC_AHEAD, SYNC_SLOW, SYNC_N_REASONS };
@@ -37,6 +38,12 @@ struct subscription {
     unsigned n_entries;      /* how often presence was asked */
     struct position at;      /* while live or filling: the last event it has */
     char *id;                /* owned; the subscribe message's, until it is answered; or NULL */
+
+    /* presence.c's */
+    struct presence_device *presence; /* its device, once it entered; or NULL */
+    bool is_waiting;                  /* for hub_admit: in `waiting` of its device or of all */
+    struct subscription *next_of_device, **of_device_link; /* link: what points here */
+    struct subscription *next_waiting, **waiting_link;
 };
 
 /* What a room has to read, or is reading. */

@@ -1,0 +1,53 @@
+/* The devices of this instance's subscriptions, found by session and device; what is done with them
+ * is presence.c's. Buckets are chosen by a keyed hash: strangers choose the ids. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/session.h"
+
+struct presence;
+struct subscription;
+
+enum presence_noted { PRESENCE_NOT_NOTED, PRESENCE_PERHAPS_NOTED, PRESENCE_NOTED };
+
+struct presence_device {
+    struct presence_device *next; /* in its bucket */
+    struct presence *owner;
+    struct subscription *first;   /* all of them: `of_device` links */
+    struct subscription *waiting; /* of those the ones to be admitted: `turn` links */
+    struct presence_device *next_queued;
+    uint32_t n;    /* subscriptions */
+    uint32_t life; /* of the instance when it was noted */
+    enum presence_noted noted;
+    bool is_busy;   /* an operation is under way, or its subscriptions are being told */
+    bool is_queued; /* waits for an operation */
+    bool is_parked; /* the last one failed: not before somebody enters, or some time has passed */
+    bool asked_as_admin;
+    char asker[UUID_LEN + 1]; /* whose role the arrival was judged by */
+    char session_id[UUID_LEN + 1];
+    char device_id[]; /* as long as it is */
+};
+
+struct presence_table {
+    struct presence_device **buckets; /* owned */
+    size_t n_buckets;                 /* a power of two */
+    size_t n;
+    uint64_t secret[2];
+};
+
+void presence_table_init(struct presence_table *t);
+/* Frees what is left. */
+void presence_table_done(struct presence_table *t);
+struct presence_device *presence_table_find(const struct presence_table *t, const char *session_id,
+                                            const char *device_id);
+struct presence_device *presence_table_add(struct presence_table *t, const char *session_id,
+                                           const char *device_id);
+/* Removes and frees. */
+void presence_table_remove(struct presence_table *t, struct presence_device *d);
+/* Calls visit for each; visit may remove the one that it is given. */
+void presence_table_each(struct presence_table *t,
+                         void (*visit)(struct presence *p, struct presence_device *d),
+                         struct presence *p);
