@@ -1,0 +1,288 @@
+"""Who is in a session: device_joined and device_left, once, whichever instances and engines are at it
+(contract sections 4 and 6). Moments that lie far ahead are moved in Redis instead of waited for."""
+
+import contextlib
+import time
+
+import pytest
+
+from harness import Suite, wait_until
+from rest import accepted, refused
+from ws import ask, subscribed
+from ws import refused as refused_frame
+
+N_DEVICES_OF_A_USER = 10
+
+
+class Redis:
+    """The presence of one session, as Redis has it."""
+
+    def __init__(self, suite, session_id):
+        self.client, self.id = suite.redis_client(), session_id
+        self.devices = f"session:{{{session_id}}}:devices"
+        self.presence = f"session:{{{session_id}}}:presence"
+
+    def record(self, device):
+        """(state, connections, leaves at) of a device, None when it is not there."""
+        text = self.client.hget(self.devices, device)
+        if text is None:
+            return None
+        words = text.split(" ")
+        return words[1], int(words[2]), int(words[7])
+
+    def instances(self):
+        return (self.client.hget(self.devices, "#instances") or ",").strip(",").split(",")
+
+    def due(self, device):
+        return self.client.zscore(self.presence, device)
+
+    def arm(self):
+        """The session is looked at in the next tick."""
+        for slot in range(64):
+            if self.client.zscore(f"attention:{{{slot}}}", self.id) is not None:
+                self.client.zadd(f"attention:{{{slot}}}", {self.id: 1}, xx=True)
+
+    def pass_time(self, device):
+        """What the device's leaving waits for is over."""
+        words = self.client.hget(self.devices, device).split(" ")
+        words[7] = "1"
+        self.client.hset(self.devices, device, " ".join(words))
+        self.client.zadd(self.presence, {device: 1})
+        self.arm()
+
+    def is_told(self, device):
+        """Joined, and nothing is left to be told."""
+        record = self.record(device)
+        return record and record[0] == "j" and self.due(device) in (None, record[2])
+
+
+def presence_rows(suite, session_id):
+    """[(type, device)] in PostgreSQL, in the order of their moments."""
+    return [(kind, device) for kind, device in suite.query(
+        "select type, device_id from session_events where session_id = %s and type in "
+        "('device_joined', 'device_left') order by occurred_at", session_id)]
+
+
+def wait_rows(suite, session_id, rows):
+    wait_until(lambda: len(presence_rows(suite, session_id)) >= len(rows), what=f"{len(rows)} rows")
+    assert presence_rows(suite, session_id) == rows
+
+
+def only_presence(socket, n):
+    """The next n device_joined and device_left; everything else is skipped."""
+    frames = []
+    while len(frames) < n:
+        frame = socket.recv()
+        if frame["type"] in ("device_joined", "device_left"):
+            frames.append(frame)
+    return frames
+
+
+@pytest.fixture
+def second_fanout(tmp_path):
+    """second_fanout(suite) -> a Suite of one more ws_fanout in the same world."""
+    started = []
+
+    def start(suite):
+        folder = tmp_path / f"fanout{len(started)}"
+        folder.mkdir()
+        beside = Suite(suite.servers, folder, names=["ws_fanout"])
+        beside.api_port = suite.api_port
+        started.append(beside)
+        return beside.start()
+
+    yield start
+    for beside in started:
+        beside.stop()
+
+
+def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suite, user, second_fanout):
+    other = second_fanout(suite)
+    phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as watcher:
+        joined, = only_presence(watcher, 1)
+        assert (joined["deviceId"], joined["userId"], joined["deviceCount"]) == ("phone", user, 1)
+        assert (joined["epoch"], joined["version"], joined["activeDeviceId"]) == (1, 1, "phone")
+        with subscribed(laptop, session_id), subscribed(other.device(user, "laptop"), session_id):
+            joined, = only_presence(watcher, 1)
+            assert (joined["deviceId"], joined["deviceCount"]) == ("laptop", 2)
+            with subscribed(laptop, session_id):
+                wait_until(lambda: redis.record("laptop")[1] == 2, what="two instances have the laptop")
+            assert len(redis.instances()) == 2
+        wait_until(lambda: redis.record("laptop")[1] == 0, what="both departures")
+        gone_at = time.monotonic()
+        left, = only_presence(watcher, 1)
+        assert (left["type"], left["deviceId"], left["deviceCount"]) == ("device_left", "laptop", 1)
+        assert time.monotonic() - gone_at > 9, "ten seconds are the laptop's to come back"
+        wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
+    wait_rows(suite, session_id, [("device_joined", "phone"), ("device_joined", "laptop"),
+                                  ("device_left", "laptop")])
+
+
+def test_coming_back_in_time_tells_nothing(suite, user, second_fanout):
+    other = second_fanout(suite)
+    phone = suite.device(user, "phone")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as socket:
+        only_presence(socket, 1)
+    wait_until(lambda: redis.record("phone")[1] == 0, what="the departure")
+    wait_until(lambda: redis.is_told("phone"), what="the join noted as told")
+    assert redis.due("phone")
+    with subscribed(other.device(user, "phone"), session_id) as socket:
+        assert redis.due("phone") is None
+        redis.arm()
+        accepted(phone.patch(session_id, [{"op": "add", "path": "/data/a", "value": 1}]))
+        assert socket.recv()["type"] == "state_delta"
+    wait_rows(suite, session_id, [("device_joined", "phone")])
+
+
+def test_a_killed_instance_s_devices_leave(own_suite, second_fanout, user):
+    suite = own_suite()
+    doomed = second_fanout(suite)
+    phone, laptop = suite.device(user, "phone"), doomed.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id):
+        only_presence(watcher, 2)
+        wait_until(lambda: redis.is_told("laptop"), what="the join noted as told")
+        before = set(redis.instances())
+        doomed.kill("ws_fanout")
+        dead = next(i for i in before if redis.client.hexists(redis.devices, f"laptop\n{i}"))
+        assert redis.client.smembers(f"instance:{{{dead}}}:sessions") == {session_id}
+        assert 0 < redis.client.pttl(f"instance:{{{dead}}}") <= 15000
+        redis.client.pexpire(f"instance:{{{dead}}}", 1)  # 15 s have passed
+        left, = only_presence(watcher, 1)
+        assert (left["type"], left["deviceId"]) == ("device_left", "laptop")
+        wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
+        assert set(redis.instances()) == before - {dead}
+        wait_until(lambda: not redis.client.exists(f"instance:{{{dead}}}:sessions"), what="its list gone")
+
+        def is_forgotten():
+            return all(redis.client.zscore(f"attention:{{{n}}}", f"instance:{dead}") is None
+                       for n in range(64))
+        wait_until(is_forgotten, what="the instance out of the attention set")
+
+
+def test_a_forgotten_instance_arrives_again_under_another_name(own_suite, user):
+    suite = own_suite()
+    phone = suite.device(user, "phone")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as socket:
+        only_presence(socket, 1)
+        before, = redis.instances()
+        redis.client.delete(f"instance:{{{before}}}")
+        wait_until(lambda: redis.instances() not in ([before], [""]) and before not in redis.instances(),
+                   what="another instance, and the first one reaped")
+        # Who reaped first told that it left, and then that it joined.
+        wait_until(lambda: redis.record("phone")[:2] == ("j", 1), what="the phone in again")
+    wait_until(lambda: redis.record("phone")[1] == 0, what="the departure under the new name")
+
+
+def test_a_status_lets_a_device_join_once(suite, user):
+    phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as watcher:
+        only_presence(watcher, 1)
+        accepted(laptop.status(session_id, "active"), version=2)
+        assert watcher.recv_until("status_changed")["reason"] == "takeover"
+        joined, = only_presence(watcher, 1)
+        assert (joined["deviceId"], joined["activeDeviceId"]) == ("laptop", "laptop")
+        assert (joined["version"], joined["deviceCount"]) == (2, 2)
+        state, n, leaves_at = redis.record("laptop")
+        assert (state, n) == ("j", 0)
+        now = time.time() * 1000
+        assert now + 110_000 < leaves_at < now + 121_000
+        with subscribed(laptop, session_id):  # it is there already
+            accepted(phone.status(session_id, "active"), version=3)
+            assert redis.record("laptop")[:2] == ("j", 1)
+        wait_until(lambda: redis.record("laptop")[1] == 0, what="the departure")
+        assert redis.record("laptop")[2] < time.time() * 1000 + 11_000, "connected once: ten seconds"
+    wait_rows(suite, session_id, [("device_joined", "phone"), ("device_joined", "laptop")])
+
+
+def test_a_device_without_a_connection_leaves_after_its_last_request(suite, user):
+    phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as watcher:
+        accepted(laptop.status(session_id, "active"), version=2)
+        only_presence(watcher, 2)
+        first = redis.record("laptop")[2]
+
+        def is_touched():
+            # Requests count once in 10 s a device: the status itself is noted, too.
+            assert laptop.heartbeat(session_id).status_code == 200
+            return redis.record("laptop")[2] > first
+        wait_until(is_touched, what="a later moment to leave")
+        assert redis.due("laptop") == redis.record("laptop")[2]
+        redis.pass_time("laptop")
+        left, = only_presence(watcher, 1)
+        assert (left["type"], left["deviceId"]) == ("device_left", "laptop")
+        accepted(phone.status(session_id, "active"))
+        accepted(laptop.status(session_id, "active"))
+        joined, = only_presence(watcher, 1)
+        assert (joined["type"], joined["deviceId"]) == ("device_joined", "laptop")
+
+
+def test_an_eleventh_device_of_a_user_is_refused(suite, user):
+    devices = [suite.device(user, f"device-{i}") for i in range(N_DEVICES_OF_A_USER + 1)]
+    session_id = devices[0].create({})["id"]
+    with contextlib.ExitStack() as stack:
+        for device in devices[:-1]:
+            stack.enter_context(subscribed(device, session_id))
+        stack.enter_context(subscribed(devices[0], session_id))  # again: no other device
+        with devices[-1].connect() as socket:
+            socket.expect("hello")
+            refused_frame(ask(socket, "subscribe", sessionId=session_id), "too_many_devices",
+                          temporary=True)
+        refused(devices[-1].status(session_id, "active"), 403, "too_many_devices", temporary=True)
+        accepted(devices[5].status(session_id, "active"))
+        redis = Redis(suite, session_id)
+        assert redis.client.hget(redis.devices, f"#user:{user}") == "10"
+
+
+def test_a_lost_connection_to_redis_loses_no_departure(own_suite, user):
+    suite = own_suite()
+    phone = suite.device(user, "phone")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as socket:
+        only_presence(socket, 1)
+        redis.client.client_kill_filter(_type="normal", skipme=True)
+    wait_until(lambda: redis.record("phone") is None or redis.record("phone")[1] == 0,
+               what="the departure noted")
+    with subscribed(phone, session_id):
+        assert redis.record("phone")[:2] == ("j", 1)
+
+
+def test_a_drained_instance_leaves_nothing_behind(own_suite, second_fanout, user):
+    suite = own_suite()
+    other = second_fanout(suite)
+    phone, laptop = suite.device(user, "phone"), other.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id):
+        only_presence(watcher, 2)
+        assert other.terminate("ws_fanout") == 0
+        assert redis.record("laptop")[1] == 0
+        assert len(redis.instances()) == 1
+
+
+def test_a_deleted_session_has_no_devices(suite, user):
+    phone = suite.device(user, "phone")
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as socket:
+        only_presence(socket, 1)
+        assert phone.delete(f"/sessions/{session_id}").status_code == 204
+        socket.recv_until("unsubscribed", code="not_found")
+    assert not redis.client.exists(redis.devices, redis.presence)
+    with phone.connect() as socket:
+        socket.expect("hello")
+        refused_frame(ask(socket, "subscribe", sessionId=session_id), "not_found")
+    assert not redis.client.exists(redis.devices, redis.presence)
