@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from harness import Suite, wait_until
+from engine import World
+from harness import BUILD, Suite, free_ports, make_service, wait_until
 from rest import accepted, refused
-from ws import ask, subscribed
+from ws import MISSING_ID, ask, subscribed
 from ws import refused as refused_frame
 
 N_DEVICES_OF_A_USER = 10
@@ -286,3 +287,95 @@ def test_a_deleted_session_has_no_devices(suite, user):
         socket.expect("hello")
         refused_frame(ask(socket, "subscribe", sessionId=session_id), "not_found")
     assert not redis.client.exists(redis.devices, redis.presence)
+
+
+# ---- engines ----
+
+@pytest.fixture
+def world(servers, new_realm, tmp_path):
+    """Engines alone, in a realm with the tables of audit_writer."""
+    realm = new_realm()
+    realm.rabbitmq.port = servers.rabbitmq.port
+    world = World(realm, tmp_path)
+    audit = make_service("audit_writer", BUILD / "bin", world.env(), admin_port=free_ports(1)[0],
+                         log=tmp_path / "audit_writer.log").start()
+    audit.wait_ready()
+    try:
+        yield world
+    finally:
+        world.stop()
+        audit.stop()
+
+
+class Arrival(Redis):
+    """A device that has just arrived, as ws_fanout leaves it."""
+
+    def __init__(self, world, session_id, user):
+        self.client, self.id = world.redis, session_id
+        self.devices = f"session:{{{session_id}}}:devices"
+        self.presence = f"session:{{{session_id}}}:presence"
+        now = int(time.time() * 1000)
+        self.client.set("instance:{i:1}", 1)
+        self.client.hset(self.devices, mapping={
+            "tablet": f"{user} n 1 {now} {now} 0 1 0 0 0 0 0 ", "tablet\ni:1": f"1 {now}",
+            "#all": 1, f"#user:{user}": 1, "#via:i:1": 1, "#instances": ",i:1,"})
+        self.client.zadd(self.presence, {"tablet": now})
+
+
+def joined_ids(subscriber):
+    return [message_id for message_id, kind, _ in subscriber.got if kind == "device_joined"]
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["before it was published", "before it was noted"])
+def test_an_engine_killed_while_it_tells_tells_the_same_again(world, is_held):
+    relay = world.relay()
+    engine = world.engine(relay=relay)
+    backend, subscriber = world.connect(), world.subscribe()
+    session_id = backend.create()
+    subscriber.wait_for(session_id, 1)
+    world.wait_marked(session_id)
+    arrival = Arrival(world, session_id, backend.user)
+    if is_held:
+        relay.hold("publish")
+    backend.send(backend.command("presence", session_id, scope=["read"]))
+    wait_until(lambda: arrival.record("tablet")[0] == "j", what="the join judged")
+    if not is_held:
+        subscriber.wait(lambda: joined_ids(subscriber), "the join told")
+    world.kill(engine)
+    n_before = len(joined_ids(subscriber))
+    assert n_before == (0 if is_held else 1)
+    relay.release()
+    world.engine()
+    if arrival.due("tablet"):  # not noted as told: its lease is over
+        arrival.client.zadd(arrival.presence, {"tablet": 1})
+        backend.send(backend.command("presence", session_id, scope=["read"]))
+        subscriber.wait(lambda: len(joined_ids(subscriber)) > n_before, "the join told again")
+    wait_until(lambda: arrival.is_told("tablet"), what="the join noted as told")
+    assert len(set(joined_ids(subscriber))) == 1
+
+
+def test_the_attention_look_tells_without_a_command(world):
+    world.engine()
+    backend, subscriber = world.connect(), world.subscribe()
+    session_id = backend.create()
+    arrival = Arrival(world, session_id, backend.user)
+    wait_until(lambda: arrival.record("tablet")[0] == "j", what="the join judged")
+    subscriber.wait(lambda: joined_ids(subscriber), "the join told")
+    wait_until(lambda: arrival.is_told("tablet"), what="the join noted as told")
+    assert len(joined_ids(subscriber)) == 1
+
+
+def test_presence_of_many_sessions_and_of_none(world):
+    world.engine()
+    backend, subscriber = world.connect(), world.subscribe()
+    sessions = [backend.create() for _ in range(100)]
+    arrivals = [Arrival(world, s, backend.user) for s in sessions]
+    commands = [backend.command("presence", s, scope=["read"]) for s in sessions]
+    ids = backend.send(*commands[:50]) + backend.send(*commands[50:]) + backend.send(*commands[:50])
+    missing = backend.command("presence", MISSING_ID, scope=["read"])
+    assert all("error" not in reply for reply in backend.take(ids))
+    assert backend.take(backend.send(missing))[0]["error"]["code"] == "not_found"
+    subscriber.wait(lambda: len(set(joined_ids(subscriber))) == 100, "each told")
+    for arrival in arrivals:
+        wait_until(lambda: arrival.is_told("tablet"), what="the join noted as told")
+    assert len(joined_ids(subscriber)) == 100, "once"
