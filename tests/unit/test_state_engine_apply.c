@@ -92,13 +92,67 @@ static void test_resume_by_another_device_joins_it(void **state) {
     world_done(&w);
 }
 
-static void test_resume_by_the_same_device_joins_nobody(void **state) {
+static void test_a_device_that_has_joined_does_not_join_again(void **state) {
     (void)state;
     struct world w = {0};
+    struct apply_device device = {.has_joined = true, .is_counted = true, .n_of_user = 10};
     create(&w, SESSION_PAUSED, "{}");
-    assert_int_equal(transition(&w, "phone", SESSION_ACTIVE), 0);
+    w.context.device = &device;
+    assert_int_equal(transition(&w, "laptop", SESSION_ACTIVE), 0);
     assert_int_equal(w.change.n_events, 2);
+    assert_false(w.change.joins);
     world_done(&w);
+}
+
+/* Also the one that was active last: whether it is in is for presence to know. */
+static void test_resume_joins_a_device_that_is_not_in(void **state) {
+    (void)state;
+    struct world w = {0};
+    struct apply_device device = {.n_of_user = 9,
+                                  .n_joined = 12,
+                                  .last_moment = NOW + 5,
+                                  .name = "My phone",
+                                  .platform = "ios"};
+    create(&w, SESSION_PAUSED, "{}");
+    w.context.device = &device;
+    assert_int_equal(transition(&w, "phone", SESSION_ACTIVE), 0);
+    assert_int_equal(w.change.n_events, 3);
+    assert_true(w.change.joins);
+    assert_int_equal(w.change.joined_at, NOW + 6); /* later than it left */
+    const struct event *joined = &w.change.events[1];
+    assert_int_equal(joined->type, EVENT_DEVICE_JOINED);
+    assert_int_equal(joined->timestamp, NOW + 6);
+    assert_int_equal(joined->position.version, w.change.next.position.version);
+    assert_non_null(strstr(joined->body, "\"name\":\"My phone\",\"platform\":\"ios\""));
+    assert_non_null(strstr(joined->body, "\"deviceCount\":13"));
+    assert_non_null(strstr(joined->body, "\"activeDeviceId\":\"phone\""));
+    world_done(&w);
+}
+
+static void test_the_eleventh_device_does_not_become_active(void **state) {
+    (void)state;
+    static const struct {
+        bool has_joined, is_counted;
+        uint64_t n_of_user;
+        int expected;
+    } rows[] = {{false, false, 9, 0},
+                {false, false, 10, FAULT_TOO_MANY_DEVICES},
+                {false, true, 10, 0},
+                {true, true, 10, 0}};
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        struct world w = {0};
+        struct apply_device device = {.has_joined = rows[i].has_joined,
+                                      .is_counted = rows[i].is_counted,
+                                      .n_of_user = rows[i].n_of_user,
+                                      .name = "",
+                                      .platform = ""};
+        create(&w, SESSION_ACTIVE, "{}");
+        w.context.device = &device;
+        assert_int_equal(transition(&w, "laptop", SESSION_ACTIVE), rows[i].expected);
+        world_clear(&w);
+        assert_int_equal(transition(&w, "laptop", SESSION_PAUSED), 0); /* needs no place */
+        world_done(&w);
+    }
 }
 
 static void test_active_by_another_device_is_a_takeover(void **state) {
@@ -279,7 +333,9 @@ int main(void) {
         cmocka_unit_test(test_every_transition_is_as_the_table_says),
         cmocka_unit_test(test_pause_clears_the_active_device_and_snapshots),
         cmocka_unit_test(test_resume_by_another_device_joins_it),
-        cmocka_unit_test(test_resume_by_the_same_device_joins_nobody),
+        cmocka_unit_test(test_a_device_that_has_joined_does_not_join_again),
+        cmocka_unit_test(test_resume_joins_a_device_that_is_not_in),
+        cmocka_unit_test(test_the_eleventh_device_does_not_become_active),
         cmocka_unit_test(test_active_by_another_device_is_a_takeover),
         cmocka_unit_test(test_a_final_status_completes),
         cmocka_unit_test(test_patch_makes_a_delta),
