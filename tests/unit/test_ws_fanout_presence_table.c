@@ -46,7 +46,7 @@ static void test_thousands_are_found_and_removed_while_visited(void **state) {
     (void)state;
     enum { N = 5000 };
     struct presence_table t;
-    char device[16];
+    char device[32];
     size_t longest = 0;
     presence_table_init(&t);
     for (unsigned i = 0; i < N; i++) {
