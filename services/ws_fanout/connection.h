@@ -46,7 +46,6 @@ struct connection {
     char *device_name;                         /* owned; what the device calls itself, or NULL */
     char *device_platform;
     bool token_expiring_told;
-    char *device_name, *device_platform; /* owned; what the device calls itself, or NULL */
 
     int64_t opened_at;  /* loop time, ms */
     int64_t busy_since; /* last progress while something waits to be sent; 0: nothing waits */

@@ -95,7 +95,9 @@ static struct presence_device *device_of(struct presence *p, const struct subscr
 }
 
 void presence_enter(struct presence *p, struct subscription *s) {
-    if (!s->connection->device_id[0]) {
+    if (s->is_waiting)
+        return;
+    if (s->presence || !s->connection->device_id[0]) { /* is in, or is counted nowhere */
         admit_soon(p, s);
         return;
     }
