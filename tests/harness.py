@@ -342,10 +342,15 @@ class Device:
                       header=[f"Authorization: Bearer {self.token}"], **more)
 
 
-class Socket:
-    """A WebSocket of handoff.v1 with frames as dicts."""
+PRESENCE = {"device_joined", "device_left", "presence"}
 
-    def __init__(self, url, timeout=15, **more):
+
+class Socket:
+    """A WebSocket of handoff.v1 with frames as dicts. Frames about who is in the session come when they
+    come, beside everything else: they are left out unless hears_presence, or expected by their type."""
+
+    def __init__(self, url, timeout=15, hears_presence=False, **more):
+        self.hears_presence = hears_presence
         # An Origin is what a browser sends: only with origin="https://…" here.
         self.ws = websocket.create_connection(url, timeout=timeout, subprotocols=["handoff.v1"],
                                               suppress_origin="origin" not in more, **more)
@@ -353,8 +358,14 @@ class Socket:
     def send(self, **message):
         self.ws.send(json.dumps(message))
 
-    def recv(self):
+    def recv(self, hears_presence=None):
         """The next text frame as a dict; a close arrives as Closed."""
+        while True:
+            frame = self.recv_any()
+            if frame["type"] not in PRESENCE or self.hears_presence or hears_presence:
+                return frame
+
+    def recv_any(self):
         opcode, data = self.ws.recv_data()
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
@@ -363,7 +374,7 @@ class Socket:
 
     def expect(self, type, **members):
         """The next frame, which must be of that type and have those members."""
-        frame = self.recv()
+        frame = self.recv(hears_presence=type in PRESENCE)
         assert frame["type"] == type, frame
         for name, value in members.items():
             assert frame.get(name) == value, frame
@@ -372,7 +383,7 @@ class Socket:
     def recv_until(self, type, **members):
         """Skips frames until one of that type with those members; returns it."""
         while True:
-            frame = self.recv()
+            frame = self.recv(hears_presence=type in PRESENCE)
             if frame["type"] == type and all(frame.get(k) == v for k, v in members.items()):
                 return frame
 

@@ -22,7 +22,6 @@ SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security"
 OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
 DATA = {"n": 0}
 ORIGIN = "https://app.example"  # the harness allows it
-UNSENT = {"device_left", "broadcast", "presence"}  # described, and not yet sent by any service
 
 
 def documented(path, method, status):
@@ -370,8 +369,8 @@ class CheckedSocket(Socket):
         MESSAGES.check_payload("socket", name, message)
         super().send(**message)
 
-    def recv(self):
-        frame = super().recv()
+    def recv_any(self):
+        frame = super().recv_any()
         MESSAGES.check_frame(frame)
         return frame
 
@@ -428,12 +427,41 @@ def test_the_ack_of_a_broadcast(ada):
     session = ada.create(DATA)["id"]
     with socket_of(ada, f"?session={session}") as socket:
         socket.expect("hello"), socket.expect("state_sync")
-        socket.send(type="broadcast", id="7", sessionId=session, message={"cue": "bell"}, echo=False)
-        frame = Socket.recv(socket)
-        while frame["type"] == "broadcast":  # checked by those who watch for it
-            frame = Socket.recv(socket)
-        MESSAGES.check_frame(frame)
-        assert (frame["type"], frame["id"]) == ("ack", "7")
+        socket.send(type="broadcast", id="7", sessionId=session, message={"cue": "bell"}, echo=True)
+        frames = {socket.recv()["type"], socket.recv()["type"]}  # in either order
+        assert frames == {"ack", "broadcast"}
+
+
+def test_frames_from_a_position(ada):
+    session = ada.create(DATA)["id"]
+    with socket_of(ada, f"?session={session}&since=1&epoch=1") as socket:
+        socket.expect("hello"), socket.expect("subscribed", replayed=0)
+        socket.send(type="subscribe", id="1", sessionId=session, since=0)
+        socket.expect("subscribed", id="1", replayed=1), socket.expect("session_created", version=1)
+        socket.send(type="subscribe", id="2", sessionId=session, since=1, epoch=2)
+        socket.expect("state_sync", id="2", reason="epoch")
+
+
+def test_frames_about_devices(suite, ada):
+    """One that left, and one of a session with many: told as the engine tells it."""
+    session = ada.create(DATA)["id"]
+    connection = suite.amqp()
+    channel = connection.channel()
+
+    def tell(type, n_devices):
+        body = {"type": type, "sessionId": session, "epoch": 1, "version": 1, "userId": ada.user,
+                "timestamp": "2026-02-12T12:00:00.000Z", "deviceId": "tv", "activeDeviceId": None,
+                "deviceCount": n_devices}
+        channel.basic_publish("session_updates", f"session.{session}.{type}", json.dumps(body).encode(),
+                              pika.BasicProperties(type=type, message_id=str(uuid.uuid4())))
+
+    with socket_of(ada, f"?session={session}") as socket:
+        socket.expect("hello"), socket.expect("state_sync")
+        tell("device_left", 1)
+        socket.recv_until("device_left", deviceId="tv")
+        tell("device_joined", 51)
+        socket.recv_until("presence", joined=["tv"], left=[])
+    connection.close()
 
 
 def test_a_token_that_is_about_to_expire(suite):
@@ -444,9 +472,9 @@ def test_a_token_that_is_about_to_expire(suite):
 def test_every_message_of_the_socket_was_seen(request):
     here = {i.originalname for i in request.session.items if i.path == request.path}
     if {"test_frames_of_a_sessions_life", "test_the_ack_of_a_heartbeat", "test_the_ack_of_a_broadcast",
+            "test_frames_from_a_position", "test_frames_about_devices",
             "test_a_token_that_is_about_to_expire"} <= here:
-        # a session is created before anybody can watch it
-        expected = MESSAGES.root["channels"]["socket"]["messages"].keys() - {"session_created"} - UNSENT
+        expected = MESSAGES.root["channels"]["socket"]["messages"].keys()
         assert {name for channel, name in MESSAGES.seen if channel == "socket"} == expected
 
 
@@ -473,6 +501,7 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Versi
 
 @pytest.mark.parametrize("status,path,headers", [
     (400, "/ws", {"Sec-WebSocket-Protocol": "other"}), (400, "/ws?device_id=.", {}),
+    (400, f"/ws?session={MISSING_ID}&since=x", {}), (422, f"/ws?session={MISSING_ID}&since=1&epoch=0", {}),
     (401, "/ws", {"Authorization": "Bearer no"}), (403, "/ws", {"Origin": "https://elsewhere.example"}),
     (404, "/other", {}), (404, "/ws", {"Sec-WebSocket-Version": "12"})])
 def test_refused_upgrades(suite, status, path, headers):

@@ -20,6 +20,7 @@ def test_a_session_follows_its_user_from_phone_to_laptop(suite, phone, laptop):
             socket.expect("hello")
             sync = socket.expect("state_sync", reason="initial", version=1)
             assert sync["session"] == session
+        on_phone.recv_until("device_joined", deviceId="laptop", activeDeviceId="phone")
 
         # Progress on the phone appears on the laptop.
         change = [{"op": "replace", "path": "/data/progress", "value": 75}]
@@ -45,10 +46,8 @@ def test_a_session_follows_its_user_from_phone_to_laptop(suite, phone, laptop):
         assert continued["activeDeviceId"] == "laptop"
         assert continued["data"]["progress"] == 75
         on_phone.expect("status_changed", version=4, to="active", activeDeviceId="laptop")
-        on_phone.expect("device_joined", deviceId="laptop", activeDeviceId="laptop")
 
         # And over its WebSocket, too.
-        on_laptop.recv_until("device_joined")
         on_laptop.send(type="patch", id="p1", sessionId=session["id"], baseVersion=4,
                        operations=[{"op": "replace", "path": "/data/progress", "value": 80}])
         ack = on_laptop.recv_until("ack", id="p1")

@@ -73,7 +73,7 @@ def only_presence(socket, n):
     """The next n device_joined and device_left; everything else is skipped."""
     frames = []
     while len(frames) < n:
-        frame = socket.recv()
+        frame = socket.recv(hears_presence=True)
         if frame["type"] in ("device_joined", "device_left"):
             frames.append(frame)
     return frames

@@ -245,9 +245,17 @@ def presence(backend, session, type, device, count=None, **more):
     return event
 
 
+def hear(socket, *devices):
+    """From here on frames of presence are heard; those of the devices really there have come."""
+    for device in devices:
+        socket.recv_until("device_joined", deviceId=device)
+    socket.hears_presence = True
+
+
 def test_up_to_fifty_devices_are_told_one_by_one(backend, phone):
     session = phone.create({})
     with subscribed(phone, session["id"]) as socket:
+        hear(socket, "phone")
         told = [presence(backend, session, "device_joined", f"d{i}", i + 1) for i in range(50)]
         told += [presence(backend, session, "device_left", "d49", 49)]
         told += [presence(backend, session, "device_joined", "d50")]
@@ -258,6 +266,8 @@ def test_up_to_fifty_devices_are_told_one_by_one(backend, phone):
 def test_more_than_fifty_devices_are_told_together(backend, phone, laptop):
     session = phone.create({})
     with subscribed(phone, session["id"]) as socket, subscribed(laptop, session["id"]) as other:
+        hear(socket, "phone", "laptop")
+        hear(other, "laptop")
         one_by_one = [presence(backend, session, "device_joined", f"d{i:02}", i + 1) for i in range(60)][:50]
         presence(backend, session, "device_joined", "without-a-count")
         for device in ("d00", "d01", "d02"):
@@ -283,6 +293,7 @@ def test_more_than_fifty_devices_are_told_together(backend, phone, laptop):
 def test_an_event_of_presence_that_comes_again_is_told_once(backend, phone):
     session = phone.create({})
     with subscribed(phone, session["id"]) as socket:
+        hear(socket, "phone")
         for message_id in ("0197a3b4-0000-8000-8000-000000000001", "0197a3b4-0000-8000-8000-000000000002"):
             for _ in range(3):
                 presence(backend, session, "device_joined", "tv", 2, message_id=message_id)

@@ -13,7 +13,7 @@ import time
 
 import jsonpatch
 
-from harness import Closed, checksum_of, wait_until
+from harness import PRESENCE, Closed, checksum_of, wait_until
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MISSING_ID = "0197a3b4-0000-7000-8000-000000000000"
@@ -85,7 +85,8 @@ def http_exchange(port, data):
 class Raw:
     """A WebSocket by hand: sends what it is told to, answers nothing by itself."""
 
-    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=15, **headers):
+    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=15, hears_presence=False, **headers):
+        self.hears_presence = hears_presence
         self.socket = dial(port, rcvbuf=rcvbuf, timeout=timeout)
         self.socket.sendall(handshake(port, target, **headers))
         received = read_head(self.socket)
@@ -157,7 +158,9 @@ class Raw:
                 code = int.from_bytes(payload[:2], "big") if payload else 1005
                 raise Closed(code, payload[2:].decode())
             if opcode == TEXT:
-                return json.loads(payload)
+                frame = json.loads(payload)
+                if self.hears_presence or frame["type"] not in PRESENCE:
+                    return frame
 
     def ending(self):
         """Reads on to the end: the close code, None without one."""
@@ -284,7 +287,7 @@ class Mirror:
             self.session["status"] = frame["to"]
             self.session["activeDeviceId"] = frame["activeDeviceId"]
         else:
-            assert kind in ("hello", "device_joined", "ack", "pong"), frame
+            assert kind in ("hello", "device_joined", "device_left", "ack", "pong"), frame
 
     def _sync(self, frame):
         assert frame["version"] == frame["session"]["version"], frame
