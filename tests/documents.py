@@ -85,6 +85,8 @@ class OpenApi(Document):
     def __init__(self):
         super().__init__("openapi.yaml")
         self.seen = set()  # (path, method, status) of the answers checked
+        # session_api's; what has servers of its own is another service's
+        self.rest = {p: i for p, i in self.root["paths"].items() if "servers" not in i}
 
     def path_of(self, url_path):
         for template in self.root["paths"]:

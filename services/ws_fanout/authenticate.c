@@ -8,83 +8,20 @@
 #include "services/ws_fanout/connection.h"
 #include "services/ws_fanout/fanout.h"
 #include "services/ws_fanout/protocol.h"
+#include "services/ws_fanout/request.h"
 
 #define PATH "/ws"
 #define MILLISECONDS 1000
 #define RETRY_CONNECT_MS 5000 /* when another connection of the user may have ended */
 
-/* ---- refusals in HTTP ---- */
-
-static void print_problem(const struct fault *f, int status, struct buf *out) {
-    buf_puts(out, "{\"type\":\"about:blank\",\"title\":");
-    buf_puts_json(out, fault_title(f->code));
-    buf_printf(out, ",\"status\":%d,\"code\":", status);
-    buf_puts_json(out, fault_wire_code(f->code));
-    if (status != 401) {
-        buf_puts(out, ",\"detail\":");
-        buf_puts_json(out, f->detail);
-        if (*f->field) {
-            buf_puts(out, ",\"field\":");
-            buf_puts_json(out, f->field);
-        }
-    }
-    if (f->retry_after_ms > 0)
-        buf_printf(out, ",\"retryAfterMs\":%" PRId64, f->retry_after_ms);
-    buf_puts(out, fault_is_temporary(f->code) ? ",\"temporary\":true}" : ",\"temporary\":false}");
-}
-
-/* Always false, for accept. */
-static bool refuse(const struct fault *f, struct socket_refusal *ret) {
-    ret->status = fault_http_status(f->code);
-    if (ret->status == 401)
-        ret->challenge = f->code == FAULT_TOKEN_EXPIRED
-                             ? "Bearer error=\"invalid_token\", error_description=\"expired\""
-                             : "Bearer error=\"invalid_token\"";
-    ret->retry_after_s = (f->retry_after_ms + MILLISECONDS - 1) / MILLISECONDS;
-    print_problem(f, ret->status, &ret->body);
-    return false;
-}
-
-void connection_answer_plain(void *arg, struct socket_refusal *answer) {
-    struct fault f = {0};
-    (void)arg;
-    fault_set(&f, FAULT_NOT_FOUND, NULL, "here is only the WebSocket at " PATH);
-    refuse(&f, answer);
-}
-
-/* Whether the comma-separated list has item, with white space around it or not. */
-static bool list_has(const char *list, const char *item) {
-    size_t n_item = strlen(item);
-    for (const char *at = list; at && *at;) {
-        at += strspn(at, ", \t");
-        size_t n = strcspn(at, ", \t");
-        if (n == n_item && memcmp(at, item, n) == 0)
-            return true;
-        at += n;
-    }
-    return false;
-}
-
-static const char *query_get(const struct socket_request *r, const char *name, struct fault *f) {
-    const char *value = NULL;
-    for (size_t i = 0; i < r->n_query; i++) {
-        if (strcmp(r->query[i].name, name) != 0)
-            continue;
-        if (value)
-            fault_set(f, FAULT_INVALID_REQUEST, name, "%s is there twice", name);
-        value = r->query[i].value;
-    }
-    return value;
-}
-
 static int check_request(const struct fanout *fanout, const struct socket_request *r,
                          struct fault *f) {
-    const char *origins = fanout->app->config->allowed_origins;
-    if (!r->path || strcmp(r->path, PATH) != 0)
-        return fault_set(f, FAULT_NOT_FOUND, NULL, "here is only the WebSocket at " PATH);
-    if (r->origin && !list_has(origins, "*") && !list_has(origins, r->origin))
-        return fault_set(f, FAULT_FORBIDDEN, "Origin", "pages of this origin may not connect");
-    if (!r->subprotocols || !list_has(r->subprotocols, PROTOCOL_SUBPROTOCOL))
+    if (strcmp(r->path, PATH) != 0)
+        return fault_set(f, FAULT_NOT_FOUND, NULL, "the WebSocket is at " PATH);
+    int refused = request_check_origin(fanout, r, f);
+    if (refused)
+        return refused;
+    if (!r->subprotocols || !request_list_has(r->subprotocols, PROTOCOL_SUBPROTOCOL))
         return fault_set(f, FAULT_INVALID_REQUEST, "Sec-WebSocket-Protocol",
                          "the subprotocol is " PROTOCOL_SUBPROTOCOL);
     if (strlen(r->subprotocols) > 100) /* lws drops such a handshake without an answer */
@@ -93,9 +30,7 @@ static int check_request(const struct fanout *fanout, const struct socket_reques
     if (r->query_too_long)
         return fault_set(f, FAULT_INVALID_REQUEST, NULL,
                          "the query is too long; it may have session, since, epoch and device_id");
-    if (fanout->is_draining || fanout->n_connections >= fanout->app->config->max_connections)
-        return fault_set(f, FAULT_UNAVAILABLE, NULL, "no new connections are taken here now");
-    return 0;
+    return request_check_room(fanout, f);
 }
 
 /* ---- devices and tokens ---- */
@@ -113,19 +48,9 @@ static int choose_device(const struct principal *p, const char *query_device,
     return 0;
 }
 
-static int verify(const struct fanout *fanout, const char *token, size_t len, struct principal *ret,
-                  struct fault *f) {
-    int r = auth_verify(fanout->auth, token, len, timestamp_wall_ms() / MILLISECONDS, ret, f);
-    if (r > 0)
-        log_info(fanout->app->log, "unauthenticated", "A token was refused.",
-                 LOG_TEXT("detail", f->detail));
-    return r;
-}
-
-/* The connection counts as the user's from now on, until it is closed. */
-static int enter(struct connection *c, const struct principal *p, struct fault *f) {
+int connection_enter(struct connection *c, const struct principal *who, struct fault *f) {
     int64_t most = c->fanout->app->config->ws_connections_per_user;
-    if (!users_enter(&c->fanout->users, p->user_id, most)) {
+    if (!users_enter(&c->fanout->users, who->user_id, most)) {
         fault_set(f, FAULT_RATE_LIMITED, NULL,
                   "the user has %" PRId64 " connections to this instance, as many as allowed",
                   most);
@@ -166,9 +91,9 @@ static int take_since(struct connection *c, const char *since, const char *epoch
 
 static int take_query(struct connection *c, const struct socket_request *r, struct fault *f) {
     f->code = FAULT_NONE;
-    const char *device = query_get(r, "device_id", f);
-    const char *session = query_get(r, "session", f);
-    const char *since = query_get(r, "since", f), *epoch = query_get(r, "epoch", f);
+    const char *device = request_query(r, "device_id", f);
+    const char *session = request_query(r, "session", f);
+    const char *since = request_query(r, "since", f), *epoch = request_query(r, "epoch", f);
     if (f->code)
         return (int)f->code;
     if (device && !session_device_is_valid(device, strlen(device)))
@@ -186,29 +111,31 @@ static int take_header(struct connection *c, const char *authorization, struct f
     const char *token = auth_bearer(authorization, &len);
     if (!token)
         return fault_set(f, FAULT_UNAUTHENTICATED, NULL, "Authorization is no bearer token");
-    int r = verify(c->fanout, token, len, &c->principal, f);
+    int r = request_verify(c->fanout, token, len, &c->principal, f);
     if (!r)
         r = choose_device(&c->principal, c->query_device, c->device_id, f);
-    return r ? r : enter(c, &c->principal, f);
+    return r ? r : connection_enter(c, &c->principal, f);
 }
 
 bool connection_accept(void *arg, const struct socket_request *request, void **ret_connection,
-                       struct socket_refusal *refusal) {
+                       struct socket_answer *answer) {
     struct fanout *fanout = arg;
+    struct request_caller caller;
     struct fault f = {0};
+    request_caller_of(fanout, request, &caller);
     int r = check_request(fanout, request, &f);
     if (r) {
         metric_add(fanout->refused_metric, 1);
-        return refuse(&f, refusal);
+        return request_refuse(&caller, &f, answer);
     }
-    struct connection *c = connection_new(fanout);
+    struct connection *c = connection_new(fanout, NULL);
     r = take_query(c, request, &f);
     if (!r && request->authorization)
         r = take_header(c, request->authorization, &f);
     if (r) {
         connection_closed(c);
         metric_add(fanout->refused_metric, 1);
-        return refuse(&f, refusal);
+        return request_refuse(&caller, &f, answer);
     }
     *ret_connection = c;
     return true;
@@ -228,16 +155,20 @@ static void subscribe_as_url_says(struct connection *c) {
         hub_subscribe(c->fanout->hub, c, session, c->has_query_since ? &c->query_since : NULL, "");
 }
 
-void connection_welcome(struct connection *c, const char *id) {
+void connection_print_hello(const struct connection *c, const char *id, struct buf *out) {
     const struct config *config = c->fanout->app->config;
-    struct buf out = BUF_NULL;
     protocol_print_hello(
         id,
         &(struct protocol_hello){.connection_id = c->id,
                                  .server_time = store_now(c->fanout->store),
                                  .ping_seconds = (config->ping_after_ms + 999) / MILLISECONDS,
                                  .max_message_bytes = config->max_message_bytes},
-        &out);
+        out);
+}
+
+void connection_welcome(struct connection *c, const char *id) {
+    struct buf out = BUF_NULL;
+    connection_print_hello(c, id, &out);
     connection_send_buf(c, &out);
     subscribe_as_url_says(c);
 }
@@ -268,7 +199,7 @@ void connection_authenticate(struct connection *c, const struct protocol_message
     struct principal p = {0};
     char device[SESSION_DEVICE_MAX + 1];
     struct fault f = {0};
-    int r = verify(c->fanout, token, strlen(token), &p, &f);
+    int r = request_verify(c->fanout, token, strlen(token), &p, &f);
     if (!r)
         r = choose_device(&p, c->query_device, device, &f);
     if (!r && c->is_authenticated &&
@@ -277,7 +208,7 @@ void connection_authenticate(struct connection *c, const struct protocol_message
                       "a connection stays with its user and device");
     bool rights_changed = c->is_authenticated && p.rights != c->principal.rights;
     if (!r && !c->is_authenticated)
-        r = enter(c, &p, &f);
+        r = connection_enter(c, &p, &f);
     if (r) {
         turn_away(c, id, &f);
         return;

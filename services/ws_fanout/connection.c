@@ -5,19 +5,22 @@
 
 #include "base/timestamp.h"
 #include "services/ws_fanout/commands.h"
+#include "services/ws_fanout/events.h"
 #include "services/ws_fanout/fanout.h"
 #include "services/ws_fanout/protocol.h"
 
 #define CLOSE_TIMEOUT_MS 5000
 #define TOKEN_EXPIRING_MS 60000
+#define STREAM_END 1000 /* for the log only */
 
 static int64_t loop_now(const struct connection *c) {
     return (int64_t)uv_now(c->fanout->app->loop);
 }
 
-struct connection *connection_new(struct fanout *f) {
+struct connection *connection_new(struct fanout *f, struct events *events) {
     struct connection *c = must_alloc(sizeof(*c));
     c->fanout = f;
+    c->events = events;
     c->opened_at = loop_now(c);
     uuid_v7(timestamp_wall_ms(), c->id);
     limits_init(&c->limits, f->app->config->ws_messages_per_second,
@@ -27,8 +30,7 @@ struct connection *connection_new(struct fanout *f) {
     if (c->next)
         c->next->prev = c;
     f->connections = c;
-    f->n_connections++;
-    metric_set(f->connections_metric, (double)f->n_connections);
+    fanout_entered(f, events != NULL);
     return c;
 }
 
@@ -36,7 +38,9 @@ void connection_opened(void *connection, struct socket *s) {
     struct connection *c = connection;
     c->socket = s;
     if (c->fanout->is_closing)
-        connection_close(c, CLOSE_GOING_AWAY, "");
+        fanout_send_away(c);
+    else if (c->events)
+        events_open(c);
     else if (c->is_authenticated)
         connection_welcome(c, "");
 }
@@ -56,11 +60,13 @@ void connection_closed(void *connection) {
         f->connections = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    bool is_stream = c->events != NULL;
+    events_free(c->events);
     free(c->query_session);
     free(c->device_name);
     free(c->device_platform);
     free(c);
-    fanout_left(f);
+    fanout_left(f, is_stream);
 }
 
 /* ---- sending ---- */
@@ -81,15 +87,24 @@ static void queue(struct connection *c, struct frame *f, struct subscription *ow
         connection_close(c, CLOSE_TOO_SLOW, "more answers wait than may");
 }
 
-void connection_send(struct connection *c, struct frame *f, struct subscription *owner) {
+void connection_put(struct connection *c, struct frame *f, struct subscription *owner) {
     if (!c->socket || c->closing_since)
         return;
+    if (c->events)
+        c->events->sent_at = loop_now(c);
     if (c->outbox.n || !socket_is_writable(c->socket)) {
         queue(c, f, owner);
         return;
     }
     if (socket_write(c->socket, f) != SOCKET_WRITTEN)
         c->busy_since = loop_now(c);
+}
+
+void connection_send(struct connection *c, struct frame *f, struct subscription *owner) {
+    if (c->events)
+        events_send(c, f, owner);
+    else
+        connection_put(c, f, owner);
 }
 
 void connection_send_buf(struct connection *c, struct buf *b) {
@@ -100,8 +115,17 @@ void connection_send_buf(struct connection *c, struct buf *b) {
 void connection_send_fault(struct connection *c, const char *id, const char *session_id,
                            const struct fault *f) {
     struct buf out = BUF_NULL;
+    if (c->events) {
+        events_refuse(c, f);
+        return;
+    }
     protocol_print_error(id, session_id, f, NULL, &out);
     connection_send_buf(c, &out);
+}
+
+void connection_session_lost(struct connection *c) {
+    if (c->events)
+        events_end(c);
 }
 
 bool connection_is_backed_up(const struct connection *c) {
@@ -116,19 +140,30 @@ void connection_writable(void *connection) {
         if (socket_write(c->socket, f) != SOCKET_WRITTEN)
             c->busy_since = loop_now(c);
     }
-    if (!c->busy_since)
-        hub_resume(c->fanout->hub, c);
+    if (c->busy_since)
+        return;
+    if (c->events)
+        events_drained(c);
+    hub_resume(c->fanout->hub, c);
 }
 
 /* ---- closing and deadlines ---- */
 
-void connection_close(struct connection *c, enum connection_close code, const char *reason) {
+static void close_with(struct connection *c, int code, const char *reason) {
     if (c->closing_since || !c->socket)
         return;
     c->closing_since = loop_now(c);
     log_debug(c->fanout->app->log, "connection_closing", "A connection is closed.",
               LOG_TEXT("connection", c->id), LOG_NUMBER("code", code), LOG_TEXT("reason", reason));
-    socket_close(c->socket, (int)code, reason);
+    socket_close(c->socket, code, reason);
+}
+
+void connection_close(struct connection *c, enum connection_close code, const char *reason) {
+    close_with(c, (int)code, reason);
+}
+
+void connection_end_stream(struct connection *c, const char *reason) {
+    close_with(c, STREAM_END, reason);
 }
 
 void connection_send_away(struct connection *c, int64_t retry_after_ms) {
@@ -143,9 +178,20 @@ bool connection_is_closing(const struct connection *c) {
 
 static void tell_token_expiring(struct connection *c) {
     struct buf out = BUF_NULL;
+    if (c->events && !c->events->is_started)
+        return;
     c->token_expiring_told = true;
     protocol_print_token_expiring(c->principal.expires_at * 1000, &out);
     connection_send_buf(c, &out);
+}
+
+static void expire(struct connection *c) {
+    struct fault f = {0};
+    fault_set(&f, FAULT_TOKEN_EXPIRED, NULL, "the token has expired");
+    if (c->events && !c->events->is_started)
+        events_refuse(c, &f);
+    else
+        connection_close(c, CLOSE_TOKEN_EXPIRED, "token expired");
 }
 
 void connection_check(struct connection *c, int64_t now, int64_t wall) {
@@ -162,7 +208,11 @@ void connection_check(struct connection *c, int64_t now, int64_t wall) {
         if (now - c->opened_at >= config->auth_timeout_ms)
             connection_close(c, CLOSE_UNAUTHENTICATED, "no token in time");
     } else if (wall >= expires)
-        connection_close(c, CLOSE_TOKEN_EXPIRED, "token expired");
-    else if (wall >= expires - TOKEN_EXPIRING_MS && !c->token_expiring_told)
-        tell_token_expiring(c);
+        expire(c);
+    else {
+        if (wall >= expires - TOKEN_EXPIRING_MS && !c->token_expiring_told)
+            tell_token_expiring(c);
+        if (c->events)
+            events_check(c, now);
+    }
 }

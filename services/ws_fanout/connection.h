@@ -1,5 +1,5 @@
 /* One client's connection: who it is, what it asked for, what waits for it. It exists from the
- * accepted upgrade until the socket is closed; what answers later (commands, reads) must find out
+ * accepted request until the socket is closed; what answers later (commands, reads) must find out
  * by itself whether it is still there (commands.c, hub.h). Loop thread only. */
 #pragma once
 
@@ -10,17 +10,18 @@
 #include "base/buf.h"
 #include "common/auth.h"
 #include "proto/fault.h"
-#include "services/ws_fanout/limits.h"
 #include "proto/session.h"
+#include "services/ws_fanout/limits.h"
 #include "services/ws_fanout/outbox.h"
 #include "services/ws_fanout/socket.h"
 
+struct events;
 struct fanout;
 struct pending_command;
 struct protocol_message;
 struct subscription;
 
-/* Close codes, contract section 4. */
+/* Close codes, contract section 4. A stream just ends. */
 enum connection_close {
     CLOSE_GOING_AWAY = 1001,
     CLOSE_UNAUTHENTICATED = 4001,
@@ -32,13 +33,14 @@ enum connection_close {
 struct connection {
     struct fanout *fanout;
     struct connection *prev, *next;
+    struct events *events; /* owned; NULL: a WebSocket */
     struct socket *socket; /* NULL until opened */
     struct outbox outbox;
     char id[UUID_LEN + 1];
 
     bool is_authenticated;
     struct principal principal;
-    char device_id[SESSION_DEVICE_MAX + 1];    /* of the claim or the query */
+    char device_id[SESSION_DEVICE_MAX + 1];    /* "" until authenticated; a stream may have none */
     char query_device[SESSION_DEVICE_MAX + 1]; /* "" without */
     char *query_session;                       /* owned; what to subscribe at once, or NULL */
     bool has_query_since;                      /* from this position on: */
@@ -59,7 +61,8 @@ struct connection {
     struct limits limits;
 };
 
-struct connection *connection_new(struct fanout *f);
+/* events: taken, for a stream; NULL: a WebSocket. */
+struct connection *connection_new(struct fanout *f, struct events *events);
 /* The socket's callbacks. */
 void connection_opened(void *connection, struct socket *s);
 void connection_writable(void *connection);
@@ -70,12 +73,19 @@ void connection_closed(void *connection);
 void connection_send(struct connection *c, struct frame *f, struct subscription *owner);
 /* The same for a message of its own; b is left empty. */
 void connection_send_buf(struct connection *c, struct buf *b);
+/* An error; a stream ends with it. */
 void connection_send_fault(struct connection *c, const char *id, const char *session_id,
                            const struct fault *f);
+/* Sends or queues these very bytes. */
+void connection_put(struct connection *c, struct frame *f, struct subscription *owner);
+/* A session was lost to it, and it was told: a stream has nothing else to live for. */
+void connection_session_lost(struct connection *c);
 bool connection_is_backed_up(const struct connection *c);
 
 /* Nothing is sent or taken any more. reason: "" or at most 123 bytes. */
 void connection_close(struct connection *c, enum connection_close code, const char *reason);
+/* The same for a stream that is over for no reason that has a code. */
+void connection_end_stream(struct connection *c, const char *reason);
 bool connection_is_closing(const struct connection *c);
 /* The same with 4029, and when to come back in the reason. */
 void connection_send_away(struct connection *c, int64_t retry_after_ms);
@@ -86,10 +96,13 @@ void connection_check(struct connection *c, int64_t now, int64_t wall);
 /* ---- authenticate.c ---- */
 /* Judges an upgrade request; see socket.h. arg is the fanout. */
 bool connection_accept(void *arg, const struct socket_request *request, void **ret_connection,
-                       struct socket_refusal *refusal);
-void connection_answer_plain(void *arg, struct socket_refusal *answer);
+                       struct socket_answer *answer);
+/* The connection counts as the user's from now on, until it is closed. FAULT_RATE_LIMITED when that
+ * user has as many as allowed. */
+MUSTCHECK int connection_enter(struct connection *c, const struct principal *who, struct fault *f);
 /* A token in a message, the first one or a refresh: hello, or an error and a close. */
 void connection_authenticate(struct connection *c, const struct protocol_message *m);
+void connection_print_hello(const struct connection *c, const char *id, struct buf *out);
 /* hello, and the subscription that the URL asked for. */
 void connection_welcome(struct connection *c, const char *id);
 

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/timestamp.h"
+#include "services/ws_fanout/events.h"
 #include "services/ws_fanout/protocol.h"
 
 #define TICK_MS 250
@@ -63,16 +64,17 @@ static void tick(uv_timer_t *timer) {
 /* ---- start ---- */
 
 static void make_metrics(struct fanout *f, struct metrics *m) {
-    f->connections_metric =
-        metrics_gauge(m, "handoff_ws_connections", NULL, "WebSockets that are open.");
+    static const char help[] = "Connections that are open.";
+    f->websockets_metric = metrics_gauge(m, "handoff_ws_connections", "kind=\"websocket\"", help);
+    f->streams_metric = metrics_gauge(m, "handoff_ws_connections", "kind=\"stream\"", help);
     f->outbox_bytes_metric = metrics_gauge(m, "handoff_ws_outbox_bytes", NULL,
                                            "Bytes that wait for slow connections, in all.");
     f->dropped_metric = metrics_counter(m, "handoff_ws_dropped_total", NULL,
                                         "Messages dropped from full queues of slow connections.");
     f->messages_metric =
         metrics_counter(m, "handoff_ws_messages_total", NULL, "Messages taken from clients.");
-    f->refused_metric =
-        metrics_counter(m, "handoff_ws_refused_total", NULL, "Upgrade requests refused.");
+    f->refused_metric = metrics_counter(m, "handoff_ws_refused_total", NULL,
+                                        "Requests for a WebSocket or a stream refused.");
     f->rate_limited_metric =
         metrics_counter(m, "handoff_ws_rate_limited_total", NULL,
                         "Messages refused because their connection sent too many.");
@@ -119,7 +121,7 @@ static int start_server(struct fanout *f) {
         .ping_after_ms = config->ping_after_ms,
         .pong_timeout_ms = config->pong_timeout_ms,
         .callbacks = {.accept = connection_accept,
-                      .plain = connection_answer_plain,
+                      .request = events_request,
                       .opened = connection_opened,
                       .message = connection_message,
                       .writable = connection_writable,
@@ -152,7 +154,7 @@ int fanout_start(struct app *app, void **ret_self) {
         return r;
     }
     uv_timer_start(&f->tick, tick, TICK_MS, TICK_MS);
-    log_info(app->log, "listening", "WebSockets are served.",
+    log_info(app->log, "listening", "WebSockets and event streams are served.",
              LOG_TEXT("listen", app->config->listen));
     *ret_self = f;
     return 0;
@@ -160,19 +162,34 @@ int fanout_start(struct app *app, void **ret_self) {
 
 /* ---- the end ---- */
 
-void fanout_left(struct fanout *f) {
-    f->n_connections--;
-    metric_set(f->connections_metric, (double)f->n_connections);
+static void count(struct fanout *f, bool is_stream, int64_t n) {
+    f->n_connections += n;
+    f->n_streams += is_stream ? n : 0;
+    metric_set(f->websockets_metric, (double)(f->n_connections - f->n_streams));
+    metric_set(f->streams_metric, (double)f->n_streams);
+}
+
+void fanout_entered(struct fanout *f, bool is_stream) {
+    count(f, is_stream, 1);
+}
+
+void fanout_left(struct fanout *f, bool is_stream) {
+    count(f, is_stream, -1);
     drained_when_empty(f);
 }
 
 /* Spread, so that not everybody comes back at the same moment. */
-static void send_away(struct connection *c) {
+void fanout_send_away(struct connection *c) {
     _cleanup_(buf_done) struct buf reason = BUF_NULL;
     uint32_t random = 0;
     if (getrandom(&random, sizeof(random), 0) < 0)
         random = (uint32_t)(uintptr_t)c;
-    protocol_print_retry_after(RETRY_LEAST_MS + random % RETRY_SPREAD_MS, &reason);
+    int64_t retry_after_ms = RETRY_LEAST_MS + random % RETRY_SPREAD_MS;
+    if (c->events) {
+        events_send_away(c, retry_after_ms);
+        return;
+    }
+    protocol_print_retry_after(retry_after_ms, &reason);
     connection_close(c, CLOSE_GOING_AWAY, reason.data);
 }
 
@@ -180,7 +197,7 @@ static void close_all(void *arg) {
     struct fanout *f = arg;
     f->is_closing = true;
     for (struct connection *c = f->connections; c; c = c->next)
-        send_away(c);
+        fanout_send_away(c);
     drained_when_empty(f);
 }
 

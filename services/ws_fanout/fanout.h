@@ -26,14 +26,16 @@ struct fanout {
     uv_timer_t tick;
 
     struct connection *connections; /* list of all */
-    int64_t n_connections;
+    int64_t n_connections;          /* streams too */
+    int64_t n_streams;
     struct users users; /* of those that are authenticated */
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 
     struct health_dependency *rabbitmq;
     struct health_dependency *redis;
-    struct metric *connections_metric;
+    struct metric *websockets_metric;
+    struct metric *streams_metric;
     struct metric *outbox_bytes_metric;
     struct metric *dropped_metric;
     struct metric *messages_metric;
@@ -45,5 +47,8 @@ struct fanout {
 int fanout_start(struct app *app, void **ret_self);
 void fanout_drain(void *self);
 void fanout_stop(void *self);
-/* A connection has ended. */
-void fanout_left(struct fanout *f);
+/* A connection has begun, or ended. */
+void fanout_entered(struct fanout *f, bool is_stream);
+void fanout_left(struct fanout *f, bool is_stream);
+/* Closes a connection of an instance that ends: it is told when to come back. */
+void fanout_send_away(struct connection *c);

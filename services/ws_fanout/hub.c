@@ -209,8 +209,10 @@ void hub_lose(struct subscription *s, const struct fault *why) {
     detach(s);
     if (is_joining)
         connection_send_fault(c, id, room->session_id, why);
-    if (had_it)
+    if (had_it) {
         tell_unsubscribed(c, "", room->session_id, fault_wire_code(why->code));
+        connection_session_lost(c);
+    }
 }
 
 /* ---- admission ---- */

@@ -22,8 +22,11 @@ struct passage {
 };
 
 static void forward(struct passage *p, struct subscription *s) {
-    if (!p->frame)
+    if (!p->frame) {
         p->frame = frame_new(p->message->body, p->message->body_len);
+        if (event_is_versioned(p->type))
+            p->frame->position = p->position;
+    }
     metric_add(s->room->hub->deliveries_metric, 1);
     connection_send(s->connection, p->frame, s);
 }

@@ -75,7 +75,9 @@ static const char *reason_name(enum sync_reason reason) {
 static struct frame *print_frame(const struct update *u, const char *id, enum sync_reason reason) {
     struct buf out = BUF_NULL;
     protocol_print_state_sync(id, u->session, &u->text, reason_name(reason), &out);
-    return frame_from_buf(&out);
+    struct frame *f = frame_from_buf(&out);
+    f->position = u->session->position;
+    return f;
 }
 
 /* A new reference to the message for this role, reason and id. */
@@ -174,9 +176,11 @@ static void send_deltas(struct update *u, struct subscription *s, size_t from, s
     for (size_t i = from; i < to && s->state == SUBSCRIPTION_FILLING && !connection_is_backed_up(c);
          i++) {
         const struct store_delta *delta = &u->window.deltas[i];
-        if (!u->frames[i])
-            u->frames[i] = frame_new(delta->event, delta->event_len);
         s->at.version = delta->version;
+        if (!u->frames[i]) {
+            u->frames[i] = frame_new(delta->event, delta->event_len);
+            u->frames[i]->position = s->at;
+        }
         metric_add(u->room->hub->deliveries_metric, 1);
         connection_send(c, u->frames[i], s);
     }
@@ -225,6 +229,7 @@ static void resume(struct update *u, struct subscription *s, enum session_role r
         struct buf out = BUF_NULL;
         protocol_print_subscribed(id, u->session->id, stored, stored.version - s->at.version, &out);
         _cleanup_(frame_unrefp) struct frame *f = frame_from_buf(&out);
+        f->position = s->at;
         s->role = role;
         s->resumes = false;
         s->state = SUBSCRIPTION_FILLING;

@@ -2,20 +2,16 @@
  * of what this version does: it accepts malformed handshakes (judged in socket_http.c), turns
  * CONNECT into a raw connection that nothing ends (refused), would take over SIGTERM (signal_cb),
  * and wants a round through its poll for each write (frames go out straight from the loop while
- * nothing waits). */
+ * nothing waits). Why streams are not left with it: socket_stream.c. */
 #include <errno.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "services/ws_fanout/socket_private.h"
 
 _Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header there");
 
-#define N_SPARE_FDS 128 /* of the process, beside its connections */
 #define READ_BUFFER_BYTES 4096
 #define HANDSHAKE_SECONDS 15
 #define KEEPALIVE_SECONDS 5
@@ -33,15 +29,24 @@ static void request_writable(struct socket *s) {
         s->is_lost = true;
 }
 
+void socket_run_closer(struct socket_server *server) {
+    if (!uv_is_active((uv_handle_t *)&server->closer))
+        uv_timer_start(&server->closer, close_asked, 0, 0);
+}
+
 /* Leaves the close to the closer: from within WRITEABLE lws never gets to send the close frame, and
  * the caller may be in the middle of its connections. */
 static void close_soon(struct socket *s) {
-    if (!uv_is_active((uv_handle_t *)&s->server->closer))
-        uv_timer_start(&s->server->closer, close_asked, 0, 0);
+    s->server->wants_close = true;
+    socket_run_closer(s->server);
 }
 
 static void close_asked(uv_timer_t *closer) {
     struct socket_server *server = closer->data;
+    stream_move_all(server);
+    if (!server->wants_close)
+        return;
+    server->wants_close = false;
     for (struct socket *s = server->sockets, *next; s; s = next) {
         next = s->next;
         if (!s->close_code || s->close_begun || !s->is_open || !s->lws ||
@@ -113,9 +118,17 @@ static void ended(struct socket *s) {
     s->server->options.callbacks.closed(user);
 }
 
-static void destroyed(struct socket *s, struct lws *lws) {
-    lws_set_opaque_user_data(lws, NULL);
-    ended(s);
+struct socket *socket_add(struct socket_server *server, struct lws *lws, void *user) {
+    struct socket *s = must_alloc(sizeof(*s));
+    *s = (struct socket){.server = server, .lws = lws, .user = user, .next = server->sockets};
+    if (s->next)
+        s->next->prev = s;
+    server->sockets = s;
+    lws_set_opaque_user_data(lws, s);
+    return s;
+}
+
+void socket_remove(struct socket *s) {
     if (s->prev)
         s->prev->next = s->next;
     else
@@ -124,6 +137,17 @@ static void destroyed(struct socket *s, struct lws *lws) {
         s->next->prev = s->prev;
     buf_done(&s->message);
     free(s);
+}
+
+static void destroyed(struct socket *s, struct lws *lws) {
+    lws_set_opaque_user_data(lws, NULL);
+    s->server->n_lws--;
+    if (s->stream) {
+        stream_forsaken(s);
+        return;
+    }
+    ended(s);
+    socket_remove(s);
 }
 
 static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reasons reason, void *in,
@@ -149,11 +173,22 @@ static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reason
     }
 }
 
+/* lws bounds its own sockets; without descriptors for the next one it would spin. */
+static bool is_full(const struct socket_server *server) {
+    return server->n_lws + server->n_streams >= server->max_sockets;
+}
+
 static int on_server(struct socket_server *server, struct lws *lws,
                      enum lws_callback_reasons reason, const char *in) {
     switch (reason) {
+    case LWS_CALLBACK_WSI_CREATE:
+        server->n_lws++;
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        server->n_lws--;
+        return 0;
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        return server->stopped ? -1 : 0;
+        return server->stopped || is_full(server) ? -1 : 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return socket_confirm_upgrade(server, lws, in);
     case LWS_CALLBACK_HTTP:
@@ -178,15 +213,21 @@ static int on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user,
 /* ---- writing and closing ---- */
 
 bool socket_is_writable(const struct socket *s) {
+    if (s->stream)
+        return stream_is_writable(s);
     return s->lws && s->is_open && !s->is_lost && !s->close_code && !lws_partial_buffered(s->lws);
 }
 
 void socket_await_writable(struct socket *s) {
-    if (s->lws)
+    if (s->stream)
+        stream_await_writable(s);
+    else if (s->lws)
         request_writable(s);
 }
 
 enum socket_result socket_write(struct socket *s, struct frame *f) {
+    if (s->stream)
+        return stream_write(s, f);
     int n = lws_write(s->lws, f->bytes + FRAME_HEADROOM, f->len, LWS_WRITE_TEXT);
     if (n < 0) {
         s->is_lost = true;
@@ -200,9 +241,13 @@ enum socket_result socket_write(struct socket *s, struct frame *f) {
 }
 
 void socket_close(struct socket *s, int code, const char *reason) {
-    if (s->close_code || !s->lws)
+    if (s->close_code || !s->user)
         return;
     s->close_code = code;
+    if (s->stream) {
+        stream_finish(s);
+        return;
+    }
     strncpy(s->close_reason, reason, SOCKET_CLOSE_REASON_MAX);
     if (lws_partial_buffered(s->lws))
         request_writable(s);
@@ -212,6 +257,10 @@ void socket_close(struct socket *s, int code, const char *reason) {
 
 /* Without the shutdown lws would wait for a client that takes nothing to take the rest. */
 void socket_kill(struct socket *s) {
+    if (s->stream) {
+        stream_end(s);
+        return;
+    }
     if (!s->lws)
         return;
     s->is_lost = true;
@@ -226,73 +275,21 @@ static void ignore_signal(void *handle, int signum) {
     (void)handle, (void)signum;
 }
 
-static int parse_listen(const char *listen, char **ret_host, int *ret_port) {
-    const char *colon = strrchr(listen, ':');
-    char *end = NULL;
-    long port = colon ? strtol(colon + 1, &end, 10) : 0;
-    if (!colon || end == colon + 1 || *end || port < 1 || port > 65535)
-        return -EINVAL;
-    size_t n_host = (size_t)(colon - listen);
-    bool bracketed = n_host > 2 && listen[0] == '[' && listen[n_host - 1] == ']';
-    *ret_host = must_memdup(listen + bracketed, n_host - (bracketed ? 2 : 0));
-    *ret_port = (int)port;
-    return 0;
-}
-
-static bool is_any(const char *host) {
-    return !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
-}
-
-/* Tries to bind there (not to listen: connections would come) and turns the host into an address:
- * lws takes no names, and when it cannot bind it goes on with a closed descriptor in the loop. */
-static int try_bind(char **host, int port) {
-    char service[8], numeric[NI_MAXHOST];
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *at = NULL;
-    snprintf(service, sizeof(service), "%d", port);
-    if (getaddrinfo(is_any(*host) && !strchr(*host, ':') ? "0.0.0.0" : *host, service, &hints, &at))
-        return -EINVAL;
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    int r = fd < 0 ? -errno : 0;
-    if (!r && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-               bind(fd, at->ai_addr, at->ai_addrlen) < 0))
-        r = -errno;
-    if (fd >= 0)
-        close(fd);
-    if (!r && getnameinfo(at->ai_addr, at->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
-                          NI_NUMERICHOST) == 0) {
-        free(*host);
-        *host = must_strdup(numeric);
-    }
-    freeaddrinfo(at);
-    return r;
-}
-
-/* As many descriptors as the connections need, as far as the system lets us; returns how many. */
-static unsigned raise_fd_limit(int64_t max_connections) {
-    rlim_t wanted = (rlim_t)max_connections + N_SPARE_FDS;
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return 1024;
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    return (unsigned)(limit.rlim_cur < wanted ? limit.rlim_cur : wanted);
-}
-
 static struct lws_context *create_context(struct socket_server *server, int port) {
     const struct socket_options *o = &server->options;
+    unsigned n_descriptors = socket_raise_fd_limit(o->max_connections);
     unsigned ping_s = (unsigned)((o->ping_after_ms + 999) / 1000);
     server->liveness = (lws_retry_bo_t){
         .secs_since_valid_ping = (uint16_t)ping_s,
         .secs_since_valid_hangup =
             (uint16_t)(ping_s + (unsigned)((o->pong_timeout_ms + 999) / 1000)),
     };
+    server->max_sockets = n_descriptors - SOCKET_N_SPARE_FDS / 2;
     server->protocols[0] = (struct lws_protocols){
         .name = o->subprotocol, .callback = on_lws, .rx_buffer_size = READ_BUFFER_BYTES};
     struct lws_context_creation_info info = {
         .port = port,
-        .iface = is_any(server->host) ? NULL : server->host,
+        .iface = socket_is_any_host(server->host) ? NULL : server->host,
         .protocols = server->protocols,
         .gid = -1,
         .uid = -1,
@@ -306,7 +303,7 @@ static struct lws_context *create_context(struct socket_server *server, int port
         .signal_cb = ignore_signal,
         .timeout_secs = HANDSHAKE_SECONDS,
         .keepalive_timeout = KEEPALIVE_SECONDS,
-        .fd_limit_per_thread = raise_fd_limit(o->max_connections),
+        .fd_limit_per_thread = n_descriptors,
         .max_http_header_data = 16384,
         .retry_and_idle_policy = &server->liveness,
         .server_string = "handoff",
@@ -342,9 +339,9 @@ int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
                       const struct socket_options *options) {
     char *host = NULL;
     int port = 0;
-    int r = parse_listen(options->listen, &host, &port);
+    int r = socket_parse_listen(options->listen, &host, &port);
     if (!r)
-        r = try_bind(&host, port);
+        r = socket_try_bind(&host, port);
     if (r) {
         free(host);
         return r;
@@ -374,7 +371,11 @@ struct socket_server *socket_server_free(struct socket_server *server) {
     server->stopped = true;
     uv_timer_start(&server->reaper, reap, 1, 1);
     lws_context_destroy(server->context);
-    for (struct socket *s = server->sockets; s; s = s->next)
-        ended(s);
+    for (struct socket *s = server->sockets; s; s = s->next) {
+        if (s->stream)
+            stream_end(s);
+        else
+            ended(s);
+    }
     return NULL;
 }

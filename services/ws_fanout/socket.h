@@ -1,5 +1,6 @@
-/* WebSockets: a server in the loop; libwebsockets' only border. It speaks HTTP up to the upgrade
- * and frames after it, and knows nothing of sessions. Loop thread only. */
+/* WebSockets and HTTP answers that go on for as long as they may: a server in the loop;
+ * libwebsockets' only border. It speaks HTTP up to the upgrade or the answer, and knows nothing of
+ * sessions. Loop thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,18 +12,27 @@
 #include "services/ws_fanout/frame.h"
 
 struct socket_server;
-struct socket; /* one WebSocket; lives until its `closed` callback has returned */
+struct socket; /* one WebSocket or stream; lives until its `closed` callback has returned */
 
 #define SOCKET_N_QUERY 4
 #define SOCKET_QUERY_CAP 256
 #define SOCKET_CLOSE_REASON_MAX 123
 
-/* An upgrade request; borrowed during `accept`. */
+/* A request; borrowed during `accept` and `request`. Headers that are not there, or empty: NULL. */
 struct socket_request {
+    const char *method; /* "GET"; "" for one that is not known */
     const char *path;
-    const char *origin;        /* NULL without */
-    const char *authorization; /* NULL without */
-    const char *subprotocols;  /* as offered; NULL without */
+    const char *version; /* "HTTP/1.1" */
+    const char *host;
+    const char *origin;
+    const char *authorization;
+    const char *subprotocols; /* as offered */
+    const char *request_id;
+    const char *device_id;
+    const char *last_event_id;
+    const char *asked_method; /* Access-Control-Request-Method */
+    bool has_body;            /* or may have: Content-Length or Transfer-Encoding is there */
+    bool has_upgrade;
     struct {
         char name[32];
         char value[SOCKET_QUERY_CAP];
@@ -31,21 +41,25 @@ struct socket_request {
     bool query_too_long; /* more parameters, or longer ones, than fit */
 };
 
-/* The answer to a request that becomes no WebSocket. */
-struct socket_refusal {
+/* An answer in HTTP; its end is the connection's. Owned. */
+struct socket_answer {
     int status;
-    const char *challenge; /* WWW-Authenticate, or NULL; borrowed until accept's caller is done */
-    int64_t retry_after_s; /* Retry-After; 0: none */
-    struct buf body;       /* application/problem+json; released by the server */
+    struct buf headers; /* whole lines, beside those that every answer has */
+    struct buf body;
+    bool is_stream; /* the body goes on: its length is not known */
+    bool is_head;   /* to a HEAD: the body is left out */
 };
 
 struct socket_callbacks {
-    /* A well-formed WebSocket upgrade: *ret_user (not NULL) to take it, else *refusal is filled in.
+    /* A well-formed WebSocket upgrade: *ret_user (not NULL) to take it, else *answer is filled in.
      * Of a user taken, `closed` tells the end, also when `opened` never came. */
     bool (*accept)(void *arg, const struct socket_request *request, void **ret_user,
-                   struct socket_refusal *refusal);
-    /* Any other HTTP request: fills in the answer. */
-    void (*plain)(void *arg, struct socket_refusal *answer);
+                   struct socket_answer *answer);
+    /* Any other HTTP request. Taken (as above), it becomes a stream: what is written there goes out
+     * as it is, head and all (socket_print_answer), and what the client sends is ignored. One that
+     * has_upgrade must not be taken. */
+    bool (*request)(void *arg, const struct socket_request *request, void **ret_user,
+                    struct socket_answer *answer);
     void (*opened)(void *user, struct socket *s);
     /* One whole text message; text is NUL-terminated and borrowed. */
     void (*message)(void *user, const char *text, size_t len);
@@ -63,7 +77,7 @@ struct socket_options {
     int64_t ping_after_ms;     /* rounded up to whole seconds */
     int64_t pong_timeout_ms;
     struct socket_callbacks callbacks;
-    void *arg; /* of accept and plain */
+    void *arg; /* of accept and request */
 };
 
 /* -EADDRINUSE and other negative errno when it cannot listen there, -EINVAL for an address that is
@@ -88,10 +102,13 @@ bool socket_is_writable(const struct socket *s);
 /* `writable` comes when it is. For one that was not writable though no socket_write had answered
  * SOCKET_BUSY: lws was busy with a ping or pong of its own. */
 void socket_await_writable(struct socket *s);
-/* Sends one text frame at once; only while writable. */
+/* Sends one text frame (to a stream: its bytes) at once; only while writable. */
 enum socket_result socket_write(struct socket *s, struct frame *f);
-/* Closes with that code as soon as the bytes under way are out; reason may be "". Later calls
- * change nothing. `closed` follows, never before this returns. */
+/* Appends status line, headers and body; *answer is left empty. */
+void socket_print_answer(struct socket_answer *answer, struct buf *out);
+/* Closes with that code as soon as the bytes under way are out; reason may be "". A stream has
+ * neither, it just ends. Later calls change nothing. `closed` follows, never before this returns.
+ */
 void socket_close(struct socket *s, int code, const char *reason);
 /* Closes without a word and calls `closed` before it returns; not from a callback of this server.
  */

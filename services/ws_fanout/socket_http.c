@@ -1,6 +1,5 @@
-/* HTTP before the upgrade, in libwebsockets 4.1: it accepts POST, any version and any key, so the
- * handshake is judged here. Every answer but the upgrade ends the connection. */
-#include <inttypes.h>
+/* HTTP up to the upgrade or the stream, in libwebsockets 4.1: it accepts POST, any version and any
+ * key, so the handshake is judged here. Every answer is the last of its connection. */
 #include <string.h>
 
 #include "services/ws_fanout/socket_private.h"
@@ -11,36 +10,45 @@ static const char *status_text(int status) {
     static const struct {
         int status;
         const char *text;
-    } texts[] = {{400, "Bad Request"},       {401, "Unauthorized"},
-                 {403, "Forbidden"},         {404, "Not Found"},
-                 {426, "Upgrade Required"},  {500, "Internal Server Error"},
-                 {429, "Too Many Requests"}, {503, "Unavailable"}};
+    } texts[] = {{200, "OK"},
+                 {204, "No Content"},
+                 {400, "Bad Request"},
+                 {401, "Unauthorized"},
+                 {403, "Forbidden"},
+                 {404, "Not Found"},
+                 {405, "Method Not Allowed"},
+                 {426, "Upgrade Required"},
+                 {429, "Too Many Requests"},
+                 {500, "Internal Server Error"},
+                 {503, "Service Unavailable"},
+                 {504, "Gateway Timeout"}};
     for (size_t i = 0; i < N_ELEMENTS(texts); i++)
         if (texts[i].status == status)
             return texts[i].text;
     return "Error";
 }
 
-/* Written whole and by hand, since the answer ends the connection anyway. Returns -1: lws closes.
- */
-static int answer_http(struct lws *lws, struct socket_refusal *answer) {
-    _cleanup_(buf_done) struct buf out = BUF_NULL;
-    buf_reserve(&out, LWS_PRE + 512 + answer->body.len);
-    memset(out.data, 0, LWS_PRE);
-    out.len = LWS_PRE;
-    buf_printf(&out, "HTTP/1.1 %d %s\r\n", answer->status, status_text(answer->status));
-    buf_puts(&out, "Content-Type: application/problem+json\r\nCache-Control: no-store\r\n");
-    if (answer->challenge)
-        buf_printf(&out, "WWW-Authenticate: %s\r\n", answer->challenge);
-    if (answer->retry_after_s > 0)
-        buf_printf(&out, "Retry-After: %" PRId64 "\r\n", answer->retry_after_s);
-    if (answer->status == 426)
-        buf_puts(&out, "Upgrade: websocket\r\n");
-    buf_printf(&out, "X-API-Version: 1\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
-               answer->body.len);
-    if (answer->body.len)
-        buf_put(&out, answer->body.data, answer->body.len);
+void socket_print_answer(struct socket_answer *answer, struct buf *out) {
+    buf_reserve(out, 512 + answer->headers.len + answer->body.len);
+    buf_printf(out, "HTTP/1.1 %d %s\r\n", answer->status, status_text(answer->status));
+    if (answer->headers.len)
+        buf_put(out, answer->headers.data, answer->headers.len);
+    buf_puts(out, "Cache-Control: no-store\r\nX-API-Version: 1\r\nConnection: close\r\n");
+    if (!answer->is_stream && answer->status != 204)
+        buf_printf(out, "Content-Length: %zu\r\n", answer->body.len);
+    buf_puts(out, "\r\n");
+    if (answer->body.len && !answer->is_head)
+        buf_put(out, answer->body.data, answer->body.len);
+    buf_done(&answer->headers);
     buf_done(&answer->body);
+}
+
+/* Returns -1: lws closes. */
+static int answer_http(struct lws *lws, struct socket_answer *answer) {
+    static const char room[LWS_PRE];
+    _cleanup_(buf_done) struct buf out = BUF_NULL;
+    buf_put(&out, room, sizeof(room));
+    socket_print_answer(answer, &out);
     lws_write(lws, (unsigned char *)out.data + LWS_PRE, out.len - LWS_PRE, LWS_WRITE_HTTP_HEADERS);
     return -1;
 }
@@ -88,40 +96,126 @@ static bool is_websocket_handshake(struct lws *lws, const char *protocol) {
            header_is(lws, WSI_TOKEN_VERSION, "13") && header_is(lws, WSI_TOKEN_HTTP, "HTTP/1.1");
 }
 
-static bool ask_accept(struct socket_server *server, struct lws *lws, void **ret_user,
-                       struct socket_refusal *refusal) {
-    _cleanup_(freep) char *path = copy_header(lws, WSI_TOKEN_GET_URI);
-    _cleanup_(freep) char *origin = copy_header(lws, WSI_TOKEN_ORIGIN);
-    _cleanup_(freep) char *authorization = copy_header(lws, WSI_TOKEN_HTTP_AUTHORIZATION);
-    _cleanup_(freep) char *subprotocols = copy_header(lws, WSI_TOKEN_PROTOCOL);
-    struct socket_request request = {.path = path,
-                                     .origin = origin,
-                                     .authorization = authorization,
-                                     .subprotocols = subprotocols};
-    take_query(lws, &request);
-    return server->options.callbacks.accept(server->options.arg, &request, ret_user, refusal);
+struct method {
+    const char *name;
+    enum lws_token_indexes path; /* of a request of this method lws keeps the path here */
+};
+
+static const struct method *find_method(struct lws *lws) {
+    static const struct method methods[] = {
+        {"GET", WSI_TOKEN_GET_URI},         {"HEAD", WSI_TOKEN_HEAD_URI},
+        {"OPTIONS", WSI_TOKEN_OPTIONS_URI}, {"POST", WSI_TOKEN_POST_URI},
+        {"PUT", WSI_TOKEN_PUT_URI},         {"PATCH", WSI_TOKEN_PATCH_URI},
+        {"DELETE", WSI_TOKEN_DELETE_URI},
+    };
+    static const struct method other = {"", WSI_TOKEN_GET_URI};
+    for (size_t i = 0; i < N_ELEMENTS(methods); i++)
+        if (lws_hdr_total_length(lws, methods[i].path) > 0)
+            return &methods[i];
+    return &other;
 }
 
+/* As copy_header, of one that lws has no token for; white space behind the value, which lws keeps,
+ * is cut off. name: in lower case, with its colon. */
+static char *copy_custom_header(struct lws *lws, const char *name) {
+    int n_name = (int)strlen(name), len = lws_hdr_custom_length(lws, name, n_name);
+    if (len <= 0)
+        return NULL;
+    _cleanup_(freep) char *value = must_alloc((size_t)len + 1);
+    if (lws_hdr_custom_copy(lws, value, len + 1, name, n_name) < 0)
+        return NULL;
+    for (size_t n = strlen(value); n && (value[n - 1] == ' ' || value[n - 1] == '\t'); n--)
+        value[n - 1] = '\0';
+    return *value ? TAKE_PTR(value) : NULL;
+}
+
+enum header {
+    HEADER_PATH,
+    HEADER_VERSION,
+    HEADER_HOST,
+    HEADER_ORIGIN,
+    HEADER_AUTHORIZATION,
+    HEADER_SUBPROTOCOLS,
+    HEADER_ASKED_METHOD,
+    HEADER_REQUEST_ID,
+    HEADER_DEVICE_ID,
+    HEADER_LAST_EVENT_ID,
+    N_HEADERS
+};
+
+static void copy_headers(struct lws *lws, enum lws_token_indexes path,
+                         char *ret[static N_HEADERS]) {
+    ret[HEADER_PATH] = copy_header(lws, path);
+    ret[HEADER_VERSION] = copy_header(lws, WSI_TOKEN_HTTP);
+    ret[HEADER_HOST] = copy_header(lws, WSI_TOKEN_HOST);
+    ret[HEADER_ORIGIN] = copy_header(lws, WSI_TOKEN_ORIGIN);
+    ret[HEADER_AUTHORIZATION] = copy_header(lws, WSI_TOKEN_HTTP_AUTHORIZATION);
+    ret[HEADER_SUBPROTOCOLS] = copy_header(lws, WSI_TOKEN_PROTOCOL);
+    ret[HEADER_ASKED_METHOD] = copy_custom_header(lws, "access-control-request-method:");
+    ret[HEADER_REQUEST_ID] = copy_custom_header(lws, "x-request-id:");
+    ret[HEADER_DEVICE_ID] = copy_custom_header(lws, "x-device-id:");
+    ret[HEADER_LAST_EVENT_ID] = copy_custom_header(lws, "last-event-id:");
+}
+
+typedef bool judge_fn(void *arg, const struct socket_request *request, void **ret_user,
+                      struct socket_answer *answer);
+
+static bool ask(struct lws *lws, judge_fn *judge, void *arg, void **ret_user,
+                struct socket_answer *answer) {
+    const struct method *method = find_method(lws);
+    char *headers[N_HEADERS];
+    copy_headers(lws, method->path, headers);
+    struct socket_request request = {
+        .method = method->name,
+        .path = headers[HEADER_PATH] ? headers[HEADER_PATH] : "",
+        .version = headers[HEADER_VERSION] ? headers[HEADER_VERSION] : "",
+        .host = headers[HEADER_HOST],
+        .origin = headers[HEADER_ORIGIN],
+        .authorization = headers[HEADER_AUTHORIZATION],
+        .subprotocols = headers[HEADER_SUBPROTOCOLS],
+        .request_id = headers[HEADER_REQUEST_ID],
+        .device_id = headers[HEADER_DEVICE_ID],
+        .last_event_id = headers[HEADER_LAST_EVENT_ID],
+        .asked_method = headers[HEADER_ASKED_METHOD],
+        .has_body = (lws_hdr_total_length(lws, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 &&
+                     !header_is(lws, WSI_TOKEN_HTTP_CONTENT_LENGTH, "0")) ||
+                    lws_hdr_total_length(lws, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0,
+        .has_upgrade = lws_hdr_total_length(lws, WSI_TOKEN_UPGRADE) > 0,
+    };
+    take_query(lws, &request);
+    bool taken = judge(arg, &request, ret_user, answer);
+    for (size_t i = 0; i < N_HEADERS; i++)
+        free(headers[i]);
+    return taken;
+}
+
+/* What asks for another upgrade than a WebSocket of version 13 is answered as any other request;
+ * lws would not let it become a stream. */
 int socket_confirm_upgrade(struct socket_server *server, struct lws *lws, const char *protocol) {
-    struct socket_refusal refusal = {0};
+    const struct socket_options *o = &server->options;
+    bool is_websocket = is_websocket_handshake(lws, protocol);
+    struct socket_answer answer = {0};
     void *user = NULL;
-    if (!is_websocket_handshake(lws, protocol)) {
-        server->options.callbacks.plain(server->options.arg, &refusal);
-        return answer_http(lws, &refusal);
-    }
-    if (!ask_accept(server, lws, &user, &refusal))
-        return answer_http(lws, &refusal);
-    struct socket *s = must_alloc(sizeof(*s));
-    *s = (struct socket){.server = server, .lws = lws, .user = user, .next = server->sockets};
-    if (s->next)
-        s->next->prev = s;
-    server->sockets = s;
-    lws_set_opaque_user_data(lws, s);
+    if (!ask(lws, is_websocket ? o->callbacks.accept : o->callbacks.request, o->arg, &user,
+             &answer))
+        return answer_http(lws, &answer);
+    (void)socket_add(server, lws, user);
     return 0;
 }
 
-int socket_plain_request(struct socket_server *server, struct lws *lws) {
-    struct socket_refusal answer = {0};
-    server->options.callbacks.plain(server->options.arg, &answer);
+static int answer_unavailable(struct lws *lws) {
+    struct socket_answer answer = {.status = 503};
     return answer_http(lws, &answer);
+}
+
+int socket_plain_request(struct socket_server *server, struct lws *lws) {
+    const struct socket_options *o = &server->options;
+    struct socket_answer answer = {0};
+    void *user = NULL;
+    if (!ask(lws, o->callbacks.request, o->arg, &user, &answer))
+        return answer_http(lws, &answer);
+    if (stream_begin(server, lws, user) == 0)
+        return 0;
+    o->callbacks.closed(user);
+    return answer_unavailable(lws);
 }

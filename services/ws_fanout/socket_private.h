@@ -1,5 +1,6 @@
-/* What the socket's files share: socket.c (frames, the server) and socket_http.c (what comes before
- * the upgrade). Only they include it; with it libwebsockets stays behind socket.h. */
+/* What the socket's files share: socket.c (frames, the server), socket_http.c (requests),
+ * socket_stream.c (answers that go on) and socket_listen.c. Only they include it; with it
+ * libwebsockets stays behind socket.h. */
 #pragma once
 
 #include <libwebsockets.h>
@@ -13,18 +14,36 @@ struct socket_server {
     lws_retry_bo_t liveness;
     void *loops[1];
     char *host;
+    size_t n_lws;     /* sockets of lws: all but the streams that it has let go of */
+    size_t n_streams; /* from the accepted request on */
+    size_t max_sockets;
+    struct socket *first_moving; /* streams that lws has not yet let go of */
+    bool wants_close;            /* some socket is to be closed by the closer */
     bool stopped;
     unsigned n_turns;       /* of the loop since the last socket ended; counted by the reaper */
     struct socket *sockets; /* list of all */
-    uv_timer_t closer;      /* closes what was asked to be, outside of lws's callbacks */
+    uv_timer_t closer;      /* moves and closes what was asked to be, outside of lws's callbacks */
     uv_timer_t reaper; /* frees the server once lws has ended, which takes some turns of the loop */
 };
 
-/* Hangs on its lws as opaque user data from the accepted upgrade until the lws is destroyed. */
+/* What a socket is beside when it is a stream: a descriptor of its own for the connection. */
+struct stream {
+    uv_poll_t poll;
+    int fd;
+    struct socket *next_moving;
+    struct frame *pending; /* owned: partly written; NULL */
+    size_t n_written;      /* of it */
+    size_t n_ignored;      /* bytes of the client's */
+};
+
+/* Hangs on its lws as opaque user data from the accepted request until the lws is destroyed, or
+ * lets the stream go. */
 struct socket {
     struct socket_server *server;
     struct socket *prev, *next;
-    struct lws *lws; /* NULL once closed: it may not be touched any more */
+    struct stream *stream; /* owned; NULL: a WebSocket */
+    struct lws *lws; /* NULL once closed: it may not be touched any more. Of a stream: once it has
+                        moved */
     void *user;      /* NULL once told that it is closed */
     struct buf message;
     bool is_open;
@@ -37,5 +56,40 @@ struct socket {
 /* ---- socket_http.c ---- */
 /* For LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: 0 to go on, with a struct socket made; -1 refused. */
 int socket_confirm_upgrade(struct socket_server *server, struct lws *lws, const char *protocol);
-/* For LWS_CALLBACK_HTTP. */
+/* For LWS_CALLBACK_HTTP: 0 when it became a stream, -1 answered. */
 int socket_plain_request(struct socket_server *server, struct lws *lws);
+
+/* ---- socket.c ---- */
+struct socket *socket_add(struct socket_server *server, struct lws *lws, void *user);
+/* Takes it from the list and frees it. */
+void socket_remove(struct socket *s);
+/* Runs the closer as soon as the loop is out of every callback. */
+void socket_run_closer(struct socket_server *server);
+
+/* ---- socket_listen.c ---- */
+#define SOCKET_N_SPARE_FDS 128 /* of the process, beside its connections */
+/* host:port or [host]:port; *ret_host is the caller's. -EINVAL when it is none. */
+MUSTCHECK int socket_parse_listen(const char *listen, char **ret_host, int *ret_port);
+bool socket_is_any_host(const char *host);
+/* Tries to bind there (not to listen: connections would come) and turns the host into an address:
+ * lws takes no names, and when it cannot bind it goes on with a closed descriptor in the loop.
+ * Negative errno when it cannot be. */
+MUSTCHECK int socket_try_bind(char **host, int port);
+/* As many descriptors as the connections need, as far as the system lets us; returns how many. */
+unsigned socket_raise_fd_limit(int64_t max_connections);
+
+/* ---- socket_stream.c ---- */
+/* Within LWS_CALLBACK_HTTP: takes the connection over; `opened` follows. Negative errno: it cannot,
+ * and the user is still the caller's. */
+MUSTCHECK int stream_begin(struct socket_server *server, struct lws *lws, void *user);
+/* Outside of lws's callbacks: moves what has begun. */
+void stream_move_all(struct socket_server *server);
+/* lws closed it before it was moved. */
+void stream_forsaken(struct socket *s);
+bool stream_is_writable(const struct socket *s);
+void stream_await_writable(struct socket *s);
+enum socket_result stream_write(struct socket *s, struct frame *f);
+/* After close_code was set. */
+void stream_finish(struct socket *s);
+/* Ends it at once and calls `closed`, if that was not done. */
+void stream_end(struct socket *s);

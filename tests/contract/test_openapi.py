@@ -21,7 +21,7 @@ USUAL = {"X-Request-Id", "X-API-Version", "Cache-Control", "Vary", "Access-Contr
          "Access-Control-Expose-Headers"}
 KNOWN = {  # what OpenAPI 3.1 has, as far as it is used here; x-… is allowed everywhere
     "root": {"openapi", "info", "servers", "security", "paths", "components"},
-    "item": {"parameters", *METHODS},
+    "item": {"servers", "parameters", *METHODS},
     "operation": {"operationId", "summary", "description", "parameters", "requestBody", "responses",
                   "security"},
     "response": {"description", "headers", "content"},
@@ -150,13 +150,23 @@ def resources():
 
 def test_paths_methods_and_security_are_those_of_path_c():
     code = {pattern: (methods, token) for pattern, methods, token in resources()}
-    assert code.keys() == API.root["paths"].keys()
+    assert code.keys() == API.rest.keys()
     for path, (methods, needs_token) in code.items():
         item = API.root["paths"][path]
         assert {m for m in METHODS if m in item} == methods, path
         for method in methods:
             security = item[method].get("security", API.root["security"])
             assert bool(security) == (needs_token and method != "options"), (path, method)
+
+
+def test_the_streams_path_and_methods_are_those_of_events_request_c():
+    code = source("services/ws_fanout/events_request.c")
+    before, after = re.search(r'before\[\] = "([^"]+)", after\[\] = "([^"]+)"', code).groups()
+    methods = {m.lower() for m in re.search(r'#define ALLOW "([^"]+)"', code)[1].split(", ")}
+    (path, item), = ((p, i) for p, i in API.root["paths"].items() if p not in API.rest)
+    assert path == f"{before}{{id}}{after}" and {m for m in METHODS if m in item} == methods
+    for method in methods:
+        assert bool(item[method].get("security", API.root["security"])) == (method != "options")
 
 
 def faults():

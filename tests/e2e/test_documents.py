@@ -16,7 +16,7 @@ from harness import Closed, Socket, checksum_of, new_user, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
 
 API = OpenApi()
-OPERATIONS = [(path, method) for path, item in API.root["paths"].items()
+OPERATIONS = [(path, method) for path, item in API.rest.items()
               for method in METHODS if method in item]
 SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security") != []]
 OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
@@ -124,7 +124,7 @@ def test_an_ambiguous_framing(suite, ada, path, method):
     connection.close()
 
 
-@pytest.mark.parametrize("path", API.root["paths"])
+@pytest.mark.parametrize("path", API.rest)
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST", "TRACE", "BREW"])
 def test_other_methods(ada, path, method):
     if method.lower() not in API.root["paths"][path]:

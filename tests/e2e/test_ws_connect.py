@@ -395,19 +395,12 @@ def test_other_bytes_on_the_port_never_become_a_websocket(suite, phone, data):
         socket.expect("hello")
 
 
-def test_a_plain_get_learns_that_here_is_only_a_websocket(suite):
+def test_a_plain_get_learns_what_is_here(suite):
     with dial(suite.ws_port) as s:
         s.sendall(b"GET /sessions HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = read_head(s)
     assert status_of(answer) == 404
     assert b"application/problem+json" in answer
-
-
-@pytest.mark.parametrize("path", [f"/sessions/{MISSING_ID}/events", "/events"])
-def test_server_sent_events_are_left_to_a_later_release(suite, phone, path):
-    with dial(suite.ws_port) as s:
-        s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {phone.token}\r\n\r\n".encode())
-        assert status_of(read_head(s)) == 404
 
 
 def test_a_handshake_in_pieces_and_early_frames_work(suite, phone):

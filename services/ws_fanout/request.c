@@ -1,0 +1,134 @@
+/* See request.h. */
+#include "services/ws_fanout/request.h"
+
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "base/uuid.h"
+#include "services/ws_fanout/fanout.h"
+
+#define MILLISECONDS 1000
+
+bool request_list_has(const char *list, const char *item) {
+    size_t n_item = strlen(item);
+    for (const char *at = list; at && *at;) {
+        at += strspn(at, ", \t");
+        size_t n = strcspn(at, ", \t");
+        if (n == n_item && memcmp(at, item, n) == 0)
+            return true;
+        at += n;
+    }
+    return false;
+}
+
+/* ---- answers ---- */
+
+static bool is_request_id(const char *text) {
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e)
+            return false;
+    return len >= 1 && len <= REQUEST_ID_MAX;
+}
+
+void request_caller_of(const struct fanout *f, const struct socket_request *r,
+                       struct request_caller *ret) {
+    const char *allowed = f->app->config->allowed_origins;
+    *ret = (struct request_caller){0};
+    if (r->request_id && is_request_id(r->request_id))
+        memcpy(ret->id, r->request_id, strlen(r->request_id) + 1);
+    else
+        uuid_v7(timestamp_wall_ms(), ret->id);
+    if (r->origin && request_list_has(allowed, "*"))
+        ret->origin = "*";
+    else if (r->origin && request_list_has(allowed, r->origin))
+        ret->origin = r->origin;
+}
+
+void request_add_headers(const struct request_caller *caller, struct socket_answer *answer) {
+    buf_printf(&answer->headers, "X-Request-Id: %s\r\nVary: Authorization, Origin\r\n", caller->id);
+    if (caller->origin)
+        buf_printf(&answer->headers,
+                   "Access-Control-Allow-Origin: %s\r\n"
+                   "Access-Control-Expose-Headers: X-Request-Id, X-API-Version, Retry-After, "
+                   "Allow, WWW-Authenticate\r\n",
+                   caller->origin);
+}
+
+static void print_member(const char *name, const char *text, struct buf *out) {
+    buf_puts(out, name);
+    buf_puts_json(out, text);
+}
+
+/* Which check a token failed is for the log. */
+static void print_problem(const struct fault *f, int status, const char *request_id,
+                          struct buf *out) {
+    const char *code = fault_wire_code(f->code), *title = fault_title(f->code);
+    buf_printf(out, "{\"type\":\"urn:handoff:problem:%s\"", code);
+    print_member(",\"title\":", title, out);
+    buf_printf(out, ",\"status\":%d", status);
+    print_member(",\"detail\":", status == 401 || !*f->detail ? title : f->detail, out);
+    print_member(",\"code\":", code, out);
+    print_member(",\"requestId\":", request_id, out);
+    buf_puts(out, fault_is_temporary(f->code) ? ",\"temporary\":true" : ",\"temporary\":false");
+    if (*f->field)
+        print_member(",\"field\":", f->field, out);
+    if (f->retry_after_ms)
+        buf_printf(out, ",\"retryAfterMs\":%lld", (long long)f->retry_after_ms);
+    buf_putc(out, '}');
+}
+
+bool request_refuse(const struct request_caller *caller, const struct fault *f,
+                    struct socket_answer *answer) {
+    answer->status = fault_http_status(f->code);
+    request_add_headers(caller, answer);
+    buf_puts(&answer->headers, "Content-Type: application/problem+json\r\n");
+    if (answer->status == 401)
+        buf_puts(&answer->headers, f->code == FAULT_TOKEN_EXPIRED
+                                       ? "WWW-Authenticate: Bearer error=\"invalid_token\", "
+                                         "error_description=\"expired\"\r\n"
+                                       : "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n");
+    if (answer->status == 429 || answer->status == 503)
+        buf_printf(&answer->headers, "Retry-After: %lld\r\n",
+                   (long long)(f->retry_after_ms + MILLISECONDS - 1) / MILLISECONDS +
+                       !f->retry_after_ms);
+    print_problem(f, answer->status, caller->id, &answer->body);
+    return false;
+}
+
+/* ---- requests ---- */
+
+int request_check_origin(const struct fanout *f, const struct socket_request *r,
+                         struct fault *fault) {
+    const char *allowed = f->app->config->allowed_origins;
+    if (!r->origin || request_list_has(allowed, "*") || request_list_has(allowed, r->origin))
+        return 0;
+    return fault_set(fault, FAULT_FORBIDDEN, "Origin", "pages of this origin may not connect");
+}
+
+int request_check_room(const struct fanout *f, struct fault *fault) {
+    if (!f->is_draining && f->n_connections < f->app->config->max_connections)
+        return 0;
+    return fault_set(fault, FAULT_UNAVAILABLE, NULL, "no new connections are taken here now");
+}
+
+const char *request_query(const struct socket_request *r, const char *name, struct fault *fault) {
+    const char *value = NULL;
+    for (size_t i = 0; i < r->n_query; i++) {
+        if (strcmp(r->query[i].name, name) != 0)
+            continue;
+        if (value)
+            fault_set(fault, FAULT_INVALID_REQUEST, name, "%s is there twice", name);
+        value = r->query[i].value;
+    }
+    return value;
+}
+
+int request_verify(const struct fanout *f, const char *token, size_t len, struct principal *ret,
+                   struct fault *fault) {
+    int r = auth_verify(f->auth, token, len, timestamp_wall_ms() / MILLISECONDS, ret, fault);
+    if (r > 0)
+        log_info(f->app->log, "unauthenticated", "A token was refused.",
+                 LOG_TEXT("detail", fault->detail));
+    return r;
+}

@@ -1,0 +1,42 @@
+/* What requests for a WebSocket and for a stream of events have in common: their refusals, origins,
+ * queries and tokens. Contract sections 1 and 3. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/auth.h"
+#include "proto/fault.h"
+#include "services/ws_fanout/socket.h"
+
+struct fanout;
+
+#define REQUEST_ID_MAX 64
+
+/* Who asked, as far as the answer needs it. */
+struct request_caller {
+    char id[REQUEST_ID_MAX + 1]; /* the client's X-Request-Id, or one of ours */
+    const char *origin;          /* what Access-Control-Allow-Origin says; NULL: nothing */
+};
+
+/* origin: borrowed from r, or static. */
+void request_caller_of(const struct fanout *f, const struct socket_request *r,
+                       struct request_caller *ret);
+
+/* Adds to the headers what every answer of ours has. */
+void request_add_headers(const struct request_caller *caller, struct socket_answer *answer);
+/* Fills in the refusal: application/problem+json. Always false, for who judges requests. */
+bool request_refuse(const struct request_caller *caller, const struct fault *f,
+                    struct socket_answer *answer);
+
+/* FAULT_FORBIDDEN for a page's origin that is not configured. */
+MUSTCHECK int request_check_origin(const struct fanout *f, const struct socket_request *r,
+                                   struct fault *fault);
+/* FAULT_UNAVAILABLE while draining and with as many connections as may be. */
+MUSTCHECK int request_check_room(const struct fanout *f, struct fault *fault);
+/* A parameter; NULL when it is not there. Twice: sets *fault. */
+const char *request_query(const struct socket_request *r, const char *name, struct fault *fault);
+/* Whether the comma-separated list has item, with white space around it or not. */
+bool request_list_has(const char *list, const char *item);
+/* As auth_verify; what was wrong goes to the log. */
+MUSTCHECK int request_verify(const struct fanout *f, const char *token, size_t len,
+                             struct principal *ret, struct fault *fault);
