@@ -64,7 +64,7 @@ def settle(device, session, answers, n):
 
 def test_sigterm_sends_devices_elsewhere(own_fanout, user):
     fanout = own_fanout()
-    devices = [fanout.device(user, f"d{i}") for i in range(12)]
+    devices = [fanout.device(user, f"d{i}") for i in range(10)]
     session = devices[0].create({})
     sockets = [subscribed(device, session["id"]) for device in devices]
     process = fanout.services["ws_fanout"].process
