@@ -111,22 +111,26 @@ static int apply_op(struct document *d, const struct op *op, struct fault *f) {
     return r ? r : document_check_cost(d, f);
 }
 
-/* Only a valid name: another is written over before the end, and may be as large as the data. */
-static void note_new_name(const struct document *d, bool had_name, struct op *op) {
-    json_t *name = json_object_get(d->root, "name");
-    if ((op->kind != OP_MOVE && op->kind != OP_COPY) || strcmp(op->path_text, "/name") != 0 ||
-        check_name(name, NULL) != 0)
+/* name: as it was before the operation. Only a valid one: another was made and is written over by
+ * this very patch, and may be as large as the data. */
+static void note_name(const struct document *d, json_t *name, struct op *op) {
+    if (op->kind != OP_MOVE && op->kind != OP_COPY)
         return;
-    op->new_name = json_incref(name);
-    op->had_name = had_name && (op->kind == OP_COPY || strcmp(op->from_text, "/name") != 0);
+    bool from_name = strcmp(op->from_text, "/name") == 0;
+    bool to_name = strcmp(op->path_text, "/name") == 0;
+    json_t *put = to_name ? json_object_get(d->root, "name") : from_name ? name : NULL;
+    if (check_name(put, NULL) != 0)
+        return;
+    op->name_put = json_incref(put);
+    op->replaces_name = to_name && name && (op->kind == OP_COPY || !from_name);
 }
 
 static int apply_all(struct document *d, struct op_list *list, struct fault *f) {
     for (size_t i = 0; i < list->n_ops; i++) {
-        bool had_name = json_object_get(d->root, "name") != NULL;
+        json_auto_t *name = json_incref(json_object_get(d->root, "name"));
         int r = apply_op(d, &list->ops[i], f);
         if (r == 0)
-            note_new_name(d, had_name, &list->ops[i]);
+            note_name(d, name, &list->ops[i]);
         if (r > 0 && f) {
             if (!f->pointer[0])
                 fault_set_place(f, list->ops[i].path_text, (int)i);
@@ -145,21 +149,24 @@ int patch_check(const json_t *operations, struct fault *f) {
 
 /* ---- what is told of it ---- */
 
-/* Who reads the operations without having the document (an audit row's name) cannot know what was
- * moved or copied to the name: told as what it comes to. */
-static void append_new_name(json_t *kept, const struct op *op) {
+/* Who reads the operations without having the whole document (an audit row has the name alone, a
+ * snapshot the data) cannot know what was moved or copied between the two: told as what it comes
+ * to.
+ */
+static void append_name_put(json_t *kept, const struct op *op) {
     if (op->kind == OP_MOVE)
         json_array_append_new(kept, json_pack("{s:s, s:s}", "op", "remove", "path", op->from_text));
-    json_array_append_new(kept, json_pack("{s:s, s:s, s:O}", "op", op->had_name ? "replace" : "add",
-                                          "path", op->path_text, "value", op->new_name));
+    json_array_append_new(kept,
+                          json_pack("{s:s, s:s, s:O}", "op", op->replaces_name ? "replace" : "add",
+                                    "path", op->path_text, "value", op->name_put));
 }
 
 static json_t *without_tests(const struct op_list *list) {
     json_t *kept = json_array();
     for (size_t i = 0; i < list->n_ops; i++) {
         const struct op *op = &list->ops[i];
-        if (op->new_name)
-            append_new_name(kept, op);
+        if (op->name_put)
+            append_name_put(kept, op);
         else if (op->kind != OP_TEST)
             json_array_append(kept, op->json);
     }

@@ -100,7 +100,7 @@ int op_list_read(const json_t *operations, struct op_list *ret, struct fault *f)
 void op_done(struct op *op) {
     pointer_done(&op->path);
     pointer_done(&op->from);
-    json_decref(op->new_name);
+    json_decref(op->name_put);
 }
 
 void op_list_done(struct op_list *list) {

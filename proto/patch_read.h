@@ -20,8 +20,8 @@ struct op {
     const char *from_text; /* NULL but for a move or copy */
     json_t *value;         /* of an add, replace or test, else NULL */
     json_t *json;          /* the operation itself */
-    json_t *new_name;      /* owned: what a move or copy made the name, else NULL */
-    bool had_name;         /* before it, or before its removal of the name */
+    json_t *name_put;      /* owned: the name that a move or copy took or made, else NULL */
+    bool replaces_name;    /* there was one, also after the removal of what was moved */
 };
 
 struct op_list {

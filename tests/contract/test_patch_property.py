@@ -328,17 +328,19 @@ def is_valid(resource):
 
 
 def told(resource, operations):
-    """The operations without their tests; a name that was moved or copied there, with its value."""
+    """The operations without their tests; a name that was moved or copied, there or away, with its value."""
     kept = []
     for operation in operations:
-        had_name = "name" in resource and (operation["op"], operation.get("from")) != ("move", "/name")
+        moves, before = operation["op"] == "move", resource.get("name")
+        had_name = "name" in resource and not (moves and operation["from"] == "/name")
         resource = reference_apply(resource, [operation])
-        if (operation["op"] in ("move", "copy") and operation["path"] == "/name"
-                and is_name(resource["name"])):
-            if operation["op"] == "move":
+        to_name, from_name = operation["path"] == "/name", operation.get("from") == "/name"
+        name = resource["name"] if to_name else before
+        if operation["op"] in ("move", "copy") and (to_name or from_name) and is_name(name):
+            if moves:
                 kept.append({"op": "remove", "path": operation["from"]})
-            kept.append({"op": "replace" if had_name else "add", "path": "/name",
-                         "value": resource["name"]})
+            kept.append({"op": "replace" if to_name and had_name else "add", "path": operation["path"],
+                         "value": name})
         elif operation["op"] != "test":
             kept.append(operation)
     return kept

@@ -1,5 +1,5 @@
-/* A name that was moved or copied there is told with its value, so that who has the operations
- * alone knows it; applied anew they lead to the same session. */
+/* A name that was moved or copied, there or away, is told with its value, so that who has the
+ * operations and not the whole session knows it; applied anew they lead to the same session. */
 #include "tests/unit/patch_fixture.h"
 
 /* The operations that `operations` are told as; applied, both lead to the same. */
@@ -39,6 +39,16 @@ static void test_a_copied_or_moved_name_is_told_with_its_value(void **state) {
          "{\"op\":\"replace\",\"path\":\"/name\",\"value\":\"x\"},"
          "{\"op\":\"remove\",\"path\":\"/data/0\"},"
          "{\"op\":\"replace\",\"path\":\"/name\",\"value\":\"y\"}]"},
+        {"{}", "[{\"op\":\"copy\",\"from\":\"/name\",\"path\":\"/data/b\"}]",
+         "[{\"op\":\"add\",\"path\":\"/data/b\",\"value\":\"n\"}]"},
+        {"{}",
+         "[{\"op\":\"move\",\"from\":\"/name\",\"path\":\"/data/b\"},"
+         "{\"op\":\"add\",\"path\":\"/name\",\"value\":\"other\"}]",
+         "[{\"op\":\"remove\",\"path\":\"/name\"},"
+         "{\"op\":\"add\",\"path\":\"/data/b\",\"value\":\"n\"},"
+         "{\"op\":\"add\",\"path\":\"/name\",\"value\":\"other\"}]"},
+        {"{}", "[{\"op\":\"copy\",\"from\":\"/name\",\"path\":\"/data\"}]",
+         "[{\"op\":\"add\",\"path\":\"/data\",\"value\":\"n\"}]"},
     };
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
         _cleanup_(freep) char *operations = told(cases[i][0], cases[i][1]);
@@ -49,11 +59,8 @@ static void test_a_copied_or_moved_name_is_told_with_its_value(void **state) {
 static void test_other_operations_are_told_as_they_came(void **state) {
     (void)state;
     static const char *const cases[] = {
-        "[{\"op\":\"copy\",\"from\":\"/name\",\"path\":\"/data/b\"}]",
         "[{\"op\":\"move\",\"from\":\"/data/a\",\"path\":\"/data/name\"}]",
         "[{\"op\":\"replace\",\"path\":\"/name\",\"value\":\"other\"}]",
-        ("[{\"op\":\"move\",\"from\":\"/name\",\"path\":\"/data/b\"},"
-         "{\"op\":\"add\",\"path\":\"/name\",\"value\":\"other\"}]"),
     };
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
         _cleanup_(freep) char *operations = told("{\"a\":\"x\"}", cases[i]);
@@ -70,6 +77,11 @@ static void test_what_is_no_name_on_the_way_is_not_told(void **state) {
     assert_string_equal(same, operations);
     _cleanup_(freep) char *empty = told("{\"a\":\"\"}", operations);
     assert_string_equal(empty, operations);
+    static const char away[] = "[{\"op\":\"move\",\"from\":\"/data/a\",\"path\":\"/name\"},"
+                               "{\"op\":\"copy\",\"from\":\"/name\",\"path\":\"/data/c\"},"
+                               "{\"op\":\"replace\",\"path\":\"/name\",\"value\":\"last\"}]";
+    _cleanup_(freep) char *passed = told("{\"a\":{\"b\":[1,2,3]}}", away);
+    assert_string_equal(passed, away);
 }
 
 int main(void) {
