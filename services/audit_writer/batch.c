@@ -117,6 +117,32 @@ static void put_snapshot(struct batch_statement *s, const struct entry *e) {
     put_number(&r, (int64_t)e->event.position.version);
     put_bytes(&r, e->body, e->body_len);
     put_moment(&r, e->event.timestamp);
+    put(&r, e->label);
+}
+
+/* ---- session_participants, session_devices: an event each, the statement merges ---- */
+
+static void put_participant(struct batch_statement *s, const struct entry *e) {
+    struct row r = begin_row(s);
+    put(&r, e->event.session_id);
+    put(&r, e->participant.user_id);
+    put_or_null(&r, e->participant.role);
+    put_number(&r, (int64_t)e->event.position.epoch);
+    put_number(&r, (int64_t)e->event.position.version);
+    put_moment(&r, e->event.timestamp);
+}
+
+static void put_device(struct batch_statement *s, const struct entry *e) {
+    const struct device_change *d = &e->device;
+    struct row r = begin_row(s);
+    put(&r, e->event.session_id);
+    put(&r, d->device_id);
+    put(&r, d->was_seen ? e->event.user_id : NULL);
+    put_moment_or_null(&r, d->was_seen ? e->event.timestamp : 0);
+    put(&r, d->name);
+    put(&r, d->platform);
+    put(&r, !d->tells_removed ? NULL : d->removed ? "t" : "f");
+    put_number(&r, d->tells_removed ? entry_position(e->event.position) : 0);
 }
 
 /* ---- sessions ---- */
@@ -186,18 +212,26 @@ static void put_sessions(struct batch_statement *s, struct entry *const *entries
 void batch_build(struct entry *const *entries, size_t n, struct batch *ret) {
     *ret = (struct batch){.events.sql = statement_insert_events,
                           .snapshots.sql = statement_insert_snapshots,
-                          .sessions.sql = statement_upsert_sessions};
+                          .sessions.sql = statement_upsert_sessions,
+                          .participants.sql = statement_upsert_participants,
+                          .devices.sql = statement_upsert_devices};
     for (size_t i = 0; i < n; i++) {
         if (entries[i]->reason[0])
             continue;
         put_event(&ret->events, entries[i]);
         if (entries[i]->event.type == EVENT_SNAPSHOT)
             put_snapshot(&ret->snapshots, entries[i]);
+        if (entries[i]->participant.user_id[0])
+            put_participant(&ret->participants, entries[i]);
+        if (entries[i]->device.device_id[0])
+            put_device(&ret->devices, entries[i]);
     }
     put_sessions(&ret->sessions, entries, n);
     end_statement(&ret->events);
     end_statement(&ret->snapshots);
     end_statement(&ret->sessions);
+    end_statement(&ret->participants);
+    end_statement(&ret->devices);
 }
 
 static void statement_done(struct batch_statement *s) {
@@ -210,4 +244,6 @@ void batch_done(struct batch *b) {
     statement_done(&b->events);
     statement_done(&b->snapshots);
     statement_done(&b->sessions);
+    statement_done(&b->participants);
+    statement_done(&b->devices);
 }

@@ -25,6 +25,8 @@ struct batch {
     struct batch_statement events;
     struct batch_statement snapshots;
     struct batch_statement sessions;
+    struct batch_statement participants; /* look at the sessions' rows */
+    struct batch_statement devices;
 };
 
 /* Entries with a reason are left out. The entries' changes are merged a session, hence the copies.

@@ -128,12 +128,53 @@ static int take_snapshot(struct entry *e, json_t *body, struct fault *f) {
     int r = take_text(body, "checksum", TEXT_REQUIRED, checksum, sizeof(checksum), f);
     if (r)
         return r;
+    const char *label = NULL;
+    if ((r = text_get_string(body, "label", TEXT_OPTIONAL, &label, f)))
+        return r;
     if (json_object_del(body, "data"))
         return (int)fault_set(f, FAULT_INVALID_REQUEST, "data", "a snapshot has data");
+    e->label = label ? must_strdup(label) : NULL;
     struct buf payload = BUF_NULL;
     text_print(body, &payload);
     e->payload = buf_take(&payload);
     return 0;
+}
+
+static int take_participant(struct participant_change *p, const json_t *body, struct fault *f) {
+    enum session_role role;
+    int r;
+    if ((r = take_text(body, "participant", TEXT_REQUIRED, p->user_id, sizeof(p->user_id), f)) ||
+        (r = take_text(body, "role", TEXT_OPTIONAL, p->role, sizeof(p->role), f)))
+        return r;
+    if (!uuid_is(p->user_id, strlen(p->user_id)))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "participant", "participant is no UUID");
+    if (p->role[0] && !session_role_parse(p->role, &role))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "role", "role is none");
+    return 0;
+}
+
+static int take_removed(struct device_change *d, const json_t *body, struct fault *f) {
+    d->tells_removed = true;
+    int r = take_text(body, "device", TEXT_REQUIRED, d->device_id, sizeof(d->device_id), f);
+    if (!r && !session_device_is_valid(d->device_id, strlen(d->device_id)))
+        r = (int)fault_set(f, FAULT_INVALID_VALUE, "device", "device is no device id");
+    return r ? r : text_get_bool(body, "removed", TEXT_REQUIRED, &d->removed, f);
+}
+
+static char *copy_member(const json_t *body, const char *name) {
+    const char *text = json_string_value(json_object_get(body, name));
+    return text && text[0] ? must_strdup(text) : NULL;
+}
+
+/* The device that the event is of was there; one that the engine made has none. */
+static void take_seen(struct entry *e, const json_t *body) {
+    struct device_change *d = &e->device;
+    strcpy(d->device_id, e->event.device_id);
+    d->was_seen = true;
+    if (e->event.type != EVENT_DEVICE_JOINED && e->event.type != EVENT_DEVICE_LEFT)
+        return;
+    d->name = copy_member(body, "name");
+    d->platform = copy_member(body, "platform");
 }
 
 static int take(struct entry *e, json_t *body, struct fault *f) {
@@ -144,16 +185,26 @@ static int take(struct entry *e, json_t *body, struct fault *f) {
     c->created_at = moment_of_id(c->id, e->event.timestamp);
     switch (e->event.type) {
     case EVENT_SESSION_CREATED:
+        take_seen(e, body);
         return take_created(c, body, f);
     case EVENT_STATE_DELTA:
         return take_delta(c, &e->event, body, f);
     case EVENT_STATUS_CHANGED:
+        take_seen(e, body);
         return take_status(c, &e->event, body, f);
     case EVENT_SESSION_DELETED:
         c->deleted_at = e->event.timestamp;
         return 0;
     case EVENT_SNAPSHOT:
         return take_snapshot(e, body, f);
+    case EVENT_PARTICIPANT_CHANGED:
+        return take_participant(&e->participant, body, f);
+    case EVENT_DEVICE_CHANGED:
+        return take_removed(&e->device, body, f);
+    case EVENT_DEVICE_JOINED:
+    case EVENT_DEVICE_LEFT:
+        take_seen(e, body);
+        return 0;
     default:
         return 0;
     }
@@ -201,6 +252,9 @@ struct entry *entry_free(struct entry *e) {
         return NULL;
     change_done(&e->change);
     event_done(&e->event);
+    free(e->label);
+    free(e->device.name);
+    free(e->device.platform);
     free(e->payload);
     free(e->body);
     free(e);

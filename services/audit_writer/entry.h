@@ -42,6 +42,21 @@ struct session_change {
     int64_t deleted_at; /* 0: not */
 };
 
+/* What one event says about a row in `session_participants`. */
+struct participant_change {
+    char user_id[UUID_LEN + 1]; /* "": nothing */
+    char role[16];              /* "": removed */
+};
+
+/* What one event says about a row in `session_devices`. */
+struct device_change {
+    char device_id[SESSION_DEVICE_MAX + 1]; /* "": nothing */
+    bool was_seen;                          /* at the event's moment, with the event's user */
+    char *name, *platform;                  /* owned; NULL: the device did not say */
+    bool tells_removed;
+    bool removed;
+};
+
 struct entry {
     struct entry *next;
     uint64_t tag;
@@ -60,7 +75,10 @@ struct entry {
 
     struct event event;
     char *payload; /* owned; NULL: the body */
+    char *label;   /* a snapshot's; owned, or NULL */
     struct session_change change;
+    struct participant_change participant;
+    struct device_change device;
 };
 
 /* Positions as one number that grows with them. Both halves fit into PostgreSQL's integer. */

@@ -10,13 +10,75 @@ const char statement_insert_events[] =
     "                      $6::text[], $7::text[], $8::uuid[], $9::json[], $10::timestamptz[])"
     " ON CONFLICT (session_id, message_id) DO NOTHING";
 
-/* `->` takes data out of the body with its text as it is. */
+/* `->` takes data out of the body with its text as it is. Several of one position have the same data:
+ * one that was asked for gives its label to the one that was made by itself. */
 const char statement_insert_snapshots[] =
-    "INSERT INTO session_snapshots (session_id, epoch, version, data, checksum, label, occurred_at)"
-    " SELECT id, epoch, version, body -> 'data', body ->> 'checksum', body ->> 'label', occurred_at"
-    " FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::json[], $5::timestamptz[])"
-    "      AS given (id, epoch, version, body, occurred_at)"
-    " ON CONFLICT (session_id, epoch, version) DO NOTHING";
+    "INSERT INTO session_snapshots AS s"
+    "  (session_id, epoch, version, data, checksum, label, occurred_at)"
+    " SELECT DISTINCT ON (id, epoch, version) id, epoch, version, body -> 'data', body ->> 'checksum',"
+    "        label, min(occurred_at) OVER (PARTITION BY id, epoch, version)"
+    " FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::json[], $5::timestamptz[], $6::text[])"
+    "      AS given (id, epoch, version, body, occurred_at, label)"
+    " ORDER BY id, epoch, version, label IS NULL, given.occurred_at DESC"
+    " ON CONFLICT (session_id, epoch, version) DO UPDATE SET"
+    "  label = coalesce(excluded.label, s.label),"
+    "  occurred_at = least(excluded.occurred_at, s.occurred_at)"
+    " WHERE excluded.label <> s.label OR (excluded.label IS NOT NULL AND s.label IS NULL)"
+    "    OR excluded.occurred_at < s.occurred_at";
+
+/* The session's row is there: every event of the batch has made it. */
+const char statement_upsert_participants[] =
+    "INSERT INTO session_participants AS p"
+    "  (session_id, user_id, role, epoch, version, updated_at, session_created_at)"
+    " SELECT DISTINCT ON (session_id, given.user_id) given.*, s.created_at"
+    " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[],"
+    "             $6::timestamptz[])"
+    "      AS given (session_id, user_id, role, epoch, version, updated_at)"
+    " JOIN sessions AS s ON s.id = given.session_id"
+    " ORDER BY session_id, given.user_id, given.epoch DESC, given.version DESC"
+    " ON CONFLICT (session_id, user_id) DO UPDATE SET"
+    "  role = excluded.role, epoch = excluded.epoch, version = excluded.version,"
+    "  updated_at = excluded.updated_at"
+    " WHERE (excluded.epoch, excluded.version) > (p.epoch, p.version)";
+
+const char statement_upsert_devices[] =
+    "INSERT INTO session_devices AS d"
+    "  (session_id, device_id, user_id, first_seen, last_seen, name, name_at, platform, platform_at,"
+    "   removed, removed_position)"
+    " SELECT session_id, device_id,"
+    "   (array_agg(user_id ORDER BY seen_at DESC) FILTER (WHERE seen_at IS NOT NULL))[1],"
+    "   min(seen_at), max(seen_at),"
+    "   (array_agg(name ORDER BY seen_at DESC) FILTER (WHERE name IS NOT NULL))[1],"
+    "   max(seen_at) FILTER (WHERE name IS NOT NULL),"
+    "   (array_agg(platform ORDER BY seen_at DESC) FILTER (WHERE platform IS NOT NULL))[1],"
+    "   max(seen_at) FILTER (WHERE platform IS NOT NULL),"
+    "   coalesce((array_agg(removed ORDER BY removed_position DESC)"
+    "             FILTER (WHERE removed IS NOT NULL))[1], false),"
+    "   max(removed_position)"
+    " FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[],"
+    "             $7::boolean[], $8::bigint[])"
+    "      AS given (session_id, device_id, user_id, seen_at, name, platform, removed,"
+    "                removed_position)"
+    " GROUP BY session_id, device_id ORDER BY session_id, device_id"
+    " ON CONFLICT (session_id, device_id) DO UPDATE SET"
+    "  user_id = CASE WHEN d.last_seen IS NULL OR excluded.last_seen >= d.last_seen"
+    "                 THEN excluded.user_id ELSE d.user_id END,"
+    "  first_seen = least(d.first_seen, excluded.first_seen),"
+    "  last_seen = greatest(d.last_seen, excluded.last_seen),"
+    "  name = CASE WHEN d.name_at IS NULL OR excluded.name_at > d.name_at"
+    "              THEN excluded.name ELSE d.name END,"
+    "  name_at = greatest(d.name_at, excluded.name_at),"
+    "  platform = CASE WHEN d.platform_at IS NULL OR excluded.platform_at > d.platform_at"
+    "                  THEN excluded.platform ELSE d.platform END,"
+    "  platform_at = greatest(d.platform_at, excluded.platform_at),"
+    "  removed = CASE WHEN excluded.removed_position > d.removed_position"
+    "                 THEN excluded.removed ELSE d.removed END,"
+    "  removed_position = greatest(d.removed_position, excluded.removed_position)"
+    " WHERE excluded.removed_position > d.removed_position"
+    "    OR excluded.first_seen < coalesce(d.first_seen, 'infinity')"
+    "    OR excluded.last_seen > coalesce(d.last_seen, '-infinity')"
+    "    OR excluded.name_at > coalesce(d.name_at, '-infinity')"
+    "    OR excluded.platform_at > coalesce(d.platform_at, '-infinity')";
 
 /* type tells whether session_created was seen. Sorted by id, so that two writers, one of which just took
  * over, lock rows in the same order. What was delivered again changes nothing and writes nothing. */

@@ -4,6 +4,9 @@
 /* Each event once, whatever is delivered again. */
 extern const char statement_insert_events[];
 extern const char statement_insert_snapshots[];
+/* The newest position wins; a device's other columns are of the newest moment. */
+extern const char statement_upsert_participants[];
+extern const char statement_upsert_devices[];
 /* The newest of each group of columns wins, whatever the order of the events. */
 extern const char statement_upsert_sessions[];
 /* The partitions of this month and the next two. No parameters. */

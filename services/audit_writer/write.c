@@ -113,6 +113,10 @@ static int send_batch(struct writer *w, const struct batch *b) {
     if (!err)
         err = send_statement(w, &b->sessions, on_statement);
     if (!err)
+        err = send_statement(w, &b->participants, on_statement);
+    if (!err)
+        err = send_statement(w, &b->devices, on_statement);
+    if (!err)
         err = db_end(w->db, on_end, w);
     return err;
 }

@@ -141,7 +141,7 @@ static struct entry *event(const char *id, const char *type, unsigned version, c
                "\"2026-02-12T12:00:%02u.000Z\",\"userId\":\"" OWNER "\",\"deviceId\":\"tab\"%s}",
                type, id, version, version, more);
     struct bus_message m = {.body = body.data, .body_len = body.len};
-    snprintf(m.message_id, sizeof(m.message_id), "%s", type);
+    snprintf(m.message_id, sizeof(m.message_id), "%s%u", type, version);
     struct entry *e = entry_new(&m, 1, 0);
     assert_string_equal(e->reason, "");
     buf_done(&body);
@@ -182,14 +182,16 @@ static void write_batch(struct database *d, struct entry *const *entries, size_t
     send_statement(d, &b.events);
     send_statement(d, &b.snapshots);
     send_statement(d, &b.sessions);
+    send_statement(d, &b.participants);
+    send_statement(d, &b.devices);
     end(d);
     assert_string_equal(d->said.data, "");
     batch_done(&b);
 }
 
-/* The n-th of the 720 orders. */
-static void shuffle(unsigned n, struct entry *entries[static N_EVENTS]) {
-    for (unsigned i = N_EVENTS; i > 1; i--) {
+/* One of the orders. */
+static void shuffle(unsigned n, struct entry **entries, unsigned n_entries) {
+    for (unsigned i = n_entries; i > 1; i--) {
         struct entry *swapped = entries[n % i];
         entries[n % i] = entries[i - 1];
         entries[i - 1] = swapped;
@@ -214,7 +216,7 @@ static void test_rows_are_the_same_in_every_order_and_split(void **state) {
         snprintf(id, sizeof(id), "019c51b8-ee00-7a3b-8f21-%012u", order);
         struct entry *entries[N_EVENTS];
         make_story(id, entries);
-        shuffle(order, entries);
+        shuffle(order, entries, N_EVENTS);
         size_t cut = order % N_EVENTS;
         if (cut)
             write_batch(d, entries, cut);
@@ -253,6 +255,111 @@ static void test_end_and_deletion_leave_nothing_due(void **state) {
         entry_free(entries[i]);
 }
 
+/* ---- Participants, devices, labels ---- */
+
+#define FRIEND "7a1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
+#define OTHER "8b1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
+enum { N_SHARED = 12 };
+
+static struct entry *participant(const char *id, unsigned version, const char *user,
+                                 const char *role) {
+    char more[128];
+    snprintf(more, sizeof(more), ",\"participant\":\"%s\",\"role\":%s", user, role);
+    return event(id, "participant_changed", version, more);
+}
+
+static void make_shared_story(const char *id, struct entry *ret[static N_SHARED]) {
+    struct entry *story[N_EVENTS];
+    make_story(id, story);
+    ret[0] = story[0];
+    ret[1] = story[2];
+    ret[2] = participant(id, 5, FRIEND, "\"viewer\"");
+    ret[3] = participant(id, 6, OTHER, "\"editor\"");
+    ret[4] = participant(id, 7, FRIEND, "\"editor\"");
+    ret[5] = participant(id, 8, OTHER, "null");
+    ret[6] = event(id, "device_changed", 9, ",\"device\":\"lost\",\"removed\":true");
+    ret[7] = event(id, "device_changed", 10, ",\"device\":\"tab\",\"removed\":true");
+    ret[8] = event(id, "device_changed", 11, ",\"device\":\"tab\",\"removed\":false");
+    ret[9] = event(id, "device_joined", 12,
+                   ",\"activeDeviceId\":\"tab\",\"name\":\"My \\\"tab\\\"\",\"platform\":null");
+    ret[10] = event(id, "device_left", 13,
+                    ",\"activeDeviceId\":\"tab\",\"name\":null,\"platform\":\"ios\"");
+    ret[11] = event(id, "snapshot", 4, ",\"checksum\":\"c4\",\"data\":1,\"label\":\"before\"");
+    for (size_t i = 1; i < N_EVENTS; i++)
+        if (i != 2)
+            entry_free(story[i]);
+}
+
+static void forget_all(struct database *d) {
+    run(d, "TRUNCATE sessions, session_events, session_snapshots, session_participants, "
+           "session_devices");
+}
+
+static void write_shared_story(struct database *d, unsigned order) {
+    char id[UUID_LEN + 1];
+    snprintf(id, sizeof(id), "019c51b8-ee00-7a3b-8f21-%012u", order);
+    struct entry *entries[N_SHARED];
+    make_shared_story(id, entries);
+    shuffle(order * 7919, entries, N_SHARED);
+    size_t cut = order % N_SHARED;
+    if (cut)
+        write_batch(d, entries, cut);
+    write_batch(d, entries + cut, N_SHARED - cut);
+    write_batch(d, entries + cut / 2, N_SHARED - cut); /* delivered again */
+    for (size_t i = 0; i < N_SHARED; i++)
+        entry_free(entries[i]);
+}
+
+static void test_sharing_and_devices_are_the_same_in_every_order(void **state) {
+    struct database *d = *state;
+    forget_all(d);
+    for (unsigned order = 0; order < 200; order++)
+        write_shared_story(d, order);
+    assert_string_equal(
+        run(d, "SELECT DISTINCT concat_ws('|', user_id, coalesce(role, 'none'), epoch, version, "
+               "updated_at, session_created_at) AS row FROM session_participants ORDER BY row"),
+        FRIEND "|editor|1|7|2026-02-12 12:00:07+00|2026-02-12 12:00:01+00 " OTHER
+               "|none|1|8|2026-02-12 12:00:08+00|2026-02-12 12:00:01+00 ");
+    assert_string_equal(
+        run(d, "SELECT DISTINCT concat_ws('|', device_id, coalesce(user_id::text, 'nobody'), "
+               "coalesce(first_seen::text, 'never'), coalesce(last_seen::text, 'never'), name, "
+               "platform, removed) AS row FROM session_devices ORDER BY row"),
+        "lost|nobody|never|never|t tab|" OWNER
+        "|2026-02-12 12:00:01+00|2026-02-12 12:00:13+00|My \"tab\"|ios|f ");
+    assert_string_equal(run(d, "SELECT count(*) FROM session_participants"), "400 ");
+}
+
+static void test_label_joins_the_snapshot_that_was_there(void **state) {
+    struct database *d = *state;
+    static const char id[] = "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01";
+    static const char row[] =
+        "SELECT concat_ws('|', version, coalesce(label, 'none'), occurred_at, data) "
+        "FROM session_snapshots ORDER BY version";
+    struct entry *own = event(id, "snapshot", 4, ",\"checksum\":\"c4\",\"data\":1");
+    struct entry *asked =
+        event(id, "snapshot", 4, ",\"checksum\":\"c4\",\"data\":1,\"label\":\"L\"");
+    asked->event.timestamp += 5000;
+    struct entry *both[] = {asked, own};
+    forget_all(d);
+    static const char labelled[] = "4|L|2026-02-12 12:00:04+00|1 ";
+    write_batch(d, &own, 1);
+    assert_string_equal(run(d, row), "4|none|2026-02-12 12:00:04+00|1 ");
+    write_batch(d, &asked, 1);
+    assert_string_equal(run(d, row), labelled);
+    write_batch(d, &own, 1);
+    assert_string_equal(run(d, row), labelled);
+    run(d, "TRUNCATE session_snapshots");
+    write_batch(d, &asked, 1);
+    assert_string_equal(run(d, row), "4|L|2026-02-12 12:00:09+00|1 ");
+    write_batch(d, both, 2);
+    assert_string_equal(run(d, row), labelled);
+    run(d, "TRUNCATE session_snapshots");
+    write_batch(d, both, 2);
+    assert_string_equal(run(d, row), labelled);
+    entry_free(own);
+    entry_free(asked);
+}
+
 /* ---- The run's own database ---- */
 
 static void admin(const char *url, const char *verb, const char *name, const char *how) {
@@ -288,6 +395,8 @@ int main(void) {
         cmocka_unit_test(test_this_month_and_the_next_two_are_made),
         cmocka_unit_test(test_rows_are_the_same_in_every_order_and_split),
         cmocka_unit_test(test_end_and_deletion_leave_nothing_due),
+        cmocka_unit_test(test_sharing_and_devices_are_the_same_in_every_order),
+        cmocka_unit_test(test_label_joins_the_snapshot_that_was_there),
     };
     const char *server = getenv("HANDOFF_TEST_DATABASE_URL");
     if (!server || !*server) {

@@ -285,8 +285,38 @@ static void test_what_is_no_event_has_a_reason(void **state) {
     expect_reason(event(ID_A, "state_delta", 2, ",\"checksum\":\"c\""), "operations");
     expect_reason(event(ID_A, "snapshot", 2, ",\"checksum\":\"c\""), "data");
     expect_reason(status(2, "sleeping", "null"), "status");
+    expect_reason(event(ID_A, "participant_changed", 2, ",\"participant\":\"x\",\"role\":null"),
+                  "participant");
+    expect_reason(
+        event(ID_A, "participant_changed", 2, ",\"participant\":\"" OWNER "\",\"role\":\"owner\""),
+        "role");
+    expect_reason(event(ID_A, "device_changed", 2, ",\"device\":\"a,b\",\"removed\":true"),
+                  "device");
+    expect_reason(event(ID_A, "device_changed", 2, ",\"device\":\"a\""), "removed");
     expect_reason(event(ID_A, "session_deleted", INT_MAX, ""), NULL);
     expect_reason(event(ID_A, "session_deleted", INT_MAX + 1ull, ""), "range");
+}
+
+static void test_participants_and_devices_get_rows_of_their_own(void **state) {
+    (void)state;
+    struct entry *entries[] = {
+        event(ID_A, "participant_changed", 2, ",\"participant\":\"" OWNER "\",\"role\":null"),
+        event(ID_A, "device_changed", 3, ",\"device\":\"lost\",\"removed\":true"),
+        event(ID_A, "device_joined", 3, ",\"name\":\"Tab\",\"platform\":null"),
+        status(4, "paused", "null"), delta(ID_A, 5, WRITE)};
+    struct batch b;
+    batch_build(entries, N_ELEMENTS(entries), &b);
+    assert_int_equal(b.participants.n_rows, 1);
+    expect_parameter(&b.participants, 2, "{\"" OWNER "\"}");
+    expect_parameter(&b.participants, 3, "{NULL}");
+    assert_int_equal(b.devices.n_rows, 3);
+    expect_parameter(&b.devices, 2, "{\"lost\",\"tab\",\"tab\"}");
+    expect_parameter(&b.devices, 3, "{NULL,\"" OTHER "\",\"" OTHER "\"}");
+    expect_parameter(&b.devices, 5, "{NULL,\"Tab\",NULL}");
+    expect_parameter(&b.devices, 7, "{\"t\",NULL,NULL}");
+    expect_parameter(&b.devices, 8, "{\"4294967299\",\"0\",\"0\"}");
+    batch_done(&b);
+    free_all(entries, N_ELEMENTS(entries));
 }
 
 static void test_event_without_a_name_of_its_own_needs_a_message_id(void **state) {
@@ -329,6 +359,7 @@ int main(void) {
         cmocka_unit_test(test_final_status_sets_the_end_and_no_other_does),
         cmocka_unit_test(test_greater_epoch_wins_whatever_the_versions),
         cmocka_unit_test(test_what_is_no_event_has_a_reason),
+        cmocka_unit_test(test_participants_and_devices_get_rows_of_their_own),
         cmocka_unit_test(test_event_without_a_name_of_its_own_needs_a_message_id),
         cmocka_unit_test(test_too_large_message_has_a_reason),
         cmocka_unit_test(test_texts_at_and_over_their_bounds),
