@@ -111,3 +111,22 @@ typedef void store_window_fn(void *arg, int err, const struct session *session,
  * store_read's; a session without a window has no deltas. done is always called, later. */
 void store_read_window(struct store *s, const char *session_id, uint64_t since, size_t limit,
                        store_window_fn *done, void *arg);
+
+/* What an earlier version can be made of again; borrowed during the callback. */
+struct store_past {
+    uint64_t epoch;    /* the session's */
+    const char *state; /* as session_parse_state takes it; NULL: that version is not kept */
+    size_t state_len;
+    const struct store_delta *deltas;
+    size_t n_deltas;
+};
+typedef void store_past_fn(void *arg, int err, const struct store_past *past);
+/* The state kept of version `kept`, and the window's entries after it up to `version`, of one
+ * moment; kept 0: the entries from the first on. -ENOENT when the session is gone; err as above. */
+void store_read_past(struct store *s, const char *session_id, uint64_t kept, uint64_t version,
+                     store_past_fn *done, void *arg);
+
+/* Whether the session remembers the idempotency key (command_key_hash). */
+typedef void store_key_fn(void *arg, int err, bool is_there);
+void store_has_key(struct store *s, const char *session_id, const char *key_hash,
+                   store_key_fn *done, void *arg);

@@ -102,6 +102,7 @@ enum store_script {
     STORE_SCRIPT_COUNT_TRY,
     STORE_SCRIPT_TAKE_TOKEN,
     STORE_SCRIPT_PRESENCE,
+    STORE_SCRIPT_PAST,
     STORE_N_SCRIPTS
 };
 const char *store_script_file(enum store_script script);

@@ -19,6 +19,7 @@ const char *store_script_file(enum store_script script) {
         [STORE_SCRIPT_COUNT_TRY] = "count_try.lua",
         [STORE_SCRIPT_TAKE_TOKEN] = "take_token.lua",
         [STORE_SCRIPT_PRESENCE] = "presence.lua",
+        [STORE_SCRIPT_PAST] = "past.lua",
     };
     return files[script];
 }
