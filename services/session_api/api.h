@@ -26,6 +26,7 @@ struct api {
     struct call_metrics *metrics;
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
+    unsigned n_version_jobs; /* earlier versions being made again */
     bool draining;
 };
 
@@ -46,14 +47,49 @@ void sessions_patch(struct call *call);
 void sessions_change_status(struct call *call);
 void sessions_delete(struct call *call);
 void sessions_heartbeat(struct call *call);
+void sessions_set_participant(struct call *call);
+void sessions_remove_participant(struct call *call);
+void sessions_set_device(struct call *call, bool removed);
+void sessions_make_snapshot(struct call *call);
+/* What a restore is asked for, in call->command; then, with data, that command. */
+MUSTCHECK int sessions_read_restore(struct call *call, struct fault *f);
+void sessions_restore(struct call *call);
+
+/* ---- access.c ---- */
+/* Calls go when the caller may read the session of the path; else answers the call. */
+void access_read(struct call *call, access_fn *go);
+/* The same without data. */
+void access_read_meta(struct call *call, access_fn *go);
+/* Refuses for what a query's answer was: err of db_query or of its callback. */
+void access_refuse_db(struct call *call, int err, const struct db_result *rows);
+/* One statement by itself; refuses the call when PostgreSQL is away. */
+void access_query(struct call *call, const char *sql, size_t n_params, const char *const *params,
+                  db_done_fn *done);
+
+/* ---- page.c: lists ---- */
+/* Sets call->limit, and the cursor's text where there is one. FAULT_INVALID_REQUEST,
+ * FAULT_INVALID_VALUE. */
+MUSTCHECK int page_read(struct call *call, const char **ret_cursor, struct fault *f);
+int page_refuse_cursor(struct fault *f);
+/* A filter that the link to the next page has to have too; value needs no escape in a query. */
+void page_add_filter(struct call *call, const char *name, const char *value);
+/* Answers {"items":[…],"nextCursor":…}. items: texts joined by commas; taken. next: NULL at the
+ * end.
+ */
+void page_answer(struct call *call, struct buf *items, const char *next);
+
+/* ---- history.c, snapshots.c, sharing.c, versions.c ---- */
+void history_list(struct call *call);
+void snapshots_list(struct call *call);
+void sharing_participants(struct call *call);
+void sharing_devices(struct call *call);
+void versions_read(struct call *call);
+void versions_restore(struct call *call);
 
 /* ---- broadcast.c ---- */
 void broadcast_send(struct call *call);
 
 /* ---- reads.c, list.c ---- */
-/* What a read of the store says of the call: whether it may go on with the session, with its role
- * set; else it is answered, now or later. */
-bool reads_may_see(struct call *call, int err, const struct session *session);
 void reads_session(struct call *call);
 void reads_deltas(struct call *call);
 void list_sessions(struct call *call);

@@ -239,3 +239,51 @@ int bodies_read_patch(enum media_type type, const char *body, size_t len, struct
     return refuse_media_type(f, "application/json-patch+json, application/merge-patch+json or "
                                 "application/json");
 }
+
+/* ---- snapshot, restore, participant ---- */
+
+static int read_members(enum media_type type, const char *body, size_t len,
+                        const char *const *known, size_t n_known, json_t **ret, struct fault *f) {
+    json_auto_t *object = NULL;
+    int r;
+    if (type != MEDIA_JSON)
+        return refuse_media_type(f, "application/json");
+    if ((r = parse_object(body, len, &object, f)) ||
+        (r = refuse_unknown(object, known, n_known, f)))
+        return r;
+    *ret = TAKE_PTR(object);
+    return 0;
+}
+
+int bodies_read_snapshot(enum media_type type, const char *body, size_t len, struct command *c,
+                         struct fault *f) {
+    static const char *const known[] = {"label"};
+    json_auto_t *object = NULL;
+    if (len == 0)
+        return 0;
+    int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
+    return r ? r : command_take_label(object, c, f);
+}
+
+int bodies_read_restore(enum media_type type, const char *body, size_t len, struct command *c,
+                        struct fault *f) {
+    static const char *const known[] = {"version", "epoch"};
+    json_auto_t *object = NULL;
+    int64_t version = 0, epoch = 0;
+    int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
+    if (r ||
+        (r = text_get_integer(object, "version", TEXT_REQUIRED, 1, TEXT_INTEGER_MAX, &version,
+                              f)) ||
+        (r = text_get_integer(object, "epoch", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &epoch, f)))
+        return r;
+    c->restored = (struct position){(uint64_t)version, (uint64_t)epoch};
+    return 0;
+}
+
+int bodies_read_participant(enum media_type type, const char *body, size_t len, struct command *c,
+                            struct fault *f) {
+    static const char *const known[] = {"role"};
+    json_auto_t *object = NULL;
+    int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
+    return r ? r : command_take_role(object, c, f);
+}

@@ -18,3 +18,13 @@ MUSTCHECK int bodies_read_broadcast(enum media_type type, const char *body, size
  * merge_check. */
 MUSTCHECK int bodies_read_patch(enum media_type type, const char *body, size_t len,
                                 struct command *c, struct fault *f);
+
+/* {label?}; an empty body is {}. The faults of command_take_label and of a create's shape. */
+MUSTCHECK int bodies_read_snapshot(enum media_type type, const char *body, size_t len,
+                                   struct command *c, struct fault *f);
+/* {version, epoch?} into c->restored; epoch is 0 when it was not said. */
+MUSTCHECK int bodies_read_restore(enum media_type type, const char *body, size_t len,
+                                  struct command *c, struct fault *f);
+/* {role}. */
+MUSTCHECK int bodies_read_participant(enum media_type type, const char *body, size_t len,
+                                      struct command *c, struct fault *f);

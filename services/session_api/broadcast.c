@@ -4,11 +4,12 @@
 #include "services/session_api/api.h"
 #include "services/session_api/bodies.h"
 
-static void on_session(void *arg, int err, const struct session *session) {
-    struct call *call = arg;
+static void publish(struct call *call, const struct session *session, bool is_hot) {
     struct fault fault;
-    if (!reads_may_see(call, err, session))
+    if (!is_hot) {
+        call_refuse_with(call, FAULT_UNAVAILABLE, "the session is not loaded");
         return;
+    }
     struct broadcast broadcast = {.user_id = call->who.user_id,
                                   .device_id = call->device_id,
                                   .rights = call->who.rights,
@@ -29,5 +30,5 @@ void broadcast_send(struct call *call) {
     if (bodies_read_broadcast(type, body, len, &call->message, &call->echo, &fault))
         call_refuse(call, &fault, NULL);
     else
-        store_read_meta(call->api->store, call->session_id, on_session, call);
+        access_read_meta(call, publish);
 }

@@ -6,14 +6,17 @@
 #include <string.h>
 
 #include "services/session_api/api.h"
+#include "services/session_api/version_job.h"
 
 static void on_gone(void *data) {
     struct call *call = data;
     struct api *api = call->api;
     command_done(&call->command);
     json_decref(call->message);
-    free(call->filter_status);
-    free(call->filter_type);
+    buf_done(&call->filters);
+    devices_done(&call->devices);
+    if (call->version_job)
+        version_job_forget(call->version_job);
     free(call);
     api_request_gone(api);
 }
@@ -24,7 +27,7 @@ struct call *call_new(struct api *api, struct http_request *request) {
     call->request = request;
     call->started_ns = uv_hrtime();
     call->method = path_method(http_method(request));
-    call->resource = path_parse(http_path(request), call->session_id);
+    call->resource = path_parse(http_path(request), call->session_id, call->parameter);
     const char *id = http_header(request, "X-Request-Id");
     if (id && headers_request_id_is_valid(id))
         memcpy(call->request_id, id, strlen(id) + 1);

@@ -6,12 +6,19 @@
 #include "common/http.h"
 #include "proto/command.h"
 #include "proto/session.h"
+#include "services/session_api/devices.h"
 #include "services/session_api/headers.h"
 #include "services/session_api/path.h"
 
 struct api;
 struct call;
 struct metrics;
+struct version_job;
+
+/* session: borrowed, readable by the caller (call->role). is_hot: as Redis has it. Else as
+ * PostgreSQL knows it: id, owner, name, status, position, active device, participants, removed
+ * devices; and no data. */
+typedef void access_fn(struct call *call, const struct session *session, bool is_hot);
 
 typedef void call_fn(struct call *call);
 
@@ -26,27 +33,31 @@ struct call {
     enum http_problem problem;
     call_fn *next; /* while a limit is asked for */
     char request_id[HEADERS_REQUEST_ID_MAX + 1];
-    char session_id[UUID_LEN + 1]; /* of the path; "" without one */
-    struct principal who;          /* once the token was verified */
+    char session_id[UUID_LEN + 1];      /* of the path; "" without one */
+    char parameter[PATH_PARAMETER_CAP]; /* of the path: a user, device or version; "" without one */
+    struct principal who;               /* once the token was verified */
     char device_id[SESSION_DEVICE_MAX + 1];
 
     /* The answer's headers: values are borrowed until the answer is given. */
     const char *headers[2 * CALL_MAX_HEADERS + 1];
     size_t n_headers;
     char tag[POSITION_TAG_CAP];
-    char location[64];
+    char location[128];
     char retry_after[24];
     char limit_policy[128]; /* "" where nothing was counted */
     char limit_state[128];
 
-    struct command command;   /* writes */
-    struct position since;    /* deltas: after which position */
-    struct position position; /* deltas: the session's */
-    enum session_role role;   /* reads: the caller's */
-    size_t limit;             /* lists */
-    json_t *message;          /* broadcast; owned or NULL */
-    bool echo;
-    char *filter_status, *filter_type; /* list; owned or NULL */
+    struct command command;          /* writes */
+    struct position since;           /* deltas: after which position */
+    struct position position;        /* deltas: the session's */
+    enum session_role role;          /* reads: the caller's */
+    size_t limit;                    /* lists */
+    struct buf filters;              /* lists: "&name=value…", for the link to the next page */
+    json_t *message;                 /* broadcast; owned or NULL */
+    bool echo;                       /* broadcast */
+    access_fn *go;                   /* once the caller is known to be a reader */
+    struct devices devices;          /* of the session */
+    struct version_job *version_job; /* while an earlier version is made again; borrowed */
 };
 
 /* ---- call.c ---- */

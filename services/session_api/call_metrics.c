@@ -5,7 +5,7 @@
 #include "common/metrics.h"
 #include "services/session_api/call.h"
 
-#define N_METHODS 7
+#define N_METHODS 8
 #define N_STATUSES 24
 
 struct call_metrics {

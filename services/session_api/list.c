@@ -1,4 +1,4 @@
-/* GET /sessions: the caller's own, newest first, from PostgreSQL. */
+/* GET /sessions: the caller's own and those shared with it, newest first, from PostgreSQL. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +11,8 @@
 
 enum column {
     COLUMN_ID,
+    COLUMN_USER,
+    COLUMN_ROLE,
     COLUMN_NAME,
     COLUMN_TYPE,
     COLUMN_STATUS,
@@ -29,17 +31,26 @@ enum column {
 };
 
 /* Rows whose creation was not told yet (name is null) belong to nobody. The first page comes after
- * a moment and an id that nothing is newer than, so that one index scan serves every page. */
+ * a moment and an id that nothing is newer than. Each half is a walk along an index that ends at
+ * the limit, however many sessions the user has; the page is the newest of both. */
 /* clang-format off */
+#define FILTERS                                                                                    \
+    "s.deleted_at IS NULL AND ($4::text IS NULL OR s.status = $4::text) "                          \
+    "AND ($5::text IS NULL OR s.type = $5::text) "                                                 \
+    "AND s.name IS NOT NULL AND s.type IS NOT NULL AND s.status IS NOT NULL "
 static const char list_sql[] =
-    "SELECT id, name, type, status, version, epoch, "
+    "SELECT id, user_id, role, name, type, status, version, epoch, "
     MS_OF("created_at") ", " MS_OF("updated_at") ", " MS_OF("completed_at") ", "
     "ttl_seconds, on_idle, " MS_OF("due_at") ", active_device_id, "
-    MS_OF("last_modified") ", modified_by, checksum "
-    "FROM sessions WHERE user_id = $1::uuid AND deleted_at IS NULL "
-    "AND (created_at, id) < ($2::timestamptz, $3::uuid) "
-    "AND ($4::text IS NULL OR status = $4::text) AND ($5::text IS NULL OR type = $5::text) "
-    "AND name IS NOT NULL AND type IS NOT NULL AND status IS NOT NULL "
+    MS_OF("last_modified") ", modified_by, checksum FROM ("
+    "(SELECT s.*, 'owner' AS role FROM sessions AS s WHERE s.user_id = $1::uuid "
+    " AND (s.created_at, s.id) < ($2::timestamptz, $3::uuid) AND " FILTERS
+    " ORDER BY s.created_at DESC, s.id DESC LIMIT $6::bigint) "
+    "UNION ALL "
+    "(SELECT s.*, p.role FROM session_participants AS p JOIN sessions AS s ON s.id = p.session_id "
+    " WHERE p.user_id = $1::uuid AND p.role IS NOT NULL AND s.user_id <> $1::uuid "
+    " AND (p.session_created_at, p.session_id) < ($2::timestamptz, $3::uuid) AND " FILTERS
+    " ORDER BY p.session_created_at DESC, p.session_id DESC LIMIT $6::bigint)) AS page "
     "ORDER BY created_at DESC, id DESC LIMIT $6::bigint";
 /* clang-format on */
 
@@ -68,6 +79,7 @@ static int64_t touched_at(const struct session *s, int64_t due_at) {
 static void read_row(const struct db_result *rows, size_t row, struct session *ret) {
     struct session s = {.name = must_strdup(text_at(rows, row, COLUMN_NAME))};
     copy_at(rows, row, COLUMN_ID, s.id, sizeof(s.id));
+    copy_at(rows, row, COLUMN_USER, s.user_id, sizeof(s.user_id));
     copy_at(rows, row, COLUMN_TYPE, s.type, sizeof(s.type));
     (void)session_status_parse(text_at(rows, row, COLUMN_STATUS), &s.status);
     s.position = (struct position){(uint64_t)number_at(rows, row, COLUMN_VERSION),
@@ -85,25 +97,20 @@ static void read_row(const struct db_result *rows, size_t row, struct session *r
     *ret = s;
 }
 
-/* </sessions?cursor=…&limit=…>; rel="next" : the texts are words that need no escaping. */
-static void print_link(const struct call *call, const char *cursor, struct buf *out) {
-    buf_printf(out, "</sessions?cursor=%s&limit=%zu", cursor, call->limit);
-    if (call->filter_status)
-        buf_printf(out, "&status=%s", call->filter_status);
-    if (call->filter_type)
-        buf_printf(out, "&type=%s", call->filter_type);
-    buf_puts(out, ">; rel=\"next\"");
+static enum session_role role_at(const struct db_result *rows, size_t row) {
+    enum session_role role = SESSION_ROLE_OWNER;
+    (void)session_role_parse(text_at(rows, row, COLUMN_ROLE), &role);
+    return role;
 }
 
-static void print_items(struct call *call, const struct db_result *rows, size_t n, struct buf *out,
+static void print_items(const struct db_result *rows, size_t n, struct buf *out,
                         struct cursor *ret_last) {
     for (size_t i = 0; i < n; i++) {
         struct session s;
         read_row(rows, i, &s);
-        memcpy(s.user_id, call->who.user_id, sizeof(s.user_id));
         if (i > 0)
             buf_putc(out, ',');
-        session_print_summary(&s, SESSION_ROLE_OWNER, out);
+        session_print_summary(&s, role_at(rows, i), out);
         ret_last->created_at = s.created_at;
         memcpy(ret_last->id, s.id, sizeof(s.id));
         session_done(&s);
@@ -113,31 +120,23 @@ static void print_items(struct call *call, const struct db_result *rows, size_t 
 static void on_rows(void *arg, int err, const struct db_result *rows) {
     struct call *call = arg;
     if (err < 0) {
-        call_refuse_with(call, err == -EIO ? FAULT_INTERNAL : FAULT_UNAVAILABLE,
-                         err == -EIO ? db_error(rows) : "PostgreSQL was lost");
+        access_refuse_db(call, err, rows);
         return;
     }
-    struct buf body = BUF_NULL, link = BUF_NULL;
+    struct buf items = BUF_NULL;
     struct cursor last;
     char next[CURSOR_CAP];
     bool has_next = db_n_rows(rows) > call->limit;
-    buf_puts(&body, "{\"items\":[");
-    print_items(call, rows, has_next ? call->limit : db_n_rows(rows), &body, &last);
-    if (has_next) {
+    print_items(rows, has_next ? call->limit : db_n_rows(rows), &items, &last);
+    if (has_next)
         cursor_print(&last, next);
-        print_link(call, next, &link);
-        call_add_header(call, "Link", link.data);
-        buf_printf(&body, "],\"nextCursor\":\"%s\"}", next);
-    } else {
-        buf_puts(&body, "],\"nextCursor\":null}");
-    }
-    call_answer(call, 200, &body);
-    buf_done(&link);
+    page_answer(call, &items, has_next ? next : NULL);
 }
 
 /* ---- the question ---- */
 
-static int read_filters(struct call *call, struct fault *f) {
+static int read_filters(struct call *call, const char **ret_status, const char **ret_type,
+                        struct fault *f) {
     const char *status = NULL, *type = NULL;
     enum session_status parsed;
     int r;
@@ -151,27 +150,27 @@ static int read_filters(struct call *call, struct fault *f) {
     if (type && !session_type_is_valid(type, strlen(type)))
         return (int)fault_set(f, FAULT_INVALID_VALUE, "type", "type has 1 to %d of a-z 0-9 _ -",
                               SESSION_TYPE_MAX);
-    call->filter_status = status ? must_strdup(status) : NULL;
-    call->filter_type = type ? must_strdup(type) : NULL;
+    if (status)
+        page_add_filter(call, "status", status);
+    if (type)
+        page_add_filter(call, "type", type);
+    *ret_status = status;
+    *ret_type = type;
     return 0;
 }
 
 static int read_page(struct call *call, char ret_moment[static TIMESTAMP_LEN + 1],
                      struct cursor *cursor, struct fault *f) {
     const char *text = NULL;
-    uint64_t limit = PARAMETERS_LIMIT_DEFAULT;
-    int r;
-    if ((r = parameters_number(call->request, "limit", 1, PARAMETERS_LIMIT_MAX, &limit, f)) ||
-        (r = parameters_text(call->request, "cursor", &text, f)))
+    int r = page_read(call, &text, f);
+    if (r)
         return r;
-    call->limit = (size_t)limit;
     strcpy(ret_moment, "infinity");
     strcpy(cursor->id, "ffffffff-ffff-ffff-ffff-ffffffffffff");
     if (!text)
         return 0;
     if (!cursor_parse(text, cursor))
-        return (int)fault_set(f, FAULT_INVALID_REQUEST, "cursor",
-                              "cursor is none that this list gave");
+        return page_refuse_cursor(f);
     timestamp_print(cursor->created_at, ret_moment);
     return 0;
 }
@@ -179,19 +178,14 @@ static int read_page(struct call *call, char ret_moment[static TIMESTAMP_LEN + 1
 void list_sessions(struct call *call) {
     struct fault fault;
     struct cursor cursor;
+    const char *status = NULL, *type = NULL;
     char moment[TIMESTAMP_LEN + 1], limit[24];
-    if (read_filters(call, &fault) || read_page(call, moment, &cursor, &fault)) {
+    if (read_filters(call, &status, &type, &fault) || read_page(call, moment, &cursor, &fault)) {
         call_refuse(call, &fault, NULL);
         return;
     }
     snprintf(limit, sizeof(limit), "%zu",
              call->limit + 1); /* one more says whether there are more */
-    const char *const params[] = {call->who.user_id, moment, cursor.id, call->filter_status,
-                                  call->filter_type, limit};
-    struct db *db = call->api->db;
-    if (db_query(db, list_sql, N_ELEMENTS(params), params, on_rows, call) < 0) {
-        call_refuse_with(call, FAULT_UNAVAILABLE, "PostgreSQL cannot be reached");
-        return;
-    }
-    (void)!db_end(db, NULL, NULL);
+    const char *const params[] = {call->who.user_id, moment, cursor.id, status, type, limit};
+    access_query(call, list_sql, N_ELEMENTS(params), params, on_rows);
 }

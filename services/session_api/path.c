@@ -2,9 +2,12 @@
  * does not exist. */
 #include "services/session_api/path.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
+#include "proto/text.h"
 
 static const struct {
     const char *pattern;
@@ -25,6 +28,25 @@ static const struct {
                          "GET, HEAD, OPTIONS", true},
     [RESOURCE_BROADCAST] = {"/sessions/{id}/broadcast", METHOD_POST | METHOD_OPTIONS,
                             "POST, OPTIONS", true},
+    [RESOURCE_HISTORY] = {"/sessions/{id}/history", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS,
+                          "GET, HEAD, OPTIONS", true},
+    [RESOURCE_SNAPSHOTS] = {"/sessions/{id}/snapshots",
+                            METHOD_GET | METHOD_HEAD | METHOD_POST | METHOD_OPTIONS,
+                            "GET, HEAD, POST, OPTIONS", true},
+    [RESOURCE_SNAPSHOT] = {"/sessions/{id}/snapshots/{version}",
+                           METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS", true},
+    [RESOURCE_RESTORE] = {"/sessions/{id}/restore", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS",
+                          true},
+    [RESOURCE_DEVICES] = {"/sessions/{id}/devices", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS,
+                          "GET, HEAD, OPTIONS", true},
+    [RESOURCE_DEVICE] = {"/sessions/{id}/devices/{deviceId}",
+                         METHOD_PUT | METHOD_DELETE | METHOD_OPTIONS, "PUT, DELETE, OPTIONS", true},
+    [RESOURCE_PARTICIPANTS] = {"/sessions/{id}/participants",
+                               METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
+                               true},
+    [RESOURCE_PARTICIPANT] = {"/sessions/{id}/participants/{userId}",
+                              METHOD_PUT | METHOD_DELETE | METHOD_OPTIONS, "PUT, DELETE, OPTIONS",
+                              true},
     [RESOURCE_TIME] = {"/time", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
                        false},
     [RESOURCE_HEALTH] = {"/health", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
@@ -37,7 +59,8 @@ static const struct {
     enum method method;
     const char *name;
 } methods[] = {{METHOD_GET, "GET"},     {METHOD_HEAD, "HEAD"},     {METHOD_POST, "POST"},
-               {METHOD_PATCH, "PATCH"}, {METHOD_DELETE, "DELETE"}, {METHOD_OPTIONS, "OPTIONS"}};
+               {METHOD_PATCH, "PATCH"}, {METHOD_DELETE, "DELETE"}, {METHOD_OPTIONS, "OPTIONS"},
+               {METHOD_PUT, "PUT"}};
 
 enum method path_method(const char *name) {
     for (size_t i = 0; i < N_ELEMENTS(methods); i++)
@@ -53,7 +76,62 @@ const char *path_method_name(enum method method) {
     return "other";
 }
 
-enum resource path_parse(const char *path, char ret_session_id[static UUID_LEN + 1]) {
+/* ---- a path's last segment ---- */
+
+static bool take_version(const char *text, char ret[static PATH_PARAMETER_CAP]) {
+    size_t len = strlen(text);
+    if (len == 0 || len > 16 || strspn(text, "0123456789") != len || text[0] == '0' ||
+        strtoull(text, NULL, 10) > TEXT_INTEGER_MAX)
+        return false;
+    memcpy(ret, text, len + 1);
+    return true;
+}
+
+static bool take_user(const char *text, char ret[static PATH_PARAMETER_CAP]) {
+    if (!uuid_is(text, strlen(text)))
+        return false;
+    memcpy(ret, text, UUID_LEN + 1);
+    return true;
+}
+
+static bool take_device(const char *text, char ret[static PATH_PARAMETER_CAP]) {
+    char device[PATH_PARAMETER_CAP];
+    size_t n = 0;
+    while (*text && n + 1 < sizeof(device)) {
+        bool is_colon = strncasecmp(text, "%3A", 3) == 0;
+        device[n++] = is_colon ? ':' : *text;
+        text += is_colon ? 3 : 1;
+    }
+    device[n] = '\0';
+    if (*text || !session_device_is_valid(device, n))
+        return false;
+    memcpy(ret, device, n + 1);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*take)(const char *text, char ret[static PATH_PARAMETER_CAP]);
+} parameters[] = {
+    {"{version}", take_version}, {"{userId}", take_user}, {"{deviceId}", take_device}};
+
+/* pattern, path: what follows the session's id. */
+static bool is_match(const char *pattern, const char *path,
+                     char ret_parameter[static PATH_PARAMETER_CAP]) {
+    const char *parameter = strchr(pattern, '{');
+    if (!parameter)
+        return strcmp(pattern, path) == 0;
+    size_t len = (size_t)(parameter - pattern);
+    if (strncmp(pattern, path, len) != 0)
+        return false;
+    for (size_t i = 0; i < N_ELEMENTS(parameters); i++)
+        if (strcmp(parameter, parameters[i].name) == 0)
+            return parameters[i].take(path + len, ret_parameter);
+    return false;
+}
+
+enum resource path_parse(const char *path, char ret_session_id[static UUID_LEN + 1],
+                         char ret_parameter[static PATH_PARAMETER_CAP]) {
     static const char prefix[] = "/sessions/";
     static const size_t prefix_len = sizeof(prefix) - 1;
     for (enum resource r = RESOURCE_NONE + 1; r < RESOURCE_N; r++)
@@ -67,7 +145,7 @@ enum resource path_parse(const char *path, char ret_session_id[static UUID_LEN +
         return RESOURCE_NONE;
     for (enum resource r = RESOURCE_NONE + 1; r < RESOURCE_N; r++) {
         const char *rest = strchr(resources[r].pattern, '}');
-        if (!rest || strcmp(rest + 1, id + id_len) != 0)
+        if (!rest || !is_match(rest + 1, id + id_len, ret_parameter))
             continue;
         memcpy(ret_session_id, id, id_len);
         ret_session_id[id_len] = '\0';

@@ -1,62 +1,19 @@
-/* Reads of one session: from Redis; when it is not there, PostgreSQL says whether it ever was. */
-#include <string.h>
+/* Reads of one session as Redis has it. */
+#include <errno.h>
 
 #include "services/session_api/api.h"
 #include "services/session_api/parameters.h"
 
-/* ---- a session that is not in Redis ---- */
-
-static void on_row(void *arg, int err, const struct db_result *result) {
-    struct call *call = arg;
-    if (err < 0) {
-        call_refuse_with(call, FAULT_UNAVAILABLE, "PostgreSQL could not say whether it is there");
-        return;
-    }
-    const char *owner = db_n_rows(result) == 1 ? db_value(result, 0, 0, NULL) : NULL;
-    bool is_readable =
-        owner && (strcmp(owner, call->who.user_id) == 0 || (call->who.rights & COMMAND_ADMIN));
-    if (is_readable)
+static bool is_loaded(struct call *call, bool is_hot) {
+    if (!is_hot)
         call_refuse_with(call, FAULT_UNAVAILABLE, "the session is not loaded");
-    else
-        call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
-}
-
-static void ask_database(struct call *call) {
-    static const char sql[] =
-        "SELECT user_id FROM sessions WHERE id = $1::uuid AND deleted_at IS NULL";
-    const char *const params[] = {call->session_id};
-    struct db *db = call->api->db;
-    if (db_query(db, sql, N_ELEMENTS(params), params, on_row, call) < 0) {
-        call_refuse_with(call, FAULT_UNAVAILABLE, "PostgreSQL cannot be reached");
-        return;
-    }
-    (void)!db_end(db, NULL, NULL);
-}
-
-bool reads_may_see(struct call *call, int err, const struct session *session) {
-    if (err == -ENOENT) {
-        ask_database(call);
-        return false;
-    }
-    if (err < 0) {
-        call_refuse_with(call, err == -EBADMSG ? FAULT_INTERNAL : FAULT_UNAVAILABLE,
-                         err == -EBADMSG ? "the stored session cannot be read"
-                                         : "Redis cannot be reached");
-        return false;
-    }
-    call->role = command_role(session, call->who.user_id, call->who.rights);
-    if (session->deleted || call->role == SESSION_ROLE_NONE) {
-        call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
-        return false;
-    }
-    return true;
+    return is_hot;
 }
 
 /* ---- GET /sessions/{id} ---- */
 
-static void on_session(void *arg, int err, const struct session *session) {
-    struct call *call = arg;
-    if (!reads_may_see(call, err, session))
+static void answer_session(struct call *call, const struct session *session, bool is_hot) {
+    if (!is_loaded(call, is_hot))
         return;
     const char *known = http_header(call->request, "If-None-Match");
     struct buf body = BUF_NULL;
@@ -66,7 +23,7 @@ static void on_session(void *arg, int err, const struct session *session) {
 }
 
 void reads_session(struct call *call) {
-    store_read(call->api->store, call->session_id, on_session, call);
+    access_read(call, answer_session);
 }
 
 /* ---- GET /sessions/{id}/deltas ---- */
@@ -98,9 +55,8 @@ static void on_deltas(void *arg, int err, const struct store_delta *deltas, size
     answer_deltas(call, deltas, n, complete);
 }
 
-static void on_session_of_deltas(void *arg, int err, const struct session *session) {
-    struct call *call = arg;
-    if (!reads_may_see(call, err, session))
+static void read_deltas(struct call *call, const struct session *session, bool is_hot) {
+    if (!is_loaded(call, is_hot))
         return;
     call->position = session->position;
     if (call->since.epoch != session->position.epoch ||
@@ -124,5 +80,5 @@ void reads_deltas(struct call *call) {
         return;
     }
     call->limit = (size_t)limit;
-    store_read(call->api->store, call->session_id, on_session_of_deltas, call);
+    access_read(call, read_deltas);
 }

@@ -56,6 +56,30 @@ static void dispatch(struct call *call) {
     case RESOURCE_BROADCAST:
         broadcast_send(call);
         break;
+    case RESOURCE_HISTORY:
+        history_list(call);
+        break;
+    case RESOURCE_SNAPSHOTS:
+        (is_read ? snapshots_list : sessions_make_snapshot)(call);
+        break;
+    case RESOURCE_SNAPSHOT:
+        versions_read(call);
+        break;
+    case RESOURCE_RESTORE:
+        versions_restore(call);
+        break;
+    case RESOURCE_DEVICES:
+        sharing_devices(call);
+        break;
+    case RESOURCE_DEVICE:
+        sessions_set_device(call, call->method == METHOD_DELETE);
+        break;
+    case RESOURCE_PARTICIPANTS:
+        sharing_participants(call);
+        break;
+    case RESOURCE_PARTICIPANT:
+        (call->method == METHOD_PUT ? sessions_set_participant : sessions_remove_participant)(call);
+        break;
     case RESOURCE_TIME:
         answer_time(call);
         break;

@@ -1,4 +1,5 @@
 /* Writes: each request becomes one command, whose reply becomes the answer. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,6 +79,28 @@ static void answer_create(struct call *call, const struct reply *reply) {
     answer_session(call, reply, 201);
 }
 
+static void answer_snapshot(struct call *call, const struct reply *reply) {
+    struct buf body = BUF_NULL;
+    buf_puts(&body, "{\"version\":");
+    buf_put_u64(&body, reply->position.version);
+    buf_puts(&body, ",\"epoch\":");
+    buf_put_u64(&body, reply->position.epoch);
+    buf_putc(&body, ',');
+    put_moment(&body, "createdAt", reply->last_modified);
+    buf_printf(&body, ",\"checksum\":\"%s\",\"label\":", reply->checksum);
+    if (call->command.label)
+        buf_puts_json(&body, call->command.label);
+    else
+        buf_puts(&body, "null");
+    buf_putc(&body, '}');
+    snprintf(call->location, sizeof(call->location),
+             "/sessions/%s/snapshots/%" PRIu64 "?epoch=%" PRIu64, reply->session_id,
+             reply->position.version, reply->position.epoch);
+    call_add_header(call, "Location", call->location);
+    call_add_tag(call, reply->position);
+    call_answer(call, 201, &body);
+}
+
 static void on_reply(void *arg, struct reply *reply) {
     struct call *call = arg;
     struct buf body = BUF_NULL;
@@ -99,9 +122,15 @@ static void on_reply(void *arg, struct reply *reply) {
         answer_patch(call, reply);
         break;
     case COMMAND_STATUS:
+    case COMMAND_RESTORE:
         answer_session(call, reply, 200);
         break;
+    case COMMAND_SNAPSHOT:
+        answer_snapshot(call, reply);
+        break;
     case COMMAND_DELETE:
+    case COMMAND_PARTICIPANT:
+    case COMMAND_DEVICE:
         call_answer(call, 204, NULL);
         break;
     default:
@@ -122,7 +151,8 @@ static int fill_command(struct call *call, enum command_kind kind, struct fault 
     memcpy(c->device_id, call->device_id, sizeof(c->device_id));
     c->rights = call->who.rights;
     const char *key = http_header(call->request, "Idempotency-Key");
-    bool takes_key = kind == COMMAND_CREATE || kind == COMMAND_PATCH || kind == COMMAND_STATUS;
+    bool takes_key = kind == COMMAND_CREATE || kind == COMMAND_PATCH || kind == COMMAND_STATUS ||
+                     kind == COMMAND_RESTORE || kind == COMMAND_SNAPSHOT;
     int r = key && takes_key ? headers_idempotency_key(key, c->key, f) : 0;
     const char *if_match = http_header(call->request, "If-Match");
     if (r || !if_match || kind == COMMAND_CREATE)
@@ -202,4 +232,59 @@ void sessions_delete(struct call *call) {
 
 void sessions_heartbeat(struct call *call) {
     send_plain(call, COMMAND_HEARTBEAT);
+}
+
+/* ---- sharing, devices, snapshots, restore ---- */
+
+static const char *read_body(const struct call *call, enum media_type *ret_type, size_t *ret_len) {
+    *ret_type = headers_media_type(http_header(call->request, "Content-Type"));
+    return http_body(call->request, ret_len);
+}
+
+void sessions_set_participant(struct call *call) {
+    struct fault fault;
+    enum media_type type;
+    size_t len = 0;
+    const char *body = read_body(call, &type, &len);
+    memcpy(call->command.participant_id, call->parameter, UUID_LEN + 1);
+    if (bodies_read_participant(type, body, len, &call->command, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        send_plain(call, COMMAND_PARTICIPANT);
+}
+
+void sessions_remove_participant(struct call *call) {
+    memcpy(call->command.participant_id, call->parameter, UUID_LEN + 1);
+    call->command.participant_role = SESSION_ROLE_NONE;
+    send_plain(call, COMMAND_PARTICIPANT);
+}
+
+void sessions_set_device(struct call *call, bool removed) {
+    memcpy(call->command.target_device, call->parameter, sizeof(call->command.target_device));
+    call->command.device_removed = removed;
+    send_plain(call, COMMAND_DEVICE);
+}
+
+void sessions_make_snapshot(struct call *call) {
+    struct fault fault;
+    enum media_type type;
+    size_t len = 0;
+    const char *body = read_body(call, &type, &len);
+    if (bodies_read_snapshot(type, body, len, &call->command, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        send_plain(call, COMMAND_SNAPSHOT);
+}
+
+int sessions_read_restore(struct call *call, struct fault *f) {
+    enum media_type type;
+    size_t len = 0;
+    const char *body = read_body(call, &type, &len);
+    int r = bodies_read_restore(type, body, len, &call->command, f);
+    call->command.wants_session = true;
+    return r ? r : fill_command(call, COMMAND_RESTORE, f);
+}
+
+void sessions_restore(struct call *call) {
+    send_command(call);
 }
