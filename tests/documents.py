@@ -11,6 +11,9 @@ import yaml
 PROTO = pathlib.Path(__file__).resolve().parents[1] / "proto"
 SCHEMAS = {p.name: json.loads(p.read_text()) for p in sorted((PROTO / "schemas").glob("*.json"))}
 BASE = "http://documents.invalid/"  # absolute, and never asked: jsonschema joins relative ones twice
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+SEGMENTS = {"id": UUID, "userId": UUID, "version": r"[1-9]\d{0,15}",
+            "deviceId": r"(?!\.{1,2}$)([A-Za-z0-9._:-]|%3[Aa]){1,128}"}
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
@@ -90,8 +93,7 @@ class OpenApi(Document):
 
     def path_of(self, url_path):
         for template in self.root["paths"]:
-            pattern = re.sub(r"\{\w+\}", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", template)
-            if re.fullmatch(pattern, url_path):
+            if re.fullmatch(re.sub(r"\{(\w+)\}", lambda m: SEGMENTS[m[1]], template), url_path):
                 return template
         return None
 

@@ -196,10 +196,8 @@ def test_every_code_is_an_answer_to_something_and_no_other_is():
     known = {(f["status"], f["code"]) for f in faults()}
     answered = set().union(*(problem_codes(response) for _, response in responses()))
     assert answered <= known
-    # too_many_devices is the WebSocket's, version_gone has no route yet; a 431 is the HTTP library's and
-    # has no problem body.
-    assert known - answered == {(403, "too_many_devices"), (410, "version_gone"),
-                                (431, "invalid_request")}
+    # a 431 is the HTTP library's and has no problem body.
+    assert known - answered == {(431, "invalid_request")}
 
 
 def test_a_problem_stands_below_its_own_status():
@@ -239,3 +237,5 @@ def test_request_bodies_have_the_members_that_bodies_c_takes():
     assert set(SCHEMAS["request_create.json"]["properties"]) in lists
     assert set(SCHEMAS["request_patch.json"]["properties"]) in lists
     assert set(SCHEMAS["request_broadcast.json"]["properties"]) in lists
+    for name in ("request_snapshot", "request_restore", "request_participant"):
+        assert set(SCHEMAS[f"{name}.json"]["properties"]) in lists

@@ -21,6 +21,7 @@ OPERATIONS = [(path, method) for path, item in API.rest.items()
 SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security") != []]
 OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
 DATA = {"n": 0}
+PARTS = {"{version}": "1", "{deviceId}": "tablet", "{userId}": MISSING_ID}
 ORIGIN = "https://app.example"  # the harness allows it
 
 
@@ -39,19 +40,30 @@ def ada(suite):
     return checked(suite.device(new_user(), "phone"))
 
 
+BODIES = {("/sessions", "post"): {"name": "n", "type": "t"},
+          ("/sessions/{id}/snapshots", "post"): {"label": "l"},
+          ("/sessions/{id}/restore", "post"): {"version": 1},
+          ("/sessions/{id}/broadcast", "post"): {"message": {"cue": "bell"}},
+          ("/sessions/{id}/participants/{userId}", "put"): {"role": "viewer"}}
+
+
+def url_of(path, session_id=MISSING_ID):
+    for part, value in PARTS.items():
+        path = path.replace(part, value)
+    return path.replace("{id}", session_id)
+
+
 def good_request(path, method):
     """What a request needs beside its path to be acceptable."""
     if method == "patch":
         return {"json": {"operations": []}}
-    if (path, method) == ("/sessions", "post"):
-        return {"json": {"name": "n", "type": "t"}}
-    if path == "/sessions/{id}/broadcast":
-        return {"json": {"message": {"cue": "bell"}}} if method == "post" else {}
+    if (path, method) in BODIES:
+        return {"json": BODIES[path, method]}
     return {"params": {"status": "active"}} if method == "post" else {}
 
 
 def request_of(device, path, method, session_id=MISSING_ID, **more):
-    return device.request(method.upper(), path.replace("{id}", session_id),
+    return device.request(method.upper(), url_of(path, session_id),
                           **{**good_request(path, method), **more})
 
 
@@ -78,7 +90,7 @@ def test_without_a_token(suite, ada, path, method):
     nobody.hooks["response"] = [API.check_answer]
     for headers, code in (({}, "unauthenticated"), ({"Authorization": "Basic YTpi"}, "unauthenticated"),
                           ({"Authorization": f"Bearer {token(ada.user, seconds=-100)}"}, "token_expired")):
-        url = suite.api_url + path.replace("{id}", MISSING_ID)
+        url = suite.api_url + url_of(path)
         expect(nobody.request(method.upper(), url, headers=headers), 401, code)
 
 
@@ -113,7 +125,7 @@ def test_headers_over_the_limit(ada, path, method):
 @pytest.mark.parametrize("path,method", OPERATIONS)
 def test_an_ambiguous_framing(suite, ada, path, method):
     connection = http.client.HTTPConnection("127.0.0.1", suite.api_port, timeout=30)
-    url = path.replace("{id}", MISSING_ID)
+    url = url_of(path)
     connection.putrequest(method.upper(), url)
     connection.putheader("Content-Length", "0")
     connection.putheader("Transfer-Encoding", "chunked")
@@ -128,10 +140,10 @@ def test_an_ambiguous_framing(suite, ada, path, method):
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST", "TRACE", "BREW"])
 def test_other_methods(ada, path, method):
     if method.lower() not in API.root["paths"][path]:
-        expect(ada.request(method, path.replace("{id}", MISSING_ID)), 405, "method_not_allowed")
+        expect(ada.request(method, url_of(path)), 405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/sessions/", f"/sessions/{MISSING_ID}/history"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/sessions/", f"/sessions/{MISSING_ID}/clock"])
 def test_other_paths(ada, path):
     expect(ada.get(path), 404, "not_found")
 
@@ -149,7 +161,8 @@ def test_reading(ada, method):
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-@pytest.mark.parametrize("path", ["/sessions", "/sessions/{id}/deltas"])
+@pytest.mark.parametrize("path", ["/sessions", "/sessions/{id}/deltas", "/sessions/{id}/history",
+                                  "/sessions/{id}/snapshots"])
 def test_bad_parameters(ada, path, method):
     path = path.replace("{id}", ada.create(DATA)["id"])
     expect(ada.request(method, path, params={"limit": "x"}), 400, "invalid_request")
@@ -285,7 +298,109 @@ def test_what_an_admin_sees(suite, ada):
     expect(admin.delete(f"/sessions/{session}"), 204)
 
 
-@pytest.mark.parametrize("path,method", OF_SESSIONS)
+# ---- REST: earlier versions, sharing, devices ----
+
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_reading_a_version(ada, method):
+    path = f"/sessions/{ada.create(DATA)['id']}/snapshots/1"
+    expect(ada.request(method, path), 200)
+    expect(ada.request(method, path, headers={"If-None-Match": '"1"'}), 304)
+    expect(ada.request(method, path, params={"epoch": "x"}), 400, "invalid_request")
+    expect(ada.request(method, path, params={"epoch": 0}), 422, "invalid_value")
+    expect(ada.request(method, path, params={"epoch": 2}), 410, "version_gone")
+
+
+def test_pages_of_the_history_and_of_the_snapshots(ada):
+    session = ada.create(DATA)["id"]
+    ada.status(session, "paused"), ada.status(session, "active")
+    for route in ("history", "snapshots"):
+        path = f"/sessions/{session}/{route}?limit=1"
+        first = wait_until(lambda p=path: (lambda a: a if a.json()["nextCursor"] else None)(ada.get(p)),
+                           what="two items")
+        assert first.headers["Link"]
+        expect(ada.get(f"{path}&cursor={first.json()['nextCursor']}"), 200)
+
+
+CHANGES = [(path, method) for path, method in OF_SESSIONS
+           if path.removeprefix("/sessions/{id}/").partition("/")[0] in (
+               "snapshots", "restore", "participants", "devices") and documented(path, method, 412)]
+
+
+@pytest.mark.parametrize("path,method", CHANGES)
+def test_a_conditional_change(ada, path, method):
+    session = ada.create(DATA)["id"]
+    expect(request_of(ada, path, method, session, headers={"If-Match": '"7"'}), 412, "version_conflict")
+    expect(request_of(ada, path, method, session, headers={"If-Match": 'W/"1"'}), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("path,method", CHANGES)
+def test_a_change_of_an_ended_session(ada, path, method):
+    session = ada.create(DATA)["id"]
+    ada.status(session, "completed")
+    expect(request_of(ada, path, method, session), 409, "session_ended")
+
+
+@pytest.mark.parametrize("path,method", [c for c in CHANGES if c in BODIES])
+def test_bodies_of_changes(ada, path, method):
+    session = ada.create(DATA)["id"]
+    for body, status, code in ((b"{", 400, "invalid_json"), (b'{"x":1}', 400, "invalid_request"),
+                               (b'{"label":"","version":0,"role":"x"}', 400, "invalid_request")):
+        expect(request_of(ada, path, method, session, json=None, data=body,
+                          headers={"Content-Type": JSON}), status, code)
+    expect(request_of(ada, path, method, session, json=None, data=b"{}",
+                      headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
+    bad = {"role": "x"} if method == "put" else {"label": ""} if "snap" in path else {"version": 0}
+    expect(request_of(ada, path, method, session, json=bad), 422, "invalid_value")
+
+
+@pytest.mark.parametrize("path", ["/sessions/{id}/snapshots", "/sessions/{id}/restore"])
+def test_changes_under_a_key(ada, path):
+    session = ada.create(DATA)["id"]
+    key = {"headers": {"Idempotency-Key": "k"}}
+    first = request_of(ada, path, "post", session, **key)
+    again = expect(request_of(ada, path, "post", session, **key), first.status_code)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    ada.patch(session, [{"op": "add", "path": "/data/n", "value": 1}])
+    other = {"label": "m"} if "snap" in path else {"version": 2}
+    expect(request_of(ada, path, "post", session, json=other, **key), 422, "idempotency_key_reused")
+
+
+def test_a_version_that_cannot_be_restored(ada):
+    session = ada.create(DATA)["id"]
+    expect(ada.post(f"/sessions/{session}/restore", json={"version": 7}), 410, "version_gone")
+
+
+def test_roles_and_devices_past_what_is_allowed(ada):
+    path = f"/sessions/{ada.create(DATA)['id']}"
+    expect(ada.delete(f"{path}/participants/{ada.user}"), 422, "invalid_value")
+    for n in range(100):
+        expect(ada.delete(f"{path}/devices/d{n}"), 204)
+    expect(ada.delete(f"{path}/devices/d100"), 422, "invalid_value")
+
+
+def test_a_device_that_is_kept_out(suite, ada):
+    session = ada.create(DATA)["id"]
+    tablet = checked(suite.device(ada.user, "tablet"))
+    expect(ada.delete(f"/sessions/{session}/devices/tablet"), 204)
+    for path, method in OF_SESSIONS:
+        if documented(path, method, 403):
+            expect(request_of(tablet, path, method, session), 403, "device_removed")
+
+
+FROM_POSTGRESQL = [(path, method) for path, method in OF_SESSIONS
+                   if method in ("get", "head") and path not in ("/sessions/{id}", "/sessions/{id}/deltas")]
+
+
+@pytest.mark.parametrize("path,method", FROM_POSTGRESQL)
+def test_what_postgresql_knows_of_a_session_that_redis_lost(suite, ada, path, method):
+    session = ada.create(DATA)["id"]
+    wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="its row")
+    redis = suite.redis_client()
+    redis.delete(*redis.keys(f"session:{{{session}}}:*"))
+    expect(request_of(ada, path, method, session), 200)
+
+
+@pytest.mark.parametrize("path,method", [o for o in OF_SESSIONS if o not in FROM_POSTGRESQL])
 def test_a_session_that_redis_lost(suite, ada, path, method):
     session = ada.create(DATA)["id"]
     wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="its row")
@@ -310,7 +425,7 @@ def test_while_no_engine_answers(own_suite):
 
 
 # What takes a bug, a lost server, a drain, or 256 MiB of bodies: other tests' matter.
-ELSEWHERE = {500: OPERATIONS, 503: [o for o in OPERATIONS if o not in OF_SESSIONS]}
+ELSEWHERE = {500: OPERATIONS, 503: [o for o in OPERATIONS if o not in OF_SESSIONS or o in FROM_POSTGRESQL]}
 
 
 def test_every_answer_of_the_document_was_seen(request):
