@@ -10,6 +10,8 @@
 #include "proto/patch.h"
 #include "proto/text.h"
 
+#define MAX_WAITING 16 /* deltas applied together */
+
 /* What patches of a session need beside data; which name it had then is not known, nor needed. */
 static json_t *document_of(json_t *data) {
     return json_pack("{s:s, s:O}", "name", "-", "data", data);
@@ -45,18 +47,47 @@ static bool is_next(const struct rebuild *r, struct position p) {
     return r->document && p.epoch == r->position.epoch && p.version == r->position.version + 1;
 }
 
-static int apply_delta(struct rebuild *r, const json_t *event) {
+static int apply(struct rebuild *r, const json_t *operations) {
     static const struct patch_limits limits = {SESSION_DATA_MAX_BYTES, SESSION_DATA_MAX_DEPTH};
     _cleanup_(patch_result_done) struct patch_result result = {0};
-    const char *checksum = json_string_value(json_object_get(event, "checksum"));
-    if (take_checksum(r, checksum) ||
-        patch_apply(r->document, r->data_bytes, json_object_get(event, "operations"), &limits,
-                    &result, NULL) != 0)
+    if (patch_apply(r->document, r->data_bytes, operations, &limits, &result, NULL) != 0)
         return -EBADMSG;
     json_decref(r->document);
     r->document = TAKE_PTR(result.document);
     r->data_bytes = result.data_bytes;
     return 0;
+}
+
+/* Applies n of the deltas that wait, as one patch: it copies a large object once and not n times.
+ * What is too much for one patch is applied in halves. */
+static int apply_waiting(struct rebuild *r, size_t first, size_t n) {
+    json_auto_t *together = json_array();
+    if (n == 1)
+        return apply(r, json_array_get(r->waiting, first));
+    for (size_t i = first; i < first + n; i++)
+        json_array_extend(together, json_array_get(r->waiting, i));
+    if (apply(r, together) == 0)
+        return 0;
+    int err = apply_waiting(r, first, n / 2);
+    return err ? err : apply_waiting(r, first + n / 2, n - n / 2);
+}
+
+static int flush(struct rebuild *r) {
+    size_t n = json_array_size(r->waiting);
+    int err = n ? apply_waiting(r, 0, n) : 0;
+    json_array_clear(r->waiting);
+    return err;
+}
+
+static int add_delta(struct rebuild *r, const json_t *event) {
+    json_t *operations = json_object_get(event, "operations");
+    if (!json_is_array(operations) ||
+        take_checksum(r, json_string_value(json_object_get(event, "checksum"))))
+        return -EBADMSG;
+    if (!r->waiting)
+        r->waiting = json_array();
+    json_array_append(r->waiting, operations);
+    return json_array_size(r->waiting) < MAX_WAITING ? 0 : flush(r);
 }
 
 static int add_event(struct rebuild *r, const struct event *e, const json_t *event) {
@@ -66,7 +97,7 @@ static int add_event(struct rebuild *r, const struct event *e, const json_t *eve
                          json_string_value(json_object_get(session, "checksum")));
     if (!is_next(r, e->position))
         return -EBADMSG;
-    if (e->type == EVENT_STATE_DELTA && apply_delta(r, event))
+    if (e->type == EVENT_STATE_DELTA && add_delta(r, event))
         return -EBADMSG;
     r->position = e->position;
     return 0;
@@ -87,10 +118,10 @@ int rebuild_skip(struct rebuild *r, struct position position) {
     return 0;
 }
 
-int rebuild_end(const struct rebuild *r, struct buf *out) {
+int rebuild_end(struct rebuild *r, struct buf *out) {
     _cleanup_(buf_done) struct buf data = BUF_NULL;
     char checksum[HASH_HEX_LEN + 1];
-    if (!r->document)
+    if (!r->document || flush(r))
         return -EBADMSG;
     canonical_print(json_object_get(r->document, "data"), &data);
     hash_sha256_hex(data.data, data.len, checksum);
@@ -102,5 +133,6 @@ int rebuild_end(const struct rebuild *r, struct buf *out) {
 
 void rebuild_done(struct rebuild *r) {
     json_decref(r->document);
+    json_decref(r->waiting);
     *r = REBUILD_NULL;
 }

@@ -191,11 +191,11 @@ static void begin_work(struct version_job *job) {
 static const char base_sql[] =
     "SELECT (s.epoch, s.version) >= ($2::integer, $3::integer), b.version, b.data, b.checksum "
     "FROM sessions AS s LEFT JOIN LATERAL ("
-    "(SELECT version, data, checksum FROM session_snapshots WHERE session_id = s.id "
+    "(SELECT version, data, checksum FROM session_snapshots WHERE session_id = $1::uuid "
     " AND epoch = $2::integer AND version <= $3::integer ORDER BY version DESC LIMIT 1) "
     "UNION ALL "
     "(SELECT version, payload -> 'session' -> 'data', payload -> 'session' ->> 'checksum' "
-    " FROM session_events WHERE session_id = s.id AND message_id = $4::text "
+    " FROM session_events WHERE session_id = $1::uuid AND message_id = $4::text "
     " AND type = 'session_created') "
     "ORDER BY version DESC LIMIT 1) AS b ON true WHERE s.id = $1::uuid";
 

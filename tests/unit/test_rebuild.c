@@ -35,7 +35,7 @@ static int add_golden(struct rebuild *r, const char *name) {
     return rebuild_add(r, event, strlen(event));
 }
 
-static void expect_data(const struct rebuild *r, const char *data) {
+static void expect_data(struct rebuild *r, const char *data) {
     _cleanup_(buf_done) struct buf out = BUF_NULL;
     assert_int_equal(rebuild_end(r, &out), 0);
     assert_string_equal(out.data, data);
@@ -116,8 +116,40 @@ static void test_what_does_not_follow_is_refused(void **state) {
     assert_int_equal(add_delta(&r, at(3, 1), operations, "2"), -EBADMSG);
     assert_int_equal(add_delta(&r, at(2, 2), operations, "2"), -EBADMSG);
     assert_int_equal(rebuild_skip(&r, at(3, 1)), -EBADMSG);
-    assert_int_equal(add_delta(&r, at(2, 1), "[{\"op\":\"remove\",\"path\":\"/data/x\"}]", "2"),
-                     -EBADMSG);
+    assert_int_equal(add_delta(&r, at(2, 1), "[{\"op\":\"remove\",\"path\":\"/data/x\"}]", "1"), 0);
+    assert_int_equal(rebuild_end(&r, &out), -EBADMSG);
+    rebuild_done(&r);
+}
+
+/* More than are applied together, some too much for one patch together. */
+static void test_many_deltas_are_one_after_the_other(void **state) {
+    (void)state;
+    struct rebuild r = REBUILD_NULL;
+    struct buf big = BUF_NULL, operation = BUF_NULL;
+    char checksum[HASH_HEX_LEN + 1];
+    buf_puts(&big, "{\"a\":\"");
+    for (int i = 0; i < 200000; i++)
+        buf_putc(&big, 'x');
+    buf_puts(&big, "\",\"n\":1}");
+    hash_sha256_hex(big.data, big.len, checksum);
+    assert_int_equal(rebuild_begin(&r, at(1, 1), big.data, big.len, checksum), 0);
+    for (uint64_t n = 2; n <= 60;
+         n++) { /* each copies 200 000 bytes: 20 are over a patch's bound */
+        buf_clear(&operation);
+        buf_printf(&operation,
+                   "[{\"op\":\"copy\",\"from\":\"/data/a\",\"path\":\"/data/b\"},"
+                   "{\"op\":\"remove\",\"path\":\"/data/b\"},"
+                   "{\"op\":\"copy\",\"from\":\"/data/a\",\"path\":\"/data/b\"},"
+                   "{\"op\":\"remove\",\"path\":\"/data/b\"},"
+                   "{\"op\":\"replace\",\"path\":\"/data/n\",\"value\":%d}]",
+                   (int)n);
+        big.len = strlen("{\"a\":\"") + 200000;
+        buf_printf(&big, "\",\"n\":%d}", (int)n);
+        assert_int_equal(add_delta(&r, at(n, 1), operation.data, big.data), 0);
+    }
+    expect_data(&r, big.data);
+    buf_done(&big);
+    buf_done(&operation);
     rebuild_done(&r);
 }
 
@@ -146,6 +178,7 @@ int main(void) {
         cmocka_unit_test(test_deltas_lead_from_version_to_version),
         cmocka_unit_test(test_other_versioned_events_leave_data_alone),
         cmocka_unit_test(test_what_does_not_follow_is_refused),
+        cmocka_unit_test(test_many_deltas_are_one_after_the_other),
         cmocka_unit_test(test_data_without_its_checksum_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
