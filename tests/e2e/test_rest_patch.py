@@ -137,7 +137,6 @@ def test_merge_patches_of_a_wrong_shape_are_refused(phone, patch):
     ({"a": [1]}, [copy("/data/a", "/data/a/-")], {"a": [1, [1]]}),
     ({"a": [1]}, [copy("/data/a", "/data/b"), add("/data/b/-", 2)], {"a": [1], "b": [1, 2]}),
     ({"a": {"b": 1}}, [copy("/data", "/data/a/c")], {"a": {"b": 1, "c": {"a": {"b": 1}}}}),
-    ({}, [copy("/name", "/data/n")], {"n": "Evening meditation"}),
     # test
     ({"a": 1}, [test("/data/a", 1.0), put("/data/a", 2)], {"a": 2}),
     ({"a": 100}, [test("/data/a", 1e2), remove("/data/a")], {}),
@@ -162,6 +161,15 @@ def test_operations_lead_from_one_version_to_the_next(phone, before, operations,
     told = [{k: v for k, v in o.items() if k != "comment" and (k != "from" or o["op"] in ("move", "copy"))}
             for o in event["operations"]]
     assert told == kept, "the event has the operations without the tests"
+
+
+def test_a_name_copied_into_data_is_told_by_its_value(phone):
+    """Who has the data and the deltas alone, as of a snapshot, can follow."""
+    session = phone.create({})
+    accepted(phone.json_patch(session["id"], [copy("/name", "/data/n")]), version=2)
+    assert phone.read(session["id"])["data"] == {"n": "Evening meditation"}
+    [event] = phone.deltas(session["id"], since=1)
+    assert event["operations"] == [add("/data/n", "Evening meditation")]
 
 
 FAILED = "patch_failed"
