@@ -81,10 +81,14 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-# The benchmark's load generator, and its point of reference for the broker.
-BENCH := $(OUT)/bench/load $(OUT)/bench/amqp_rpc
-$(OUT)/bench/load: $(call objects,$(filter-out tests/bench/amqp_rpc.c,$(wildcard tests/bench/*.c))) $(OUT)/libhandoff.a
-$(OUT)/bench/amqp_rpc: $(call objects,$(addprefix tests/bench/,amqp_rpc.c sockets.c samples.c)) $(OUT)/libhandoff.a
+# The benchmark's load generators, and its points of reference for the broker and for a fan-out.
+BENCH := $(addprefix $(OUT)/bench/,load crowd_load amqp_rpc bare_send)
+bench_objects = $(call objects,$(patsubst %,tests/bench/%.c,$(1)))
+$(OUT)/bench/load: $(call bench_objects,load orders phase http_client watcher sockets samples)
+$(OUT)/bench/crowd_load: $(call bench_objects,crowd_load orders crowd_phase crowd writer http_client sockets samples)
+$(OUT)/bench/amqp_rpc: $(call bench_objects,amqp_rpc sockets samples)
+$(OUT)/bench/bare_send: $(call bench_objects,bare_send sockets samples)
+$(BENCH): $(OUT)/libhandoff.a
 $(BENCH):
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"

@@ -26,9 +26,9 @@ static void on_readable(struct source *s) {
     if (!c->is_busy || c->in.len > length || strncmp(c->in.data, "HTTP/1.1 ", 9) != 0)
         die("an answer that nobody asked for: %.200s", c->in.data);
     int status = (int)strtol(c->in.data + 9, NULL, 10);
-    buf_clear(&c->in);
     c->is_busy = false;
     c->answered(c, status);
+    buf_clear(&c->in);
 }
 
 void http_client_open(struct http_client *c, struct sockets *all, uint16_t port,

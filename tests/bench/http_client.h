@@ -11,11 +11,13 @@ struct http_client {
     struct buf in;
     bool is_busy;
     uint64_t since_ns; /* when the request was sent, or should have been */
+    uint64_t tag;      /* the sender's: what this request is about */
     void (*answered)(struct http_client *c, int status);
     void *arg;
 };
 
-/* answered runs once an answer is complete; it may send the next request. */
+/* answered runs once an answer is complete, which c->in holds until it returns; it may send the
+ * next request. */
 void http_client_open(struct http_client *c, struct sockets *all, uint16_t port,
                       void (*answered)(struct http_client *c, int status), void *arg);
 void http_client_close(struct http_client *c, struct sockets *all);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/bench/http_client.h"
+#include "tests/bench/orders.h"
 #include "tests/bench/samples.h"
 #include "tests/bench/watcher.h"
 
@@ -142,11 +143,6 @@ static void on_change(struct watcher *w, uint64_t value) {
 
 /* ---- A phase ---- */
 
-static double number(const json_t *what, const char *name, double otherwise) {
-    const json_t *value = json_object_get(what, name);
-    return value ? json_number_value(value) : otherwise;
-}
-
 static enum kind kind_of(const json_t *what) {
     const char *kind = json_string_value(json_object_get(what, "kind"));
     if (kind && strcmp(kind, "patch") == 0)
@@ -157,13 +153,13 @@ static enum kind kind_of(const json_t *what) {
 }
 
 static void read_order(struct phase *p, const json_t *what) {
-    double rate = number(what, "rate", 0);
+    double rate = order_number(what, "rate", 0);
     p->kind = kind_of(what);
-    p->port = (uint16_t)number(what, "port", p->bench->api_port);
+    p->port = (uint16_t)order_number(what, "port", p->bench->api_port);
     p->path = json_string_value(json_object_get(what, "path"));
     p->await_frame = json_is_true(json_object_get(what, "awaitFrame"));
     p->interval_ns = rate > 0 ? (uint64_t)((double)SECOND_NS / rate) : 0;
-    p->n_clients = (size_t)number(what, "connections", 64);
+    p->n_clients = (size_t)order_number(what, "connections", 64);
     if (p->n_clients == 0 || p->n_clients > MOST_CONNECTIONS || (p->kind == KIND_PATH && !p->path))
         die("an order that makes no sense");
 }
@@ -236,13 +232,13 @@ static json_t *summary(struct phase *p, double seconds) {
 
 json_t *phase_run(struct bench *b, const json_t *what) {
     struct phase *p = must_alloc(sizeof(*p));
-    double seconds = number(what, "seconds", 5);
+    double seconds = order_number(what, "seconds", 5);
     p->bench = b;
     p->refused = json_object();
     read_order(p, what);
     connect_clients(p);
     b->phase = p;
-    run(p, number(what, "warmUp", 0.5), seconds);
+    run(p, order_number(what, "warmUp", 0.5), seconds);
     json_t *result = summary(p, seconds);
     b->phase = NULL;
     json_decref(p->refused);
@@ -269,8 +265,8 @@ static bool all_subscribed(const struct bench *b) {
 
 void bench_init(struct bench *b, const json_t *setup) {
     const json_t *sessions = json_object_get(setup, "sessions");
-    b->api_port = (uint16_t)number(setup, "apiPort", 0);
-    b->ws_port = (uint16_t)number(setup, "wsPort", 0);
+    b->api_port = (uint16_t)order_number(setup, "apiPort", 0);
+    b->ws_port = (uint16_t)order_number(setup, "wsPort", 0);
     b->n_sessions = json_array_size(sessions);
     b->random = UINT64_C(0x9e3779b97f4a7c15);
     b->next_value = 1;

@@ -3,6 +3,8 @@ least and the most in brackets."""
 
 import statistics
 
+import report_crowd
+
 PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
 REFERENCES = ["AMQP direct reply-to, one at a time", "GET /health, 64 connections",
               "Redis SET, 64 connections"]
@@ -40,7 +42,7 @@ def median(numbers, digits=0):
 
 
 def phase_names(result):
-    return list(result["rounds"][0]["phases"])
+    return list(result["rounds"][0]["phases"]) if result["rounds"] else []
 
 
 def latency_rows(result, kind, names, member):
@@ -65,7 +67,8 @@ def deliveries(result):
 
 def references(result):
     return (["reference", "per second", "p50 ms", "p95 ms", "p99 ms"],
-            latency_rows(result, "reference", list(result["rounds"][0]["reference"]), "latency"))
+            latency_rows(result, "reference", list(result["rounds"][0]["reference"]) if result["rounds"] else [],
+                         "latency"))
 
 
 def cpu(result):
@@ -74,7 +77,7 @@ def cpu(result):
         for name in names:
             costs = [values(result, kind, name, ("cpuPerRequest", part)) for part in PARTS]
             others = [100 * v for v in values(result, kind, name, ("othersShare",))]
-            if costs[0]:
+            if costs and costs[0]:
                 rows.append([name] + [median(c, 0 if max(c) >= 10 else 1) for c in costs]
                             + [median([sum(r) for r in zip(*costs)]), median(others)])
     return (["CPU µs a request", *PARTS, "sum", "others %"], rows)
@@ -120,7 +123,7 @@ def bars(result):
 
 def memory(result):
     return (["resident at the end", "MiB"],
-            [[name, f"{result['resident'][name]:,.0f}"] for name in PARTS])
+            [[name, f"{result['resident'][name]:,.0f}"] for name in PARTS if "resident" in result])
 
 
 def failures(result):
@@ -142,6 +145,9 @@ def failures(result):
             if phase["delivered"] != phase["accepted"]:
                 found.append(f"{name}, round {n}: {phase['accepted']} accepted, "
                              f"{phase['delivered']} delivered")
+    found += report_crowd.failures(result)
+    if not result["rounds"]:
+        return found
     last = list(result["rounds"][-1]["phases"].values())[-1]  # the watchers count from the start on
     if last["missing"] or last["stateSyncs"]:
         found.append(f"watchers missed {last['missing']} versions and were synced "
@@ -151,7 +157,8 @@ def failures(result):
 
 def neighbours(result):
     """A warning when others used much of the CPUs in any phase."""
-    most = max(phase["othersShare"] for one in result["rounds"] for phase in one["phases"].values())
+    most = max((phase["othersShare"] for one in result["rounds"] for phase in one["phases"].values()),
+               default=0)
     if most < 0.1:
         return []
     return [f"The machine was shared: others took up to {100 * most:.0f} % of its CPUs meanwhile. Compare "
@@ -167,7 +174,8 @@ def summary(result):
 
 def tables(result):
     return [t for t in (answers(result), deliveries(result), cpu(result), memory(result),
-                        references(result), ratios(result), bars(result)) if t[1]]
+                        references(result), ratios(result), bars(result)) if t[1]
+            ] + report_crowd.tables(result)
 
 
 def _plain(table):
@@ -193,7 +201,7 @@ def _machine(result):
     return "\n".join([
         f"- Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memoryGib']} GiB; kernel "
         f"{machine['kernel']}; {machine['compiler']}.",
-        f"- Commit: {machine['commit']}. Command: `{machine['command']}`, {len(result['rounds'])} rounds, "
+        f"- Commit: {machine['commit']}. Command: `{machine['command']}`, {len(result['rounds'] or result['crowd'])} rounds, "
         f"load average before {machine['loadAverage'][0]:.1f}.",
         "- Median of the rounds (least–most). \"others\" is the share of the CPUs that went to processes "
         "which have nothing to do with the measurement.",

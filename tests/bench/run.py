@@ -15,6 +15,7 @@ import tempfile
 import time
 import urllib.request
 
+import crowd
 import report
 from machine import Meter, describe
 
@@ -82,6 +83,37 @@ def create_sessions(suite, token, n_sessions, new_user):
     return sessions
 
 
+# ---- the audit trail ----
+
+def audit_rows(suite):
+    """Rows written, as audit_writer counts them (a count in PostgreSQL would cost what is measured)."""
+    port = suite.services["audit_writer"].admin_port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith("handoff_audit_rows_total"):
+                return int(float(line.split()[-1]))
+    raise SystemExit("error: audit_writer has no handoff_audit_rows_total")
+
+
+def settle(suite):
+    """Waits until the audit trail stands still; seconds that this took."""
+    began, last, since = time.monotonic(), audit_rows(suite), time.monotonic()
+    while time.monotonic() - since < 0.3:
+        time.sleep(0.1)
+        now = audit_rows(suite)
+        if now != last:
+            last, since = now, time.monotonic()
+    return max(0.0, since - began)
+
+
+def account(suite, n_accepted):
+    """At the end: was anything lost?"""
+    rows = suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
+    versions = suite.query("select sum(version - 1) from sessions")[0][0]
+    return {"accepted": n_accepted, "auditRows": rows, "versions": int(versions or 0),
+            "missing": n_accepted - rows}
+
+
 class Bench:
     def __init__(self, options, suite, servers, sessions):
         self.options, self.suite, self.servers = options, suite, servers
@@ -97,27 +129,6 @@ class Bench:
         })
         self.n_accepted = 0
 
-    # ---- the audit trail ----
-
-    def audit_rows(self):
-        """Rows written, as audit_writer counts them (a count in PostgreSQL would cost what is measured)."""
-        port = self.suite.services["audit_writer"].admin_port
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith("handoff_audit_rows_total"):
-                    return int(float(line.split()[-1]))
-        raise SystemExit("error: audit_writer has no handoff_audit_rows_total")
-
-    def settle(self):
-        """Waits until the audit trail stands still; seconds that this took."""
-        began, last, since = time.monotonic(), self.audit_rows(), time.monotonic()
-        while time.monotonic() - since < 0.3:
-            time.sleep(0.1)
-            now = self.audit_rows()
-            if now != last:
-                last, since = now, time.monotonic()
-        return max(0.0, since - began)
-
     # ---- one phase ----
 
     def run_phase(self, phase):
@@ -125,7 +136,7 @@ class Bench:
         began = time.monotonic()
         result = self.load.order({**phase, "seconds": self.options.seconds,
                                   "warmUp": self.options.warm_up})
-        result["auditBehindSeconds"] = self.settle() if phase["kind"] == "patch" else 0.0
+        result["auditBehindSeconds"] = settle(self.suite) if phase["kind"] == "patch" else 0.0
         after = self.meter.read()
         used = {name: after[name] - before[name] for name in after}
         total_us = (time.monotonic() - began) * 1e6 * os.cpu_count()
@@ -177,14 +188,6 @@ class Bench:
         latency = json.loads(done.stdout)
         return {"throughput": latency["n"] / seconds, "latency": latency}
 
-    # ---- at the end: was anything lost? ----
-
-    def account(self):
-        rows = self.suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
-        versions = self.suite.query("select sum(version - 1) from sessions")[0][0]
-        return {"accepted": self.n_accepted, "auditRows": rows, "versions": int(versions),
-                "missing": self.n_accepted - rows}
-
 
 def progress(n_round, n_rounds, name, result):
     latency = result["latency"]
@@ -217,8 +220,11 @@ def with_servers(options, work):
     servers, suite = Servers(), None
     try:
         servers.start()
-        suite = Suite(servers, folder).start()
-        return work(suite, servers, create_sessions(suite, token, options.sessions, new_user))
+        suite = Suite(servers, folder, HANDOFF_MAX_CONNECTIONS=str(crowd.N_USERS + 100)).start()
+        return work(suite, servers,
+                    lambda n: create_sessions(suite, token, n, new_user),
+                    lambda: token(new_user(), "tablet",
+                                  scope="sessions:read sessions:write sessions:admin"))
     finally:
         if suite:
             suite.stop()
@@ -226,17 +232,42 @@ def with_servers(options, work):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def classic_part(options, suite, servers, sessions):
+    """The phases of one request after the other: {rounds, resident}, and how many changes were accepted."""
+    say(f"  {options.sessions} sessions, one watcher each; {options.rounds} rounds of "
+        f"{options.seconds:g} s a phase")
+    bench = Bench(options, suite, servers, sessions)
+    try:
+        rounds = measure(bench, options)
+        return {"rounds": rounds, "resident": bench.meter.resident_mib()}, bench.n_accepted
+    finally:
+        bench.load.stop()
+
+
+def crowd_part(options, suite, tokens):
+    say(f"  up to {len(tokens):,} WebSockets; {options.rounds} rounds")
+    many = crowd.Crowd(options, suite, Load, tokens, data_of(0))
+    rounds = []
+    for n in range(1, options.rounds + 1):
+        say(f"  round {n}/{options.rounds}")
+        rounds.append(many.round(options.only, say))
+    return {"crowd": rounds}, many.stop()
+
+
 def bench_with(options):
-    def work(suite, servers, sessions):
-        say(f"  {options.sessions} sessions, one watcher each; {options.rounds} rounds of "
-            f"{options.seconds:g} s a phase")
-        bench = Bench(options, suite, servers, sessions)
-        try:
-            rounds = measure(bench, options)
-            return {"rounds": rounds, "resident": bench.meter.resident_mib(),
-                    "account": bench.account()}
-        finally:
-            bench.load.stop()
+    def work(suite, servers, create, new_token):
+        result, n_accepted = {"rounds": [], "crowd": []}, 0
+        if any(not options.only or options.only in name for name in PHASES):
+            part, n = classic_part(options, suite, servers, create(options.sessions))
+            result.update(part)
+            n_accepted += n
+        if not options.only or not result["rounds"]:
+            part, n = crowd_part(options, suite, [new_token() for _ in range(crowd.N_USERS)])
+            result.update(part)
+            n_accepted += n
+        settle(suite)
+        result["account"] = account(suite, n_accepted)
+        return result
     return work
 
 

@@ -23,6 +23,9 @@ void sockets_add(struct sockets *all, struct source *s);
 /* Connects to 127.0.0.1:port; blocks only for that. */
 void sockets_connect(struct sockets *all, struct source *s, uint16_t port,
                      void (*readable)(struct source *s));
+/* The same from one of 200 addresses of loopback: for more connections than one has ports for. */
+void sockets_connect_from(struct sockets *all, struct source *s, unsigned which, uint16_t port,
+                          void (*readable)(struct source *s));
 void sockets_close(struct sockets *all, struct source *s);
 /* Sleeps until something is readable or until_ns (UINT64_MAX: without end), and has it read. */
 void sockets_wait(struct sockets *all, uint64_t until_ns);

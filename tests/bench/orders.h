@@ -1,0 +1,25 @@
+/* Orders on stdin, results on stdout: a line of JSON each. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "tests/bench/sockets.h"
+
+struct orders {
+    struct source source; /* first */
+    struct buf in;
+    bool ended;
+};
+
+/* Reads stdin through `all` from now on. */
+void orders_init(struct orders *o, struct sockets *all);
+void orders_done(struct orders *o);
+/* The next line's JSON, NULL at the end; caller owns it. Meanwhile what arrives at the other
+ * sockets is read. */
+json_t *orders_next(struct orders *o, struct sockets *all);
+/* Answers; takes the reference. */
+void orders_answer(json_t *what);
+/* A member of an order, or `otherwise` when it is not there. */
+double order_number(const json_t *what, const char *name, double otherwise);
+const char *order_text(const json_t *what, const char *name, const char *otherwise);
