@@ -236,22 +236,30 @@ static void take(struct viewer *v, const char *bytes, size_t len) {
     v->rest = v->n_rest ? must_memdup(bytes + from, v->n_rest) : NULL;
 }
 
-static void on_readable(struct source *s) {
+/* Returns whether there may be more: a read that fills less than the buffer has emptied the socket.
+ */
+static bool read_some(struct viewer *v) {
     static char buffer[BUFFER_BYTES];
-    struct viewer *v = (struct viewer *)s;
     if (v->n_rest == sizeof(buffer))
         die("a frame of over %u bytes", BUFFER_BYTES);
     if (v->n_rest)
         memcpy(buffer, v->rest, v->n_rest);
-    ssize_t n = recv(s->fd, buffer + v->n_rest, sizeof(buffer) - v->n_rest, 0);
+    size_t room = sizeof(buffer) - v->n_rest;
+    ssize_t n = recv(v->source.fd, buffer + v->n_rest, room, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return errno == EINTR;
     if (n > 0)
         take(v, buffer, v->n_rest + (size_t)n);
     else if (v->state == VIEWER_SYNCED)
         die("the server ended a viewer: %s", n ? strerror(errno) : "closed");
     else
         refused(v, "closed", 6);
+    return (size_t)n == room && v->state != VIEWER_REFUSED;
+}
+
+static void on_readable(struct source *s) {
+    while (read_some((struct viewer *)s))
+        continue;
 }
 
 /* ---- the crowd ---- */

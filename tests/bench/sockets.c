@@ -38,10 +38,14 @@ void sockets_done(struct sockets *all) {
     close(all->epoll_fd);
 }
 
-void sockets_add(struct sockets *all, struct source *s) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
+static void add(struct sockets *all, struct source *s, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = s};
     if (epoll_ctl(all->epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0)
         die("epoll: %s", strerror(errno));
+}
+
+void sockets_add(struct sockets *all, struct source *s) {
+    add(all, s, EPOLLIN);
 }
 
 /* One address of loopback has ports for some 28 000 connections a minute: here are 200 more. The
@@ -56,9 +60,7 @@ static void bind_to_own_address(const struct source *s, unsigned which) {
         die("binding to an address of loopback: %s", strerror(errno));
 }
 
-static void connect_to(struct sockets *all, struct source *s, uint16_t port,
-                       void (*readable)(struct source *s)) {
-    s->readable = readable;
+static void connect_to(struct sockets *all, struct source *s, uint16_t port, uint32_t events) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
@@ -67,24 +69,25 @@ static void connect_to(struct sockets *all, struct source *s, uint16_t port,
     if (setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
         fcntl(s->fd, F_SETFL, O_NONBLOCK) < 0)
         die("preparing a socket: %s", strerror(errno));
-    sockets_add(all, s);
+    add(all, s, events);
 }
 
-static void open_socket(struct source *s) {
+static void open_socket(struct source *s, void (*readable)(struct source *s)) {
+    s->readable = readable;
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
 void sockets_connect(struct sockets *all, struct source *s, uint16_t port,
                      void (*readable)(struct source *s)) {
-    open_socket(s);
-    connect_to(all, s, port, readable);
+    open_socket(s, readable);
+    connect_to(all, s, port, EPOLLIN);
 }
 
 void sockets_connect_from(struct sockets *all, struct source *s, unsigned which, uint16_t port,
                           void (*readable)(struct source *s)) {
-    open_socket(s);
+    open_socket(s, readable);
     bind_to_own_address(s, which);
-    connect_to(all, s, port, readable);
+    connect_to(all, s, port, EPOLLIN | EPOLLET);
 }
 
 void sockets_close(struct sockets *all, struct source *s) {

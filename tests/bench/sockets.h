@@ -23,7 +23,8 @@ void sockets_add(struct sockets *all, struct source *s);
 /* Connects to 127.0.0.1:port; blocks only for that. */
 void sockets_connect(struct sockets *all, struct source *s, uint16_t port,
                      void (*readable)(struct source *s));
-/* The same from one of 200 addresses of loopback: for more connections than one has ports for. */
+/* The same from one of 200 addresses of loopback, for more connections than one has ports for; and
+ * edge-triggered: readable comes once for what has arrived, and has to read all of it. */
 void sockets_connect_from(struct sockets *all, struct source *s, unsigned which, uint16_t port,
                           void (*readable)(struct source *s));
 void sockets_close(struct sockets *all, struct source *s);
