@@ -11,7 +11,8 @@
 
 #define CLOSE_TIMEOUT_MS 5000
 #define TOKEN_EXPIRING_MS 60000
-#define STREAM_END 1000 /* for the log only */
+#define STREAM_END 1000         /* for the log only */
+#define BURST_BYTES (64u << 10) /* collected for one write, and what lws may have to keep */
 
 static int64_t loop_now(const struct connection *c) {
     return (int64_t)uv_now(c->fanout->app->loop);
@@ -87,6 +88,21 @@ static void queue(struct connection *c, struct frame *f, struct subscription *ow
         connection_close(c, CLOSE_TOO_SLOW, "more answers wait than may");
 }
 
+static void write_burst(struct connection_burst *burst) {
+    struct connection *c = burst->connection;
+    if (burst->n && socket_write_many(c->socket, burst->frames, burst->n) != SOCKET_WRITTEN)
+        c->busy_since = loop_now(c);
+    burst->n = burst->n_bytes = 0;
+}
+
+/* What is too much for one write leaves at once, and may leave the connection busy. */
+static void collect(struct connection_burst *burst, struct frame *f) {
+    burst->frames[burst->n++] = f;
+    burst->n_bytes += f->len;
+    if (burst->n == N_ELEMENTS(burst->frames) || burst->n_bytes >= BURST_BYTES)
+        write_burst(burst);
+}
+
 void connection_put(struct connection *c, struct frame *f, struct subscription *owner) {
     if (!c->socket || c->closing_since)
         return;
@@ -96,7 +112,10 @@ void connection_put(struct connection *c, struct frame *f, struct subscription *
         queue(c, f, owner);
         return;
     }
-    if (socket_write(c->socket, f) != SOCKET_WRITTEN)
+    struct connection_burst *burst = &c->fanout->burst;
+    if (burst->connection == c)
+        collect(burst, f);
+    else if (socket_write(c->socket, f) != SOCKET_WRITTEN)
         c->busy_since = loop_now(c);
 }
 
@@ -105,6 +124,17 @@ void connection_send(struct connection *c, struct frame *f, struct subscription 
         events_send(c, f, owner);
     else
         connection_put(c, f, owner);
+}
+
+void connection_cork(struct connection *c) {
+    if (!c->events) /* a stream's bytes are its own */
+        c->fanout->burst.connection = c;
+}
+
+void connection_uncork(struct connection *c) {
+    if (c->fanout->burst.connection == c)
+        write_burst(&c->fanout->burst);
+    c->fanout->burst.connection = NULL;
 }
 
 void connection_send_buf(struct connection *c, struct buf *b) {

@@ -30,6 +30,13 @@ enum connection_close {
     CLOSE_RATE_LIMITED = 4029,
 };
 
+/* Messages of the connection that is corked. */
+struct connection_burst {
+    struct connection *connection; /* NULL: none is */
+    struct frame *frames[SOCKET_MAX_FRAMES];
+    size_t n, n_bytes;
+};
+
 struct connection {
     struct fanout *fanout;
     struct connection *prev, *next;
@@ -80,6 +87,10 @@ void connection_send_fault(struct connection *c, const char *id, const char *ses
 void connection_put(struct connection *c, struct frame *f, struct subscription *owner);
 /* A session was lost to it, and it was told: a stream has nothing else to live for. */
 void connection_session_lost(struct connection *c);
+/* Between them messages to this connection are collected and leave in one write: what a turn of the
+ * loop has for it. One connection at a time; the caller keeps the frames until uncork. */
+void connection_cork(struct connection *c);
+void connection_uncork(struct connection *c);
 bool connection_is_backed_up(const struct connection *c);
 
 /* Nothing is sent or taken any more. reason: "" or at most 123 bytes. */

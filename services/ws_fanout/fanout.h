@@ -26,7 +26,8 @@ struct fanout {
     uv_timer_t tick;
 
     struct connection *connections; /* list of all */
-    int64_t n_connections;          /* streams too */
+    struct connection_burst burst;
+    int64_t n_connections; /* streams too */
     int64_t n_streams;
     struct users users; /* of those that are authenticated */
     bool is_draining;

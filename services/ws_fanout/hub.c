@@ -64,6 +64,7 @@ void hub_drain(struct hub *h) {
 }
 
 void hub_stop(struct hub *h) {
+    hub_end_turn(h);
     h->is_stopped = true;
     h->bus = bus_free(h->bus);
 }
@@ -266,7 +267,7 @@ struct position hub_position(const struct connection *c, const char *session_id)
 
 void hub_settle(struct room *room) {
     struct hub *h = room->hub;
-    if (room->n_subscriptions || room->is_busy || room->is_queued)
+    if (room->n_subscriptions || room->is_busy || room->is_queued || room->first_arrival)
         return;
     if (h->binds_sessions && room->binding != ROOM_UNBOUND && !h->is_stopped) {
         if (!room->empty_since)

@@ -76,6 +76,7 @@ static void unbound(struct hub *h, struct room *room) {
 
 static void on_down(void *arg, const char *why) {
     struct hub *h = arg;
+    hub_end_turn(h);
     log_debug(h->app->log, "events_away", "Devices get no events until the broker is back.",
               LOG_TEXT("err", why));
     h->is_bound = false;
@@ -86,13 +87,21 @@ static void on_message(void *arg, const struct bus_message *m) {
     hub_take_message(arg, m);
 }
 
+static void on_turn(void *arg) {
+    hub_end_turn(arg);
+}
+
 int hub_bus_new(struct hub *h) {
     struct bus_options options = {
         .url = h->app->config->amqp_url,
         .connection_name = h->app->config->instance,
         .queue = "",
         .no_ack = true,
-        .callbacks = {.up = on_up, .down = on_down, .message = on_message, .bound = on_bound},
+        .callbacks = {.up = on_up,
+                      .down = on_down,
+                      .message = on_message,
+                      .bound = on_bound,
+                      .turn = on_turn},
         .arg = h,
     };
     return bus_new(&h->bus, h->app->loop, &options);

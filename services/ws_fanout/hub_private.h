@@ -27,6 +27,7 @@ struct hub {
     int64_t
         newest_event; /* ms, the store's time: of those that came since the last tick; 0: none */
     bool is_behind;   /* those that came last were late */
+    struct room *first_arrived, *last_arrived;
 
     double n_subscriptions;
     struct metric *subscriptions_metric;
@@ -58,6 +59,8 @@ void hub_unbind(struct room *room);
 
 /* ---- hub_event.c ---- */
 void hub_take_message(struct hub *h, const struct bus_message *m);
+/* After all messages that one wake of the bus brought: deltas leave together. */
+void hub_end_turn(struct hub *h);
 /* Sends what has gathered of devices that came and went, at most once a second. */
 void hub_tell_crowd(struct room *room);
 

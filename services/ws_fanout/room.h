@@ -12,6 +12,7 @@ struct connection;
 struct crowd;
 struct hub;
 struct presence_device;
+struct arrival;
 
 /* Why a subscription needs the whole state: `reason` of the state_sync. */
 enum sync_reason { SYNC_INITIAL, SYNC_WINDOW, SYNC_EPOCH, SYNC_AHEAD, SYNC_SLOW, SYNC_N_REASONS };
@@ -84,6 +85,8 @@ struct room {
 
     struct crowd *crowd;   /* owned; NULL before the first device comes or goes */
     int64_t crowd_told_at; /* ms; of its last frame */
+    struct arrival *first_arrival, *last_arrival; /* events that this turn of the bus brought */
+    struct room *next_arrived;                    /* with such events */
 };
 
 struct rooms {

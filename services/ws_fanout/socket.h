@@ -17,6 +17,7 @@ struct socket; /* one WebSocket or stream; lives until its `closed` callback has
 #define SOCKET_N_QUERY 4
 #define SOCKET_QUERY_CAP 256
 #define SOCKET_CLOSE_REASON_MAX 123
+#define SOCKET_MAX_FRAMES 32 /* of one socket_write_many */
 
 /* A request; borrowed during `accept` and `request`. Headers that are not there, or empty: NULL. */
 struct socket_request {
@@ -104,6 +105,9 @@ bool socket_is_writable(const struct socket *s);
 void socket_await_writable(struct socket *s);
 /* Sends one text frame (to a stream: its bytes) at once; only while writable. */
 enum socket_result socket_write(struct socket *s, struct frame *f);
+/* The same for several at once, in one write to the kernel; n at most SOCKET_MAX_FRAMES. Not to a
+ * stream. */
+enum socket_result socket_write_many(struct socket *s, struct frame *const *frames, size_t n);
 /* Appends status line, headers and body; *answer is left empty. */
 void socket_print_answer(struct socket_answer *answer, struct buf *out);
 /* Closes with that code as soon as the bytes under way are out; reason may be "". A stream has

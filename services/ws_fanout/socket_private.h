@@ -7,6 +7,14 @@
 
 #include "services/ws_fanout/socket.h"
 
+/* Frames as they go over the wire one behind the other, kept for the next socket that gets the same
+ * ones: mostly all who watch a session do. */
+struct socket_joined {
+    struct frame *frames[SOCKET_MAX_FRAMES]; /* a reference to each */
+    size_t n;
+    struct buf bytes; /* LWS_PRE, then headers and texts */
+};
+
 struct socket_server {
     struct lws_context *context;
     struct socket_options options;
@@ -22,7 +30,8 @@ struct socket_server {
     bool stopped;
     unsigned n_turns;       /* of the loop since the last socket ended; counted by the reaper */
     struct socket *sockets; /* list of all */
-    uv_timer_t closer;      /* moves and closes what was asked to be, outside of lws's callbacks */
+    struct socket_joined joined;
+    uv_timer_t closer; /* moves and closes what was asked to be, outside of lws's callbacks */
     uv_timer_t reaper; /* frees the server once lws has ended, which takes some turns of the loop */
 };
 
