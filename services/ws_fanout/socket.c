@@ -1,8 +1,9 @@
 /* libwebsockets 4.1 as a guest of our libuv loop. What is done in an unexpected way is so because
  * of what this version does: it accepts malformed handshakes (judged in socket_http.c), turns
  * CONNECT into a raw connection that nothing ends (refused), would take over SIGTERM (signal_cb),
- * and wants a round through its poll for each write (frames go out straight from the loop while
- * nothing waits). Why streams are not left with it: socket_stream.c. */
+ * keeps its timers in a list that each new one walks along (pings are our own, lest thousands of
+ * them do), and wants a round through its poll for each write (frames go out straight from the loop
+ * while nothing waits). Why streams are not left with it: socket_stream.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ _Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header
 
 #define READ_BUFFER_BYTES 4096
 #define HANDSHAKE_SECONDS 15
+#define PINGER_MS 250
 #define WEBSOCKET_FINAL_TEXT 0x81
 #define KEPT_JOINED_BYTES (256u << 10)
 #define KEEPALIVE_SECONDS 5
@@ -25,6 +27,30 @@ _Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header
 /* ---- WebSocket ---- */
 
 static void close_asked(uv_timer_t *closer);
+
+static bool is_linked(const struct socket *s) {
+    return s->prev || s->next || s->server->sockets == s;
+}
+
+static void unlink_socket(struct socket *s) {
+    struct socket_server *server = s->server;
+    *(s->prev ? &s->prev->next : &server->sockets) = s->next;
+    *(s->next ? &s->next->prev : &server->last_socket) = s->prev;
+    s->prev = s->next = NULL;
+}
+
+void socket_heard(struct socket *s) {
+    struct socket_server *server = s->server;
+    s->heard_at = (int64_t)uv_now(server->loops[0]);
+    s->pinged_at = 0;
+    if (server->last_socket == s)
+        return;
+    if (is_linked(s))
+        unlink_socket(s);
+    s->prev = server->last_socket;
+    *(s->prev ? &s->prev->next : &server->sockets) = s;
+    server->last_socket = s;
+}
 
 static void request_writable(struct socket *s) {
     if (lws_callback_on_writable(s->lws) < 0)
@@ -81,7 +107,7 @@ static void receive_whole(struct socket *s) {
 static void receive(struct socket *s, const void *in, size_t len) {
     if (s->close_code || s->is_lost)
         return;
-    lws_validity_confirmed(s->lws);
+    socket_heard(s);
     size_t total = s->message.len + len + lws_remaining_packet_payload(s->lws);
     if (lws_frame_is_binary(s->lws))
         fail(s, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE);
@@ -122,21 +148,14 @@ static void ended(struct socket *s) {
 
 struct socket *socket_add(struct socket_server *server, struct lws *lws, void *user) {
     struct socket *s = must_alloc(sizeof(*s));
-    *s = (struct socket){.server = server, .lws = lws, .user = user, .next = server->sockets};
-    if (s->next)
-        s->next->prev = s;
-    server->sockets = s;
+    *s = (struct socket){.server = server, .lws = lws, .user = user};
+    socket_heard(s);
     lws_set_opaque_user_data(lws, s);
     return s;
 }
 
 void socket_remove(struct socket *s) {
-    if (s->prev)
-        s->prev->next = s->next;
-    else
-        s->server->sockets = s->next;
-    if (s->next)
-        s->next->prev = s->prev;
+    unlink_socket(s);
     buf_done(&s->message);
     free(s);
 }
@@ -161,6 +180,9 @@ static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reason
     case LWS_CALLBACK_RECEIVE:
         if (s->user)
             receive(s, in, len);
+        return 0;
+    case LWS_CALLBACK_RECEIVE_PONG:
+        socket_heard(s);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return s->user ? writable(s) : -1;
@@ -317,6 +339,40 @@ void socket_kill(struct socket *s) {
     lws_set_timeout(s->lws, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
+/* ---- who is still there ---- */
+
+/* Not an empty one: of the pong to that lws tells nobody. */
+static void ping(struct socket *s, int64_t now) {
+    unsigned char payload[LWS_PRE + 1] = {[LWS_PRE] = '?'};
+    s->pinged_at = now;
+    if (lws_write(s->lws, payload + LWS_PRE, 1, LWS_WRITE_PING) < 0) {
+        s->is_lost = true;
+        request_writable(s);
+    }
+}
+
+/* One that does not even take what was sent before is not pinged: that it is stuck is the business
+ * of who writes to it. */
+static void check_silent(struct socket *s, int64_t now) {
+    if (s->stream) /* says nothing, and is found out by what it is sent */
+        socket_heard(s);
+    else if (s->pinged_at && now - s->pinged_at >= s->server->options.pong_timeout_ms)
+        socket_kill(s);
+    else if (!s->pinged_at && socket_is_writable(s))
+        ping(s, now);
+}
+
+static void ping_silent(uv_timer_t *pinger) {
+    struct socket_server *server = pinger->data;
+    int64_t now = (int64_t)uv_now(pinger->loop);
+    for (struct socket *s = server->sockets, *next; s; s = next) {
+        next = s->next;
+        if (now - s->heard_at < server->options.ping_after_ms)
+            return;
+        check_silent(s, now);
+    }
+}
+
 /* ---- the server ---- */
 
 /* Signals are the application's; without this lws would end its context on SIGTERM by itself. */
@@ -327,12 +383,6 @@ static void ignore_signal(void *handle, int signum) {
 static struct lws_context *create_context(struct socket_server *server, int port) {
     const struct socket_options *o = &server->options;
     unsigned n_descriptors = socket_raise_fd_limit(o->max_connections);
-    unsigned ping_s = (unsigned)((o->ping_after_ms + 999) / 1000);
-    server->liveness = (lws_retry_bo_t){
-        .secs_since_valid_ping = (uint16_t)ping_s,
-        .secs_since_valid_hangup =
-            (uint16_t)(ping_s + (unsigned)((o->pong_timeout_ms + 999) / 1000)),
-    };
     server->max_sockets = n_descriptors - SOCKET_N_SPARE_FDS / 2;
     server->protocols[0] = (struct lws_protocols){
         .name = o->subprotocol, .callback = on_lws, .rx_buffer_size = READ_BUFFER_BYTES};
@@ -354,7 +404,7 @@ static struct lws_context *create_context(struct socket_server *server, int port
         .keepalive_timeout = KEEPALIVE_SECONDS,
         .fd_limit_per_thread = n_descriptors,
         .max_http_header_data = 16384,
-        .retry_and_idle_policy = &server->liveness,
+        .retry_and_idle_policy = &server->no_liveness,
         .server_string = "handoff",
     };
     return lws_create_context(&info);
@@ -366,9 +416,14 @@ static void free_server(uv_handle_t *reaper) {
     free(server);
 }
 
+static void pinger_closed(uv_handle_t *pinger) {
+    struct socket_server *server = pinger->data;
+    uv_close((uv_handle_t *)&server->reaper, free_server);
+}
+
 static void closer_closed(uv_handle_t *closer) {
     struct socket_server *server = closer->data;
-    uv_close((uv_handle_t *)&server->reaper, free_server);
+    uv_close((uv_handle_t *)&server->pinger, pinger_closed);
 }
 
 static void end_timers(struct socket_server *server) {
@@ -399,13 +454,15 @@ int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
     *server = (struct socket_server){.options = *options, .host = host, .loops = {loop}};
     uv_timer_init(loop, &server->reaper);
     uv_timer_init(loop, &server->closer);
-    server->reaper.data = server->closer.data = server;
+    uv_timer_init(loop, &server->pinger);
+    server->reaper.data = server->closer.data = server->pinger.data = server;
     lws_set_log_level(0, NULL);
     server->context = create_context(server, port);
     if (!server->context) {
         end_timers(server);
         return -EADDRINUSE;
     }
+    uv_timer_start(&server->pinger, ping_silent, PINGER_MS, PINGER_MS);
     *ret = server;
     return 0;
 }
@@ -418,6 +475,7 @@ struct socket_server *socket_server_free(struct socket_server *server) {
     if (!server)
         return NULL;
     server->stopped = true;
+    uv_timer_stop(&server->pinger);
     forget_joined(&server->joined);
     buf_done(&server->joined.bytes);
     uv_timer_start(&server->reaper, reap, 1, 1);

@@ -75,7 +75,7 @@ struct socket_options {
     const char *subprotocol;
     int64_t max_connections;
     int64_t max_message_bytes; /* longer: closed with 1009 */
-    int64_t ping_after_ms;     /* rounded up to whole seconds */
+    int64_t ping_after_ms;     /* of silence */
     int64_t pong_timeout_ms;
     struct socket_callbacks callbacks;
     void *arg; /* of accept and request */

@@ -19,7 +19,7 @@ struct socket_server {
     struct lws_context *context;
     struct socket_options options;
     struct lws_protocols protocols[2];
-    lws_retry_bo_t liveness;
+    lws_retry_bo_t no_liveness; /* all zero: lws's own pings are off */
     void *loops[1];
     char *host;
     size_t n_lws;     /* sockets of lws: all but the streams that it has let go of */
@@ -28,9 +28,10 @@ struct socket_server {
     struct socket *first_moving; /* streams that lws has not yet let go of */
     bool wants_close;            /* some socket is to be closed by the closer */
     bool stopped;
-    unsigned n_turns;       /* of the loop since the last socket ended; counted by the reaper */
-    struct socket *sockets; /* list of all */
+    unsigned n_turns; /* of the loop since the last socket ended; counted by the reaper */
+    struct socket *sockets, *last_socket; /* list of all, the longest silent first */
     struct socket_joined joined;
+    uv_timer_t pinger;
     uv_timer_t closer; /* moves and closes what was asked to be, outside of lws's callbacks */
     uv_timer_t reaper; /* frees the server once lws has ended, which takes some turns of the loop */
 };
@@ -55,12 +56,18 @@ struct socket {
                         moved */
     void *user;      /* NULL once told that it is closed */
     struct buf message;
+    int64_t heard_at;  /* loop time, ms */
+    int64_t pinged_at; /* 0: not since it was heard */
     bool is_open;
     bool is_lost;
     int close_code;   /* 0: not closing */
     bool close_begun; /* lws knows */
     char close_reason[SOCKET_CLOSE_REASON_MAX + 1];
 };
+
+/* ---- socket.c ---- */
+/* A socket was heard, or is new: its silence begins. */
+void socket_heard(struct socket *s);
 
 /* ---- socket_http.c ---- */
 /* For LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: 0 to go on, with a struct socket made; -1 refused. */
