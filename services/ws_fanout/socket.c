@@ -13,7 +13,7 @@
 
 _Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header there");
 
-#define READ_BUFFER_BYTES 4096
+#define READ_BUFFER_BYTES 256 /* lws keeps one a connection; longer messages come in pieces */
 #define HANDSHAKE_SECONDS 15
 #define PINGER_MS 250
 #define WEBSOCKET_FINAL_TEXT 0x81
