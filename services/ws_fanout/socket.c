@@ -382,8 +382,7 @@ static void ignore_signal(void *handle, int signum) {
 
 static struct lws_context *create_context(struct socket_server *server, int port) {
     const struct socket_options *o = &server->options;
-    unsigned n_descriptors = socket_raise_fd_limit(o->max_connections);
-    server->max_sockets = n_descriptors - SOCKET_N_SPARE_FDS / 2;
+    server->max_sockets = socket_set_fd_limit(o->max_connections) - SOCKET_N_SPARE_FDS / 2;
     server->protocols[0] = (struct lws_protocols){
         .name = o->subprotocol, .callback = on_lws, .rx_buffer_size = READ_BUFFER_BYTES};
     struct lws_context_creation_info info = {
@@ -402,7 +401,6 @@ static struct lws_context *create_context(struct socket_server *server, int port
         .signal_cb = ignore_signal,
         .timeout_secs = HANDSHAKE_SECONDS,
         .keepalive_timeout = KEEPALIVE_SECONDS,
-        .fd_limit_per_thread = n_descriptors,
         .max_http_header_data = 16384,
         .retry_and_idle_policy = &server->no_liveness,
         .server_string = "handoff",

@@ -49,14 +49,12 @@ int socket_try_bind(char **host, int port) {
     return r;
 }
 
-unsigned socket_raise_fd_limit(int64_t max_connections) {
+unsigned socket_set_fd_limit(int64_t max_connections) {
     rlim_t wanted = (rlim_t)max_connections + SOCKET_N_SPARE_FDS;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return 1024;
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    return (unsigned)(limit.rlim_cur < wanted ? limit.rlim_cur : wanted);
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    return (unsigned)limit.rlim_cur;
 }

@@ -91,8 +91,10 @@ bool socket_is_any_host(const char *host);
  * lws takes no names, and when it cannot bind it goes on with a closed descriptor in the loop.
  * Negative errno when it cannot be. */
 MUSTCHECK int socket_try_bind(char **host, int port);
-/* As many descriptors as the connections need, as far as the system lets us; returns how many. */
-unsigned socket_raise_fd_limit(int64_t max_connections);
+/* As many descriptors as the connections need, as far as the system lets us, and no more: lws has
+ * tables as long as the limit. Given a limit of its own instead it would search them from the start
+ * for each event. Returns how many. */
+unsigned socket_set_fd_limit(int64_t max_connections);
 
 /* ---- socket_stream.c ---- */
 /* Within LWS_CALLBACK_HTTP: takes the connection over; `opened` follows. Negative errno: it cannot,
