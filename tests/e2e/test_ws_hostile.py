@@ -9,7 +9,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from harness import BUILD, Closed, wait_until
+from harness import BUILD, Closed, together, wait_until
 from ws import (BINARY, CLOSE, CONTINUATION, MISSING_ID, PING, PONG, TEXT, Gone, Mirror, Raw, acked, ask,
                 dial, handshake, is_alive, n_descriptors, pid_of, refused, reset, rss_of, set_to, subscribed,
                 wait_descriptors, watch)
@@ -430,6 +430,31 @@ def test_a_slow_reader_gets_a_state_sync_and_nobody_waits(shared_fanout, user):
         phone.json_patch(session["id"], set_to("text", "end"))
         mirror.take(slow.recv())
         assert mirror.version == last + 1
+
+
+def test_a_slow_reader_of_what_came_together_gets_whole_frames(shared_fanout, user):
+    """Changes of several writers reach ws_fanout together and leave it in one write, of which the
+    kernel takes a part."""
+    phone = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB").device(user, "phone")
+    session = phone.create({})
+    n_writers, n_each = 8, 25
+    writers = [phone.suite.device(user, f"device-{n}") for n in range(n_writers)]
+
+    def write(n):
+        for i in range(n_each):
+            # Lengths on both sides of where a frame's header grows.
+            answer = writers[n].json_patch(session["id"], [
+                {"op": "add", "path": f"/data/text{n}", "value": "x" * (i * 37 if i % 2 else 9000 + i)}])
+            assert answer.status_code == 200, answer.text
+
+    with Raw.of(phone, session["id"], rcvbuf=SMALL) as slow:
+        assert slow.recv()["type"] == "hello" and slow.recv()["type"] == "state_sync"
+        mirror = Mirror()
+        mirror.session = session
+        together(n_writers, write)
+        while mirror.version < 1 + n_writers * n_each:
+            mirror.take(slow.recv())  # recv() fails on what is no frame, take() on one out of order
+        assert mirror.agrees_with(phone.read(session["id"]))
 
 
 def test_a_slow_reader_of_several_sessions_loses_none(shared_fanout, user):
