@@ -13,7 +13,8 @@
 
 _Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header there");
 
-#define READ_BUFFER_BYTES 256 /* lws keeps one a connection; longer messages come in pieces */
+#define READ_BUFFER_BYTES 256  /* lws keeps one a connection; longer messages come in pieces */
+#define WRITE_BYTES (1u << 20) /* lws offers the kernel so much at a time; else only as above */
 #define HANDSHAKE_SECONDS 15
 #define PINGER_MS 250
 #define WEBSOCKET_FINAL_TEXT 0x81
@@ -383,8 +384,10 @@ static void ignore_signal(void *handle, int signum) {
 static struct lws_context *create_context(struct socket_server *server, int port) {
     const struct socket_options *o = &server->options;
     server->max_sockets = socket_set_fd_limit(o->max_connections) - SOCKET_N_SPARE_FDS / 2;
-    server->protocols[0] = (struct lws_protocols){
-        .name = o->subprotocol, .callback = on_lws, .rx_buffer_size = READ_BUFFER_BYTES};
+    server->protocols[0] = (struct lws_protocols){.name = o->subprotocol,
+                                                  .callback = on_lws,
+                                                  .rx_buffer_size = READ_BUFFER_BYTES,
+                                                  .tx_packet_size = WRITE_BYTES};
     struct lws_context_creation_info info = {
         .port = port,
         .iface = socket_is_any_host(server->host) ? NULL : server->host,
