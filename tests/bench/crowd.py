@@ -14,8 +14,9 @@ PING_CYCLE = 25  # s: HANDOFF_PING_AFTER's default, so that each idle connection
 
 SPREAD = "{} watchers, saturated"
 PACED = "{} watchers, {} writes/s"
-BARE = "bare send() to {}"
-RATES = {1000: 60, 5000: 12}  # a third of what saturates: what waiting adds stays out of the latency
+BARE = "bare send() to {}, saturated"
+BARE_PACED = "bare send() to {}, {}/s"
+RATES = {1000: 50, 5000: 10}  # a quarter of what saturates: the latency is not that of a queue
 
 
 def cpu_us(pid):
@@ -78,34 +79,35 @@ class Crowd:
         return result
 
     def one_session(self, n, wanted):
-        names = [SPREAD.format(n), PACED.format(n, RATES[n]), BARE.format(n)]
+        ways = {SPREAD.format(n): {"window": 8}, PACED.format(n, RATES[n]): {"rate": RATES[n]}}
         found = {}
-        if not any(map(wanted, names)):
+        if not any(map(wanted, ways)):
             return found
         self.need_sessions(1)
-        if wanted(names[0]) or wanted(names[1]):
-            self.order("join", n=n)
-            if wanted(names[0]):
-                found[names[0]] = self.spread(window=8)
-            if wanted(names[1]):
-                found[names[1]] = self.spread(rate=RATES[n])
-            self.order("leave")
-        found[names[2]] = self.bare(n)
+        self.order("join", n=n)
+        for name, how in ways.items():
+            if wanted(name):
+                found[name] = self.spread(**how)
+        self.order("leave")
+        found.update(self.bare(n))
         return found
 
     def bare(self, n):
         """A bare send() loop to as many sockets, of texts as long as the events were."""
+        found = {}
         with subprocess.Popen([self.options.programs / "bare_send", str(n), str(self.text_bytes)],
                               stdout=subprocess.PIPE, text=True) as process:
             port = int(process.stdout.readline())
             self.order("bare", n=n, port=port)
-            before = cpu_us(process.pid)
-            result = self.order("spread", port=port, window=8, seconds=self.options.reference_seconds + 1,
-                                warmUp=self.options.warm_up)
-            result["cpuPerDelivery"] = (cpu_us(process.pid) - before) / max(1, result["deliveries"])
+            for name, how in ((BARE.format(n), {"window": 8}),
+                              (BARE_PACED.format(n, RATES[n]), {"rate": RATES[n]})):
+                result = self.metered("spread", pid=process.pid, port=port, warmUp=self.options.warm_up,
+                                      seconds=self.options.reference_seconds + 1, **how)
+                result["cpuPerDelivery"] = result["cpuUs"] / max(1, result["deliveries"])
+                found[name] = result
             self.order("leave")
             process.kill()
-        return result
+        return found
 
     def idle(self, own):
         self.need_sessions(N_USERS if own else 1)
@@ -139,23 +141,15 @@ class Crowd:
         self.order("leave")
         return result
 
-    def round(self, only, say):
-        """One round of everything whose name has `only` in it: {name: result}."""
-        def wanted(name):
-            return not only or only in name
+    def round(self, wanted, say):
+        """One round of everything whose name is wanted: {name: result}."""
         found = {}
         for n in N_WATCHERS:
             found.update(self.one_session(n, wanted))
             self.tell(found, say)
-        for name, work in {
-                "storm, token in the header": lambda: self.storm(False),
-                "storm, token in a message": lambda: self.storm(True),
-                "resumes, one session": lambda: self.resume(False),
-                "resumes, a session each": lambda: self.resume(True),
-                "idle, one session": lambda: self.idle(False),
-                "idle, a session each": lambda: self.idle(True)}.items():
+        for name, work in OTHERS.items():
             if wanted(name):
-                found[name] = work()
+                found[name] = work(self)
                 self.tell(found, say)
         return found
 
@@ -180,3 +174,18 @@ class Crowd:
         changes = self.order("leave")["changes"]
         self.load.stop()
         return changes
+
+
+OTHERS = {
+    "storm, token in the header": lambda c: c.storm(False),
+    "storm, token in a message": lambda c: c.storm(True),
+    "resumes, one session": lambda c: c.resume(False),
+    "resumes, a session each": lambda c: c.resume(True),
+    "idle, one session": lambda c: c.idle(False),
+    "idle, a session each": lambda c: c.idle(True),
+}
+
+
+def names():
+    """Of all phases."""
+    return [text.format(n, RATES[n]) for n in N_WATCHERS for text in (SPREAD, PACED)] + list(OTHERS)

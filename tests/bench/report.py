@@ -174,8 +174,7 @@ def summary(result):
 
 def tables(result):
     return [t for t in (answers(result), deliveries(result), cpu(result), memory(result),
-                        references(result), ratios(result), bars(result)) if t[1]
-            ] + report_crowd.tables(result)
+                        references(result), ratios(result), bars(result)) if t[1]]
 
 
 def _plain(table):
@@ -187,7 +186,7 @@ def _plain(table):
 
 
 def text(result):
-    return "\n\n".join([_plain(t) for t in tables(result)] + ["\n".join(summary(result))]) + "\n"
+    return "\n\n".join([_plain(t) for t in tables(result) + report_crowd.tables(result)] + ["\n".join(summary(result))]) + "\n"
 
 
 def _markdown(table):
@@ -208,16 +207,21 @@ def _machine(result):
     ])
 
 
-def markdown(result):
-    return "\n\n".join([BEGIN, _machine(result), *map(_markdown, tables(result)),
-                        " ".join(summary(result)), END])
+def _part(begin, tables_of_it, result, end):
+    return "\n\n".join([begin, _machine(result), *map(_markdown, tables_of_it),
+                        " ".join(summary(result)), end])
 
 
 def rewrite(path, result):
-    """Puts the figures between the two marks, and leaves the rest of the document alone."""
-    text_before = path.read_text() if path.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
-    head, _, rest = text_before.partition(BEGIN)
-    _, mark, tail = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"error: {path} has no place for the figures ({BEGIN} … {END})")
-    path.write_text(head + markdown(result) + tail)
+    """Puts the figures of what was measured between their marks, and leaves the rest of the document alone."""
+    text = path.read_text()
+    for begin, found, end in ((BEGIN, tables(result) if result["rounds"] else [], END),
+                              (report_crowd.BEGIN, report_crowd.tables(result), report_crowd.END)):
+        if not found:
+            continue
+        head, _, rest = text.partition(begin)
+        _, mark, tail = rest.partition(end)
+        if not mark:
+            raise SystemExit(f"error: {path} has no place for the figures ({begin} … {end})")
+        text = head + _part(begin, found, result, end) + tail
+    path.write_text(text)

@@ -2,9 +2,11 @@
 
 import statistics
 
-from crowd import BARE, N_WATCHERS, SPREAD
+from crowd import BARE, BARE_PACED, N_WATCHERS, PACED, RATES, SPREAD
 
-# member path, sign, bar, unit, scale of what was measured
+BEGIN, END = "<!-- crowds: make bench writes them -->", "<!-- end of the crowds -->"
+
+# what, phase, member, bar, unit, scale of what was measured
 BARS = [
     ("CPU a delivery, 1000 watchers", SPREAD.format(1000), ("cpuPerDelivery",), "<=", 5.5, "µs"),
     ("deliveries a second, 1000 watchers", SPREAD.format(1000), ("throughput",), ">=", 180_000, "/s"),
@@ -53,9 +55,12 @@ def ratios(result):
     """ws_fanout by the bare loop of the same round."""
     rows = []
     for n in N_WATCHERS:
-        for text, member in (("CPU a delivery", "cpuPerDelivery"), ("deliveries a second", "throughput")):
-            found = [one[SPREAD.format(n)][member] / one[BARE.format(n)][member]
-                     for one in result["crowd"] if SPREAD.format(n) in one]
+        for text, ours, bare, member in (
+                ("CPU a delivery, saturated", SPREAD, BARE, "cpuPerDelivery"),
+                ("deliveries a second, saturated", SPREAD, BARE, "throughput"),
+                ("CPU a delivery, one event at a time", PACED, BARE_PACED, "cpuPerDelivery")):
+            name, base = ours.format(n, RATES[n]), bare.format(n, RATES[n])
+            found = [one[name][member] / one[base][member] for one in result["crowd"] if name in one]
             if found:
                 rows.append([f"{n} watchers ÷ bare send(): {text}", spread(found, 1, 2)])
     return (["as a ratio", "median (least–most)"], rows)

@@ -37,6 +37,10 @@ def say(text):
     print(text, flush=True)
 
 
+def is_wanted(options, name):
+    return not options.only or any(text in name for text in options.only)
+
+
 class Load:
     """The load generator's process: orders in, results out, a line of JSON each."""
 
@@ -204,7 +208,7 @@ def measure(bench, options):
         for name, result in one["reference"].items():
             progress(n, options.rounds, name, result)
         for name, phase in PHASES.items():
-            if options.only and options.only not in name:
+            if not is_wanted(options, name):
                 continue
             one["phases"][name] = bench.run_phase(phase)
             progress(n, options.rounds, name, one["phases"][name])
@@ -250,18 +254,18 @@ def crowd_part(options, suite, tokens):
     rounds = []
     for n in range(1, options.rounds + 1):
         say(f"  round {n}/{options.rounds}")
-        rounds.append(many.round(options.only, say))
+        rounds.append(many.round(lambda name: is_wanted(options, name), say))
     return {"crowd": rounds}, many.stop()
 
 
 def bench_with(options):
     def work(suite, servers, create, new_token):
         result, n_accepted = {"rounds": [], "crowd": []}, 0
-        if any(not options.only or options.only in name for name in PHASES):
+        if any(is_wanted(options, name) for name in PHASES):
             part, n = classic_part(options, suite, servers, create(options.sessions))
             result.update(part)
             n_accepted += n
-        if not options.only or not result["rounds"]:
+        if any(is_wanted(options, name) for name in crowd.names()):
             part, n = crowd_part(options, suite, [new_token() for _ in range(crowd.N_USERS)])
             result.update(part)
             n_accepted += n
@@ -279,7 +283,7 @@ def arguments():
     parser.add_argument("--warm-up", type=float, default=0.5)
     parser.add_argument("--reference-seconds", type=float, default=1)
     parser.add_argument("--sessions", type=int, default=200)
-    parser.add_argument("--only", help="phases whose name has this in it")
+    parser.add_argument("--only", action="append", help="phases whose name has this in it; may be repeated")
     parser.add_argument("--markdown", action="store_true", help="rewrite docs/PERFORMANCE.md's figures")
     options = parser.parse_args()
     options.binaries = options.binaries.resolve()
