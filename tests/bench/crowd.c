@@ -123,31 +123,36 @@ static struct crowd_seen *remember(struct crowd *c, const struct frame *f, uint6
     return seen;
 }
 
-static void count(struct viewer *v, struct crowd_seen *seen) {
-    struct crowd *c = v->crowd;
+static void count(struct crowd *c, struct crowd_seen *seen) {
     if (++seen->n_got == c->n && c->all_have)
         c->all_have(c, seen->value);
 }
 
+/* The version of a delta. Of one that all watch: read off once, then known by its bytes. */
+static uint64_t take_version(struct viewer *v, const struct frame *f) {
+    struct crowd *c = v->crowd;
+    if (!c->is_shared)
+        return number_of(f, "\"version\":");
+    struct crowd_seen *seen = &c->ring[(v->version + 1) % RING];
+    if (seen->version != v->version + 1 || !is_same(seen, f))
+        seen = remember(c, f, number_of(f, "\"version\":"));
+    uint64_t version = seen->version;
+    count(c, seen);
+    return version;
+}
+
 static void take_delta(struct viewer *v, const struct frame *f) {
     struct crowd *c = v->crowd;
-    struct crowd_seen *seen = c->is_shared ? &c->ring[(v->version + 1) % RING] : NULL;
     c->n_deliveries++;
     c->n_bytes += f->len;
-    if (seen && seen->version == v->version + 1 && is_same(seen, f)) {
-        v->version++;
-    } else {
-        uint64_t version = number_of(f, "\"version\":");
-        if (version != v->version + 1)
-            c->n_missing += version > v->version ? version - v->version - 1 : 1;
-        v->version = version;
-        seen = c->is_shared ? remember(c, f, version) : NULL;
-    }
-    if (v->state == VIEWER_WAITING)
-        c->n_replayed++;
-    if (seen)
-        count(v, seen);
-    if (v->state == VIEWER_WAITING && v->until_version && v->version >= v->until_version)
+    uint64_t version = take_version(v, f);
+    if (version != v->version + 1)
+        c->n_missing += version > v->version ? version - v->version - 1 : 1;
+    v->version = version;
+    if (v->state != VIEWER_WAITING)
+        return;
+    c->n_replayed++;
+    if (v->until_version && v->version >= v->until_version)
         finish(v, VIEWER_SYNCED);
 }
 
@@ -271,12 +276,14 @@ void crowd_init(struct crowd *c, struct sockets *sockets, uint16_t port, size_t 
 }
 
 void crowd_done(struct crowd *c) {
+    if (!c->viewers)
+        return;
     for (size_t i = 0; i < c->n_open; i++) {
         if (c->viewers[i].state != VIEWER_REFUSED)
             sockets_close(c->sockets, &c->viewers[i].source);
         free(c->viewers[i].rest);
     }
-    for (size_t i = 0; c->ring && i < RING; i++)
+    for (size_t i = 0; i < RING; i++)
         free(c->ring[i].text);
     free(c->viewers);
     free(c->ring);
