@@ -1,7 +1,9 @@
 """What the end-to-end tests stand on: real servers started for the run, the four services, and
 independent clients (requests, websocket-client, pika, redis, psycopg2, PyJWT)."""
 
+import copy
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -26,11 +28,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "compose" / "local"))
 
 from process import free_ports  # noqa: E402
+from proxy import Proxy  # noqa: E402
 from servers import PostgreSQL, RabbitMQ, Redis  # noqa: E402
-from services import NAMES, environment, make_service  # noqa: E402
+from services import NAMES, environment, instance_name, make_service  # noqa: E402
 
 MAX_WAIT = 10  # s: no request hangs longer, whatever breaks
 BUILD = ROOT / os.environ.get("HANDOFF_BUILD", "build/gcc")
+# Of two ws_fanouts the first binds all, the second each session, so that one run tests both.
+BINDINGS = ["session", "all"]
 SECRET = "a secret of the tests, and of nothing else: 0123456789"
 FINDING = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL")
 
@@ -164,30 +169,52 @@ class Servers:
 
 
 class Suite:
-    """The four services (or some of them), one instance each, on the given servers."""
+    """The four services (or some of them) on the given servers; where there are several instances of
+    each, haproxy stands before them, and api_port and ws_port are its own."""
 
-    def __init__(self, servers, folder, names=NAMES, **more_env):
-        ports = free_ports(6)
+    def __init__(self, servers, folder, names=NAMES, instances=1, **more_env):
         self.servers = servers
-        self.api_port, self.ws_port = ports[0], ports[1]
         self.log_folder = pathlib.Path(folder)
         self.env = environment(redis_url=servers.redis.url, amqp_url=servers.rabbitmq.url,
                                database_url=servers.postgresql.url, jwt_secret=SECRET)
         self.env.update(HANDOFF_LOG_FORMAT="json", HANDOFF_ALLOWED_ORIGINS="https://app.example",
                         **more_env)
-        self.services = {
-            name: make_service(name, BUILD / "bin", self.env, admin_port=ports[2 + i],
-                               api_port=self.api_port, ws_port=self.ws_port,
-                               log=self.log_folder / f"{name}.log")
-            for i, name in enumerate(names)
-        }
-        self.exit_codes = {}
+        self.services, self.exit_codes, self.proxy = {}, {}, None
+        ports = iter(free_ports(3 + 2 * instances * len(names)))
+        front = {"session_api": next(ports), "ws_fanout": next(ports)}
+        for n, name in itertools.product(range(1, instances + 1), names):
+            port = next(ports) if instances > 1 or name not in front else front[name]
+            self._add(name, instance_name(name, n), next(ports), port, BINDINGS[n % 2])
+        self.api_port, self.ws_port = front.values()
+        if instances > 1:
+            self.all_port = next(ports)
+            self.proxy = Proxy(self.log_folder / "proxy", list(self.services.values()),
+                               self.api_port, self.ws_port, self.all_port)
+
+    def _add(self, name, known_as, admin_port, port, binding="all"):
+        env = {"HANDOFF_FANOUT_BINDING": binding, **self.env}
+        self.services[known_as] = make_service(
+            name, BUILD / "bin", env, admin_port=admin_port, api_port=port, ws_port=port,
+            log=self.log_folder / f"{known_as}.log", known_as=known_as)
+        return self.services[known_as]
+
+    @property
+    def direct(self):
+        """The same suite, where devices speak to the first instance of each service, without a proxy."""
+        if not self.proxy:
+            return self
+        direct = copy.copy(self)
+        direct.api_port = self.services["session_api"].port
+        direct.ws_port = self.services["ws_fanout"].port
+        return direct
+
+    def instances(self, name):
+        """All of that service."""
+        return [s for s in self.services.values() if s.name == name]
 
     def add_engine(self, name):
         """One more state_engine, known as `name`; ready."""
-        self.services[name] = make_service(
-            "state_engine", BUILD / "bin", self.env, admin_port=free_ports(1)[0],
-            log=self.log_folder / f"{name}.log").start().wait_ready()
+        self._add("state_engine", name, free_ports(1)[0], None).start().wait_ready()
 
     @property
     def api_url(self):
@@ -202,10 +229,15 @@ class Suite:
             service.start()
         for service in self.services.values():
             service.wait_ready()
+        if self.proxy:
+            self.proxy.start()
         return self
 
     def stop(self):
         """Drains all; an exit code other than 0 or a sanitizer's finding fails the run."""
+        if self.proxy:
+            assert self.proxy.process is None or self.proxy.process.poll() is None, "haproxy ended"
+            self.proxy.stop()
         for service in self.services.values():
             service.stop()
         bad = {n: s.process.returncode for n, s in self.services.items()
@@ -239,7 +271,9 @@ class Suite:
         return "\n".join(found)
 
     def log_records(self, name):
-        lines = (self.log_folder / f"{name}.log").read_text(errors="replace").splitlines()
+        """Of all instances of that service."""
+        lines = [line for service in self.instances(name)
+                 for line in service.log.read_text(errors="replace").splitlines()]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     # ---- independent looks at the servers ----

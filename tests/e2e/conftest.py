@@ -1,9 +1,10 @@
-"""Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing),
-`own_api`, `own_fanout`, `shared_fanout` (a session_api or ws_fanout alone, configured otherwise, beside
+"""Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing; with
+HANDOFF_TEST_INSTANCES=2 two of each behind haproxy), `own_api`, `own_fanout`, `shared_fanout` (a session_api or ws_fanout alone, configured otherwise, beside
 the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
 kill); `world` (engines alone on `engine_servers`, which these tests stop and starve)."""
 
 import itertools
+import os
 import pathlib
 import sys
 
@@ -13,6 +14,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from engine import COMMANDS, World  # noqa: E402
 from harness import BUILD, Servers, Suite, free_ports, make_service, new_user  # noqa: E402
+
+N_INSTANCES = int(os.environ.get("HANDOFF_TEST_INSTANCES", "1"))
+
+
+def pytest_make_parametrize_id(val):
+    """A long text is known by its beginning."""
+    return ascii(val)[:48] if isinstance(val, (str, bytes)) and len(val) > 48 else None
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +34,7 @@ def servers():
 
 @pytest.fixture(scope="session")
 def suite(servers, tmp_path_factory):
-    suite = Suite(servers, tmp_path_factory.mktemp("suite"))
+    suite = Suite(servers, tmp_path_factory.mktemp("suite"), instances=N_INSTANCES)
     try:
         yield suite.start()
     finally:
@@ -97,13 +105,14 @@ def new_realm(servers):
 
 @pytest.fixture
 def own_suite(new_realm, tmp_path):
-    """own_suite(HANDOFF_…="…") -> a Suite that shares nothing but the servers with the others."""
+    """own_suite(HANDOFF_…="…") -> a Suite that shares nothing but the servers with the others; one
+    instance of each service, or own_suite(instances=2)."""
     started = []
 
-    def start(**env):
+    def start(**more):
         folder = tmp_path / f"suite{len(started)}"
         folder.mkdir()
-        started.append(Suite(new_realm(), folder, **env))
+        started.append(Suite(new_realm(), folder, **more))
         return started[-1].start()
 
     yield start

@@ -80,8 +80,8 @@ def follow(session, events):
 
 
 def exchange(suite, data, timeout=20):
-    """Sends raw bytes, then reads until the server closes."""
-    with socket.create_connection(("127.0.0.1", suite.api_port), timeout) as s:
+    """Sends raw bytes to an instance itself, then reads until the server closes."""
+    with socket.create_connection(("127.0.0.1", suite.direct.api_port), timeout) as s:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             s.sendall(data)
         return read_all(s)

@@ -118,13 +118,14 @@ def test_a_body_over_the_limit(ada, path, method):
 
 
 @pytest.mark.parametrize("path,method", OPERATIONS)
-def test_headers_over_the_limit(ada, path, method):
+def test_headers_over_the_limit(suite, path, method):
+    ada = checked(suite.direct.device(new_user(), "phone"))
     expect(request_of(ada, path, method, headers={"X-Big": "x" * (40 << 10)}), 431)
 
 
 @pytest.mark.parametrize("path,method", OPERATIONS)
 def test_an_ambiguous_framing(suite, ada, path, method):
-    connection = http.client.HTTPConnection("127.0.0.1", suite.api_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", suite.direct.api_port, timeout=30)
     url = url_of(path)
     connection.putrequest(method.upper(), url)
     connection.putheader("Content-Length", "0")
@@ -620,8 +621,8 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Versi
     (401, "/ws", {"Authorization": "Bearer no"}), (403, "/ws", {"Origin": "https://elsewhere.example"}),
     (404, "/other", {}), (404, "/ws", {"Sec-WebSocket-Version": "12"})])
 def test_refused_upgrades(suite, status, path, headers):
-    answer = requests.get(f"http://127.0.0.1:{suite.ws_port}{path}", headers={**UPGRADE, **headers},
-                          timeout=30)
+    answer = requests.get(f"http://127.0.0.1:{suite.direct.ws_port}{path}",
+                          headers={**UPGRADE, **headers}, timeout=30)
     refusals = MESSAGES.root["channels"]["socket"]["x-refusals"]
     codes = {r["status"]: r["codes"] for r in refusals["statuses"]}
     assert answer.status_code == status and answer.json()["code"] in codes[status]

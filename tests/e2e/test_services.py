@@ -286,8 +286,9 @@ def test_no_label_takes_a_value_from_a_client(suite, name):
 
 def test_metrics_count_what_happens(suite, phone):
     def n_requests():
-        families = parse_metrics(admin(suite, "session_api", "/metrics").text)
-        return sum(v for f, (k, s) in families.items() if k == "counter" and "request" in f for _, _, v in s)
+        texts = [admin(suite, s.known_as, "/metrics").text for s in suite.instances("session_api")]
+        return sum(v for text in texts for f, (k, s) in parse_metrics(text).items()
+                   if k == "counter" and "request" in f for _, _, v in s)
     before = n_requests()
     for _ in range(5):
         phone.get("/time")

@@ -35,7 +35,7 @@ def expires_at(seconds):
 
 @pytest.fixture(scope="module", autouse=True)
 def laggard(suite):
-    with dial(suite.ws_port) as s:
+    with dial(suite.direct.ws_port) as s:
         s.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n")
         yield s, time.monotonic()
 
@@ -53,8 +53,8 @@ def test_hello_says_what_a_client_needs(phone):
 
 
 def test_the_subprotocol_is_chosen_and_nothing_is_compressed(phone):
-    s = dial(phone.suite.ws_port)
-    s.sendall(handshake(phone.suite.ws_port, Authorization=f"Bearer {phone.token}",
+    s = dial(phone.suite.direct.ws_port)
+    s.sendall(handshake(phone.suite.direct.ws_port, Authorization=f"Bearer {phone.token}",
                         Sec_WebSocket_Protocol="chat, handoff.v1",
                         Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits"))
     head = read_head(s).partition(b"\r\n\r\n")[0].decode().lower()
@@ -72,7 +72,7 @@ def test_the_key_is_answered_as_rfc_6455_says(phone):
 
 @pytest.mark.parametrize("offered", ["chat", "handoff.v2", "handoff.v10", "xhandoff.v1", "HANDOFF.V1 x"])
 def test_another_subprotocol_is_never_spoken(phone, offered):
-    answer = http_exchange(phone.suite.ws_port, handshake(
+    answer = http_exchange(phone.suite.direct.ws_port, handshake(
         phone.suite.ws_port, Authorization=f"Bearer {phone.token}", Sec_WebSocket_Protocol=offered))
     assert answer is None or 400 <= answer < 500
 
@@ -126,8 +126,8 @@ BAD_TOKENS = {
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
 def test_a_bad_token_in_the_header_is_401(suite, kind):
-    s = dial(suite.ws_port)
-    s.sendall(handshake(suite.ws_port, Authorization=f"Bearer {BAD_TOKENS[kind]()}"))
+    s = dial(suite.direct.ws_port)
+    s.sendall(handshake(suite.direct.ws_port, Authorization=f"Bearer {BAD_TOKENS[kind]()}"))
     head = read_head(s)
     s.close()
     assert status_of(head) == 401
@@ -136,7 +136,7 @@ def test_a_bad_token_in_the_header_is_401(suite, kind):
 
 @pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "Token x", "Bearer a b"])
 def test_another_authorization_is_401(suite, header):
-    assert http_exchange(suite.ws_port, handshake(suite.ws_port, Authorization=header)) == 401
+    assert http_exchange(suite.direct.ws_port, handshake(suite.direct.ws_port, Authorization=header)) == 401
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
@@ -249,7 +249,7 @@ def test_a_websocket_needs_a_device(suite, user):
                                     "a%2Fb", "a&device_id=b"])
 def test_a_device_has_few_characters(suite, user, device):
     target = f"/ws?device_id={device.replace(' ', '%20')}"
-    got = http_exchange(suite.ws_port, handshake(suite.ws_port, target,
+    got = http_exchange(suite.direct.ws_port, handshake(suite.direct.ws_port, target,
                                                  Authorization=f"Bearer {token(user)}"))
     # NUL and control characters in a URL are libwebsockets' to refuse: it hangs up, or finds no such path.
     assert got in (400, 403) or ("%0" in device and got in (None, 404))
@@ -364,9 +364,9 @@ def test_what_is_no_websocket_handshake_is_refused(suite, phone, kind):
     more = dict(BAD_HANDSHAKES[kind])
     if kind == "chunks":
         more["method"] = "POST"
-    data = handshake(suite.ws_port, more.pop("target", "/ws"),
+    data = handshake(suite.direct.ws_port, more.pop("target", "/ws"),
                      **{"Authorization": f"Bearer {phone.token}", **more})
-    status = http_exchange(suite.ws_port, data)
+    status = http_exchange(suite.direct.ws_port, data)
     assert status is None or 400 <= status < 500
     with phone.connect() as socket:
         socket.expect("hello")
@@ -383,7 +383,7 @@ def test_what_is_no_websocket_handshake_is_refused(suite, phone, kind):
     b"GET /ws HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200000 + b"\r\n\r\n",
 ], ids=lambda data: repr(data[:24]))
 def test_other_bytes_on_the_port_never_become_a_websocket(suite, phone, data):
-    with dial(suite.ws_port) as s:
+    with dial(suite.direct.ws_port) as s:
         try:
             s.sendall(data)
             s.shutdown(1)
@@ -396,7 +396,7 @@ def test_other_bytes_on_the_port_never_become_a_websocket(suite, phone, data):
 
 
 def test_a_plain_get_learns_what_is_here(suite):
-    with dial(suite.ws_port) as s:
+    with dial(suite.direct.ws_port) as s:
         s.sendall(b"GET /sessions HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = read_head(s)
     assert status_of(answer) == 404
@@ -404,8 +404,8 @@ def test_a_plain_get_learns_what_is_here(suite):
 
 
 def test_a_handshake_in_pieces_and_early_frames_work(suite, phone):
-    request = handshake(suite.ws_port, Authorization=f"Bearer {phone.token}")
-    with dial(suite.ws_port) as s:
+    request = handshake(suite.direct.ws_port, Authorization=f"Bearer {phone.token}")
+    with dial(suite.direct.ws_port) as s:
         for i in range(0, len(request), 50):
             s.sendall(request[i:i + 50])
             time.sleep(0.001)
@@ -413,9 +413,9 @@ def test_a_handshake_in_pieces_and_early_frames_work(suite, phone):
 
 
 def test_header_names_and_values_in_another_case_work(suite, phone):
-    request = handshake(suite.ws_port, Authorization=f"bearer {phone.token}", Upgrade="WebSocket",
+    request = handshake(suite.direct.ws_port, Authorization=f"bearer {phone.token}", Upgrade="WebSocket",
                         Connection="keep-alive, upgrade")
-    assert http_exchange(suite.ws_port, request) == 101
+    assert http_exchange(suite.direct.ws_port, request) == 101
 
 
 def test_who_never_finishes_its_handshake_is_cut(laggard):

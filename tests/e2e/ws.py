@@ -371,19 +371,19 @@ def finish(watchers, last):
     return [watcher.finish(last) for watcher in watchers]
 
 
-# ---- looks at a process ----
+# ---- looks at processes: all instances of a service ----
 
-def pid_of(suite, name="ws_fanout"):
-    return suite.services[name].process.pid
+def pids_of(suite, name="ws_fanout"):
+    return [service.process.pid for service in suite.instances(name)]
 
 
 def rss_of(suite, name="ws_fanout"):
-    text = pathlib.Path(f"/proc/{pid_of(suite, name)}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+    texts = [pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids_of(suite, name)]
+    return sum(int(text.partition("VmRSS:")[2].split()[0]) * 1024 for text in texts)
 
 
 def n_descriptors(suite, name="ws_fanout"):
-    return len(os.listdir(f"/proc/{pid_of(suite, name)}/fd"))
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids_of(suite, name))
 
 
 def wait_descriptors(suite, at_most, name="ws_fanout"):
