@@ -25,8 +25,17 @@
 static void on_again(uv_idle_t *handle);
 static void on_timer(uv_timer_t *handle);
 
+static void tell_when_quiet(struct http *h) {
+    http_quiet_fn *on_quiet = h->on_quiet;
+    if (!on_quiet || h->n_in_hand > 0 || http_is_reading(h))
+        return;
+    h->on_quiet = NULL;
+    on_quiet(h->quiet_arg);
+}
+
 static void run(struct http *h) {
     MHD_run(h->daemon);
+    tell_when_quiet(h);
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     if (MHD_get_timeout(h->daemon, &wait_ms) != MHD_YES) {
         uv_idle_stop(&h->again);
@@ -340,13 +349,17 @@ int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *opti
     return 0;
 }
 
-void http_quiesce(struct http *h) {
+void http_quiesce(struct http *h, http_quiet_fn *on_quiet, void *arg) {
     if (h->quiesced)
         return;
     h->quiesced = true;
+    MHD_run(h->daemon); /* closing the socket resets those who wait to be accepted */
     MHD_socket fd = MHD_quiesce_daemon(h->daemon);
     if (fd != MHD_INVALID_SOCKET)
         close(fd);
+    h->on_quiet = on_quiet;
+    h->quiet_arg = arg;
+    run(h);
 }
 
 static void on_handle_closed(uv_handle_t *handle) {
@@ -355,18 +368,26 @@ static void on_handle_closed(uv_handle_t *handle) {
         free(h);
 }
 
-static void answer_all(struct http *h) {
+static void answer_unavailable(void *arg, struct http_request *r, enum http_problem problem) {
     static const char *const headers[] = {"Retry-After", "1", NULL};
     const struct http_answer answer = {.status = 503, .headers = headers, .close = true};
+    (void)arg;
+    (void)problem;
+    http_answer(r, &answer);
+}
+
+static void answer_all(struct http *h) {
     for (struct http_request *r = h->in_hand; r; r = r->next)
         if (r->suspended)
-            http_answer(r, &answer);
+            answer_unavailable(NULL, r, HTTP_FINE);
 }
 
 struct http *http_free(struct http *h) {
     if (!h)
         return NULL;
-    http_quiesce(h);
+    h->on_quiet = NULL;
+    h->handler = answer_unavailable; /* what the real one needs may be gone */
+    http_quiesce(h, NULL, NULL);
     answer_all(h);
     for (int i = 0; i < N_FINAL_RUNS && h->n_in_hand > 0; i++)
         MHD_run(h->daemon);

@@ -39,8 +39,11 @@ MUSTCHECK int http_new(struct http **ret, uv_loop_t *loop, const struct http_opt
                        http_handler_fn *handler, void *arg);
 /* The port listened on (of interest when `listen` says 0). */
 uint16_t http_port(const struct http *h);
-/* Stops accepting, and closes each connection after its next answer; requests in hand go on. */
-void http_quiesce(struct http *h);
+typedef void http_quiet_fn(void *arg);
+/* Stops accepting, and closes each connection after its next answer. Whom it let in is still
+ * answered: on_quiet is called once, now or in the loop, when no request is in hand or on its way.
+ * One that does not come within a second is given up. Again: nothing. */
+void http_quiesce(struct http *h, http_quiet_fn *on_quiet, void *arg);
 size_t
 http_n_in_hand(const struct http *h); /* requests handed over, their answer not yet sent whole */
 /* Answers what is in hand with 503 and closes all. */

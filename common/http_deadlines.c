@@ -8,6 +8,7 @@
 
 #define IDLE_MAX_MS 75000 /* between two requests */
 #define SEND_MAX_MS 60000 /* to take an answer */
+#define LAST_MAX_MS 1000  /* to send a request to a server that is about to end */
 
 void http_connection_enter(struct http_connection *c, enum phase phase) {
     c->phase = phase;
@@ -28,12 +29,16 @@ static bool is_idle_too_long(const struct http *h, struct http_connection *c, in
     return now - c->phase_since > IDLE_MAX_MS;
 }
 
+static int64_t reading_max_ms(const struct http *h) {
+    return h->quiesced && h->request_timeout_ms > LAST_MAX_MS ? LAST_MAX_MS : h->request_timeout_ms;
+}
+
 static bool is_late(const struct http *h, struct http_connection *c, int64_t now) {
     switch (c->phase) {
     case PHASE_IDLE:
         return is_idle_too_long(h, c, now);
     case PHASE_READING:
-        return now - c->phase_since > h->request_timeout_ms;
+        return now - c->phase_since > reading_max_ms(h);
     case PHASE_IN_HAND:
         return false;
     case PHASE_SENDING:
@@ -47,6 +52,13 @@ void http_shut_late(struct http *h) {
     for (struct http_connection *c = h->connections; c; c = c->next)
         if (is_late(h, c, now))
             shutdown(c->fd, SHUT_RDWR);
+}
+
+bool http_is_reading(const struct http *h) {
+    for (const struct http_connection *c = h->connections; c; c = c->next)
+        if (c->phase == PHASE_READING)
+            return true;
+    return false;
 }
 
 struct http_connection *http_connection_new(struct http *h, int fd) {

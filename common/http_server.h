@@ -61,6 +61,8 @@ struct http {
     int64_t request_timeout_ms;
     uint16_t port;
     bool quiesced;
+    http_quiet_fn *on_quiet; /* NULL once it was called */
+    void *quiet_arg;
     struct http_connection *connections;
     struct http_linger *lingers;
     unsigned n_lingers;
@@ -80,6 +82,8 @@ struct http {
 struct http_connection *http_connection_new(struct http *h, int fd);
 struct http_connection *http_connection_free(struct http *h, struct http_connection *c);
 void http_connection_enter(struct http_connection *c, enum phase phase);
+/* A request is on its way, or its first bytes may be. */
+bool http_is_reading(const struct http *h);
 /* Shuts the sockets that are late; libmicrohttpd sees them end, and closes. */
 void http_shut_late(struct http *h);
 

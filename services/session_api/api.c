@@ -96,18 +96,17 @@ int api_start(struct app *app, void **ret_self) {
 void api_request_gone(struct api *api) {
     if (!api->http)
         return;
-    size_t n = http_n_in_hand(api->http);
-    call_metrics_set_in_flight(api->metrics, n);
-    if (api->draining && n == 0)
-        app_drained(api->app);
+    call_metrics_set_in_flight(api->metrics, http_n_in_hand(api->http));
+}
+
+static void drained(void *self) {
+    struct api *api = self;
+    app_drained(api->app);
 }
 
 void api_drain(void *self) {
     struct api *api = self;
-    api->draining = true;
-    http_quiesce(api->http);
-    if (http_n_in_hand(api->http) == 0)
-        app_drained(api->app);
+    http_quiesce(api->http, drained, api);
 }
 
 /* The parts that owe answers first: what they still have in hand is answered as they end. */

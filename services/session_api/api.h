@@ -27,14 +27,13 @@ struct api {
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
     unsigned n_version_jobs; /* earlier versions being made again */
-    bool draining;
 };
 
 /* ---- api.c: the app_spec's functions ---- */
 int api_start(struct app *app, void **ret_self);
 void api_drain(void *self);
 void api_stop(void *self);
-/* A request is gone: the last one ends the drain. */
+/* Counts anew what is in hand: a request is gone. */
 void api_request_gone(struct api *api);
 
 /* ---- routes.c ---- */

@@ -33,6 +33,7 @@ struct world {
     unsigned n_handled;
     enum http_problem last_problem;
     unsigned n_freed; /* requests whose data was freed */
+    unsigned n_quiet;
 };
 
 struct client {
@@ -58,6 +59,11 @@ static void visit_query(void *arg, const char *name) {
 static void count_freed(void *data) {
     struct world *w = data;
     w->n_freed++;
+}
+
+static void count_quiet(void *arg) {
+    struct world *w = arg;
+    w->n_quiet++;
 }
 
 static void describe(struct http_request *r, struct buf *out) {
@@ -534,17 +540,43 @@ static void test_quiesced_server_finishes_and_takes_no_more(void **state) {
     uint16_t port = http_port(w->http);
     client_send(&c, GET("/later"));
     wait_until_later(&c);
-    http_quiesce(w->http);
-    http_quiesce(w->http);
+    http_quiesce(w->http, count_quiet, w);
+    http_quiesce(w->http, count_quiet, w);
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), -1);
     close(fd);
     answer_later(w, "the last");
+    assert_int_equal(w->n_quiet, 0);
     expect(&c, "", "the last", "Connection: close", NULL);
     wait_for_end(&c);
     assert_int_equal(http_n_in_hand(w->http), 0);
+    assert_int_equal(w->n_quiet, 1);
+    client_done(&c);
+}
+
+/* Who got a connection may have sent a request already, and must not lose it. */
+static void test_quiesced_server_answers_whom_it_let_in(void **state) {
+    struct world *w = *state;
+    struct client in_time = client_new(w), silent = client_new(w);
+    http_quiesce(w->http, count_quiet, w);
+    assert_int_equal(w->n_quiet, 0);
+    expect(&in_time, GET("/in-time"), "GET /in-time", "Connection: close", NULL);
+    wait_for_end(&in_time);
+    assert_int_equal(w->n_quiet, 0);
+    wait_for_end(&silent);
+    assert_int_equal(w->n_quiet, 1);
+    client_done(&in_time);
+    client_done(&silent);
+}
+
+static void test_quiesced_server_does_not_wait_for_idle_connections(void **state) {
+    struct world *w = *state;
+    struct client c = client_new(w);
+    expect(&c, GET("/"), "GET /", NULL);
+    http_quiesce(w->http, count_quiet, w);
+    assert_int_equal(w->n_quiet, 1);
     client_done(&c);
 }
 
@@ -632,6 +664,8 @@ int main(void) {
         TEST(test_silent_connection_is_closed),
         TEST(test_request_in_hand_has_no_deadline_here),
         TEST(test_quiesced_server_finishes_and_takes_no_more),
+        TEST(test_quiesced_server_answers_whom_it_let_in),
+        TEST(test_quiesced_server_does_not_wait_for_idle_connections),
         TEST(test_freed_server_answers_what_is_in_hand),
         TEST(test_a_full_server_listens_again_when_all_left),
         TEST(test_addresses_are_read),
