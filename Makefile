@@ -130,9 +130,10 @@ bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
 # Each step in a make of its own: what the first installs, the next ones' pkg-config has to see.
-run: install ## start everything here, privately, in the foreground
+INSTANCES ?= 1
+run: install ## start everything here, privately, in the foreground (INSTANCES=2: two of each)
 	@$(MAKE) --no-print-directory all
-	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin
+	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES)
 
 test: install ## every test; the last line says how many passed and failed
 	@tests/all

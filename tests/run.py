@@ -1,11 +1,11 @@
 """Runs test suites and sums them up: the last line says how many passed and failed.
 
-usage: run.py [--build build/gcc] SUITE...     suites: unit integration contract e2e fuzz
+usage: run.py [--build build/gcc] [--instances 1] SUITE...     suites: unit integration contract e2e fuzz
 
 unit         cmocka programs of the build's unit/ folder
 integration  cmocka programs of its integration/ folder, on private servers
 contract     pytest tests/contract: schemas, examples, patches against independent implementations
-e2e          pytest tests/e2e: the four services on private servers
+e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
 fuzz         every fuzz target once over its corpus
 """
 
@@ -79,7 +79,7 @@ def run_integration(build, env, tally):
 def run_pytest(folder, env, tally):
     report = ROOT / "build" / f"pytest-{os.getpid()}.xml"
     done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q",
-                           "--tb=short", "-p", "no:cacheprovider", "--durations=5",
+                           "--tb=short", "-p", "no:cacheprovider", "--durations=15",
                            f"--junitxml={report}", f"tests/{folder}"], env=env, cwd=ROOT)
     cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
     report.unlink(missing_ok=True)
@@ -111,10 +111,12 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--build", default="build/gcc")
+    arguments.add_argument("--instances", type=int, default=1)
     arguments.add_argument("suites", nargs="+")
     options = arguments.parse_args()
     build = ROOT / options.build
     env = {**os.environ, "HANDOFF_BUILD": options.build, "PYTHONDONTWRITEBYTECODE": "1",
+           "HANDOFF_TEST_INSTANCES": str(options.instances),
            "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
     tally = Tally()

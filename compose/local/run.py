@@ -1,4 +1,5 @@
-"""make run: the whole suite on this machine, on private servers, in the foreground.
+"""make run: the whole suite on this machine, on private servers, in the foreground; with INSTANCES=2
+(up to 9) so many of each service, behind haproxy.
 
 Data and secrets stay in .run/, so that the next run goes on with them. Ctrl-C or SIGTERM stops all.
 """
@@ -14,15 +15,40 @@ import tempfile
 import time
 
 from process import StartError, am_root, port_is_free
+from proxy import Proxy
 from servers import PostgreSQL, RabbitMQ, Redis
-from services import NAMES, environment, make_service, new_secret
+from services import NAMES, environment, instance_name, make_service, new_secret
 
 PORTS = {
     "RabbitMQ": 5682, "RabbitMQ's distribution": 25682, "RabbitMQ's epmd": 4682,
-    "Redis": 6382, "PostgreSQL": 5442, "session_api": 8080, "ws_fanout": 8081,
-    "session_api admin": 9100, "state_engine admin": 9101, "ws_fanout admin": 9102,
-    "audit_writer admin": 9103,
+    "Redis": 6382, "PostgreSQL": 5442, "REST": 8080, "WebSocket": 8081,
 }
+JOINED_PORT = 8082  # the proxy's: both at one address
+MOST_INSTANCES = 9
+
+
+def admin_port(name, n):
+    """9100 … 9103, of the second instances 9110 … 9113, …"""
+    return 9100 + 10 * (n - 1) + NAMES.index(name)
+
+
+def own_ports(n, n_instances):
+    """Where the n-th session_api and ws_fanout listen: the public ports, unless a proxy has them."""
+    return (8080, 8081) if n_instances == 1 else (8180 + n, 8280 + n)
+
+
+def all_ports(n_instances):
+    """What each port is for -> the port."""
+    ports = dict(PORTS)
+    if n_instances > 1:
+        ports["REST and WebSocket"] = JOINED_PORT
+    for n in range(1, n_instances + 1):
+        for name in NAMES:
+            ports[f"{instance_name(name, n)} admin"] = admin_port(name, n)
+        if n_instances > 1:
+            own = own_ports(n, n_instances)
+            ports[instance_name("session_api", n)], ports[instance_name("ws_fanout", n)] = own
+    return ports
 
 
 class Stopped(Exception):
@@ -33,8 +59,9 @@ def on_signal(_signal, _frame):
     raise Stopped
 
 
-def check_ports():
-    taken = [f"  {port} ({what})" for what, port in PORTS.items() if not port_is_free(port)]
+def check_ports(n_instances):
+    taken = [f"  {port} ({what})" for what, port in all_ports(n_instances).items()
+             if not port_is_free(port)]
     if taken:
         raise StartError("these ports of 127.0.0.1 are taken:\n" + "\n".join(taken) +
                          "\nhint: another `make run`, or something else, has them: "
@@ -83,8 +110,8 @@ def revision():
 
 
 class Stack:
-    def __init__(self, run, binaries):
-        self.run, self.binaries = run, binaries
+    def __init__(self, run, binaries, n_instances):
+        self.run, self.binaries, self.n_instances = run, binaries, n_instances
         self.servers, self.services = [], []
 
     def start(self):
@@ -99,19 +126,31 @@ class Stack:
             server.start()
         env = environment(redis_url=redis.url, amqp_url=rabbitmq.url, database_url=postgresql.url,
                           jwt_secret=jwt_secret, HANDOFF_LOG_FORMAT="text",
+                          HANDOFF_FANOUT_BINDING="all" if self.n_instances < 3 else "session",
                           HANDOFF_ALLOWED_ORIGINS="http://localhost:8080,http://127.0.0.1:8080")
-        for i, name in enumerate(NAMES):
-            print(f"starting {name} …", flush=True)
-            service = make_service(name, self.binaries, env, admin_port=9100 + i, api_port=8080,
-                                   ws_port=8081)
-            self.services.append(service)
-            service.start()
+        for n in range(1, self.n_instances + 1):
+            self.start_services(n, env)
         for service in self.services:
             service.wait_ready()
+        if self.n_instances > 1:
+            print("starting haproxy …", flush=True)
+            proxy = Proxy(self.run / "proxy", self.services, 8080, 8081, JOINED_PORT)
+            self.servers.append(proxy)
+            proxy.start()
+
+    def start_services(self, n, env):
+        api_port, ws_port = own_ports(n, self.n_instances)
+        for name in NAMES:
+            known_as = instance_name(name, n)
+            print(f"starting {known_as} …", flush=True)
+            service = make_service(name, self.binaries, env, admin_port=admin_port(name, n),
+                                   api_port=api_port, ws_port=ws_port, known_as=known_as)
+            self.services.append(service)
+            service.start()
 
     def watch(self):
         """Returns never, but by a signal or when a part ended by itself."""
-        processes = {s.name: s.process for s in self.services}
+        processes = {s.known_as: s.process for s in self.services}
         processes.update({type(s).__name__: s.process for s in self.servers})
         while True:
             for name, process in processes.items():
@@ -127,28 +166,31 @@ class Stack:
             server.stop()
 
 
-def ready_line():
+def ready_line(n_instances):
+    admin = "9100-9103" if n_instances == 1 else f"9100-9103 … {admin_port(NAMES[0], n_instances)}-" \
+        f"{admin_port(NAMES[-1], n_instances)}"
     return ("handoff ready: REST http://127.0.0.1:8080  WebSocket ws://127.0.0.1:8081/ws  "
             "RabbitMQ 127.0.0.1:5682  Redis 127.0.0.1:6382  PostgreSQL 127.0.0.1:5442  "
-            "metrics http://127.0.0.1:9100-9103/metrics")
+            f"metrics http://127.0.0.1:{admin}/metrics")
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--binaries", required=True)
+    arguments.add_argument("--instances", type=int, choices=range(1, MOST_INSTANCES + 1), default=1)
     options = arguments.parse_args()
     run = pathlib.Path(".run").resolve()
     run.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    stack = Stack(run, options.binaries)
+    stack = Stack(run, options.binaries, options.instances)
     code = 0
     try:
         check_owner(run)
-        check_ports()
+        check_ports(options.instances)
         stack.start()
         (run / "revision").write_text(revision() + "\n")
-        print(ready_line(), flush=True)
+        print(ready_line(options.instances), flush=True)
         stack.watch()
     except Stopped:
         print("stopping …", flush=True)
