@@ -6,6 +6,7 @@ import json
 import re
 import time
 
+from harness import PRESENCE
 from ws import dial, reset
 
 ID = re.compile(r"[1-9]\d*:(0|[1-9]\d*)")
@@ -153,8 +154,15 @@ class Stream:
             raise Ended("the stream is over")
         self.waiting += self.parser.feed(chunk)
 
-    def recv(self):
-        """The next event as a dict; Ended when the stream is over."""
+    def recv(self, hears_presence=False):
+        """The next event as a dict; Ended when the stream is over. Who comes and goes is left out, unless
+        it is asked for."""
+        while True:
+            frame = self._recv_any()
+            if hears_presence or frame["type"] not in PRESENCE:
+                return frame
+
+    def _recv_any(self):
         while not self.waiting:
             self._fill()
         self._last_id, type, data = self.waiting.pop(0)
@@ -166,7 +174,7 @@ class Stream:
         return frame
 
     def expect(self, type, **members):
-        frame = self.recv()
+        frame = self.recv(hears_presence=type in PRESENCE)
         assert frame["type"] == type, frame
         for name, value in members.items():
             assert frame.get(name) == value, frame
@@ -174,7 +182,7 @@ class Stream:
 
     def recv_until(self, type, **members):
         while True:
-            frame = self.recv()
+            frame = self.recv(hears_presence=type in PRESENCE)
             if frame["type"] == type and all(frame.get(k) == v for k, v in members.items()):
                 return frame
 
