@@ -38,7 +38,7 @@ class Redis:
             f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\n"
             + (f"requirepass {self.password}\n" if self.password else "") +
             "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n"
-            "daemonize no\n"
+            "databases 100\ndaemonize no\n"
         )
         config.chmod(0o600)
         self.process = spawn(["redis-server", config], log=self.log)

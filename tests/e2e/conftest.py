@@ -1,6 +1,6 @@
 """Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing; with
-HANDOFF_TEST_INSTANCES=2 two of each behind haproxy), `own_api`, `own_fanout`, `shared_fanout` (a session_api or ws_fanout alone, configured otherwise, beside
-the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
+HANDOFF_TEST_INSTANCES=2 two of each behind haproxy), `own_api`, `own_fanout`, `shared_fanout` (a
+session_api or ws_fanout alone, configured otherwise, beside the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
 kill); `world` (engines alone on `engine_servers`, which these tests stop and starve)."""
 
 import itertools
@@ -25,6 +25,16 @@ def pytest_make_parametrize_id(val):
 
 @pytest.fixture(scope="session")
 def servers():
+    servers = Servers()
+    try:
+        yield servers.start()
+    finally:
+        servers.stop()
+
+
+@pytest.fixture(scope="session")
+def shaky_servers():
+    """Others, for tests that stop them, starve them or end them: each leaves them running again."""
     servers = Servers()
     try:
         yield servers.start()
@@ -98,7 +108,7 @@ def shared_fanout(suite, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def new_realm(servers):
-    """new_realm() -> a world of its own on the shared servers; Redis has room for 15."""
+    """new_realm() -> a world of its own on the shared servers; Redis has room for 99."""
     numbers = itertools.count(1)
     return lambda: servers.realm(next(numbers))
 
@@ -141,19 +151,14 @@ def stranger(suite):
 
 
 @pytest.fixture(scope="module")
-def engine_servers(tmp_path_factory):
-    """Servers of a module's own; with the tables of audit_writer."""
-    servers = Servers()
-    try:
-        servers.start()
-        folder = tmp_path_factory.mktemp("audit")
-        audit = make_service("audit_writer", BUILD / "bin", World(servers, folder).env(),
-                             admin_port=free_ports(1)[0], log=folder / "audit_writer.log").start()
-        audit.wait_ready()
-        yield servers
-        audit.stop()
-    finally:
-        servers.stop()
+def engine_servers(shaky_servers, tmp_path_factory):
+    """Servers that these tests stop and starve; with the tables of audit_writer."""
+    folder = tmp_path_factory.mktemp("audit")
+    audit = make_service("audit_writer", BUILD / "bin", World(shaky_servers, folder).env(),
+                         admin_port=free_ports(1)[0], log=folder / "audit_writer.log").start()
+    audit.wait_ready()
+    yield shaky_servers
+    audit.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import ws
-from harness import MAX_WAIT, Servers, Suite, new_user, together, wait_until
+from harness import MAX_WAIT, Suite, new_user, together, wait_until
 from rest import accepted, path_of, refused
 
 N_WRITERS, N_EACH = 20, 10
@@ -180,15 +180,6 @@ def test_sigterm_drains_while_requests_are_in_flight(own_suite, name):
 
 
 # ---- a server goes away, and comes back ----
-
-@pytest.fixture(scope="module")
-def shaky_servers():
-    servers = Servers()
-    try:
-        yield servers.start()
-    finally:
-        servers.stop()
-
 
 @pytest.fixture(scope="module")
 def shaky_suite(shaky_servers, tmp_path_factory):

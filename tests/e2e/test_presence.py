@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from documents import AsyncApi
 from engine import World
 from harness import BUILD, Suite, free_ports, make_service, wait_until
 from rest import accepted, refused
@@ -116,6 +117,7 @@ def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suit
         gone_at = time.monotonic()
         left, = only_presence(watcher, 1)
         assert (left["type"], left["deviceId"], left["deviceCount"]) == ("device_left", "laptop", 1)
+        AsyncApi().check_frame(left)
         assert time.monotonic() - gone_at > 9, "ten seconds are the laptop's to come back"
         wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
     wait_rows(suite, session_id, [("device_joined", "phone"), ("device_joined", "laptop"),

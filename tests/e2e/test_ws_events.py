@@ -7,11 +7,10 @@ import random
 import signal
 import threading
 import time
-import types
 
 import pytest
 
-from harness import RabbitMQ, Suite, free_ports, new_user, together, wait_until
+from harness import Suite, new_user, together, wait_until
 from ws import Mirror, answer_to, ask, finish, is_alive, set_to, subscribed, watch
 
 COMMON = {"type", "sessionId", "epoch", "version", "timestamp", "userId", "deviceId"}
@@ -260,20 +259,13 @@ def test_a_fanout_that_stood_still_and_lost_its_queue_is_right_again(servers, tw
 
 # ---- the broker dies and comes back ----
 
-def test_sockets_stay_and_catch_up_when_rabbitmq_is_restarted(new_realm, tmp_path):
-    realm = new_realm()
-    ports = free_ports(3)
-    own = RabbitMQ(tmp_path / "rabbitmq", ports[0], "secret", ports[1], ports[2])
+def test_sockets_stay_and_catch_up_when_rabbitmq_is_restarted(shaky_servers, tmp_path):
+    suite = Suite(shaky_servers, tmp_path, HANDOFF_COMMAND_DEADLINE="1s")
+    suite.redis_client().flushall()  # nothing is due of what other tests left
     try:
-        own.start()
-        suite = Suite(types.SimpleNamespace(redis=realm.redis, postgresql=realm.postgresql, rabbitmq=own),
-                      tmp_path, HANDOFF_COMMAND_DEADLINE="1s").start()
-        try:
-            go_through_a_restart(suite, own)
-        finally:
-            suite.stop()
+        go_through_a_restart(suite.start(), shaky_servers.rabbitmq)
     finally:
-        own.stop()
+        suite.stop()
 
 
 def go_through_a_restart(suite, rabbitmq):
