@@ -582,13 +582,13 @@ def test_connections_that_die_at_any_moment(phone, bystander):
             raw.close()
     wait_descriptors(suite, at_rest)
     assert all(s.process.poll() is None for s in suite.instances("ws_fanout"))
-    # What they asked for was done or not, once: versions and the number of changes agree.
+    # The last of what they asked for may still be on its way to an engine.
     for session in sessions:
-        now = wait_until(lambda: phone.read(session["id"]), what="readable")
+        before = phone.read(session["id"])["version"]
         with subscribed(phone, session["id"]) as socket:
-            acked(ask(socket, "patch", sessionId=session["id"], operations=set_to("last", 1)),
-                  phone.read(session["id"])["version"])
-            assert phone.read(session["id"])["version"] >= now["version"] + 1
+            frame = ask(socket, "patch", sessionId=session["id"], operations=set_to("last", 1))
+            acked(frame, frame["version"])
+            assert before < frame["version"] <= phone.read(session["id"])["version"]
 
 
 def test_connections_that_die_in_their_handshake(suite, phone, bystander):
