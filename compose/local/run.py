@@ -128,6 +128,8 @@ class Stack:
                           jwt_secret=jwt_secret, HANDOFF_LOG_FORMAT="text",
                           HANDOFF_FANOUT_BINDING="all" if self.n_instances < 3 else "session",
                           HANDOFF_ALLOWED_ORIGINS="http://localhost:8080,http://127.0.0.1:8080")
+        if self.n_instances > 1:
+            env["HANDOFF_TRUSTED_PROXIES"] = "127.0.0.1"
         for n in range(1, self.n_instances + 1):
             self.start_services(n, env)
         for service in self.services:

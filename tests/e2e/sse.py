@@ -73,7 +73,7 @@ class Refused(Exception):
 
 def request(port, target, *, method="GET", http="HTTP/1.1", **headers):
     """The bytes of a request; headers with _ for -, None leaves a usual one out."""
-    usual = {"Host": f"127.0.0.1:{port}", "Accept": "text/event-stream", "Cache-Control": "no-store"}
+    usual = {"Host": f"127.0.0.1:{port}", "Accept": "text/event-stream", "Cache-Control": "no-store", "Connection": "close"}
     usual.update({k.replace("_", "-"): v for k, v in headers.items()})
     lines = [f"{method} {target} {http}"] + [f"{k}: {v}" for k, v in usual.items() if v is not None]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

@@ -28,9 +28,10 @@ def metric(suite, name):
 
 
 def n_streams(suite):
-    port = suite.services["ws_fanout"].admin_port
-    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-    return int(float(re.search(r'^handoff_ws_connections{kind="stream"} (\S+)$', text, re.M)[1]))
+    texts = [requests.get(f"http://127.0.0.1:{s.admin_port}/metrics", timeout=5).text
+             for s in suite.instances("ws_fanout")]
+    return sum(int(float(re.search(r'^handoff_ws_connections{kind="stream"} (\S+)$', text, re.M)[1]))
+               for text in texts)
 
 
 def cpu_of(suite):
@@ -73,7 +74,7 @@ class Dripper(threading.Thread):
 @pytest.fixture(scope="module", autouse=True)
 def dripper(suite):
     """Begun with this file, so that its time is over when its test comes."""
-    dripper = Dripper(suite.ws_port)
+    dripper = Dripper(suite.direct.ws_port)
     yield dripper
     dripper.is_cut.set()
     dripper.join()
@@ -149,9 +150,9 @@ def test_a_client_that_goes_away_is_noticed_at_once(suite, phone, how):
 def test_a_client_that_is_reset_before_its_answer(suite, phone, bystander):
     session = phone.create({})
     before = n_streams(suite)
-    data = request(suite.ws_port, target_of(session["id"]), Authorization=f"Bearer {phone.token}")
+    data = request(suite.direct.ws_port, target_of(session["id"]), Authorization=f"Bearer {phone.token}")
     for i in range(200):
-        s = dial(suite.ws_port)
+        s = dial(suite.direct.ws_port)
         s.sendall(data)
         reset(s) if i % 2 else s.close()
     wait_until(lambda: n_streams(suite) == before, timeout=5, what="the streams gone")
@@ -172,7 +173,7 @@ def test_a_client_that_dies_while_it_is_stalled(suite, phone):
 
 def test_what_a_client_sends_after_its_request_is_ignored(suite, phone):
     session = phone.create({})
-    data = request(suite.ws_port, target_of(session["id"]), Authorization=f"Bearer {phone.token}")
+    data = request(suite.direct.ws_port, target_of(session["id"]), Authorization=f"Bearer {phone.token}")
     with streamed(phone, session["id"]) as stream:
         stream.socket.sendall(data * 3 + b"garbage\r\n\r\n\x00")
         phone.json_patch(session["id"], set_to("n", 1))
@@ -194,7 +195,8 @@ def test_what_comes_with_the_request_gains_nothing_and_costs_nothing(shared_fano
     answer.socket.close()
 
 
-def test_who_never_stops_talking_is_cut(phone, bystander):
+def test_who_never_stops_talking_is_cut(suite, user, bystander):
+    phone = suite.direct.device(user, "phone")  # a proxy takes no notice
     session = phone.create({})
     with streamed(phone, session["id"]) as stream:
         with pytest.raises((BrokenPipeError, ConnectionResetError, Ended)):
@@ -266,9 +268,9 @@ def test_a_state_of_half_a_mebibyte_arrives_whole(phone):
 
 def test_a_request_in_pieces_works(suite, phone):
     session = phone.create({})
-    data = request(suite.ws_port, target_of(session["id"]), Authorization=f"Bearer {phone.token}",
+    data = request(suite.direct.ws_port, target_of(session["id"]), Authorization=f"Bearer {phone.token}",
                    Last_Event_ID="1:1")
-    with dial(suite.ws_port) as s:
+    with dial(suite.direct.ws_port) as s:
         for i in range(0, len(data), 50):
             s.sendall(data[i:i + 50])
             time.sleep(0.001)
@@ -295,7 +297,7 @@ def test_hostile_headers_are_refused(phone, bystander, kind):
     headers = {"Authorization": f"Bearer {phone.token}", **HOSTILE[kind]}
     lines = [f"{k.replace('_', '-')}: {v}" for k, v in headers.items()]
     data = "\r\n".join([f"GET {target_of(MISSING_ID)} HTTP/1.1", "Host: x", *lines, "", ""])
-    status = http_exchange(phone.suite.ws_port, data.encode("latin-1"))
+    status = http_exchange(phone.suite.direct.ws_port, data.encode("latin-1"))
     assert status is None or 400 <= status < 500
 
 
@@ -313,7 +315,7 @@ def test_hostile_headers_are_refused(phone, bystander, kind):
 def test_hostile_request_lines_are_refused_or_harmless(phone, bystander, line):
     session = phone.create({})
     data = f"{line}\r\nHost: x\r\nAuthorization: Bearer {phone.token}\r\n\r\n".replace("{id}", session["id"])
-    with dial(phone.suite.ws_port) as s:
+    with dial(phone.suite.direct.ws_port) as s:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             s.sendall(data.encode())
             s.shutdown(1)
@@ -322,7 +324,7 @@ def test_hostile_request_lines_are_refused_or_harmless(phone, bystander, line):
 
 
 def test_random_requests_harm_nobody(suite, phone, bystander):
-    good = request(suite.ws_port, target_of(MISSING_ID), Authorization=f"Bearer {phone.token}",
+    good = request(suite.direct.ws_port, target_of(MISSING_ID), Authorization=f"Bearer {phone.token}",
                    Last_Event_ID="1:1", X_Device_Id="phone", Origin="https://app.example")
     chance = random.Random(11)
     before = n_streams(suite)
@@ -336,7 +338,7 @@ def test_random_requests_harm_nobody(suite, phone, bystander):
                 del data[at:at + chance.randint(1, 20)]
             else:
                 data[at:at] = chance.randbytes(chance.randint(1, 20))
-        with dial(suite.ws_port) as s, contextlib.suppress(OSError):
+        with dial(suite.direct.ws_port) as s, contextlib.suppress(OSError):
             s.sendall(data)
             if chance.random() < 0.5:
                 s.shutdown(1)
@@ -346,8 +348,8 @@ def test_random_requests_harm_nobody(suite, phone, bystander):
 
 def test_two_requests_on_one_connection_are_one(suite, phone):
     """The second one is not even read: the answer to the first ends the connection."""
-    bad = request(suite.ws_port, target_of(MISSING_ID))
-    with dial(suite.ws_port) as s:
+    bad = request(suite.direct.ws_port, target_of(MISSING_ID))
+    with dial(suite.direct.ws_port) as s:
         s.sendall(bad + bad)
         received = b""
         with contextlib.suppress(ConnectionResetError):
