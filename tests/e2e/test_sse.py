@@ -112,6 +112,7 @@ def test_a_comment_every_fifteen_seconds_of_silence(phone):
     session = phone.create({})
     with streamed(phone, session["id"], timeout=25) as quiet, streamed(phone, session["id"]) as gone:
         gone.close()
+        quiet.expect("device_joined")
         assert 10 < quiet.wait_comment() < 24
         assert quiet.waiting == []
         phone.json_patch(session["id"], set_to("n", 1))

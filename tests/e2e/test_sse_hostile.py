@@ -13,7 +13,7 @@ import time
 import pytest
 import requests
 
-from harness import BUILD, wait_until
+from harness import BUILD, new_user, wait_until
 from sse import Answer, Ended, Refused, Stream, check_problem, refused, request, streamed, target_of
 from ws import (MISSING_ID, Mirror, dial, handshake, http_exchange, n_descriptors, read_head, reset, rss_of,
                 set_to, status_of, subscribed, wait_descriptors)
@@ -95,9 +95,11 @@ def bystander(phone):
 def test_200_streams_beside_200_websockets_see_the_same(suite, user):
     phone = suite.device(user, "phone")
     session, n, changes = phone.create({"all": []}), 200, 30
+    # of five users: one may have 100 connections
+    watchers = 40 * [suite.device(new_user(), "tv", scope="sessions:read sessions:admin") for _ in range(5)]
     with contextlib.ExitStack() as all_of_them:
-        sockets = [all_of_them.enter_context(subscribed(phone, session["id"])) for _ in range(n)]
-        streams = [all_of_them.enter_context(streamed(phone, session["id"])) for _ in range(n)]
+        sockets = [all_of_them.enter_context(subscribed(w, session["id"])) for w in watchers[:n]]
+        streams = [all_of_them.enter_context(streamed(w, session["id"])) for w in watchers[:n]]
         for i in range(changes):
             phone.json_patch(session["id"], [{"op": "add", "path": "/data/all/-", "value": i}])
         seen = [[watcher.recv() for _ in range(changes)] for watcher in sockets + streams]
