@@ -11,7 +11,7 @@ import requests
 
 from documents import OpenApi
 from harness import BUILD, Closed, Suite, new_user, token, wait_until
-from rest import MISSING_ID, refused
+from rest import MISSING_ID, exchange, refused, statuses
 from ws import Gone, Raw, ask, ending, is_alive, set_to, subscribed
 from ws import refused as refused_frame
 
@@ -333,6 +333,20 @@ def test_neighbours_in_an_ipv6_network_count_as_one(own_api):
     answers = until_refused(lambda n: get(api, "/time", f"2001:db8:0:7::{n:x}"))
     assert len(answers) >= 9
     assert get(api, "/time", "2001:db8:0:8::1").status_code == 200
+
+
+@pytest.mark.parametrize("head, status", [
+    (f"Content-Length: {9 << 20}", 413), (f"Content-Length: {2 << 20}\r\nExpect: 100-continue", 413),
+    ("Content-Length: 5\r\nContent-Length: 6", 400)])
+def test_what_is_refused_before_its_body_is_counted_and_answered(own_api, address, head, status):
+    """The limit is asked for while the body still comes."""
+    api = own_api(**ADDRESS)
+    begun = (f"POST /sessions HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\n"
+             f"Content-Type: application/json\r\n{head}\r\n\r\n").encode() + b" " * 200_000
+    received = exchange(api, begun)
+    assert statuses(received) == [status], received[:500]
+    assert b"RateLimit: " in received
+    assert get(api, "/time", address).status_code == 200
 
 
 def test_probes_are_not_counted(own_api, address):
