@@ -99,7 +99,9 @@ static bool take_device(const char *text, char ret[static PATH_PARAMETER_CAP]) {
     size_t n = 0;
     while (*text && n + 1 < sizeof(device)) {
         bool is_colon = strncasecmp(text, "%3A", 3) == 0;
-        device[n++] = is_colon ? ':' : *text;
+        device[n++] = *text;
+        if (is_colon)
+            device[n - 1] = ':';
         text += is_colon ? 3 : 1;
     }
     device[n] = '\0';

@@ -196,17 +196,16 @@ static void on_user_admitted(struct call *call) {
 static void on_address_admitted(struct call *call) {
     struct fault fault;
     bool is_options = call->method == METHOD_OPTIONS;
+    bool needs_token = !is_options && path_needs_token(call->resource);
     if (check_framing(call->problem, &fault) || check_target(call, &fault) ||
-        (!is_options && check_headers(call, &fault)))
+        (!is_options && check_headers(call, &fault)) || (needs_token && check_token(call, &fault)))
         call_refuse(call, &fault, NULL);
     else if (is_options)
         cors_answer_options(call);
-    else if (!path_needs_token(call->resource))
-        dispatch(call);
-    else if (check_token(call, &fault))
-        call_refuse(call, &fault, NULL);
-    else
+    else if (needs_token)
         limits_take_user(call, on_user_admitted);
+    else
+        dispatch(call);
 }
 
 void routes_on_request(void *arg, struct http_request *request, enum http_problem problem) {

@@ -62,10 +62,9 @@ void presence_table_done(struct presence_table *t) {
 static struct presence_device **bucket(const struct presence_table *t, const char *session_id,
                                        const char *device_id) {
     char both[UUID_LEN + SESSION_DEVICE_MAX + 1];
-    size_t len = strlen(device_id);
     memcpy(both, session_id, UUID_LEN);
-    memcpy(both + UUID_LEN, device_id, len);
-    return &t->buckets[siphash(t->secret, both, UUID_LEN + len) & (t->n_buckets - 1)];
+    strcpy(both + UUID_LEN, device_id);
+    return &t->buckets[siphash(t->secret, both, strlen(both)) & (t->n_buckets - 1)];
 }
 
 struct presence_device *presence_table_find(const struct presence_table *t, const char *session_id,

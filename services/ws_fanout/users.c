@@ -88,7 +88,7 @@ bool users_enter(struct users *t, const char *user_id, int64_t most) {
 
 void users_leave(struct users *t, const char *user_id) {
     struct user **at = find(t, user_id), *user = *at;
-    if (--user->n_connections > 0)
+    if (!user || --user->n_connections > 0)
         return;
     *at = user->next;
     t->n--;
