@@ -1,0 +1,174 @@
+"""Who may call what: every operation of a session for everybody who may ask. A new operation needs a row."""
+
+import pytest
+import requests
+
+from documents import METHODS, OpenApi
+from harness import new_user, wait_until
+from rest import MISSING_ID, path_of
+
+API = OpenApi()
+DATA = {"n": 0}
+PATCH = {"operations": [{"op": "add", "path": "/data/n", "value": 1}]}
+OK, UNAUTHENTICATED, FORBIDDEN, REMOVED, NOT_FOUND, NO_DEVICE = (
+    "ok", (401, "unauthenticated"), (403, "forbidden"), (403, "device_removed"), (404, "not_found"),
+    (400, "invalid_request"))
+
+# What each may: the owner; those whom it shares with; nobody's friend; the owner with a device that it keeps
+# out; an admin, with all scopes or with that alone; the owner's tokens with one scope, or without a device.
+WHO = ["owner", "editor", "viewer", "stranger", "removed", "admin", "only_admin", "reader", "writer", "deviceless",
+       "nobody"]
+READ = dict(zip(WHO, [OK, OK, OK, NOT_FOUND, REMOVED, OK, OK, OK, FORBIDDEN, OK, UNAUTHENTICATED]))
+EDIT = dict(zip(WHO, [OK, OK, FORBIDDEN, NOT_FOUND, REMOVED, FORBIDDEN, FORBIDDEN, FORBIDDEN, OK, NO_DEVICE,
+                      UNAUTHENTICATED]))
+BEAT = {**EDIT, "viewer": OK}
+OWN = {**EDIT, "editor": FORBIDDEN}
+END = {**OWN, "admin": OK, "only_admin": OK}
+CANCEL = {**EDIT, "admin": OK, "only_admin": OK}
+
+# (method, path, what it needs, who may)
+TABLE = [
+    *[(method, path, {}, READ) for method in ("GET", "HEAD") for path in (
+        "", "/deltas", "/history", "/snapshots", "/snapshots/{version}", "/devices", "/participants")],
+    ("PATCH", "", {"json": PATCH}, EDIT),
+    ("POST", "", {"params": {"status": "paused"}}, EDIT),
+    ("POST", "", {"params": {"status": "cancelled"}}, CANCEL),
+    ("DELETE", "", {}, END),
+    ("POST", "/heartbeat", {}, BEAT),
+    ("POST", "/broadcast", {"json": {"message": 1}}, EDIT),
+    ("POST", "/snapshots", {"json": {"label": "l"}}, EDIT),
+    ("POST", "/restore", {"json": {"version": 1}}, EDIT),
+    ("PUT", "/devices/{deviceId}", {}, OWN),
+    ("DELETE", "/devices/{deviceId}", {}, OWN),
+    ("PUT", "/participants/{userId}", {"json": {"role": "editor"}}, OWN),
+    ("DELETE", "/participants/{userId}", {}, OWN),
+]
+
+
+def test_every_operation_has_a_row():
+    described = {(method.upper(), path.removeprefix("/sessions/{id}"))
+                 for path, item in API.rest.items() if path.startswith("/sessions/{id}")
+                 for method in METHODS if method in item and method != "options"}
+    assert {row[:2] for row in TABLE} == described
+
+
+class Everybody:
+    """Who may ask, for the same sessions."""
+
+    def __init__(self, suite):
+        user = new_user()
+        self.suite, self.owner = suite, suite.device(user, "phone")
+        self.editor, self.viewer = (suite.device(new_user(), device) for device in ("tablet", "screen"))
+        self.stranger, self.removed = suite.device(new_user(), "car"), suite.device(user, "lost")
+        self.admin = suite.device(new_user(), "console", scope="sessions:read sessions:write sessions:admin")
+        self.only_admin = suite.device(new_user(), "console", scope="sessions:admin")
+        self.reader = suite.device(user, "phone", scope="sessions:read")
+        self.writer = suite.device(user, "phone", scope="sessions:write")
+        self.deviceless = suite.device(user, None)
+        for who in WHO[:-1]:
+            getattr(self, who).http.hooks["response"] = [API.check_answer]
+
+    def session(self):
+        """A new one, at version 4."""
+        session = self.owner.create(DATA)
+        path = path_of(session)
+        for device, role in ((self.editor, "editor"), (self.viewer, "viewer")):
+            assert self.owner.request("PUT", f"{path}/participants/{device.user}", json={"role": role}).ok
+        assert self.owner.delete(f"{path}/devices/lost").status_code == 204
+        return session
+
+    def ask(self, who, method, path, session, **more):
+        path = f"{path_of(session)}{path}".format(version=1, deviceId="tv", userId=MISSING_ID)
+        if who == "nobody":
+            return requests.request(method, self.suite.api_url + path, timeout=30, **more)
+        return getattr(self, who).request(method, path, **more)
+
+
+@pytest.fixture(scope="module")
+def everybody(suite):
+    return Everybody(suite)
+
+
+def check(answer, expected, who):
+    assert answer.headers["Cache-Control"] == "private, no-cache" and answer.headers["X-Request-Id"]
+    assert answer.headers["Vary"] == "Authorization, Origin" and answer.headers["X-API-Version"] == "1"
+    if expected == OK:
+        assert answer.ok, f"{who}: {answer.status_code} {answer.text[:500]}"
+        return
+    assert answer.status_code == expected[0], f"{who}: {answer.status_code} {answer.text[:500]}"
+    assert answer.headers["Content-Type"] == "application/problem+json" and "ETag" not in answer.headers
+    if answer.request.method != "HEAD":
+        assert answer.json()["code"] == expected[1], f"{who}: {answer.text[:500]}"
+
+
+@pytest.mark.parametrize("method, path, needs, may", TABLE,
+                         ids=[f"{m} {p or '/'}{n.get('params', {}).get('status', '')}" for m, p, n, _ in TABLE])
+def test_who_may(everybody, method, path, needs, may):
+    for who in WHO:
+        session = everybody.session()
+        check(everybody.ask(who, method, path, session, **needs), may[who], who)
+        if may[who] != OK:  # and nothing happened
+            assert everybody.owner.read(session["id"])["version"] == 4, who
+
+
+@pytest.mark.parametrize("path", ["/history", "/snapshots", "/snapshots/{version}", "/devices", "/participants"])
+def test_who_may_read_what_redis_has_not(everybody, path):
+    """The same answers from PostgreSQL."""
+    session = everybody.session()
+    suite = everybody.suite
+    wait_until(lambda: suite.query("select 1 from sessions where id = %s and version = 4", session["id"]),
+               what="the row")
+    redis = suite.redis_client()
+    redis.delete(*redis.keys(f"session:{{{session['id']}}}:*"))
+    for who in WHO:
+        check(everybody.ask(who, "GET", path, session), READ[who], who)
+
+
+@pytest.mark.parametrize("path", sorted({row[1] for row in TABLE}))
+def test_what_a_path_takes(everybody, path):
+    """HEAD is GET without its body; OPTIONS and 405 tell the same methods; none needs an existing session."""
+    session = everybody.session()
+    methods = {row[0] for row in TABLE if row[1] == path} | {"OPTIONS"}
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "BREW"} - methods:
+        answer = everybody.ask("nobody", method, path, session)
+        assert answer.status_code == 405, (method, answer.text)
+        assert set(answer.headers["Allow"].split(", ")) == methods
+    answer = everybody.ask("nobody", "OPTIONS", path, {"id": MISSING_ID})
+    assert answer.status_code == 204 and set(answer.headers["Allow"].split(", ")) == methods
+    if "GET" not in methods:
+        return
+    got, head = (everybody.ask("owner", method, path, session) for method in ("GET", "HEAD"))
+    assert not head.content and head.status_code == got.status_code == 200
+    dropped = {"X-Request-Id", "Date"}
+    assert {k: v for k, v in head.headers.items() if k not in dropped} == {
+        k: v for k, v in got.headers.items() if k not in dropped}
+
+
+WRITES = [row for row in TABLE if row[3] is not READ and row[1] not in ("/heartbeat", "/broadcast")]
+
+
+@pytest.mark.parametrize("method, path, needs, may", WRITES, ids=[f"{w[0]} {w[1] or '/'}" for w in WRITES])
+def test_every_write_of_a_session_heeds_if_match(everybody, method, path, needs, may):
+    session = everybody.session()
+    for tag, status in (('"3"', 412), ('"4.2"', 412), ('W/"4"', 400), ("4", 400)):
+        answer = everybody.ask("owner", method, path, session, headers={"If-Match": tag}, **needs)
+        assert answer.status_code == status, (tag, answer.text)
+        assert everybody.owner.read(session["id"])["version"] == 4
+    answer = everybody.ask("owner", method, path, session, headers={"If-Match": '"3", "4"'}, **needs)
+    assert answer.ok, answer.text
+
+
+@pytest.mark.parametrize("path, needs", [("/snapshots", {"json": {"label": "l"}}),
+                                         ("/restore", {"json": {"version": 1}})])
+def test_a_key_makes_once(everybody, path, needs):
+    session = everybody.session()
+    everybody.owner.patch(session["id"], **PATCH)
+    key = {"headers": {"Idempotency-Key": "k"}}
+    first, again = (everybody.ask("owner", "POST", path, session, **needs, **key) for _ in range(2))
+    assert first.status_code == again.status_code and first.json()["version"] == again.json()["version"]
+    assert "Idempotency-Replayed" not in first.headers and again.headers["Idempotency-Replayed"] == "true"
+    other = everybody.ask("owner", "POST", path, session, json={**needs["json"], "version": 2} if "version" in
+                          needs["json"] else {"label": "other"}, **key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    stranger = everybody.ask("stranger", "POST", path, session, **needs, **key)
+    assert stranger.status_code == 404
