@@ -101,7 +101,8 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/fuzz_*
 FUZZ_SECONDS ?= 30
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
-FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(filter-out %/main.c,$(wildcard services/ws_fanout/protocol*.c)))
+FUZZ_API := $(addprefix services/session_api/,client.c cursor.c headers.c parameters.c path.c)
+FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
 
 $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -109,7 +110,7 @@ $(FUZZ)/obj/%.o: %.c
 
 $(FUZZ)/libfuzzed.a: $(FUZZ_LAYERS) $(FUZZ)/obj/scripts.o
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar qcs $@ $^
 
 $(FUZZ)/obj/scripts.o: build/gcc/gen/scripts.c
 	@mkdir -p $(@D)
