@@ -151,7 +151,7 @@ static int take_base(const json_t *object, struct command *c, struct fault *f) {
     c->base = c->has_base ? base : (struct position){0};
     /* Dropping it in silence would turn a guarded write into an unguarded one. */
     if (!c->has_base && json_object_get(object, "epoch"))
-        return (int)fault_set(f, FAULT_INVALID_REQUEST, "baseVersion",
+        return (int)fault_set(f, FAULT_INVALID_REQUEST, "epoch",
                               "epoch says nothing without baseVersion beside it");
     return 0;
 }

@@ -43,52 +43,7 @@ static int refuse_media_type(struct fault *f, const char *allowed) {
 
 /* ---- create ---- */
 
-static int read_name_and_type(const json_t *object, struct command *c, struct fault *f) {
-    const char *name = NULL, *type = NULL;
-    int r;
-    if ((r = text_get_string(object, "name", TEXT_REQUIRED, &name, f)) ||
-        (r = text_get_string(object, "type", TEXT_REQUIRED, &type, f)))
-        return r;
-    if (!session_name_is_valid(name, strlen(name)))
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "name",
-                              "name has %zu characters; 1 to %d are allowed",
-                              text_n_characters(name, strlen(name)), SESSION_NAME_MAX_CHARACTERS);
-    if (!session_type_is_valid(type, strlen(type)))
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "type", "type has 1 to %d of a-z 0-9 _ -",
-                              SESSION_TYPE_MAX);
-    c->name = must_strdup(name);
-    memcpy(c->type, type, strlen(type) + 1);
-    return 0;
-}
-
-static int read_status(const json_t *object, struct command *c, struct fault *f) {
-    const char *status = "active";
-    int r = text_get_string(object, "status", TEXT_OPTIONAL, &status, f);
-    if (r)
-        return r;
-    if (!session_status_parse(status, &c->status) ||
-        (c->status != SESSION_ACTIVE && c->status != SESSION_PENDING))
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "status",
-                              "a session begins as active or pending");
-    return 0;
-}
-
-static int read_idle(const json_t *object, struct command *c, struct fault *f) {
-    int64_t ttl = SESSION_TTL_DEFAULT_S;
-    const char *on_idle = "pause";
-    int r;
-    if ((r = text_get_integer(object, "ttlSeconds", TEXT_OPTIONAL, SESSION_TTL_MIN_S,
-                              SESSION_TTL_MAX_S, &ttl, f)) ||
-        (r = text_get_string(object, "onIdle", TEXT_OPTIONAL, &on_idle, f)))
-        return r;
-    if (!session_on_idle_parse(on_idle, &c->on_idle))
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "onIdle", "onIdle is pause or expire");
-    c->ttl_seconds = (uint32_t)ttl;
-    return 0;
-}
-
-static int read_data(const json_t *object, struct command *c, struct fault *f) {
-    json_t *data = json_object_get(object, "data");
+static int check_data(const json_t *data, struct fault *f) {
     if (!data)
         return 0;
     if (text_depth(data, SESSION_DATA_MAX_DEPTH) > SESSION_DATA_MAX_DEPTH)
@@ -99,7 +54,6 @@ static int read_data(const json_t *object, struct command *c, struct fault *f) {
         return (int)fault_set(f, FAULT_STATE_TOO_LARGE, "data",
                               "data has %zu bytes in canonical form; at most %u", size,
                               SESSION_DATA_MAX_BYTES);
-    c->data = json_incref(data);
     return 0;
 }
 
@@ -112,10 +66,11 @@ int bodies_read_create(enum media_type type, const char *body, size_t len, struc
         return refuse_media_type(f, "application/json");
     if ((r = parse_object(body, len, &object, f)) ||
         (r = refuse_unknown(object, known, N_ELEMENTS(known), f)) ||
-        (r = read_name_and_type(object, c, f)) || (r = read_status(object, c, f)) ||
-        (r = read_idle(object, c, f)))
+        (r = command_take_create(object, c, f)))
         return r;
-    return read_data(object, c, f);
+    if (!c->ttl_seconds)
+        c->ttl_seconds = SESSION_TTL_DEFAULT_S;
+    return check_data(c->data, f);
 }
 
 /* ---- broadcast ---- */
@@ -145,73 +100,25 @@ int bodies_read_broadcast(enum media_type type, const char *body, size_t len, js
 
 /* ---- patch ---- */
 
-static int read_base(const json_t *object, struct command *c, struct fault *f) {
-    int64_t version = 0, epoch = 1;
-    int r;
-    if ((r = text_get_integer(object, "baseVersion", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &version,
-                              f)) ||
-        (r = text_get_integer(object, "epoch", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &epoch, f)))
-        return r;
-    if (!version && json_object_get(object, "epoch"))
-        return (int)fault_set(f, FAULT_INVALID_REQUEST, "epoch", "epoch needs baseVersion with it");
-    c->has_base = version != 0;
-    c->base = (struct position){(uint64_t)version, (uint64_t)epoch};
-    return 0;
-}
-
-static int read_merge_mode(const json_t *object, struct command *c, struct fault *f) {
-    const char *mode = "reject";
-    int r = text_get_string(object, "merge", TEXT_OPTIONAL, &mode, f);
-    if (r)
-        return r;
-    c->disjoint = strcmp(mode, "disjoint") == 0;
-    if (!c->disjoint && strcmp(mode, "reject") != 0)
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "merge", "merge is reject or disjoint");
-    return 0;
-}
-
-static int read_checksum(const json_t *object, struct command *c, struct fault *f) {
-    const char *checksum = NULL;
-    int r = text_get_string(object, "checksum", TEXT_OPTIONAL, &checksum, f);
-    if (r || !checksum)
-        return r;
-    if (strlen(checksum) != HASH_HEX_LEN || strspn(checksum, "0123456789abcdef") != HASH_HEX_LEN)
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "checksum",
-                              "checksum has %d hexadecimal digits in lower case", HASH_HEX_LEN);
-    if (c->disjoint)
-        return (int)fault_set(f, FAULT_INVALID_REQUEST, "checksum",
-                              "checksum and merge \"disjoint\" exclude each other");
-    memcpy(c->checksum, checksum, HASH_HEX_LEN + 1);
-    return 0;
-}
-
-static int take_operations(json_t *operations, struct command *c, struct fault *f) {
-    int r = patch_check(operations, f);
-    if (r)
-        return r;
-    c->format = COMMAND_PATCH_OPERATIONS;
-    c->patch = json_incref(operations);
-    return 0;
-}
-
 static int read_envelope(const char *body, size_t len, struct command *c, struct fault *f) {
     static const char *const known[] = {"baseVersion", "epoch", "operations", "checksum", "merge"};
     json_auto_t *object = NULL;
-    json_t *operations = NULL;
     int r;
     if ((r = parse_object(body, len, &object, f)) ||
         (r = refuse_unknown(object, known, N_ELEMENTS(known), f)) ||
-        (r = read_base(object, c, f)) || (r = read_merge_mode(object, c, f)) ||
-        (r = read_checksum(object, c, f)) ||
-        (r = text_get_array(object, "operations", TEXT_REQUIRED, &operations, f)))
+        (r = command_take_patch(object, c, f)))
         return r;
-    return take_operations(operations, c, f);
+    return patch_check(c->patch, f);
 }
 
 static int read_operations(const char *body, size_t len, struct command *c, struct fault *f) {
     json_auto_t *operations = NULL;
-    int r = text_parse(body, len, &operations, f);
-    return r ? r : take_operations(operations, c, f);
+    int r;
+    if ((r = text_parse(body, len, &operations, f)) || (r = patch_check(operations, f)))
+        return r;
+    c->format = COMMAND_PATCH_OPERATIONS;
+    c->patch = TAKE_PTR(operations);
+    return 0;
 }
 
 static int read_merge_patch(const char *body, size_t len, struct command *c, struct fault *f) {

@@ -197,17 +197,11 @@ void sessions_patch(struct call *call) {
 static int read_status(struct call *call, struct fault *f) {
     bool is_twice = false;
     const char *name = http_query(call->request, "status", &is_twice);
-    enum session_status status;
     if (!name || is_twice)
         return (int)fault_set(f, FAULT_INVALID_REQUEST, "status",
                               "the query must have status once: active, paused, completed or "
                               "cancelled");
-    if (!session_status_parse(name, &status) || status == SESSION_PENDING ||
-        status == SESSION_EXPIRED)
-        return (int)fault_set(f, FAULT_INVALID_VALUE, "status",
-                              "status must be active, paused, completed or cancelled");
-    call->command.status = status;
-    return 0;
+    return command_take_status(name, &call->command, f);
 }
 
 void sessions_change_status(struct call *call) {

@@ -101,76 +101,22 @@ static int take_key(const json_t *object, struct protocol_message *m, struct fau
     if (r || !key)
         return r;
     size_t len = strlen(key);
-    bool printable = true;
-    for (size_t i = 0; i < len; i++)
-        printable = printable && key[i] >= 0x20 && key[i] <= 0x7e;
-    if (!len || len > COMMAND_KEY_MAX || !printable)
+    if (!command_key_is_valid(key, len))
         return fault_set(f, FAULT_INVALID_REQUEST, "key", "key has 1 to %d printable characters",
                          COMMAND_KEY_MAX);
     memcpy(m->command.key, key, len + 1);
     return 0;
 }
 
-static int take_base(const json_t *object, struct command *c, struct fault *f) {
-    int64_t version = 0, epoch = 0;
-    int r =
-        text_get_integer(object, "baseVersion", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &version, f);
-    if (!r)
-        r = text_get_integer(object, "epoch", TEXT_OPTIONAL, 1, TEXT_INTEGER_MAX, &epoch, f);
-    if (r)
-        return r;
-    if (epoch && !version)
-        return fault_set(f, FAULT_INVALID_REQUEST, "epoch", "epoch needs baseVersion beside it");
-    c->has_base = version > 0;
-    c->base = (struct position){.version = (uint64_t)version, .epoch = epoch ? (uint64_t)epoch : 1};
-    return 0;
-}
-
-static bool is_checksum(const char *text) {
-    return strlen(text) == HASH_HEX_LEN && strspn(text, "0123456789abcdef") == HASH_HEX_LEN;
-}
-
-static int take_merge_and_checksum(const json_t *object, struct command *c, struct fault *f) {
-    const char *merge = "reject", *checksum = NULL;
-    int r = text_get_string(object, "merge", TEXT_OPTIONAL, &merge, f);
-    if (!r)
-        r = text_get_string(object, "checksum", TEXT_OPTIONAL, &checksum, f);
-    if (r)
-        return r;
-    c->disjoint = strcmp(merge, "disjoint") == 0;
-    if (!c->disjoint && strcmp(merge, "reject") != 0)
-        return fault_set(f, FAULT_INVALID_VALUE, "merge", "merge is \"reject\" or \"disjoint\"");
-    if (!checksum)
-        return 0;
-    if (!is_checksum(checksum))
-        return fault_set(f, FAULT_INVALID_VALUE, "checksum", "checksum is 64 of 0-9 a-f");
-    if (c->disjoint)
-        return fault_set(f, FAULT_INVALID_REQUEST, "checksum",
-                         "checksum cannot go together with merge \"disjoint\"");
-    memcpy(c->checksum, checksum, HASH_HEX_LEN + 1);
-    return 0;
-}
-
 static int parse_patch(const json_t *object, struct protocol_message *m, struct fault *f) {
     struct command *c = &m->command;
-    json_t *operations = NULL;
     c->kind = COMMAND_PATCH;
-    c->format = COMMAND_PATCH_OPERATIONS;
     int r = take_session(object, m, f);
     if (!r)
         r = take_key(object, m, f);
     if (!r)
-        r = take_base(object, c, f);
-    if (!r)
-        r = take_merge_and_checksum(object, c, f);
-    if (!r)
-        r = text_get_array(object, "operations", TEXT_REQUIRED, &operations, f);
-    if (!r)
-        r = patch_check(operations, f);
-    if (r)
-        return r;
-    c->patch = json_incref(operations);
-    return 0;
+        r = command_take_patch(object, c, f);
+    return r ? r : patch_check(c->patch, f);
 }
 
 static int parse_status(const json_t *object, struct protocol_message *m, struct fault *f) {
@@ -182,13 +128,7 @@ static int parse_status(const json_t *object, struct protocol_message *m, struct
         r = take_key(object, m, f);
     if (!r)
         r = text_get_string(object, "status", TEXT_REQUIRED, &status, f);
-    if (r)
-        return r;
-    if (!session_status_parse(status, &c->status) || c->status == SESSION_PENDING ||
-        c->status == SESSION_EXPIRED)
-        return fault_set(f, FAULT_INVALID_VALUE, "status",
-                         "status is active, paused, completed or cancelled");
-    return 0;
+    return r ? r : command_take_status(status, c, f);
 }
 
 static int parse_heartbeat(const json_t *object, struct protocol_message *m, struct fault *f) {

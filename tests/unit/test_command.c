@@ -376,7 +376,7 @@ static void test_members_that_exclude_each_other_are_refused(void **state) {
     expect_refusal("command.patch", (struct change){"merge", "\"disjoint\""}, FAULT_INVALID_REQUEST,
                    "checksum");
     expect_refusal("command.patch", (struct change){"baseVersion", NULL}, FAULT_INVALID_REQUEST,
-                   "baseVersion");
+                   "epoch");
 }
 
 static void test_defaults_and_later_members(void **state) {
