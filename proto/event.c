@@ -263,16 +263,6 @@ void event_broadcast(const struct event_broadcast *b, struct event *ret) {
     end(ret, &out);
 }
 
-void event_device_joined(const struct session *s, const char *user_id, const char *device_id,
-                         const char *message_id, struct event *ret) {
-    struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_DEVICE_JOINED, s, user_id, device_id);
-    set_message_id(ret, message_id);
-    buf_puts(&out, ",\"activeDeviceId\":");
-    put_null_or_text(&out, s->active_device);
-    end(ret, &out);
-}
-
 /* ---- Parsing ---- */
 
 static int bad_member(struct fault *f, const char *name, const char *what) {

@@ -74,8 +74,6 @@ void event_participant_changed(const struct session *s, const char *user_id, con
                                const char *participant, enum session_role role, struct event *ret);
 void event_device_changed(const struct session *s, const char *user_id, const char *device_id,
                           const char *device, bool removed, struct event *ret);
-void event_device_joined(const struct session *s, const char *user_id, const char *device_id,
-                         const char *message_id, struct event *ret);
 
 /* A device that came or went, as Redis knows it (no struct session is at hand then). */
 struct event_presence {

@@ -126,7 +126,7 @@ REFUSED = [
     ("event_state_delta", {"operations": [{"op": "test", "path": "/data", "value": 1}]}),
     ("event_state_delta", {"type": "snapshot"}),
     ("event_device_joined", {"deviceId": None}),
-    ("event_device_joined.connected", {"deviceCount": -1}),
+    ("event_device_joined", {"deviceCount": -1}),
     ("event_device_left", {"platform": "x" * 65}),
     ("event_participant_changed", {"role": "owner"}),
     ("event_device_changed", {"removed": None}),

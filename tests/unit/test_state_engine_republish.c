@@ -19,7 +19,17 @@
 /* What a takeover makes: its event, a device that joined, a snapshot. */
 static size_t make_events(const struct session *s, struct event *ret) {
     event_status_changed(s, s->user_id, "laptop", SESSION_PAUSED, "request", &ret[0]);
-    event_device_joined(s, s->user_id, "laptop", JOINED_ID, &ret[1]);
+    event_presence(&(struct event_presence){.type = EVENT_DEVICE_JOINED,
+                                            .session_id = s->id,
+                                            .position = s->position,
+                                            .moment = s->updated_at,
+                                            .user_id = s->user_id,
+                                            .device_id = "laptop",
+                                            .active_device = "laptop",
+                                            .name = "",
+                                            .platform = "",
+                                            .n_devices = 2},
+                   &ret[1]);
     event_snapshot(s, SNAPSHOT_ID, &ret[2]);
     return 3;
 }
