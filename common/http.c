@@ -123,7 +123,6 @@ static void *on_first_line(void *cls, const char *target, struct MHD_Connection 
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     if (r->connection->phase != PHASE_READING) /* else: the connection's first, already timed */
         http_connection_enter(r->connection, PHASE_READING);
-    r->started_at = timestamp_monotonic_ms();
     r->path = must_strdup(target ? target : "");
     char *question = strchr(r->path, '?');
     if (question)

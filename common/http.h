@@ -56,8 +56,6 @@ const char *http_path(const struct http_request *r);
 /* The value of a query parameter, unescaped; NULL when absent; "" when without a value. Sets
  * *ret_twice (may be NULL) when it is there more than once. */
 const char *http_query(struct http_request *r, const char *name, bool *ret_twice);
-/* Calls visit for each query parameter (to refuse unknown ones). */
-void http_each_query(struct http_request *r, void (*visit)(void *arg, const char *name), void *arg);
 /* A header's value by case-insensitive name, NULL when absent; several lines are joined by ", ". */
 const char *http_header(struct http_request *r, const char *name);
 /* How many lines have that name (to refuse what may be there once only). */
@@ -65,13 +63,10 @@ size_t http_n_headers(const struct http_request *r, const char *name);
 const char *http_body(const struct http_request *r, size_t *ret_len);
 /* The client's address as text, for the log and limits. */
 const char *http_peer(struct http_request *r);
-/* The monotonic moment (ms) the request's first byte was handled. */
-int64_t http_started_at(const struct http_request *r);
 
 /* One pointer of the handler's, kept with the request. free_data (may be NULL) is called when the
  * request is gone. */
 void http_set_data(struct http_request *r, void *data, void (*free_data)(void *));
-void *http_data(const struct http_request *r);
 
 struct http_answer {
     int status;

@@ -39,4 +39,3 @@ bool http_framing_is_bad(const struct http_framing *f, const char *version);
 /* The value of `name` in a raw query ("a=b&c"), unescaped: caller frees; NULL when absent. *ret_n:
  * how many there are. What cannot be unescaped (a bad %xx, %00) is kept as it is. */
 char *http_query_find(const char *query, const char *name, size_t *ret_n);
-void http_query_each(const char *query, void (*visit)(void *arg, const char *name), void *arg);

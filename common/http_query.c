@@ -63,10 +63,3 @@ char *http_query_find(const char *query, const char *name, size_t *ret_n) {
     *ret_n = n;
     return found;
 }
-
-void http_query_each(const char *query, void (*visit)(void *arg, const char *name), void *arg) {
-    for (struct part part; next_part(&query, &part);) {
-        _cleanup_(freep) char *part_name = part.name;
-        visit(arg, part_name);
-    }
-}

@@ -26,11 +26,6 @@ const char *http_query(struct http_request *r, const char *name, bool *ret_twice
     return value ? keep_text(r, value) : NULL;
 }
 
-void http_each_query(struct http_request *r, void (*visit)(void *arg, const char *name),
-                     void *arg) {
-    http_query_each(r->query, visit, arg);
-}
-
 size_t http_n_headers(const struct http_request *r, const char *name) {
     size_t n = 0;
     for (size_t i = 0; i < r->n_headers; i++)
@@ -62,15 +57,7 @@ const char *http_body(const struct http_request *r, size_t *ret_len) {
     return r->body.data ? r->body.data : "";
 }
 
-int64_t http_started_at(const struct http_request *r) {
-    return r->started_at;
-}
-
 void http_set_data(struct http_request *r, void *data, void (*free_data)(void *)) {
     r->data = data;
     r->free_data = free_data;
-}
-
-void *http_data(const struct http_request *r) {
-    return r->data;
 }

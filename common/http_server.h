@@ -34,7 +34,6 @@ struct http_request {
     struct http_request *next, *previous; /* of http->in_hand, while in that list */
     struct http_connection *connection;
     struct MHD_Connection *mhd;
-    int64_t started_at;
     char *path;  /* owned */
     char *query; /* borrowed from path's allocation */
     const char *method;

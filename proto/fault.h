@@ -35,7 +35,6 @@
       "The key was used for another request")                                                      \
     X(FAULT_RATE_LIMITED, "rate_limited", 429, true, "Too many messages")                          \
     X(FAULT_TOO_MANY_SESSIONS, "too_many_sessions", 429, true, "Too many sessions")                \
-    X(FAULT_HEADERS_TOO_LARGE, "invalid_request", 431, false, "The headers are too large")         \
     X(FAULT_INTERNAL, "internal", 500, true, "A bug in Handoff")                                   \
     X(FAULT_UNAVAILABLE, "unavailable", 503, true, "Not available now; nothing was applied")       \
     X(FAULT_TIMEOUT, "timeout", 504, true, "The outcome is unknown; repeat with the same key")

@@ -101,10 +101,6 @@ static bool starts_alike(const struct pointer *a, const struct pointer *b, size_
     return true;
 }
 
-bool pointer_overlaps(const struct pointer *a, size_t n_a, const struct pointer *b, size_t n_b) {
-    return starts_alike(a, b, n_a < n_b ? n_a : n_b);
-}
-
 bool pointer_is_above(const struct pointer *a, const struct pointer *b) {
     return a->n_tokens < b->n_tokens && starts_alike(a, b, a->n_tokens);
 }

@@ -35,7 +35,5 @@ json_t *pointer_find(json_t *document, const struct pointer *p, size_t n_tokens)
 /* Reads an array index token; false when it is none (leading zero, "-", not digits, over 2^31). */
 bool pointer_index(const struct pointer_token *token, size_t *ret);
 
-/* Whether a equals b or one is above the other, looking at the first n_a and n_b tokens only. */
-bool pointer_overlaps(const struct pointer *a, size_t n_a, const struct pointer *b, size_t n_b);
 /* Whether a is a proper prefix of b. */
 bool pointer_is_above(const struct pointer *a, const struct pointer *b);

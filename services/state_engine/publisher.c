@@ -259,10 +259,6 @@ bool publisher_is_ready(const struct publisher *p) {
     return !p->waiting && publisher_has_room(p);
 }
 
-size_t publisher_n_unconfirmed(const struct publisher *p) {
-    return p->n_unconfirmed;
-}
-
 /* ---- events and dead letters ---- */
 
 static struct outgoing *outgoing_new(struct publisher *p, struct saved *saved) {

@@ -36,7 +36,6 @@ struct publisher *publisher_free(struct publisher *p);
 bool publisher_is_ready(const struct publisher *p);
 /* The same while publications wait for publisher_uncork. */
 bool publisher_has_room(const struct publisher *p);
-size_t publisher_n_unconfirmed(const struct publisher *p);
 
 /* What is given between the two goes out together at publisher_uncork: replies first (somebody
  * waits for them), then events. Always publish, reply and dead-letter between them. */

@@ -260,11 +260,6 @@ enum session_role hub_role(const struct connection *c, const char *session_id) {
     return s ? s->role : SESSION_ROLE_NONE;
 }
 
-struct position hub_position(const struct connection *c, const char *session_id) {
-    const struct subscription *s = find_by_id(c, session_id);
-    return s ? s->room->seen : (struct position){0};
-}
-
 void hub_settle(struct room *room) {
     struct hub *h = room->hub;
     if (room->n_subscriptions || room->is_busy || room->is_queued || room->first_arrival)

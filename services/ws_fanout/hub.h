@@ -57,8 +57,6 @@ void hub_admit(struct subscription *s, enum presence_answer answer, const struct
 
 /* The role by which the connection has the session; none while it does not have it (yet). */
 enum session_role hub_role(const struct connection *c, const char *session_id);
-/* The newest position that is known of a session which the connection watches; else zero. */
-struct position hub_position(const struct connection *c, const char *session_id);
 
 /* A message of this subscription's was dropped from its connection's queue. */
 void hub_dropped(struct subscription *s);

@@ -52,10 +52,6 @@ static void answer_text(struct http_request *r, int status, struct buf *body) {
     http_answer(r, &answer);
 }
 
-static void visit_query(void *arg, const char *name) {
-    buf_printf(arg, " has:%s", name);
-}
-
 static void count_freed(void *data) {
     struct world *w = data;
     w->n_freed++;
@@ -74,7 +70,6 @@ static void describe(struct http_request *r, struct buf *out) {
     const char *x = http_header(r, "x-test");
     buf_printf(out, "%s %s body:%zu a:%s%s", http_method(r), http_path(r), len, a ? a : "-",
                is_twice ? " twice" : "");
-    http_each_query(r, visit_query, out);
     if (x)
         buf_printf(out, " x:%s n:%zu", x, http_n_headers(r, "X-TEST"));
     buf_printf(out, " peer:%s %.16s", http_peer(r), body);
@@ -246,9 +241,9 @@ static void test_path_stays_as_it_was_sent(void **state) {
 
 static void test_query_is_unescaped(void **state) {
     struct client c = client_new(*state);
-    expect(&c, GET("/q?a=x%20y+z&b&%63=1"), "/q body:0 a:x y z has:a has:b has:c", NULL);
+    expect(&c, GET("/q?a=x%20y+z&b&%63=1"), "/q body:0 a:x y z", NULL);
     expect(&c, GET("/q?a=1&a=2"), "a:1 twice", NULL);
-    expect(&c, GET("/q?a"), "a: has:a", NULL);
+    expect(&c, GET("/q?a"), "a:", NULL);
     expect(&c, GET("/q?a=%00%zz%4"), "a:%00%zz%4", NULL);
     client_done(&c);
 }
