@@ -31,9 +31,8 @@ void access_refuse_db(struct call *call, int err, const struct db_result *rows) 
                          err == -EIO ? "PostgreSQL took too long" : "PostgreSQL cannot be reached");
 }
 
-void access_query(struct call *call, const char *sql, size_t n_params, const char *const *params,
-                  db_done_fn *done) {
-    struct db *db = call->api->db;
+void access_query(struct call *call, struct db *db, const char *sql, size_t n_params,
+                  const char *const *params, db_done_fn *done) {
     int err = db_query(db, sql, n_params, params, done, call);
     if (err < 0)
         access_refuse_db(call, err, NULL);
@@ -107,7 +106,7 @@ static void on_session(void *arg, int err, const struct session *session) {
     struct call *call = arg;
     const char *const params[] = {call->session_id};
     if (err == -ENOENT)
-        access_query(call, session_sql, N_ELEMENTS(params), params, on_row);
+        access_query(call, call->api->db, session_sql, N_ELEMENTS(params), params, on_row);
     else if (err == -EBADMSG)
         call_refuse_with(call, FAULT_INTERNAL, "the stored session cannot be read");
     else if (err < 0)

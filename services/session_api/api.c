@@ -43,11 +43,16 @@ static int start_store(struct api *api) {
     return err < 0 ? fail(api, err, "redis", "HANDOFF_REDIS_URL") : 0;
 }
 
+/* The health is that of the first connection: they come and go together. */
 static int start_db(struct api *api) {
     static const struct db_callbacks callbacks = {on_db_up, on_db_down};
     const struct config *c = api->app->config;
-    int err = db_new(&api->db, api->app->loop, c->database_url, c->instance, STATEMENT_TIMEOUT_MS,
-                     &callbacks, api);
+    uv_loop_t *loop = api->app->loop;
+    int err =
+        db_new(&api->db, loop, c->database_url, c->instance, STATEMENT_TIMEOUT_MS, &callbacks, api);
+    if (!err)
+        err = db_new(&api->past_db, loop, c->database_url, c->instance, STATEMENT_TIMEOUT_MS, NULL,
+                     NULL);
     if (err < 0)
         return fail(api, err, "postgresql", "HANDOFF_DATABASE_URL");
     api->quota = quota_new(api->db, c->max_sessions_per_user);
@@ -115,6 +120,7 @@ void api_stop(void *self) {
     commander_free(api->commander);
     store_free(api->store);
     db_free(api->db);
+    db_free(api->past_db);
     http_free(TAKE_PTR(api->http));
     auth_free(api->auth);
     quota_free(api->quota);

@@ -18,6 +18,7 @@ struct api {
     struct auth *auth;
     struct store *store;
     struct db *db;
+    struct db *past_db; /* for what may read much of one session: nobody else waits behind it */
     struct commander *commander;
     struct http *http;
     struct quota *quota;
@@ -61,9 +62,9 @@ void access_read(struct call *call, access_fn *go);
 void access_read_meta(struct call *call, access_fn *go);
 /* Refuses for what a query's answer was: err of db_query or of its callback. */
 void access_refuse_db(struct call *call, int err, const struct db_result *rows);
-/* One statement by itself; refuses the call when PostgreSQL is away. */
-void access_query(struct call *call, const char *sql, size_t n_params, const char *const *params,
-                  db_done_fn *done);
+/* One statement by itself; refuses the call when PostgreSQL is away. db: one of the api's. */
+void access_query(struct call *call, struct db *db, const char *sql, size_t n_params,
+                  const char *const *params, db_done_fn *done);
 
 /* ---- page.c: lists ---- */
 /* Sets call->limit, and the cursor's text where there is one. FAULT_INVALID_REQUEST,

@@ -163,7 +163,7 @@ static void ask(struct call *call, const struct session *session, bool is_hot) {
     const char *const params[] = {call->session_id,   q.epoch, q.version, q.moment,
                                   q.after.message_id, q.type,  q.device,  or_null(q.from),
                                   or_null(q.to),      q.limit};
-    access_query(call, history_sql, N_ELEMENTS(params), params, on_rows);
+    access_query(call, call->api->past_db, history_sql, N_ELEMENTS(params), params, on_rows);
 }
 
 void history_list(struct call *call) {

@@ -187,5 +187,5 @@ void list_sessions(struct call *call) {
     snprintf(limit, sizeof(limit), "%zu",
              call->limit + 1); /* one more says whether there are more */
     const char *const params[] = {call->who.user_id, moment, cursor.id, status, type, limit};
-    access_query(call, list_sql, N_ELEMENTS(params), params, on_rows);
+    access_query(call, call->api->db, list_sql, N_ELEMENTS(params), params, on_rows);
 }

@@ -84,7 +84,7 @@ static void on_present(void *arg, int err, const struct store_device *present, s
     }
     for (size_t i = 0; i < n; i++)
         add_present(&call->devices, &present[i]);
-    access_query(call, devices_sql, N_ELEMENTS(params), params, on_rows);
+    access_query(call, call->api->db, devices_sql, N_ELEMENTS(params), params, on_rows);
 }
 
 static void add_removed(void *arg, const char *device_id) {

@@ -81,7 +81,7 @@ static void ask(struct call *call, const struct session *session, bool is_hot) {
     snprintf(version, sizeof(version), "%d", (int)after.version);
     snprintf(limit, sizeof(limit), "%zu", call->limit + 1);
     const char *const params[] = {call->session_id, epoch, version, limit};
-    access_query(call, snapshots_sql, N_ELEMENTS(params), params, on_rows);
+    access_query(call, call->api->past_db, snapshots_sql, N_ELEMENTS(params), params, on_rows);
 }
 
 void snapshots_list(struct call *call) {

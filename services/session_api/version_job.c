@@ -199,18 +199,19 @@ static const char base_sql[] =
     " AND type = 'session_created') "
     "ORDER BY version DESC LIMIT 1) AS b ON true WHERE s.id = $1::uuid";
 
-/* The versions after $3: those that a delta made with it. A page ends before it is too much. */
+/* The versions after $3: those that a delta made with it. A page ends before it is too much, by
+ * sizes as they are stored: nothing is decompressed to be left out. */
 static const char events_sql[] =
     "SELECT version, payload FROM ("
     "SELECT *, row_number() OVER oldest AS n, "
-    "sum(octet_length(payload::text)) OVER oldest AS n_bytes FROM ("
+    "sum(pg_column_size(payload)) OVER oldest AS n_bytes FROM ("
     "SELECT version, CASE WHEN type = 'state_delta' THEN payload END AS payload "
     "FROM session_events WHERE session_id = $1::uuid AND epoch = $2::integer "
     "AND version > $3::integer AND version <= $4::integer "
     "AND message_id = ($1::uuid)::text || ':' || epoch || ':' || version "
     "ORDER BY version LIMIT 200) AS found "
     "WINDOW oldest AS (ORDER BY version ROWS UNBOUNDED PRECEDING)) AS page "
-    "WHERE n = 1 OR coalesce(n_bytes, 0) <= 1048576 ORDER BY n";
+    "WHERE n = 1 OR coalesce(n_bytes, 0) <= 131072 ORDER BY n";
 
 static void ask_events(struct version_job *job);
 
@@ -237,7 +238,7 @@ static bool is_answered(struct version_job *job, int err, const struct db_result
 
 static void query(struct version_job *job, const char *sql, size_t n_params,
                   const char *const *params, db_done_fn *done) {
-    struct db *db = job->call->api->db;
+    struct db *db = job->call->api->past_db;
     if (db_query(db, sql, n_params, params, done, job) < 0)
         fail(job, FAULT_UNAVAILABLE, "PostgreSQL cannot be reached");
     else

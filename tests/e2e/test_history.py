@@ -1,5 +1,6 @@
 """GET /sessions/{id}/history: the audit trail as it was published, filtered, page by page."""
 
+import concurrent.futures
 import datetime
 import json
 
@@ -202,3 +203,21 @@ def test_the_question_is_a_walk_along_its_index(suite, phone, story):
     connection.rollback()
     connection.close()
     assert "Index Scan" in plan and "Backward" in plan and "Sort" not in plan and "Seq Scan" not in plan
+
+
+def test_who_reads_the_past_holds_up_nobody_else(own_suite):
+    """One connection answers in order: what is slow in the audit trail must not stand before a list."""
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    session = phone.create({})
+    wait_until(lambda: phone.get("/sessions").json()["items"], what="the list")
+    connection = psycopg2.connect(suite.servers.postgresql.url)
+    connection.cursor().execute("lock table session_snapshots in access exclusive mode")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(phone.get, f"{path_of(session)}/snapshots") for _ in range(4)]
+        wait_until(lambda: suite.query("select 1 from pg_locks where not granted"), what="one that waits")
+        assert suite.device(phone.user, "tablet").get("/sessions").json()["items"]
+        assert not all(w.done() for w in waiting)  # in order, the list would come after them
+        connection.rollback()
+        assert {w.result().status_code for w in waiting} <= {200, 503}
+    connection.close()
