@@ -125,7 +125,9 @@ static int error_of(int err, const redisReply *reply) {
 
 /* ---- arriving ---- */
 
-static int take_admission(const redisReply *reply, enum store_admission *ret) {
+/* {word, devices by way of the instance} */
+static int take_admission(const redisReply *reply, enum store_admission *ret,
+                          bool *ret_has_devices) {
     static const char *const words[] = {
         [STORE_ADMITTED] = "ADMITTED",
         [STORE_ADMITTED_FIRST] = "FIRST",
@@ -135,16 +137,30 @@ static int take_admission(const redisReply *reply, enum store_admission *ret) {
         [STORE_TOO_MANY_DEVICES] = "TOO_MANY_DEVICES",
         [STORE_TOO_MANY_WATCHERS] = "TOO_MANY_WATCHERS",
     };
-    for (size_t i = 0; reply->type == REDIS_REPLY_STRING && i < N_ELEMENTS(words); i++)
-        if (strcmp(reply->str, words[i]) == 0) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER)
+        return -EBADMSG;
+    for (size_t i = 0; i < N_ELEMENTS(words); i++)
+        if (strcmp(reply->element[0]->str, words[i]) == 0) {
             *ret = (enum store_admission)i;
+            *ret_has_devices = reply->element[1]->integer > 0;
             return 0;
         }
     return -EBADMSG;
 }
 
-/* A departure that was answered meanwhile has taken the session from the instance's list, perhaps
- * after this arrival had put it there. */
+/* The instance has no device in the session (any more). */
+static void unlist(struct store *s, const char *instance, const char *session_id) {
+    if (s->state != STORE_LINK_UP)
+        return;
+    s->n_forgotten++;
+    begin_list(s, "SREM", instance, session_id);
+    send_plain(s, NULL);
+}
+
+/* A departure or refusal that was answered meanwhile has taken the session from the instance's
+ * list, perhaps after this arrival had put it there. */
 static void list_again(const struct arrival_ask *ask) {
     struct store *s = ask->store;
     if (s->n_forgotten == ask->n_forgotten || s->state != STORE_LINK_UP)
@@ -157,12 +173,15 @@ static void finish_arrival(void *arg, int err, const redisReply *reply) {
     _cleanup_(freep) struct arrival_ask *ask = arg;
     enum store_admission admission = STORE_ADMITTED;
     unsigned n_taken = beside_unref(ask->beside);
+    bool has_devices = true;
     err = error_of(err, reply);
     if (!err)
-        err = take_admission(reply, &admission);
-    if (!err && n_taken < 2)
+        err = take_admission(reply, &admission, &has_devices);
+    if (!err && n_taken < 2 && admission <= STORE_ADMITTED_FIRST)
         err = -ENOTCONN; /* nobody would look after it: it has to come again */
-    if (!err && admission <= STORE_ADMITTED_FIRST)
+    if (!has_devices)    /* strangers choose which sessions they ask for */
+        unlist(ask->store, ask->instance, ask->session_id);
+    else if (!err && admission <= STORE_ADMITTED_FIRST)
         list_again(ask);
     ask->done(ask->arg, err, admission);
 }
@@ -199,12 +218,8 @@ static void finish_departure(void *arg, int err, const redisReply *reply) {
     _cleanup_(freep) struct departure_ask *ask = arg;
     struct store *s = ask->store;
     err = error_of(err, reply);
-    if (!err && reply->type == REDIS_REPLY_INTEGER && reply->integer <= 0 &&
-        s->state == STORE_LINK_UP) {
-        s->n_forgotten++;
-        begin_list(s, "SREM", ask->instance, ask->session_id);
-        send_plain(s, NULL);
-    }
+    if (!err && reply->type == REDIS_REPLY_INTEGER && reply->integer <= 0)
+        unlist(s, ask->instance, ask->session_id);
     if (ask->done)
         ask->done(ask->arg, err);
 }

@@ -93,19 +93,25 @@ end
 
 local operations = {}
 
--- ARGV 3 device, 4 instance, 5 user, 6 '1' for an admin, 7 name, 8 platform
+-- ARGV 3 device, 4 instance, 5 user, 6 '1' for an admin, 7 name, 8 platform. A refusal comes with how many
+-- devices there are by way of the instance: without any it has nothing to do with the session.
 function operations.arrive(device, instance, user, admin, name, platform)
   local head = redis.call('HMGET', meta, 'userId', 'participants', 'removedDevices', 'deleted')
   local function lists(list, item)
     return list and string.find(list, item, 1, true) ~= nil
   end
-  if not head[1] or head[4] == '1' then return 'ABSENT' end
-  if head[1] ~= user and admin ~= '1' and not lists(head[2], ',' .. user .. ':') then return 'NO_ROLE' end
-  if lists(head[3], ',' .. device .. ',') then return 'REMOVED' end
+  local function refuse(why)
+    return {why, count('#via:' .. instance)}
+  end
+  if not head[1] or head[4] == '1' then return refuse('ABSENT') end
+  if head[1] ~= user and admin ~= '1' and not lists(head[2], ',' .. user .. ':') then
+    return refuse('NO_ROLE')
+  end
+  if lists(head[3], ',' .. device .. ',') then return refuse('REMOVED') end
   local d = read(device)
   if not d or d.state == 'l' then
-    if count('#user:' .. user) >= MAX_OF_USER then return 'TOO_MANY_DEVICES' end
-    if count('#all') >= MAX_ALL then return 'TOO_MANY_WATCHERS' end
+    if count('#user:' .. user) >= MAX_OF_USER then return refuse('TOO_MANY_DEVICES') end
+    if count('#all') >= MAX_ALL then return refuse('TOO_MANY_WATCHERS') end
     bump('#user:' .. user, 1)
     bump('#all', 1)
     d = d or {moment = 0, joined = 0, left = 0, lease = 0, name = '', platform = ''}
@@ -119,7 +125,7 @@ function operations.arrive(device, instance, user, admin, name, platform)
   if name ~= '' then d.name = name end
   if platform ~= '' then d.platform = platform end
   write(device, d)
-  return d.state == 'n' and 'FIRST' or 'ADMITTED'
+  return {d.state == 'n' and 'FIRST' or 'ADMITTED', 1}
 end
 
 -- ARGV 3 device, 4 instance. Returns how many devices are left by way of the instance.

@@ -460,6 +460,35 @@ static void test_an_arrival_behind_a_departure_keeps_the_session_listed(void **s
     assert_true(is_listed(w, INSTANCE));
 }
 
+/* Else who asks for sessions that are not there would grow the instance's list for ever. */
+static void test_a_refused_arrival_lists_no_session(void **state) {
+    struct world *w = *state;
+    struct store_arrival absent = {
+        .device_id = "d", .session_id = FIXTURE_COMMAND, .instance = "fresh:1"};
+    struct store_arrival stranger = {.session_id = w->session.id,
+                                     .device_id = "e",
+                                     .user_id = "22222222-2222-4222-8222-222222222222",
+                                     .instance = "fresh:1",
+                                     .name = "",
+                                     .platform = ""};
+    struct store_arrival tablet = stranger;
+    assert_int_equal(arrive_as(w, absent), STORE_SESSION_ABSENT);
+    assert_int_equal(arrive_as(w, stranger), STORE_NO_ROLE);
+    renew(w, OTHER); /* behind what the answers sent */
+    assert_int_equal(FIXTURE_NUMBER(w->redis, "EXISTS instance:{fresh:1}:sessions"), 0);
+    tablet.device_id = "tablet";
+    tablet.user_id = w->session.user_id;
+    int n = w->run.n_answers;
+    store_arrive(w->run.store, &stranger, on_arrive, w);
+    store_arrive(w->run.store, &tablet, on_arrive, w);
+    RUN_UNTIL(&w->run, w->run.n_answers > n + 1);
+    renew(w, OTHER);
+    assert_true(is_listed(w, "fresh:1"));
+    assert_int_equal(arrive_as(w, stranger), STORE_NO_ROLE);
+    renew(w, OTHER);
+    assert_true(is_listed(w, "fresh:1"));
+}
+
 /* ---- requests ---- */
 
 static struct store_joiner load_joiner(struct world *w, const char *device) {
@@ -667,6 +696,7 @@ int main(void) {
         TEST(test_an_instance_lives_by_renewal),
         TEST(test_a_dead_instance_s_sessions_are_armed),
         TEST(test_an_arrival_behind_a_departure_keeps_the_session_listed),
+        TEST(test_a_refused_arrival_lists_no_session),
         TEST(test_a_device_that_joins_by_a_save_leaves_after_its_last_request),
         TEST(test_once_connected_requests_keep_nobody),
         TEST(test_a_save_s_join_and_a_connection_s_are_one),
