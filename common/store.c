@@ -106,6 +106,10 @@ bool store_is_up(const struct store *s) {
     return s->state == STORE_LINK_UP;
 }
 
+const char *store_run_id(const struct store *s) {
+    return s->run_id;
+}
+
 int64_t store_now(const struct store *s) {
     return s->has_time ? timestamp_monotonic_ms() + s->time_offset : timestamp_wall_ms();
 }

@@ -48,7 +48,8 @@ struct departure_ask {
 struct renewal_ask {
     struct store_ask ask;
     struct beside *beside;
-    void (*done)(void *arg, int err, bool was_there);
+    bool is_new;
+    store_renewed_fn *done;
     void *arg;
 };
 
@@ -246,29 +247,39 @@ static void finish_renewal(struct store_ask *base, int err, const redisReply *re
     _cleanup_(freep) struct renewal_ask *ask = (struct renewal_ask *)base;
     unsigned n_taken = beside_unref(ask->beside);
     err = error_of(err, reply);
-    if (!err && !n_taken)
-        err = -ENOTCONN;
-    ask->done(ask->arg, err, !err && reply->type == REDIS_REPLY_STRING);
+    if (!err && ask->is_new && !n_taken)
+        err = -ENOTCONN; /* nobody would find it dead */
+    ask->done(ask->arg, err, !err && (ask->is_new || reply->integer == 1));
 }
 
-void store_renew_instance(struct store *s, const char *instance,
-                          void (*done)(void *arg, int err, bool was_there), void *arg) {
+/* What had run out is not made again: its devices may be half reaped. */
+static void begin_life(struct store_command *c, const char *instance, bool is_new) {
+    char key[STORE_KEY_CAP];
+    store_key_instance(instance, key);
+    store_command_begin(c, is_new ? "SET" : "PEXPIRE");
+    store_puts(c, key);
+    if (is_new) {
+        store_puts(c, "1");
+        store_puts(c, "PX");
+    }
+    store_put_i64(c, PRESENCE_INSTANCE_TTL_MS);
+}
+
+void store_renew_instance(struct store *s, const char *instance, bool is_new,
+                          store_renewed_fn *done, void *arg) {
     struct renewal_ask *ask = must_alloc(sizeof(*ask));
-    char key[STORE_KEY_CAP], member[MEMBER_CAP];
-    *ask = (struct renewal_ask){
-        .ask.done = finish_renewal, .beside = beside_new(), .done = done, .arg = arg};
+    char member[MEMBER_CAP];
+    *ask = (struct renewal_ask){.ask.done = finish_renewal,
+                                .beside = beside_new(),
+                                .is_new = is_new,
+                                .done = done,
+                                .arg = arg};
     snprintf(member, sizeof(member), STORE_INSTANCE_PREFIX "%s", instance);
     begin_arm(s, member, store_now(s) + PRESENCE_INSTANCE_RENEW_MS);
     send_plain(s, ask->beside);
     if (!store_may_ask(s, &ask->ask))
         return;
-    store_key_instance(instance, key);
-    store_command_begin(&s->command, "SET");
-    store_puts(&s->command, key);
-    store_puts(&s->command, "1");
-    store_puts(&s->command, "PX");
-    store_put_i64(&s->command, PRESENCE_INSTANCE_TTL_MS);
-    store_puts(&s->command, "GET");
+    begin_life(&s->command, instance, is_new);
     store_queue(s->context, &s->command);
     store_link_wait(s, &ask->ask, 1);
 }

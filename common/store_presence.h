@@ -52,10 +52,13 @@ void store_arrive(struct store *s, const struct store_arrival *a, store_arrive_f
 /* The last one has gone. done may be NULL; err 0 when it is noted. */
 void store_depart(struct store *s, const char *session_id, const char *device_id,
                   const char *instance, void (*done)(void *arg, int err), void *arg);
-/* Renews instance:{<iid>}; was_there false: it had run out, or is new: everything that the instance
- * holds has to arrive again. Also makes the instance a member of the attention set. */
-void store_renew_instance(struct store *s, const char *instance,
-                          void (*done)(void *arg, int err, bool was_there), void *arg);
+typedef void store_renewed_fn(void *arg, int err, bool lives);
+/* Begins the life of instance:{<iid>}, or (is_new false) renews it. lives false: it had run out,
+ * and stays so: everything that the instance holds has to arrive again under another name. Also
+ * makes the instance a member of the attention set. A Redis that is out of memory renews, and
+ * begins nothing. */
+void store_renew_instance(struct store *s, const char *instance, bool is_new,
+                          store_renewed_fn *done, void *arg);
 
 /* ---- session_api: GET /sessions/{id}/devices ---- */
 

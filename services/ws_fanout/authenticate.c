@@ -187,11 +187,13 @@ static void turn_away(struct connection *c, const char *id, const struct fault *
                      fault_wire_code(f->code));
 }
 
-static void take_said(char **ret, const char *said) {
-    if (!said)
-        return;
+/* Returns whether it is another than before. */
+static bool take_said(char **ret, const char *said) {
+    if (!said || (*ret && strcmp(*ret, said) == 0))
+        return false;
     free(*ret);
     *ret = must_strdup(said);
+    return true;
 }
 
 void connection_authenticate(struct connection *c, const struct protocol_message *m) {
@@ -216,8 +218,10 @@ void connection_authenticate(struct connection *c, const struct protocol_message
     c->token_expiring_told = false;
     c->principal = p;
     memcpy(c->device_id, device, sizeof(device));
-    take_said(&c->device_name, m->device_name);
-    take_said(&c->device_platform, m->device_platform);
+    bool is_renamed = take_said(&c->device_name, m->device_name);
+    is_renamed |= take_said(&c->device_platform, m->device_platform);
+    if (is_renamed)
+        presence_describe(c->fanout->presence, c);
     connection_welcome(c, id);
     if (rights_changed)
         hub_recheck(c->fanout->hub, c);

@@ -41,13 +41,28 @@ void presence_end_waiting(struct presence *p, struct subscription *s) {
     s->is_waiting = false;
 }
 
-static void join_device(struct presence *p, struct presence_device *d, struct subscription *s) {
-    s->presence = d;
+static void link_first(struct presence_device *d, struct subscription *s) {
     s->next_of_device = d->first;
     s->of_device_link = &d->first;
     if (d->first)
         d->first->of_device_link = &s->next_of_device;
     d->first = s;
+}
+
+static void unlink_device(struct subscription *s) {
+    *s->of_device_link = s->next_of_device;
+    if (s->next_of_device)
+        s->next_of_device->of_device_link = s->of_device_link;
+}
+
+static void put_first(struct presence_device *d, struct subscription *s) {
+    unlink_device(s);
+    link_first(d, s);
+}
+
+static void join_device(struct presence *p, struct presence_device *d, struct subscription *s) {
+    s->presence = d;
+    link_first(d, s);
     if (d->n++ == 0)
         p->n_departing--;
 }
@@ -55,9 +70,7 @@ static void join_device(struct presence *p, struct presence_device *d, struct su
 void presence_part(struct presence *p, struct subscription *s) {
     struct presence_device *d = s->presence;
     s->presence = NULL;
-    *s->of_device_link = s->next_of_device;
-    if (s->next_of_device)
-        s->next_of_device->of_device_link = s->of_device_link;
+    unlink_device(s);
     if (--d->n == 0)
         p->n_departing++;
     presence_tell_sizes(p);
@@ -124,6 +137,17 @@ void presence_leave(struct presence *p, struct subscription *s) {
     presence_pump(p, d);
 }
 
+void presence_describe(struct presence *p, const struct connection *c) {
+    for (size_t i = 0; i < c->n_subscriptions; i++) {
+        struct presence_device *d = c->subscriptions[i]->presence;
+        if (!d)
+            continue;
+        put_first(d, c->subscriptions[i]);
+        d->is_renamed = true;
+        presence_pump(p, d);
+    }
+}
+
 size_t presence_n_departing(const struct presence *p) {
     return store_is_up(p->store) ? p->n_departing : 0;
 }
@@ -153,7 +177,10 @@ void presence_tick(struct presence *p) {
 }
 
 void presence_store_up(struct presence *p) {
-    presence_renew(p);
+    if (presence_life_is_doubtful(p))
+        presence_end_life(p);
+    else
+        presence_renew(p);
     unpark_all(p);
 }
 

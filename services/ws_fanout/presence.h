@@ -14,6 +14,7 @@
 
 struct presence;
 struct presence_device; /* a device in a session on this instance, shared by its connections */
+struct connection;
 struct subscription;
 
 struct presence_options {
@@ -41,6 +42,8 @@ size_t presence_n_departing(const struct presence *p);
 void presence_enter(struct presence *p, struct subscription *s);
 /* The subscription ends, entered or not. */
 void presence_leave(struct presence *p, struct subscription *s);
+/* The connection's device has another name or platform: its sessions are told. */
+void presence_describe(struct presence *p, const struct connection *c);
 /* Now and then (a quarter of a second). */
 void presence_tick(struct presence *p);
 /* The store came (back). */

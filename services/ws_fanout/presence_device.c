@@ -69,13 +69,17 @@ static void admit_waiting(struct presence *p, struct presence_device *d) {
 
 /* ---- operations ---- */
 
+/* Those for whom nobody waits (they arrive again, or depart) come last. */
 static void queue(struct presence *p, struct presence_device *d) {
     if (d->is_queued)
         return;
     d->is_queued = true;
-    d->next_queued = NULL;
-    *(p->first_queued ? &p->last_queued->next_queued : &p->first_queued) = d;
-    p->last_queued = d;
+    d->next_queued = d->waiting ? p->first_queued : NULL;
+    if (!p->first_queued || !d->waiting) {
+        *(p->first_queued ? &p->last_queued->next_queued : &p->first_queued) = d;
+        p->last_queued = d;
+    } else
+        p->first_queued = d;
 }
 
 /* Nobody arrives under a name of which engines do not see yet that it lives. While the store is
@@ -113,14 +117,33 @@ static void arrival_failed(struct presence *p, struct presence_device *d, int er
     log_debug(p->app->log, "arrival_failed", "A device's arrival was not noted.",
               LOG_TEXT("sessionId", d->session_id), LOG_TEXT("err", strerror(-err)));
     d->noted = PRESENCE_PERHAPS_NOTED;
+    p->is_doubtful = true;
     park(p, d);
     turn_away(p, d, STORE_SESSION_ABSENT, PRESENCE_REFUSED, &f);
+}
+
+/* A device that nobody is left of goes, or waits for its departure. */
+static void refuse_waiting(struct presence *p, struct presence_device *d) {
+    struct fault f;
+    fault_set(&f, FAULT_UNAVAILABLE, NULL, "the store takes no writes now");
+    d->is_busy = true; /* what those who are told do must not free it */
+    turn_away(p, d, STORE_SESSION_ABSENT, PRESENCE_REFUSED, &f);
+    d->is_busy = false;
+    presence_pump(p, d);
+}
+
+void presence_refuse_queued(struct presence *p) {
+    struct presence_device *d = TAKE_PTR(p->first_queued);
+    for (struct presence_device *next; d; d = next) {
+        next = d->next_queued;
+        d->is_queued = false;
+        refuse_waiting(p, d);
+    }
 }
 
 static void arrival_refused(struct presence *p, struct presence_device *d,
                             enum store_admission admission) {
     struct fault f;
-    d->noted = PRESENCE_NOT_NOTED;
     metric_add(p->refused_metric, admission != STORE_SESSION_ABSENT);
     explain(admission, &f);
     turn_away(p, d, admission,
@@ -146,10 +169,21 @@ static void on_arrived(void *arg, int err, enum store_admission admission) {
     end_operation(p, d);
 }
 
-static const char *or_empty(const char *text) {
-    return text ? text : "";
+static const char *name_of(const struct presence_device *d) {
+    const struct subscription *s = d->first;
+    while (s && !s->connection->device_name)
+        s = s->next_of_device;
+    return s ? s->connection->device_name : "";
 }
 
+static const char *platform_of(const struct presence_device *d) {
+    const struct subscription *s = d->first;
+    while (s && !s->connection->device_platform)
+        s = s->next_of_device;
+    return s ? s->connection->device_platform : "";
+}
+
+/* Also when it is in already and has another name: then nothing else changes. */
 static void arrive(struct presence *p, struct presence_device *d) {
     const struct subscription *s = d->waiting ? d->waiting : d->first;
     const struct connection *c = s->connection;
@@ -158,11 +192,14 @@ static void arrive(struct presence *p, struct presence_device *d) {
                               .device_id = d->device_id,
                               .is_admin = is_admin(s),
                               .instance = p->instance,
-                              .name = or_empty(c->device_name),
-                              .platform = or_empty(c->device_platform)};
+                              .name = name_of(d),
+                              .platform = platform_of(d)};
     memcpy(d->asker, a.user_id, sizeof(d->asker));
     d->asked_as_admin = a.is_admin;
+    if (d->noted == PRESENCE_NOTED && d->life == p->life)
+        d->noted = PRESENCE_PERHAPS_NOTED; /* a refusal leaves it noted */
     d->life = p->life;
+    d->is_renamed = false;
     store_arrive(p->store, &a, on_arrived, d);
 }
 
@@ -171,6 +208,7 @@ static void on_departed(void *arg, int err) {
     struct presence *p = d->owner;
     if (p->is_stopped)
         return;
+    p->is_doubtful |= err != 0;
     if (err)
         park(p, d);
     else
@@ -184,9 +222,18 @@ static void forget(struct presence *p, struct presence_device *d) {
     presence_tell_sizes(p);
 }
 
-/* Of an earlier life nothing has to be taken back: it is reaped. */
+/* Of a life before the last one nothing has to be taken back: it is reaped. */
 static bool is_in_vain(const struct presence *p, const struct presence_device *d) {
-    return d->noted == PRESENCE_NOT_NOTED || d->life != p->life;
+    return d->noted == PRESENCE_NOT_NOTED || p->life - d->life > 1;
+}
+
+static bool is_known(const struct presence *p, const struct presence_device *d) {
+    return d->noted == PRESENCE_NOTED && d->life == p->life && !d->is_renamed;
+}
+
+static void depart(struct presence *p, struct presence_device *d) {
+    store_depart(p->store, d->session_id, d->device_id,
+                 d->life == p->life ? p->instance : p->last_instance, on_departed, d);
 }
 
 /* Does what is missing; may free d. */
@@ -197,7 +244,7 @@ void presence_pump(struct presence *p, struct presence_device *d) {
         forget(p, d);
         return;
     }
-    if (d->n > 0 && d->noted == PRESENCE_NOTED) {
+    if (d->n > 0 && is_known(p, d)) {
         d->is_busy = true; /* what those who are told do must not free it */
         admit_waiting(p, d);
         d->is_busy = false;
@@ -216,5 +263,5 @@ void presence_pump(struct presence *p, struct presence_device *d) {
     if (d->n > 0)
         arrive(p, d);
     else
-        store_depart(p->store, d->session_id, d->device_id, p->instance, on_departed, d);
+        depart(p, d);
 }

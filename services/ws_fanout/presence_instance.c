@@ -15,6 +15,7 @@ void presence_begin_life(struct presence *p) {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     uint64_t random;
+    memcpy(p->last_instance, p->instance, sizeof(p->last_instance));
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
         abort(); /* so few bytes are always there at once */
     int len = snprintf(p->instance, sizeof(p->instance), "%.100s", p->app->config->instance);
@@ -24,34 +25,46 @@ void presence_begin_life(struct presence *p) {
     snprintf(p->instance + len, sizeof(p->instance) - (size_t)len, ":%016llx",
              (unsigned long long)random);
     p->life++;
-    p->was_renewed = false;
+    p->was_renewed = p->is_doubtful = false;
     metric_add(p->lives_metric, 1);
 }
 
+/* Who departs still does so under the last name, which is sooner than by its being reaped. */
 static void begin_again(struct presence *p, struct presence_device *d) {
     d->is_parked = false;
-    d->noted = PRESENCE_NOT_NOTED;
+    if (d->n > 0)
+        d->noted = PRESENCE_NOT_NOTED;
     presence_pump(p, d);
 }
 
-/* Everything that is held arrives again, so many at a time. */
-static void end_life(struct presence *p) {
-    log_warn(
-        p->app->log, "instance_forgotten", "Redis took this instance for dead.",
-        LOG_TEXT("instance", p->instance),
-        LOG_TEXT("hint", "it stood still for 15 s, could not reach Redis, or Redis lost data"));
+/* What was sent on a connection that is gone may still be done, after what is sent on the next one;
+ * a node that was started again, or is another, may lack the last of what it was told. */
+bool presence_life_is_doubtful(const struct presence *p) {
+    return p->was_renewed && (p->is_doubtful || strcmp(p->run_id, store_run_id(p->store)) != 0);
+}
+
+void presence_end_life(struct presence *p) {
     presence_begin_life(p);
     presence_renew(p);
     presence_table_each(&p->table, begin_again, p);
 }
 
-static void on_renewed(void *arg, int err, bool was_there) {
+static void on_renewed(void *arg, int err, bool lives) {
     struct presence *p = arg;
     p->is_renewing = false;
-    if (err || p->is_stopped)
+    if (p->is_stopped)
         return;
-    if (!was_there && p->was_renewed) {
-        end_life(p);
+    if (err) {
+        if (!p->was_renewed)
+            presence_refuse_queued(p);
+        return;
+    }
+    if (!lives) {
+        log_warn(
+            p->app->log, "instance_forgotten", "Redis took this instance for dead.",
+            LOG_TEXT("instance", p->instance),
+            LOG_TEXT("hint", "it stood still for 15 s, could not reach Redis, or Redis lost data"));
+        presence_end_life(p);
         return;
     }
     p->was_renewed = true;
@@ -63,7 +76,9 @@ void presence_renew(struct presence *p) {
     if (p->is_renewing || p->is_stopped || !store_is_up(p->store))
         return;
     p->is_renewing = true;
-    store_renew_instance(p->store, p->instance, on_renewed, p);
+    if (!p->was_renewed)
+        snprintf(p->run_id, sizeof(p->run_id), "%s", store_run_id(p->store));
+    store_renew_instance(p->store, p->instance, !p->was_renewed, on_renewed, p);
 }
 
 /* ---- nudging the engine ---- */

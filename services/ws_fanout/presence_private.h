@@ -27,9 +27,12 @@ struct presence {
     bool is_stopped;
 
     char instance[STORE_INSTANCE_MAX + 1];
-    uint32_t life; /* each has another name for the instance */
+    char last_instance[STORE_INSTANCE_MAX + 1]; /* of the life before */
+    uint32_t life;                              /* each has another name for the instance */
     bool is_renewing;
-    bool was_renewed;                /* in this life: engines see it */
+    bool was_renewed; /* in this life: engines see it */
+    bool is_doubtful; /* in this life Redis did not say what became of an operation */
+    char run_id[41];  /* of the node on which this life began */
     int64_t renewed_at, unparked_at; /* loop time, ms */
 
     struct presence_nudge *nudges; /* owned */
@@ -55,9 +58,15 @@ void presence_part(struct presence *p, struct subscription *s);
 void presence_pump(struct presence *p, struct presence_device *d);
 /* Devices that wait for their operation have their turn. */
 void presence_go_on(struct presence *p);
+/* They go on waiting; who waits for them is told that the store is unavailable. */
+void presence_refuse_queued(struct presence *p);
 
 /* ---- presence_instance.c ---- */
 /* The device has arrived and its device_joined is due. */
 void presence_nudge(struct presence *p, const struct presence_device *d);
 void presence_begin_life(struct presence *p);
 void presence_renew(struct presence *p);
+/* Whether Redis may hold something else under this life's name than what it was told. */
+bool presence_life_is_doubtful(const struct presence *p);
+/* Another life: everything that is held arrives again, so many at a time. */
+void presence_end_life(struct presence *p);

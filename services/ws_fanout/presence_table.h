@@ -16,15 +16,16 @@ enum presence_noted { PRESENCE_NOT_NOTED, PRESENCE_PERHAPS_NOTED, PRESENCE_NOTED
 struct presence_device {
     struct presence_device *next; /* in its bucket */
     struct presence *owner;
-    struct subscription *first;   /* all of them: `of_device` links */
+    struct subscription *first;   /* all of them, who spoke last first: `of_device` links */
     struct subscription *waiting; /* of those the ones to be admitted: `turn` links */
     struct presence_device *next_queued;
     uint32_t n;    /* subscriptions */
     uint32_t life; /* of the instance when it was noted */
     enum presence_noted noted;
-    bool is_busy;   /* an operation is under way, or its subscriptions are being told */
-    bool is_queued; /* waits for an operation */
-    bool is_parked; /* the last one failed: not before somebody enters, or some time has passed */
+    bool is_busy;    /* an operation is under way, or its subscriptions are being told */
+    bool is_queued;  /* waits for an operation */
+    bool is_parked;  /* the last one failed: not before somebody enters, or some time has passed */
+    bool is_renamed; /* Redis has to be told the name or the platform */
     bool asked_as_admin;
     char asker[UUID_LEN + 1]; /* whose role the arrival was judged by */
     char session_id[UUID_LEN + 1];

@@ -1,6 +1,7 @@
 """Crashes and outages: no accepted change is lost or applied twice, and everything recovers by itself."""
 
 import json
+import shutil
 import signal
 import threading
 import time
@@ -349,6 +350,49 @@ def test_redis_restarts(shaky_suite, device):
     wait_all_ready(suite)
     assert device.read(session["id"])["data"] == {"a": 1, "while": 1}
     check_versions(suite, device, session["id"], 2)
+
+
+def presence_of(client, session_id, device):
+    """(state, connections) of a device as Redis has it; None when it has not."""
+    text = client.hget(f"session:{{{session_id}}}:devices", device)
+    return text and tuple(text.split(" ")[1:3])
+
+
+def test_a_redis_that_lost_its_last_second_learns_who_is_there(shaky_suite, device):
+    suite, redis = shaky_suite, shaky_suite.servers.redis
+    session_id = device.create({})["id"]
+    shutil.copytree(redis.folder / "appendonlydir", redis.folder / "before")
+    with ws.subscribed(device, session_id):
+        client = suite.redis_client()
+        wait_until(lambda: presence_of(client, session_id, device.name) == ("j", "1"), what="the join")
+        redis.stop()
+        shutil.rmtree(redis.folder / "appendonlydir")
+        shutil.move(redis.folder / "before", redis.folder / "appendonlydir")
+        redis.start()
+        wait_until(lambda: presence_of(client, session_id, device.name) == ("j", "1"), what="the join again")
+    wait_until(lambda: presence_of(client, session_id, device.name) in (None, ("j", "0")), what="the departure")
+    wait_all_ready(suite)
+
+
+def test_a_redis_without_memory_for_presence(shaky_suite, device, tmp_path):
+    suite, client = shaky_suite, shaky_suite.redis_client()
+    session_id = device.create({})["id"]
+    path = f"session:{{{session_id}}}:devices"
+    with ws.subscribed(device, session_id):
+        before = client.hget(path, "#instances").strip(",")
+        client.config_set("maxmemory", "1mb")
+        late = Suite(suite.servers, tmp_path, names=["ws_fanout"])
+        try:
+            late.start()
+            client.pexpire(f"instance:{{{before}}}", 6000)
+            with late.device(device.user, device.name).connect() as socket:
+                socket.expect("hello")
+                ws.refused(ws.ask(socket, "subscribe", sessionId=session_id), "unavailable", temporary=True)
+            wait_until(lambda: client.pttl(f"instance:{{{before}}}") > 8000, what="the first one's life renewed")
+        finally:
+            client.config_set("maxmemory", "0")
+            late.stop()
+        assert client.hget(path, "#instances").strip(",") == before
 
 
 def test_redis_falls_silent(shaky_suite, device):

@@ -291,6 +291,118 @@ def test_a_deleted_session_has_no_devices(suite, user):
     assert not redis.client.exists(redis.devices, redis.presence)
 
 
+# ---- what the devices are called, and their list ----
+
+def devices_of(device, session_id):
+    answer = device.get(f"/sessions/{session_id}/devices")
+    assert answer.status_code == 200, answer.text
+    return {d["deviceId"]: d for d in answer.json()["items"]}
+
+
+def wait_device(reader, session_id, device, **expected):
+    """The device as it is listed, once these members are so."""
+    def found():
+        listed = devices_of(reader, session_id).get(device)
+        return listed if listed and {k: listed[k] for k in expected} == expected else None
+    return wait_until(found, what=f"{device} listed with {expected}")
+
+
+def call_oneself(socket, device, name, platform):
+    socket.send(type="auth", token=device.token, device={"name": name, "platform": platform})
+    socket.expect("hello")
+
+
+def test_a_name_said_later_is_known(suite, user):
+    phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
+    sessions = [phone.create({})["id"] for _ in range(2)]
+    with laptop.connect() as socket, laptop.connect() as silent, subscribed(phone, sessions[0]) as watcher:
+        only_presence(watcher, 1)
+        for s in (socket, silent):
+            s.expect("hello")
+            for session_id in sessions:
+                s.send(type="subscribe", sessionId=session_id)
+                s.expect("state_sync")
+        only_presence(watcher, 1)
+        call_oneself(socket, laptop, "Ada's laptop", "linux")
+        for session_id in sessions:
+            wait_device(phone, session_id, "laptop", name="Ada's laptop", platform="linux", connected=True)
+        call_oneself(socket, laptop, "Work", "linux")
+        for session_id in sessions:
+            wait_device(phone, session_id, "laptop", name="Work", platform="linux", connected=True)
+        redis = Redis(suite, sessions[0])
+        assert redis.record("laptop")[:2] == ("j", 1)
+        socket.close()
+        silent.close()
+        wait_until(lambda: redis.record("laptop")[1] == 0, what="the departure")
+        redis.pass_time("laptop")
+        left, = only_presence(watcher, 1)
+        assert (left["type"], left["name"], left["platform"]) == ("device_left", "Work", "linux")
+
+
+def test_every_kind_of_device_is_listed_as_it_is(suite, user):
+    phone, laptop, tablet = (suite.device(user, d) for d in ("phone", "laptop", "tablet"))
+    session_id = phone.create({})["id"]
+    redis = Redis(suite, session_id)
+    with subscribed(phone, session_id) as watcher:
+        only_presence(watcher, 1)
+        call_oneself(watcher, phone, "Phone", "ios")
+        with subscribed(laptop, session_id) as socket:
+            only_presence(watcher, 1)
+            call_oneself(socket, laptop, "Laptop", "linux")
+            wait_device(phone, session_id, "laptop", name="Laptop", connected=True)
+            seen = wait_device(phone, session_id, "laptop", connected=True)["lastSeen"]
+        wait_device(phone, session_id, "laptop", name="Laptop", connected=False)
+        redis.pass_time("laptop")
+        only_presence(watcher, 1)  # it left
+        wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten by Redis")
+        assert phone.delete(f"/sessions/{session_id}/devices/tablet").status_code == 204
+        refused(tablet.patch(session_id, []), 403, "device_removed")
+        wait_device(phone, session_id, "laptop", name="Laptop")  # by PostgreSQL now
+
+        found = {k: (d["name"], d["platform"], d["connected"], d["active"], d["removed"])
+                 for k, d in devices_of(phone, session_id).items()}
+        assert found == {"phone": ("Phone", "ios", True, True, False),
+                         "laptop": ("Laptop", "linux", False, False, False),
+                         "tablet": (None, None, False, False, True)}
+        gone = devices_of(phone, session_id)["laptop"]
+        assert gone["firstSeen"] <= seen <= gone["lastSeen"]
+
+        accepted(tablet_in(phone, tablet, session_id).status(session_id, "active"))
+        only_presence(watcher, 1)
+        listed = wait_device(phone, session_id, "tablet", active=True, connected=False, removed=False)
+        assert listed["firstSeen"] <= listed["lastSeen"]
+        assert not devices_of(phone, session_id)["phone"]["active"]
+
+
+def tablet_in(owner, tablet, session_id):
+    """The tablet, let in again."""
+    answer = owner.request("PUT", f"/sessions/{session_id}/devices/{tablet.name}")
+    assert answer.status_code == 204, answer.text
+    return tablet
+
+
+def test_who_is_kept_out_is_not_connected(suite, user, stranger):
+    phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    answer = phone.request("PUT", f"/sessions/{session_id}/participants/{stranger.user}", json={"role": "editor"})
+    assert answer.status_code == 204, answer.text
+    with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id), \
+            subscribed(stranger, session_id):
+        only_presence(watcher, 3)
+        assert phone.delete(f"/sessions/{session_id}/devices/laptop").status_code == 204
+        wait_device(phone, session_id, "laptop", connected=False, removed=True)
+        assert phone.delete(f"/sessions/{session_id}/participants/{stranger.user}").status_code == 204
+        wait_device(phone, session_id, stranger.name, connected=False, removed=False)
+        redis = Redis(suite, session_id)
+        for gone in ("laptop", stranger.name):
+            redis.pass_time(gone)
+        left = {frame["deviceId"]: frame["type"] for frame in only_presence(watcher, 2)}
+        assert left == {"laptop": "device_left", stranger.name: "device_left"}
+        wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
+        wait_until(lambda: redis.client.hget(redis.devices, "#all") == "1", what="the phone alone")
+        assert redis.client.hget(redis.devices, f"#user:{stranger.user}") is None
+
+
 # ---- engines ----
 
 @pytest.fixture

@@ -16,7 +16,7 @@ struct world {
     struct session session;
     int err;
     enum store_admission admission;
-    bool was_there;
+    bool lives;
     struct store_device devices[16];
     char texts[16][SESSION_DEVICE_MAX + 1];
     char names[16][PRESENCE_NAME_MAX_BYTES + 1];
@@ -382,24 +382,30 @@ static void test_a_dead_instance_with_thousands_of_devices(void **state) {
     assert_int_equal(N_FIELDS(w), 0);
 }
 
-static void on_renewed(void *arg, int err, bool was_there) {
+static void on_renewed(void *arg, int err, bool lives) {
     struct world *w = arg;
-    w->was_there = was_there;
+    w->lives = lives;
     on_arrive(arg, err, STORE_ADMITTED);
 }
 
-static bool renew(struct world *w, const char *instance) {
+static bool renew_as(struct world *w, const char *instance, bool is_new) {
     int n = w->run.n_answers;
-    store_renew_instance(w->run.store, instance, on_renewed, w);
+    store_renew_instance(w->run.store, instance, is_new, on_renewed, w);
     RUN_UNTIL(&w->run, w->run.n_answers > n);
+    return w->lives;
+}
+
+static bool renew(struct world *w, const char *instance) {
+    bool lives = renew_as(w, instance, false);
     assert_int_equal(w->err, 0);
-    return w->was_there;
+    return lives;
 }
 
 static void test_an_instance_lives_by_renewal(void **state) {
     struct world *w = *state;
     struct store_instance lives[2] = {{.instance = "new:1"}, {.instance = "never:1"}};
     assert_false(renew(w, "new:1"));
+    assert_true(renew_as(w, "new:1", true));
     assert_true(renew(w, "new:1"));
     assert_int_equal(store_batch_instances(w->batch, lives, 2), 0);
     assert_in_range(lives[0].left_ms, 1, PRESENCE_INSTANCE_TTL_MS);
@@ -407,6 +413,7 @@ static void test_an_instance_lives_by_renewal(void **state) {
     assert_in_range(armed_at(w, STORE_INSTANCE_PREFIX "new:1"), now_of(w), now_of(w) + 5000);
     fixture_ask(w->redis, "DEL instance:{new:1}");
     assert_false(renew(w, "new:1"));
+    assert_int_equal(FIXTURE_NUMBER(w->redis, "EXISTS instance:{new:1}"), 0); /* it stays dead */
 
     struct store_due *due = NULL;
     size_t n = 0, n_found = 0;
@@ -422,6 +429,22 @@ static void test_an_instance_lives_by_renewal(void **state) {
     free(due);
     assert_int_equal(n_found, 1);
     assert_int_equal(armed_at(w, STORE_INSTANCE_PREFIX "new:1"), 0);
+}
+
+static void test_an_instance_lives_on_without_memory(void **state) {
+    struct world *w = *state;
+    assert_true(renew_as(w, "old:1", true));
+    fixture_ask(w->redis, "PEXPIRE instance:{old:1} 9000");
+    fixture_ask(w->redis, "CONFIG SET maxmemory 1");
+    bool lives = renew(w, "old:1");
+    int err = w->err;
+    renew_as(w, "new:2", true);
+    fixture_ask(w->redis, "CONFIG SET maxmemory 0");
+    assert_int_equal(err, 0);
+    assert_true(lives);
+    assert_true(FIXTURE_NUMBER(w->redis, "PTTL instance:{old:1}") > 9000);
+    assert_int_equal(w->err, -ENOTCONN);
+    assert_int_equal(FIXTURE_NUMBER(w->redis, "EXISTS instance:{new:2}"), 0);
 }
 
 static void test_a_dead_instance_s_sessions_are_armed(void **state) {
@@ -694,6 +717,7 @@ int main(void) {
         TEST(test_what_a_dead_instance_had_leaves_at_once),
         TEST(test_a_dead_instance_with_thousands_of_devices),
         TEST(test_an_instance_lives_by_renewal),
+        TEST(test_an_instance_lives_on_without_memory),
         TEST(test_a_dead_instance_s_sessions_are_armed),
         TEST(test_an_arrival_behind_a_departure_keeps_the_session_listed),
         TEST(test_a_refused_arrival_lists_no_session),
