@@ -6,7 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/timestamp.h"
+
 #define LEASE_MS 10000 /* not confirmed in this time: told again, by whoever looks */
+#define MORE_MS                                                                                    \
+    100 /* of more devices of a session than are judged at a time; then others' turn               \
+         */
 #define MAX_TOLD 16384
 #define MAX_TOUCHES 16384
 #define TOUCH_MS 10000  /* a device's requests are noted once in this time */
@@ -97,6 +102,25 @@ static void report(const struct presence *p, const struct store_presence *s) {
               LOG_TEXT("hint", "Redis refused the write, or holds what Handoff did not write"));
 }
 
+/* PRESENCE_MAX_DUE devices a second would be a minute and a half for the largest session. */
+static int judge_more(struct presence *p, struct store_presence *s, struct delivery *d, int64_t now,
+                      int64_t until) {
+    int64_t lease_until = now + LEASE_MS;
+    int r = 0;
+    while (r == 0 && s->err == 0 && s->next && s->next <= now && timestamp_monotonic_ms() < until &&
+           publisher_has_room(p->publisher)) {
+        struct store_presence more = {0};
+        memcpy(more.session_id, s->session_id, sizeof(more.session_id));
+        r = store_batch_presence(p->store, &more, 1, now, lease_until);
+        if (r == 0)
+            publish(p, &more, d, lease_until);
+        s->next = more.next;
+        s->err = more.err;
+        store_presence_done(&more);
+    }
+    return r;
+}
+
 int presence_judge(struct presence *p, struct store_presence *sessions, size_t n,
                    struct delivery *const *deliveries, int64_t now) {
     int64_t lease_until = now + LEASE_MS;
@@ -108,6 +132,9 @@ int presence_judge(struct presence *p, struct store_presence *sessions, size_t n
             report(p, &sessions[i]);
         publish(p, &sessions[i], deliveries ? deliveries[i] : NULL, lease_until);
     }
+    int64_t until = timestamp_monotonic_ms() + MORE_MS;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = judge_more(p, &sessions[i], deliveries ? deliveries[i] : NULL, now, until);
     return r;
 }
 

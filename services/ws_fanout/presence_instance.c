@@ -100,11 +100,17 @@ static void send_nudge(struct presence *p, const struct presence_nudge *n) {
     commander_send(p->commander, &command, on_nudged, NULL);
 }
 
+/* Half of what may be in flight is the clients' own; a session that is not nudged is armed. */
+static bool may_nudge(const struct presence *p) {
+    size_t most = (size_t)p->app->config->max_commands_in_flight;
+    return !p->is_stopped && 2 * commander_n_in_flight(p->commander) < most;
+}
+
 static void on_nudging(uv_timer_t *timer) {
     struct presence *p = timer->data;
     if (p->n_nudges > 1)
         qsort(p->nudges, p->n_nudges, sizeof(*p->nudges), by_session);
-    for (size_t i = 0; i < p->n_nudges && !p->is_stopped; i++)
+    for (size_t i = 0; i < p->n_nudges && may_nudge(p); i++)
         if (i == 0 || by_session(&p->nudges[i - 1], &p->nudges[i]) != 0)
             send_nudge(p, &p->nudges[i]);
     p->n_nudges = 0;

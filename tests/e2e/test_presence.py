@@ -2,9 +2,11 @@
 (contract sections 4 and 6). Moments that lie far ahead are moved in Redis instead of waited for."""
 
 import contextlib
+import signal
 import time
 
 import pytest
+import requests
 
 from documents import AsyncApi
 from engine import World
@@ -291,6 +293,35 @@ def test_a_deleted_session_has_no_devices(suite, user):
     assert not redis.client.exists(redis.devices, redis.presence)
 
 
+def test_who_comes_leaves_room_for_commands(own_suite, user):
+    suite = own_suite(HANDOFF_MAX_COMMANDS_IN_FLIGHT="8")
+    phone, engine = suite.device(user, "phone"), suite.services["state_engine"].process
+    sessions = [phone.create({})["id"] for _ in range(9)]
+    admin_port = suite.services["ws_fanout"].admin_port
+
+    def in_flight():
+        lines = requests.get(f"http://127.0.0.1:{admin_port}/metrics", timeout=5).text.splitlines()
+        return float(next(x.split()[1] for x in lines if x.startswith("handoff_commands_in_flight ")))
+
+    with phone.connect() as socket:
+        socket.expect("hello")
+        engine.send_signal(signal.SIGSTOP)
+        try:
+            for session_id in sessions:
+                socket.send(type="subscribe", sessionId=session_id)
+                socket.expect("state_sync")
+            wait_until(lambda: in_flight() >= 4, what="the engine asked about half of them")
+            socket.send(type="patch", id="p", sessionId=sessions[0],
+                        operations=[{"op": "add", "path": "/data/a", "value": 1}])
+            wait_until(lambda: in_flight() == 5, what="the patch in flight")
+        finally:
+            engine.send_signal(signal.SIGCONT)
+        socket.recv_until("ack", id="p")
+    for session_id in sessions:
+        redis = Redis(suite, session_id)
+        wait_until(lambda: redis.record("phone") and redis.record("phone")[0] == "j", what="each join")
+
+
 # ---- what the devices are called, and their list ----
 
 def devices_of(device, session_id):
@@ -477,6 +508,22 @@ def test_the_attention_look_tells_without_a_command(world):
     subscriber.wait(lambda: joined_ids(subscriber), "the join told")
     wait_until(lambda: arrival.is_told("tablet"), what="the join noted as told")
     assert len(joined_ids(subscriber)) == 1
+
+
+def test_a_crowd_that_came_together_is_told_together(world):
+    world.engine()
+    backend, subscriber = world.connect(), world.subscribe()
+    session_id = backend.create()
+    crowd = Arrival(world, session_id, backend.user)
+    n, now = 500, int(time.time() * 1000)
+    crowd.client.hset(crowd.devices, mapping={
+        **{f"d{i}": f"{backend.user} n 1 {now} {now} 0 1 0 0 0 0 0 " for i in range(n)},
+        **{f"d{i}\ni:1": f"1 {now}" for i in range(n)}, "#all": n + 1, "#via:i:1": n + 1})
+    crowd.client.zadd(crowd.presence, {f"d{i}": now for i in range(n)})
+    reply, = backend.take(backend.send(backend.command("presence", session_id, scope=["read"])))
+    assert "error" not in reply
+    assert crowd.client.hget(crowd.devices, "#joined") == str(n + 1)
+    subscriber.wait(lambda: len(set(joined_ids(subscriber))) == n + 1, "each told")
 
 
 def test_presence_of_many_sessions_and_of_none(world):
