@@ -16,6 +16,7 @@ _Static_assert(FRAME_HEADROOM >= LWS_PRE, "libwebsockets writes the frame header
 #define READ_BUFFER_BYTES 256  /* lws keeps one a connection; longer messages come in pieces */
 #define WRITE_BYTES (1u << 20) /* lws offers the kernel so much at a time; else only as above */
 #define HANDSHAKE_SECONDS 15
+#define MAX_EMPTY_FRAGMENTS 1000 /* of a message: no bytes, but work */
 #define PINGER_MS 250
 #define WEBSOCKET_FINAL_TEXT 0x81
 #define KEPT_JOINED_BYTES (256u << 10)
@@ -94,6 +95,7 @@ static void fail(struct socket *s, int code) {
 }
 
 static void receive_whole(struct socket *s) {
+    s->n_empty = 0;
     s->server->options.callbacks.message(s->user, s->message.data ? s->message.data : "",
                                          s->message.len);
     if (s->message.cap > READ_BUFFER_BYTES)
@@ -109,10 +111,12 @@ static void receive(struct socket *s, const void *in, size_t len) {
     if (s->close_code || s->is_lost)
         return;
     socket_heard(s);
+    s->n_empty += !len;
     size_t total = s->message.len + len + lws_remaining_packet_payload(s->lws);
     if (lws_frame_is_binary(s->lws))
         fail(s, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE);
-    else if (total > (size_t)s->server->options.max_message_bytes)
+    else if (total > (size_t)s->server->options.max_message_bytes ||
+             s->n_empty > MAX_EMPTY_FRAGMENTS)
         fail(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
     else {
         buf_put(&s->message, in, len);

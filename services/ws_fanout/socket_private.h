@@ -56,6 +56,7 @@ struct socket {
                         moved */
     void *user;      /* NULL once told that it is closed */
     struct buf message;
+    size_t n_empty;    /* fragments of it */
     int64_t heard_at;  /* loop time, ms */
     int64_t pinged_at; /* 0: not since it was heard */
     bool is_open;

@@ -40,6 +40,8 @@ void stream_end(struct socket *s) {
     s->user = NULL;
     s->is_lost = true;
     stop_moving(s);
+    if (s->lws) /* not moved yet; it may outlive s */
+        lws_set_opaque_user_data(s->lws, NULL);
     t->pending = frame_unref(t->pending);
     uv_close((uv_handle_t *)&t->poll, freed);
     close(t->fd);

@@ -1,6 +1,7 @@
 """WebSocket clients that are broken, hostile, slow or dying: contract section 4. Each gets what it is
 due, and nobody else notices."""
 
+import contextlib
 import json
 import os
 import random
@@ -224,6 +225,15 @@ def test_fragments_without_end_close_with_1009(raw):
     except (BrokenPipeError, ConnectionResetError):
         pass
     assert raw.ending() in (1009, None)
+
+
+def test_empty_fragments_without_end_close_with_1009(raw):
+    """They hold no memory, but are work that no limit would count."""
+    raw.send_frame(TEXT, b"", fin=False)
+    with contextlib.suppress(OSError):
+        for _ in range(100):
+            raw.socket.sendall((b"\x00\x80" + bytes(4)) * 1000)
+    assert raw.ending() == 1009
 
 
 @pytest.mark.parametrize("length", [1 << 20, 1 << 31, 1 << 32, 1 << 62])
