@@ -141,6 +141,12 @@ static int may_subscribe(const struct hub *h, const struct connection *c, bool a
     return 0;
 }
 
+/* After one that others may wait for has ended, or asks anew. */
+static void resume_others(struct hub *h, struct connection *c) {
+    if (!connection_is_backed_up(c))
+        hub_resume(h, c);
+}
+
 /* Asks anew; one that is admitted stays so. */
 static void begin_joining(struct subscription *s, const struct position *since, const char *id) {
     s->state = SUBSCRIPTION_JOINING;
@@ -172,6 +178,8 @@ void hub_subscribe(struct hub *h, struct connection *c, const char *session_id,
     if (!again)
         hub_enter(s);
     hub_pump(room);
+    if (again)
+        resume_others(h, c);
 }
 
 static void tell_unsubscribed(struct connection *c, const char *id, const char *session_id,
@@ -187,6 +195,7 @@ void hub_unsubscribe(struct hub *h, struct connection *c, const char *session_id
     if (s) {
         detach(s);
         hub_settle(room);
+        resume_others(h, c);
     }
     tell_unsubscribed(c, id, session_id, "");
 }
@@ -214,6 +223,7 @@ void hub_lose(struct subscription *s, const struct fault *why) {
         tell_unsubscribed(c, "", room->session_id, fault_wire_code(why->code));
         connection_session_lost(c);
     }
+    resume_others(room->hub, c);
 }
 
 /* ---- admission ---- */
@@ -281,18 +291,22 @@ void hub_dropped(struct subscription *s) {
         s->state = SUBSCRIPTION_SLOW;
 }
 
-/* Deltas come as fast as the connection takes them; of whole states one at a time. */
+/* Deltas come as fast as the connection takes them; of whole states one at a time: the next when
+ * one was sent, or is not awaited any more. */
 void hub_resume(struct hub *h, struct connection *c) {
     struct subscription *slow = NULL;
+    bool is_awaited = false;
     (void)h;
     for (size_t i = 0; i < c->n_subscriptions; i++) {
         struct subscription *s = c->subscriptions[i];
         if (s->state == SUBSCRIPTION_FILLING)
             hub_pump(s->room);
+        else if (s->state == SUBSCRIPTION_STALE && s->reason == SYNC_SLOW)
+            is_awaited = true;
         else if (s->state == SUBSCRIPTION_SLOW && !slow)
             slow = s;
     }
-    if (!slow)
+    if (!slow || is_awaited)
         return;
     slow->state = SUBSCRIPTION_STALE;
     slow->reason = SYNC_SLOW;

@@ -236,6 +236,8 @@ static void on_window(void *arg, int err, const struct session *session,
                       const struct store_delta *deltas, size_t n) {
     struct room *room = arg;
     struct hub *h = room->hub;
+    if (!err && !h->is_stopped)
+        take(room, session, deltas, n); /* nothing begins meanwhile: the room is busy */
     room->is_busy = false;
     if (h->is_stopped)
         return;
@@ -243,8 +245,6 @@ static void on_window(void *arg, int err, const struct session *session,
         load(room);
     else if (err)
         give_up_for_now(room, "the store does not answer");
-    else
-        take(room, session, deltas, n);
     end_read(h);
     hub_pump(room);
     hub_settle(room);

@@ -49,10 +49,15 @@ static void lose_deleted(struct subscription *s) {
     hub_lose(s, &gone);
 }
 
-/* One that came while the read was under way waits for the next, one that is not admitted for that.
- */
+/* One that came while the read was under way waits for the next: this one does not even know who
+ * may see the session now. */
+static bool is_too_early_for(const struct subscription *s) {
+    return s->state == SUBSCRIPTION_JOINING && !s->was_read_for;
+}
+
+/* One that is not admitted waits for that. */
 static bool is_served(const struct subscription *s, bool resumes) {
-    return s->is_admitted && s->was_read_for && s->resumes == resumes;
+    return s->is_admitted && s->resumes == resumes;
 }
 
 /* The session is in Redis (again): who was told otherwise asks again. */
@@ -133,6 +138,8 @@ static void compare_position(struct update *u, struct subscription *s, enum sess
 
 static void update_by_state(struct update *u, struct subscription *s) {
     struct fault f = {0};
+    if (is_too_early_for(s))
+        return;
     if (u->session->deleted) {
         lose_deleted(s);
         return;
@@ -251,6 +258,8 @@ static void end_deleted(struct update *u, struct subscription *s) {
 
 static void update_by_window(struct update *u, struct subscription *s) {
     struct fault f = {0};
+    if (is_too_early_for(s))
+        return;
     if (u->session->deleted) {
         end_deleted(u, s);
         return;

@@ -496,6 +496,32 @@ def test_a_slow_reader_of_several_sessions_loses_none(shared_fanout, user):
             assert {reason for reason, _ in mirror.syncs[1:]} <= {"slow"} and len(mirror.syncs) < 10
 
 
+def test_a_session_that_ends_does_not_hold_up_the_other_slow_ones(shared_fanout, user):
+    """What was dropped is made good session by session; one of which nothing is to come has no turn."""
+    phone = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB").device(user, "phone")
+    sessions = [phone.create({"text": ""}) for _ in range(3)]
+    with Raw.of(phone, rcvbuf=SMALL) as slow:
+        assert slow.recv()["type"] == "hello"
+        for session in sessions:
+            slow.send(type="subscribe", sessionId=session["id"])
+            assert slow.recv()["type"] == "state_sync"
+        mirror = Mirror()
+        mirror.session = sessions[2]
+        for session in sessions:
+            last = large_changes(phone, session["id"], 60)
+        for session in sessions[:2]:
+            assert phone.delete(f"/sessions/{session['id']}").status_code == 204
+        lost = set()
+        while mirror.version < last or len(lost) < 2:
+            frame = slow.recv()
+            if frame["type"] == "unsubscribed":
+                lost.add(frame["sessionId"])
+            elif frame["sessionId"] == sessions[2]["id"]:
+                mirror.take(frame)
+        assert lost == {session["id"] for session in sessions[:2]}
+        assert mirror.agrees_with(phone.read(sessions[2]["id"]))
+
+
 def test_own_answers_come_to_a_slow_reader_too(shared_fanout, user):
     phone = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB").device(user, "phone")
     laptop = phone.suite.device(user, "laptop")
