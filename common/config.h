@@ -61,6 +61,7 @@ struct config {
     int64_t ping_after_ms;
     int64_t pong_timeout_ms;
     int64_t max_outbox_bytes;
+    int64_t max_outbox_total_bytes;
     int64_t stuck_timeout_ms;
     int64_t max_subscriptions;
     int64_t max_message_bytes;

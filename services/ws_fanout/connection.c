@@ -26,7 +26,7 @@ struct connection *connection_new(struct fanout *f, struct events *events) {
     uuid_v7(timestamp_wall_ms(), c->id);
     limits_init(&c->limits, f->app->config->ws_messages_per_second,
                 f->app->config->ws_bytes_per_second, c->opened_at);
-    outbox_init(&c->outbox, (size_t)f->app->config->max_outbox_bytes);
+    outbox_init(&c->outbox, (size_t)f->app->config->max_outbox_bytes, &f->waiting);
     c->next = f->connections;
     if (c->next)
         c->next->prev = c;
@@ -46,6 +46,12 @@ void connection_opened(void *connection, struct socket *s) {
         connection_welcome(c, "");
 }
 
+/* The last write's bytes are with the kernel, or lost. */
+static void forget_unsent(struct connection *c) {
+    c->fanout->waiting.n_bytes -= c->n_unsent;
+    c->n_unsent = 0;
+}
+
 void connection_closed(void *connection) {
     struct connection *c = connection;
     struct fanout *f = c->fanout;
@@ -55,6 +61,7 @@ void connection_closed(void *connection) {
     if (c->is_authenticated)
         users_leave(&f->users, c->principal.user_id);
     outbox_done(&c->outbox);
+    forget_unsent(c);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -72,11 +79,20 @@ void connection_closed(void *connection) {
 
 /* ---- sending ---- */
 
-static void dropped(void *arg, void *owner, size_t len) {
+static void dropped(void *arg, void *owner, struct frame *f) {
     struct connection *c = arg;
-    (void)len;
     metric_add(c->fanout->dropped_metric, 1);
-    hub_dropped(owner);
+    hub_dropped(owner, f);
+}
+
+/* What a write of that many bytes led to. */
+static void written(struct connection *c, enum socket_result result, size_t n_bytes) {
+    forget_unsent(c);
+    if (result == SOCKET_WRITTEN)
+        return;
+    c->busy_since = loop_now(c);
+    c->n_unsent = result == SOCKET_BUSY ? n_bytes : 0;
+    c->fanout->waiting.n_bytes += c->n_unsent;
 }
 
 static void queue(struct connection *c, struct frame *f, struct subscription *owner) {
@@ -90,8 +106,8 @@ static void queue(struct connection *c, struct frame *f, struct subscription *ow
 
 static void write_burst(struct connection_burst *burst) {
     struct connection *c = burst->connection;
-    if (burst->n && socket_write_many(c->socket, burst->frames, burst->n) != SOCKET_WRITTEN)
-        c->busy_since = loop_now(c);
+    if (burst->n)
+        written(c, socket_write_many(c->socket, burst->frames, burst->n), burst->n_bytes);
     burst->n = burst->n_bytes = 0;
 }
 
@@ -115,8 +131,8 @@ void connection_put(struct connection *c, struct frame *f, struct subscription *
     struct connection_burst *burst = &c->fanout->burst;
     if (burst->connection == c)
         collect(burst, f);
-    else if (socket_write(c->socket, f) != SOCKET_WRITTEN)
-        c->busy_since = loop_now(c);
+    else
+        written(c, socket_write(c->socket, f), f->len);
 }
 
 void connection_send(struct connection *c, struct frame *f, struct subscription *owner) {
@@ -165,10 +181,10 @@ bool connection_is_backed_up(const struct connection *c) {
 void connection_writable(void *connection) {
     struct connection *c = connection;
     c->busy_since = 0;
+    forget_unsent(c);
     while (c->outbox.n && !c->busy_since) {
         _cleanup_(frame_unrefp) struct frame *f = outbox_pop(&c->outbox);
-        if (socket_write(c->socket, f) != SOCKET_WRITTEN)
-            c->busy_since = loop_now(c);
+        written(c, socket_write(c->socket, f), f->len);
     }
     if (c->busy_since)
         return;

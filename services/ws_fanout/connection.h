@@ -43,6 +43,7 @@ struct connection {
     struct events *events; /* owned; NULL: a WebSocket */
     struct socket *socket; /* NULL until opened */
     struct outbox outbox;
+    size_t n_unsent; /* bytes of the last write, while the socket has not taken all of it */
     char id[UUID_LEN + 1];
 
     bool is_authenticated;

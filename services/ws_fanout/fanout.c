@@ -48,13 +48,11 @@ static void drained_when_empty(struct fanout *f) {
 static void tick(uv_timer_t *timer) {
     struct fanout *f = timer->data;
     int64_t now = (int64_t)uv_now(f->app->loop), wall = timestamp_wall_ms();
-    double n_bytes = 0;
     for (struct connection *c = f->connections, *next; c; c = next) {
         next = c->next;
-        n_bytes += (double)c->outbox.n_bytes;
         connection_check(c, now, wall);
     }
-    metric_set(f->outbox_bytes_metric, n_bytes);
+    metric_set(f->outbox_bytes_metric, (double)f->waiting.n_bytes);
     watch_broker(f);
     presence_tick(f->presence);
     hub_tick(f->hub);
@@ -68,7 +66,7 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
     f->websockets_metric = metrics_gauge(m, "handoff_ws_connections", "kind=\"websocket\"", help);
     f->streams_metric = metrics_gauge(m, "handoff_ws_connections", "kind=\"stream\"", help);
     f->outbox_bytes_metric = metrics_gauge(m, "handoff_ws_outbox_bytes", NULL,
-                                           "Bytes that wait for slow connections, in all.");
+                                           "Bytes held for slow connections, in all.");
     f->dropped_metric = metrics_counter(m, "handoff_ws_dropped_total", NULL,
                                         "Messages dropped from full queues of slow connections.");
     f->messages_metric =
@@ -139,6 +137,7 @@ int fanout_start(struct app *app, void **ret_self) {
     struct fanout *f = must_alloc(sizeof(*f));
     f->app = app;
     users_init(&f->users);
+    f->waiting.max_bytes = (size_t)app->config->max_outbox_total_bytes;
     f->rabbitmq = health_add(app->health, "rabbitmq");
     f->redis = health_add(app->health, "redis");
     make_metrics(f, app->metrics);

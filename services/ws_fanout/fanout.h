@@ -27,7 +27,8 @@ struct fanout {
 
     struct connection *connections; /* list of all */
     struct connection_burst burst;
-    int64_t n_connections; /* streams too */
+    struct outbox_total waiting; /* for connections that do not take it */
+    int64_t n_connections;       /* streams too */
     int64_t n_streams;
     struct users users; /* of those that are authenticated */
     bool is_draining;

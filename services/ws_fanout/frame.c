@@ -7,9 +7,11 @@
 struct frame *frame_new(const char *text, size_t len) {
     struct frame *f = must_realloc(NULL, sizeof(*f) + FRAME_HEADROOM + len);
     f->n_refs = 1;
+    f->n_queues = 0;
     f->len = len;
     f->position = (struct position){0};
     f->event = NULL;
+    f->answers = NULL;
     memset(f->bytes, 0, FRAME_HEADROOM);
     if (len)
         memcpy(f->bytes + FRAME_HEADROOM, text, len);
@@ -30,6 +32,7 @@ struct frame *frame_ref(struct frame *f) {
 struct frame *frame_unref(struct frame *f) {
     if (f && --f->n_refs == 0) {
         frame_unref(f->event);
+        free(f->answers);
         free(f);
     }
     return NULL;

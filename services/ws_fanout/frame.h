@@ -14,10 +14,13 @@
 
 struct frame {
     unsigned n_refs;
+    unsigned n_queues; /* outboxes that hold it */
     size_t len;
     struct position position; /* where its receiver is afterwards, and may resume from: so that of
                                  `subscribed` is the one resumed from; version 0: where it was */
     struct frame *event;      /* owned: the twin; NULL until somebody wants it */
+    char *answers;            /* owned: the id of the request whose answer it is, where it may be
+                                 dropped and another has to take its place; or NULL */
     unsigned char bytes[];    /* FRAME_HEADROOM, then len bytes of UTF-8 */
 };
 

@@ -217,7 +217,7 @@ void hub_lose(struct subscription *s, const struct fault *why) {
     bool is_joining = s->state == SUBSCRIPTION_JOINING, had_it = s->role != SESSION_ROLE_NONE;
     _cleanup_(freep) char *id = TAKE_PTR(s->id);
     detach(s);
-    if (is_joining)
+    if (is_joining || id)
         connection_send_fault(c, id, room->session_id, why);
     if (had_it) {
         tell_unsubscribed(c, "", room->session_id, fault_wire_code(why->code));
@@ -286,7 +286,9 @@ void hub_settle(struct room *room) {
 
 /* ---- slow connections ---- */
 
-void hub_dropped(struct subscription *s) {
+void hub_dropped(struct subscription *s, struct frame *f) {
+    if (!s->id)
+        s->id = TAKE_PTR(f->answers);
     if (s->state != SUBSCRIPTION_JOINING)
         s->state = SUBSCRIPTION_SLOW;
 }

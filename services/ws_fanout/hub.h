@@ -16,6 +16,7 @@
 
 struct hub;
 struct connection;
+struct frame;
 struct subscription;
 
 struct hub_options {
@@ -58,8 +59,8 @@ void hub_admit(struct subscription *s, enum presence_answer answer, const struct
 /* The role by which the connection has the session; none while it does not have it (yet). */
 enum session_role hub_role(const struct connection *c, const char *session_id);
 
-/* A message of this subscription's was dropped from its connection's queue. */
-void hub_dropped(struct subscription *s);
+/* A message of this subscription's was dropped from its connection's queue. f: borrowed. */
+void hub_dropped(struct subscription *s, struct frame *f);
 /* The connection's queue has drained: what was dropped is made good, one session at a time. */
 void hub_resume(struct hub *h, struct connection *c);
 /* The connection's rights have changed: each of its sessions is looked at again. */

@@ -82,6 +82,7 @@ static struct frame *print_frame(const struct update *u, const char *id, enum sy
     protocol_print_state_sync(id, u->session, &u->text, reason_name(reason), &out);
     struct frame *f = frame_from_buf(&out);
     f->position = u->session->position;
+    f->answers = id ? must_strdup(id) : NULL;
     return f;
 }
 
@@ -237,6 +238,7 @@ static void resume(struct update *u, struct subscription *s, enum session_role r
         protocol_print_subscribed(id, u->session->id, stored, stored.version - s->at.version, &out);
         _cleanup_(frame_unrefp) struct frame *f = frame_from_buf(&out);
         f->position = s->at;
+        f->answers = TAKE_PTR(id);
         s->role = role;
         s->resumes = false;
         s->state = SUBSCRIPTION_FILLING;

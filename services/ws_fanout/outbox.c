@@ -1,10 +1,22 @@
-/* A ring of shared frames with a bound in bytes; see outbox.h. */
+/* A ring of shared frames with bounds in bytes; see outbox.h. */
 #include "services/ws_fanout/outbox.h"
 
 #include <string.h>
 
-void outbox_init(struct outbox *o, size_t max_bytes) {
-    *o = (struct outbox){.max_bytes = max_bytes};
+void outbox_init(struct outbox *o, size_t max_bytes, struct outbox_total *total) {
+    *o = (struct outbox){.max_bytes = max_bytes, .total = total};
+}
+
+static void count_in(struct outbox *o, struct frame *f) {
+    o->n_bytes += f->len;
+    if (f->n_queues++ == 0)
+        o->total->n_bytes += f->len;
+}
+
+static void count_out(struct outbox *o, struct frame *f) {
+    o->n_bytes -= f->len;
+    if (--f->n_queues == 0)
+        o->total->n_bytes -= f->len;
 }
 
 void outbox_done(struct outbox *o) {
@@ -34,42 +46,47 @@ static void grow(struct outbox *o) {
 static void drop_owned(struct outbox *o, const void *match, outbox_dropped_fn *dropped, void *arg) {
     size_t n = o->n;
     o->n = 0;
-    o->n_bytes = 0;
     for (size_t i = 0; i < n; i++) {
         struct outbox_entry e = *entry_at(o, i);
         if (e.owner && (!match || e.owner == match)) {
             if (dropped)
-                dropped(arg, e.owner, e.frame->len);
+                dropped(arg, e.owner, e.frame);
+            count_out(o, e.frame);
             frame_unref(e.frame);
             continue;
         }
         *entry_at(o, o->n++) = e;
-        o->n_bytes += e.frame->len;
     }
 }
 
-static bool fits(const struct outbox *o, const struct frame *f) {
-    return o->n == 0 || o->n_bytes + f->len <= o->max_bytes;
+/* What has an owner is made good once the queue has drained, so that even an empty queue need not
+ * take it. */
+static bool fits(const struct outbox *o, const struct frame *f, const void *owner) {
+    size_t n_bytes = o->n_bytes + f->len;
+    size_t held = o->total->n_bytes + (f->n_queues ? 0 : f->len);
+    if (held > o->total->max_bytes && n_bytes > OUTBOX_SHARE_BYTES)
+        return !o->n && !owner;
+    return !o->n || n_bytes <= o->max_bytes;
 }
 
 enum outbox_result outbox_push(struct outbox *o, struct frame *f, void *owner,
                                outbox_dropped_fn *dropped, void *arg) {
     enum outbox_result result = OUTBOX_QUEUED;
-    if (!fits(o, f)) {
+    if (!fits(o, f, owner)) {
         drop_owned(o, NULL, dropped, arg);
         result = OUTBOX_DROPPED;
         if (owner) {
             if (dropped)
-                dropped(arg, owner, f->len);
+                dropped(arg, owner, f);
             return OUTBOX_DROPPED;
         }
-        if (!fits(o, f))
+        if (!fits(o, f, owner))
             return OUTBOX_FULL;
     }
     if (o->n == o->cap)
         grow(o);
     *entry_at(o, o->n++) = (struct outbox_entry){frame_ref(f), owner};
-    o->n_bytes += f->len;
+    count_in(o, f);
     return result;
 }
 
@@ -79,7 +96,7 @@ struct frame *outbox_pop(struct outbox *o) {
     struct frame *f = entry_at(o, 0)->frame;
     o->first = (o->first + 1) % o->cap;
     o->n--;
-    o->n_bytes -= f->len;
+    count_out(o, f);
     return f;
 }
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness import BUILD, Closed, together, wait_until
 from ws import (BINARY, CLOSE, CONTINUATION, MISSING_ID, PING, PONG, TEXT, Gone, Mirror, Raw, acked, ask,
-                dial, handshake, is_alive, n_descriptors, refused, reset, rss_of, set_to, subscribed,
+                dial, handshake, is_alive, metric, n_descriptors, refused, reset, rss_of, set_to, subscribed,
                 wait_descriptors, watch)
 
 MAX_MESSAGE = 65536
@@ -520,6 +520,24 @@ def test_a_session_that_ends_does_not_hold_up_the_other_slow_ones(shared_fanout,
                 mirror.take(frame)
         assert lost == {session["id"] for session in sessions[:2]}
         assert mirror.agrees_with(phone.read(sessions[2]["id"]))
+
+
+def test_an_answer_that_was_dropped_comes_again_with_its_id(shared_fanout, user):
+    phone = shared_fanout(HANDOFF_MAX_OUTBOX_BYTES="256KiB").device(user, "phone")
+    sessions = [phone.create({"text": "x" * 200_000})["id"] for _ in range(8)]
+    with Raw.of(phone, rcvbuf=SMALL) as slow:
+        assert slow.recv()["type"] == "hello"
+        before = metric(phone.suite, "handoff_ws_dropped_total")
+        for session_id in sessions:
+            slow.send(type="subscribe", id=f"of {session_id}", sessionId=session_id)
+        wait_until(lambda: metric(phone.suite, "handoff_ws_dropped_total") > before, what="states dropped")
+        answered = set()
+        while len(answered) < len(sessions):
+            frame = slow.recv()
+            assert frame["type"] == "state_sync", frame
+            if "id" in frame:
+                assert frame["id"] == f"of {frame['sessionId']}" and frame["id"] not in answered
+                answered.add(frame["id"])
 
 
 def test_own_answers_come_to_a_slow_reader_too(shared_fanout, user):

@@ -4,11 +4,10 @@ or a `state_sync` that says why not."""
 import threading
 
 import pytest
-import requests
 import websocket
 
 from harness import Socket, new_user, together, wait_until
-from ws import MISSING_ID, Mirror, Raw, ask, is_alive, refused, set_to, subscribed
+from ws import MISSING_ID, Mirror, Raw, ask, is_alive, metric, refused, set_to, subscribed
 
 MAX_DELTAS = 200  # of one read of the window
 
@@ -50,12 +49,6 @@ def all_events(device, session_id):
         if not items:
             return events
         events, since = events + items, items[-1]["version"]
-
-
-def metric(suite, name):
-    port = suite.services["ws_fanout"].admin_port
-    lines = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import threading
 import time
 
 import jsonpatch
+import requests
 
 from harness import PRESENCE, Closed, checksum_of, wait_until
 
@@ -380,6 +381,12 @@ def pids_of(suite, name="ws_fanout"):
 def rss_of(suite, name="ws_fanout"):
     texts = [pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids_of(suite, name)]
     return sum(int(text.partition("VmRSS:")[2].split()[0]) * 1024 for text in texts)
+
+
+def metric(suite, name):
+    port = suite.services["ws_fanout"].admin_port
+    lines = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def n_descriptors(suite, name="ws_fanout"):
