@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "proto/session.h"
 
-#define FRAME_HEADROOM 32 /* at least LWS_PRE; socket.c checks */
+#define FRAME_HEADROOM 32 /* at least LWS_PRE; socket_write.c checks */
 
 struct frame {
     unsigned n_refs;

@@ -1,11 +1,15 @@
-/* What the socket's files share: socket.c (frames, the server), socket_http.c (requests),
- * socket_stream.c (answers that go on) and socket_listen.c. Only they include it; with it
- * libwebsockets stays behind socket.h. */
+/* What the socket's files share: socket.c (connections, lws's calls), socket_write.c,
+ * socket_ping.c, socket_close.c, socket_http.c (requests), socket_stream.c (answers that go on),
+ * socket_server.c and socket_listen.c. Only they include it; with it libwebsockets stays behind
+ * socket.h. */
 #pragma once
 
 #include <libwebsockets.h>
 
 #include "services/ws_fanout/socket.h"
+
+#define SOCKET_READ_BUFFER_BYTES                                                                   \
+    256 /* lws keeps one a connection; longer messages come in pieces */
 
 /* Frames as they go over the wire one behind the other, kept for the next socket that gets the same
  * ones: mostly all who watch a session do. */
@@ -25,8 +29,8 @@ struct socket_server {
     size_t n_lws;     /* sockets of lws: all but the streams that it has let go of */
     size_t n_streams; /* from the accepted request on */
     size_t max_sockets;
-    struct socket *first_moving; /* streams that lws has not yet let go of */
-    bool wants_close;            /* some socket is to be closed by the closer */
+    struct socket *first_moving;  /* streams that lws has not yet let go of */
+    struct socket *first_closing; /* sockets for the closer */
     bool stopped;
     unsigned n_turns; /* of the loop since the last socket ended; counted by the reaper */
     struct socket *sockets, *last_socket; /* list of all, the longest silent first */
@@ -51,6 +55,8 @@ struct stream {
 struct socket {
     struct socket_server *server;
     struct socket *prev, *next;
+    struct socket *next_closing;
+    bool waits_for_close;  /* in the closer's list */
     struct stream *stream; /* owned; NULL: a WebSocket */
     struct lws *lws; /* NULL once closed: it may not be touched any more. Of a stream: once it has
                         moved */
@@ -67,21 +73,41 @@ struct socket {
 };
 
 /* ---- socket.c ---- */
+struct socket *socket_add(struct socket_server *server, struct lws *lws, void *user);
+/* Takes it from the lists and frees it. */
+void socket_remove(struct socket *s);
+/* Calls `closed`, if that was not done; lws keeps the connection for some turns after, from here on
+ * it is not touched. */
+void socket_ended(struct socket *s);
+/* All that lws has to say. */
+int socket_on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in,
+                  size_t len);
+
+/* ---- socket_write.c ---- */
+void socket_request_writable(struct socket *s);
+void socket_forget_joined(struct socket_joined *j);
+
+/* ---- socket_ping.c ---- */
 /* A socket was heard, or is new: its silence begins. */
 void socket_heard(struct socket *s);
+/* Takes it from the list of all. */
+void socket_unlink(struct socket *s);
+/* For the pinger. */
+void socket_ping_silent(uv_timer_t *pinger);
+
+/* ---- socket_close.c ---- */
+/* Leaves it to the closer, after close_code was set. */
+void socket_close_soon(struct socket *s);
+/* It ends: the closer need not. */
+void socket_forget_close(struct socket *s);
+/* Runs the closer, which also moves streams, as soon as the loop is out of every callback. */
+void socket_run_closer(struct socket_server *server);
 
 /* ---- socket_http.c ---- */
 /* For LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: 0 to go on, with a struct socket made; -1 refused. */
 int socket_confirm_upgrade(struct socket_server *server, struct lws *lws, const char *protocol);
 /* For LWS_CALLBACK_HTTP: 0 when it became a stream, -1 answered. */
 int socket_plain_request(struct socket_server *server, struct lws *lws);
-
-/* ---- socket.c ---- */
-struct socket *socket_add(struct socket_server *server, struct lws *lws, void *user);
-/* Takes it from the list and frees it. */
-void socket_remove(struct socket *s);
-/* Runs the closer as soon as the loop is out of every callback. */
-void socket_run_closer(struct socket_server *server);
 
 /* ---- socket_listen.c ---- */
 #define SOCKET_N_SPARE_FDS 128 /* of the process, beside its connections */

@@ -1,0 +1,130 @@
+/* The server: libwebsockets as a guest of our loop, made and taken apart. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/ws_fanout/socket_private.h"
+
+#define WRITE_BYTES (1u << 20) /* lws offers the kernel so much at a time; else only as it reads   \
+                                */
+#define HANDSHAKE_SECONDS 15
+#define PINGER_MS 250
+#define KEEPALIVE_SECONDS 5
+/* The first lws_context_destroy begins to close its connections' handles, whose end begins to close
+ * the last ones: two turns of the loop. The second call, which unloads their callbacks, must come
+ * after. */
+#define N_TURNS_TO_CLOSE 4
+
+/* Signals are the application's; without this lws would end its context on SIGTERM by itself. */
+static void ignore_signal(void *handle, int signum) {
+    (void)handle, (void)signum;
+}
+
+static struct lws_context *create_context(struct socket_server *server, int port) {
+    const struct socket_options *o = &server->options;
+    server->max_sockets = socket_set_fd_limit(o->max_connections) - SOCKET_N_SPARE_FDS / 2;
+    server->protocols[0] = (struct lws_protocols){.name = o->subprotocol,
+                                                  .callback = socket_on_lws,
+                                                  .rx_buffer_size = SOCKET_READ_BUFFER_BYTES,
+                                                  .tx_packet_size = WRITE_BYTES};
+    struct lws_context_creation_info info = {
+        .port = port,
+        .iface = socket_is_any_host(server->host) ? NULL : server->host,
+        .protocols = server->protocols,
+        .gid = -1,
+        .uid = -1,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
+                   LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND |
+                   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+                   (strchr(server->host, ':') ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6),
+        .user = server,
+        .foreign_loops = server->loops,
+        .pcontext = &server->context, /* set to NULL when it has ended */
+        .signal_cb = ignore_signal,
+        .timeout_secs = HANDSHAKE_SECONDS,
+        .keepalive_timeout = KEEPALIVE_SECONDS,
+        .max_http_header_data = 16384,
+        .retry_and_idle_policy = &server->no_liveness,
+        .server_string = "handoff",
+    };
+    return lws_create_context(&info);
+}
+
+static void free_server(uv_handle_t *reaper) {
+    struct socket_server *server = reaper->data;
+    free(server->host);
+    free(server);
+}
+
+static void pinger_closed(uv_handle_t *pinger) {
+    struct socket_server *server = pinger->data;
+    uv_close((uv_handle_t *)&server->reaper, free_server);
+}
+
+static void closer_closed(uv_handle_t *closer) {
+    struct socket_server *server = closer->data;
+    uv_close((uv_handle_t *)&server->pinger, pinger_closed);
+}
+
+static void end_timers(struct socket_server *server) {
+    uv_close((uv_handle_t *)&server->closer, closer_closed);
+    uv_timer_stop(&server->reaper);
+}
+
+static void reap(uv_timer_t *reaper) {
+    struct socket_server *server = reaper->data;
+    if (!server->sockets && ++server->n_turns > N_TURNS_TO_CLOSE)
+        lws_context_destroy(server->context);
+    if (!server->context)
+        end_timers(server);
+}
+
+int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
+                      const struct socket_options *options) {
+    char *host = NULL;
+    int port = 0;
+    int r = socket_parse_listen(options->listen, &host, &port);
+    if (!r)
+        r = socket_try_bind(&host, port);
+    if (r) {
+        free(host);
+        return r;
+    }
+    struct socket_server *server = must_alloc(sizeof(*server));
+    *server = (struct socket_server){.options = *options, .host = host, .loops = {loop}};
+    uv_timer_init(loop, &server->reaper);
+    uv_timer_init(loop, &server->closer);
+    uv_timer_init(loop, &server->pinger);
+    server->reaper.data = server->closer.data = server->pinger.data = server;
+    lws_set_log_level(0, NULL);
+    server->context = create_context(server, port);
+    if (!server->context) {
+        end_timers(server);
+        return -EADDRINUSE;
+    }
+    uv_timer_start(&server->pinger, socket_ping_silent, PINGER_MS, PINGER_MS);
+    *ret = server;
+    return 0;
+}
+
+void socket_server_stop_accepting(struct socket_server *server) {
+    server->stopped = true;
+}
+
+struct socket_server *socket_server_free(struct socket_server *server) {
+    if (!server)
+        return NULL;
+    server->stopped = true;
+    uv_timer_stop(&server->pinger);
+    socket_forget_joined(&server->joined);
+    buf_done(&server->joined.bytes);
+    uv_timer_start(&server->reaper, reap, 1, 1);
+    lws_context_destroy(server->context);
+    for (struct socket *s = server->sockets; s; s = s->next) {
+        if (s->stream)
+            stream_end(s);
+        else
+            socket_ended(s);
+    }
+    return NULL;
+}
