@@ -12,8 +12,6 @@
 #include "proto/session.h"
 
 #define STORE_INSTANCE_MAX 127
-#define PRESENCE_NAME_MAX_BYTES 255
-#define PRESENCE_PLATFORM_MAX_BYTES 64
 
 struct store_batch;
 
@@ -58,7 +56,7 @@ struct store_joiner {
     char *record; /* as it is stored, "" without: a save finds it unchanged or is lost */
     bool is_counted, has_joined;
     int64_t moment; /* of its last join or leave, 0 for none */
-    char name[PRESENCE_NAME_MAX_BYTES + 1], platform[PRESENCE_PLATFORM_MAX_BYTES + 1];
+    char name[SESSION_DEVICE_NAME_MAX_BYTES + 1], platform[SESSION_DEVICE_PLATFORM_MAX_BYTES + 1];
     uint64_t n_of_user, n_joined; /* devices in the session: of this user, all */
 };
 

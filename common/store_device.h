@@ -21,7 +21,7 @@ struct store_device_record {
     bool has_connected;
     uint64_t leaves_at;                    /* while it has no connection */
     uint64_t owed_join, owed_leave, lease; /* moments to be told, 0 for none; until when leased */
-    char name[PRESENCE_NAME_MAX_BYTES + 1], platform[PRESENCE_PLATFORM_MAX_BYTES + 1];
+    char name[SESSION_DEVICE_NAME_MAX_BYTES + 1], platform[SESSION_DEVICE_PLATFORM_MAX_BYTES + 1];
 };
 
 /* -EBADMSG: it is none. */

@@ -79,8 +79,8 @@ struct store_presence_change {
     int64_t moment;       /* ms; the same when it is told again */
     char user_id[UUID_LEN + 1];
     char device_id[SESSION_DEVICE_MAX + 1];
-    char name[PRESENCE_NAME_MAX_BYTES + 1];
-    char platform[PRESENCE_PLATFORM_MAX_BYTES + 1];
+    char name[SESSION_DEVICE_NAME_MAX_BYTES + 1];
+    char platform[SESSION_DEVICE_PLATFORM_MAX_BYTES + 1];
     uint64_t n_devices; /* joined, after it */
 };
 

@@ -76,9 +76,6 @@ void call_answer(struct call *call, int status, struct buf *body);
 void call_refuse(struct call *call, const struct fault *fault, const char *conflict);
 /* The same with a formatted detail and without a field. */
 void call_refuse_with(struct call *call, enum fault_code code, const char *detail);
-/* The body alone; pure. fault->detail is left out of a 401. */
-void problem_print(const struct fault *fault, const char *request_id, const char *conflict,
-                   struct buf *out);
 
 /* ---- cors.c ---- */
 /* What to send as Access-Control-Allow-Origin, borrowed; NULL: nothing. allowed: comma-separated or

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "common/store_presence.h"
 #include "proto/event.h"
 #include "proto/patch.h"
 #include "proto/text.h"
@@ -72,9 +71,10 @@ static int parse_auth(const json_t *object, struct protocol_message *m, struct f
     if (!r)
         r = text_get_object(object, "device", TEXT_OPTIONAL, &device, f);
     if (!r && device)
-        r = take_said(device, "name", PRESENCE_NAME_MAX_BYTES, &m->device_name, f);
+        r = take_said(device, "name", SESSION_DEVICE_NAME_MAX_BYTES, &m->device_name, f);
     if (!r && device)
-        r = take_said(device, "platform", PRESENCE_PLATFORM_MAX_BYTES, &m->device_platform, f);
+        r = take_said(device, "platform", SESSION_DEVICE_PLATFORM_MAX_BYTES, &m->device_platform,
+                      f);
     return r;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/timestamp.h"
 #include "base/uuid.h"
+#include "proto/problem.h"
 #include "services/ws_fanout/fanout.h"
 
 #define MILLISECONDS 1000
@@ -55,29 +56,6 @@ void request_add_headers(const struct request_caller *caller, struct socket_answ
                    caller->origin);
 }
 
-static void print_member(const char *name, const char *text, struct buf *out) {
-    buf_puts(out, name);
-    buf_puts_json(out, text);
-}
-
-/* Which check a token failed is for the log. */
-static void print_problem(const struct fault *f, int status, const char *request_id,
-                          struct buf *out) {
-    const char *code = fault_wire_code(f->code), *title = fault_title(f->code);
-    buf_printf(out, "{\"type\":\"urn:handoff:problem:%s\"", code);
-    print_member(",\"title\":", title, out);
-    buf_printf(out, ",\"status\":%d", status);
-    print_member(",\"detail\":", status == 401 || !*f->detail ? title : f->detail, out);
-    print_member(",\"code\":", code, out);
-    print_member(",\"requestId\":", request_id, out);
-    buf_puts(out, fault_is_temporary(f->code) ? ",\"temporary\":true" : ",\"temporary\":false");
-    if (*f->field)
-        print_member(",\"field\":", f->field, out);
-    if (f->retry_after_ms)
-        buf_printf(out, ",\"retryAfterMs\":%lld", (long long)f->retry_after_ms);
-    buf_putc(out, '}');
-}
-
 bool request_refuse(const struct request_caller *caller, const struct fault *f,
                     struct socket_answer *answer) {
     answer->status = fault_http_status(f->code);
@@ -92,7 +70,7 @@ bool request_refuse(const struct request_caller *caller, const struct fault *f,
         buf_printf(&answer->headers, "Retry-After: %lld\r\n",
                    (long long)(f->retry_after_ms + MILLISECONDS - 1) / MILLISECONDS +
                        !f->retry_after_ms);
-    print_problem(f, answer->status, caller->id, &answer->body);
+    problem_print(f, caller->id, NULL, &answer->body);
     return false;
 }
 

@@ -19,7 +19,7 @@ struct world {
     bool lives;
     struct store_device devices[16];
     char texts[16][SESSION_DEVICE_MAX + 1];
-    char names[16][PRESENCE_NAME_MAX_BYTES + 1];
+    char names[16][SESSION_DEVICE_NAME_MAX_BYTES + 1];
     size_t n_devices;
 };
 

@@ -1,4 +1,4 @@
-/* Paths to resources, cursors, moments, devices of a session, origins, problem bodies. */
+/* Paths to resources, cursors, moments, devices of a session, origins. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -352,63 +352,6 @@ static void test_origin_is_allowed_whole_or_not(void **state) {
     assert_null(cors_allow("*", NULL));
 }
 
-/* ---- problems ---- */
-
-static void expect_problem(const struct fault *f, const char *conflict, const char *expected) {
-    struct buf out = BUF_NULL;
-    problem_print(f, "r-1", conflict, &out);
-    assert_string_equal(out.data, expected);
-    buf_done(&out);
-}
-
-static void test_problem_has_the_members_that_apply(void **state) {
-    (void)state;
-    struct fault f;
-    (void)fault_set(&f, FAULT_INVALID_VALUE, "name", "too \"long\"");
-    expect_problem(
-        &f, NULL,
-        "{\"type\":\"urn:handoff:problem:invalid_value\",\"title\":\"A value is out of range\","
-        "\"status\":422,\"detail\":\"too \\\"long\\\"\",\"code\":\"invalid_value\","
-        "\"requestId\":\"r-1\",\"temporary\":false,\"field\":\"name\"}");
-    (void)fault_set(&f, FAULT_PATCH_FAILED, NULL, "no");
-    f.index = 3;
-    strcpy(f.pointer, "/data/x");
-    expect_problem(
-        &f, NULL,
-        "{\"type\":\"urn:handoff:problem:patch_failed\",\"title\":\"The patch could not be "
-        "applied\",\"status\":422,\"detail\":\"no\",\"code\":\"patch_failed\",\"requestId\":\"r-"
-        "1\","
-        "\"temporary\":false,\"pointer\":\"/data/x\",\"index\":3}");
-    (void)fault_set(&f, FAULT_RATE_LIMITED, NULL, "slower");
-    f.retry_after_ms = 1500;
-    expect_problem(&f, NULL,
-                   "{\"type\":\"urn:handoff:problem:rate_limited\",\"title\":\"Too many messages\","
-                   "\"status\":429,\"detail\":\"slower\",\"code\":\"rate_limited\","
-                   "\"requestId\":\"r-1\",\"temporary\":true,\"retryAfterMs\":1500}");
-}
-
-static void test_problem_takes_in_a_conflict(void **state) {
-    (void)state;
-    struct fault f;
-    (void)fault_set(&f, FAULT_PRECONDITION_FAILED, NULL, "moved");
-    expect_problem(
-        &f, "{\"currentVersion\":3,\"epoch\":1,\"deltas\":[{}]}",
-        "{\"type\":\"urn:handoff:problem:version_conflict\",\"title\":\"The session has moved "
-        "on\",\"status\":412,\"detail\":\"moved\",\"code\":\"version_conflict\",\"requestId\":"
-        "\"r-1\",\"temporary\":false,\"currentVersion\":3,\"epoch\":1,\"deltas\":[{}]}");
-}
-
-static void test_problem_of_a_token_says_no_more_than_its_code(void **state) {
-    (void)state;
-    struct fault f;
-    struct buf out = BUF_NULL;
-    (void)fault_set(&f, FAULT_UNAUTHENTICATED, NULL, "the signature is of another secret");
-    problem_print(&f, "r-1", NULL, &out);
-    assert_null(strstr(out.data, "signature"));
-    assert_non_null(strstr(out.data, "\"code\":\"unauthenticated\""));
-    buf_done(&out);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_path_names_its_resource),
@@ -423,9 +366,6 @@ int main(void) {
         cmocka_unit_test(test_cursor_comes_back_as_it_was),
         cmocka_unit_test(test_cursor_that_was_changed_is_refused),
         cmocka_unit_test(test_origin_is_allowed_whole_or_not),
-        cmocka_unit_test(test_problem_has_the_members_that_apply),
-        cmocka_unit_test(test_problem_takes_in_a_conflict),
-        cmocka_unit_test(test_problem_of_a_token_says_no_more_than_its_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,8 +36,8 @@ static void test_a_record_is_read_as_it_was_printed(void **state) {
         struct buf text = BUF_NULL, again = BUF_NULL;
         d.state = (enum store_device_state)i;
         if (i == 2) {
-            memset(d.name, 'n', PRESENCE_NAME_MAX_BYTES);
-            memset(d.platform, 'p', PRESENCE_PLATFORM_MAX_BYTES);
+            memset(d.name, 'n', SESSION_DEVICE_NAME_MAX_BYTES);
+            memset(d.platform, 'p', SESSION_DEVICE_PLATFORM_MAX_BYTES);
         }
         if (i == 1)
             d.name[0] = d.platform[0] = '\0';
