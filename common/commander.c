@@ -264,6 +264,10 @@ bool commander_is_up(const struct commander *c) {
     return bus_is_up(c->bus) && !bus_is_blocked(c->bus);
 }
 
+size_t commander_n_in_flight(const struct commander *c) {
+    return c->n_in_flight;
+}
+
 void commander_drain(struct commander *c, void (*drained)(void *arg), void *arg) {
     c->drained = drained;
     c->drained_arg = arg;

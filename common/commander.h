@@ -55,6 +55,8 @@ void commander_send(struct commander *c, struct command *command, commander_done
  */
 MUSTCHECK int commander_publish(struct commander *c, const struct bus_publish *m);
 
+/* Commands whose callback has not been called yet. */
+size_t commander_n_in_flight(const struct commander *c);
 /* Calls drained(arg) once, when none is in flight (later, never before this returns). What is sent
  * after it counts too. */
 void commander_drain(struct commander *c, void (*drained)(void *arg), void *arg);
