@@ -139,12 +139,12 @@ static void compare_position(struct update *u, struct subscription *s, enum sess
 
 static void update_by_state(struct update *u, struct subscription *s) {
     struct fault f = {0};
-    if (is_too_early_for(s))
-        return;
-    if (u->session->deleted) {
+    if (u->session->deleted) { /* and never comes back */
         lose_deleted(s);
         return;
     }
+    if (is_too_early_for(s))
+        return;
     enum session_role role = judge(u->session, s, &f);
     if (role == SESSION_ROLE_NONE) {
         hub_lose(s, &f);
@@ -260,12 +260,12 @@ static void end_deleted(struct update *u, struct subscription *s) {
 
 static void update_by_window(struct update *u, struct subscription *s) {
     struct fault f = {0};
-    if (is_too_early_for(s))
-        return;
     if (u->session->deleted) {
         end_deleted(u, s);
         return;
     }
+    if (is_too_early_for(s))
+        return;
     enum session_role role = judge(u->session, s, &f);
     if (role == SESSION_ROLE_NONE) {
         hub_lose(s, &f);

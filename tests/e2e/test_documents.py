@@ -501,6 +501,7 @@ def test_frames_of_a_sessions_life(suite, ada):
     session = ada.create(DATA)["id"]
     with CheckedSocket(suite.ws_url) as phone, socket_of(laptop, f"?session={session}") as watcher:
         watcher.expect("hello"), watcher.expect("state_sync", reason="initial")
+        watcher.recv_until("device_joined", deviceId="laptop")
         phone.send(type="auth", id="1", token=ada.token)
         phone.expect("hello", id="1")
         phone.send(type="subscribe", id="2", sessionId=session)
@@ -515,7 +516,7 @@ def test_frames_of_a_sessions_life(suite, ada):
         phone.recv_until("ack", id="5", version=3)
         watcher.expect("status_changed", version=3)
         watcher.send(type="status", id="6", sessionId=session, status="active")
-        watcher.recv_until("device_joined")
+        watcher.recv_until("ack", id="6")
         ask_engine(suite, ada, session, *sharing())
         watcher.recv_until("participant_changed", role="editor")
         watcher.expect("participant_changed", role=None)

@@ -48,7 +48,9 @@ class Redis:
 
     def pass_time(self, device):
         """What the device's leaving waits for is over."""
-        words = self.client.hget(self.devices, device).split(" ")
+        words = (self.client.hget(self.devices, device) or "").split(" ")
+        if len(words) < 8:
+            return  # it has left
         words[7] = "1"
         self.client.hset(self.devices, device, " ".join(words))
         self.client.zadd(self.presence, {device: 1})
@@ -102,7 +104,7 @@ def second_fanout(tmp_path):
 
 def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suite, user, second_fanout):
     other = second_fanout(suite)
-    phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
+    phone, laptop = suite.direct.device(user, "phone"), suite.direct.device(user, "laptop")
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
     with subscribed(phone, session_id) as watcher:
@@ -225,7 +227,13 @@ def test_a_device_without_a_connection_leaves_after_its_last_request(suite, user
             return redis.record("laptop")[2] > first
         wait_until(is_touched, what="a later moment to leave")
         assert redis.due("laptop") == redis.record("laptop")[2]
-        redis.pass_time("laptop")
+
+        def is_gone():
+            # Another engine may still note a heartbeat, and so put the moment off again.
+            if redis.record("laptop"):
+                redis.pass_time("laptop")
+            return redis.record("laptop") is None
+        wait_until(is_gone, what="the laptop forgotten")
         left, = only_presence(watcher, 1)
         assert (left["type"], left["deviceId"]) == ("device_left", "laptop")
         accepted(phone.status(session_id, "active"))
