@@ -299,7 +299,7 @@ static int take_device(const redisReply *field, const redisReply *value, struct 
     if (!session_device_is_valid(field->str, (size_t)field->len))
         return 0; /* a count, or an instance's */
     int err = store_device_parse(value->str, (size_t)value->len, d);
-    if (err || d->state != STORE_DEVICE_JOINED)
+    if (err || d->state == STORE_DEVICE_LEFT)
         return err;
     list->items[list->n++] = (struct store_device){
         .device_id = field->str,

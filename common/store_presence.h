@@ -68,7 +68,7 @@ struct store_device {                                  /* borrowed during the ca
     int64_t first_seen, last_seen; /* ms */
 };
 typedef void store_devices_fn(void *arg, int err, const struct store_device *devices, size_t n);
-/* Those that have joined and not left. err as above; none is no error. */
+/* Those that have arrived, told or not yet, and not left. err as above; none is no error. */
 void store_read_devices(struct store *s, const char *session_id, store_devices_fn *done, void *arg);
 
 /* ---- state_engine: blocking, a pipeline for all; store_presence_batch.c ---- */
