@@ -359,7 +359,7 @@ class App:
         if self.device and not self.claim:
             headers["X-Device-Id"] = self.device
         answer = requests.request(method, self.api_url + path, headers=headers, json=body, timeout=20, **more)
-        if answer.status_code >= 400:
+        if answer.status_code >= 400 and method != "HEAD":
             problem = answer.json()
             assert {"type", "title", "detail", "code", "requestId", "temporary"} <= problem.keys()
         return answer
