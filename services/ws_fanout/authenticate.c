@@ -61,23 +61,6 @@ int connection_enter(struct connection *c, const struct principal *who, struct f
     return 0;
 }
 
-/* A whole number from least on; *ret is left alone without one. */
-static int take_number(const char *text, const char *name, uint64_t least, uint64_t *ret,
-                       struct fault *f) {
-    uint64_t number = 0;
-    if (!text)
-        return 0;
-    size_t len = strlen(text);
-    if (!len || len > 16 || strspn(text, "0123456789") != len)
-        return fault_set(f, FAULT_INVALID_REQUEST, name, "%s is a whole number", name);
-    for (size_t i = 0; i < len; i++)
-        number = 10 * number + (uint64_t)(text[i] - '0');
-    if (number < least || number > TEXT_INTEGER_MAX)
-        return fault_set(f, FAULT_INVALID_VALUE, name, "%s is out of range", name);
-    *ret = number;
-    return 0;
-}
-
 static int take_since(struct connection *c, const char *since, const char *epoch, struct fault *f) {
     c->query_since = (struct position){.epoch = 1};
     c->has_query_since = since != NULL;
@@ -85,8 +68,8 @@ static int take_since(struct connection *c, const char *since, const char *epoch
         return fault_set(f, FAULT_INVALID_REQUEST, "epoch", "epoch needs since beside it");
     if (since && !c->query_session)
         return fault_set(f, FAULT_INVALID_REQUEST, "since", "since needs session beside it");
-    int r = take_number(since, "since", 0, &c->query_since.version, f);
-    return r ? r : take_number(epoch, "epoch", 1, &c->query_since.epoch, f);
+    int r = request_take_number(since, "since", 0, &c->query_since.version, f);
+    return r ? r : request_take_number(epoch, "epoch", 1, &c->query_since.epoch, f);
 }
 
 static int take_query(struct connection *c, const struct socket_request *r, struct fault *f) {

@@ -71,10 +71,7 @@ static int take_number(const struct socket_request *r, const char *name, uint64_
                        uint64_t *ret, bool *ret_is_there, struct fault *f) {
     const char *text = request_query(r, name, f);
     *ret_is_there = text != NULL;
-    if (f->code || !text || parse_number(text, strlen(text), least, ret))
-        return (int)f->code;
-    return fault_set(f, FAULT_INVALID_REQUEST, name, "%s is an integer from %d on", name,
-                     (int)least);
+    return f->code ? (int)f->code : request_take_number(text, name, least, ret, f);
 }
 
 /* The header is what a client that lost its connection adds by itself: it knows more than the URL.

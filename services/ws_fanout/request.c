@@ -6,6 +6,7 @@
 #include "base/timestamp.h"
 #include "base/uuid.h"
 #include "proto/problem.h"
+#include "proto/text.h"
 #include "services/ws_fanout/fanout.h"
 
 #define MILLISECONDS 1000
@@ -100,6 +101,22 @@ const char *request_query(const struct socket_request *r, const char *name, stru
         value = r->query[i].value;
     }
     return value;
+}
+
+int request_take_number(const char *text, const char *name, uint64_t least, uint64_t *ret,
+                        struct fault *fault) {
+    uint64_t number = 0;
+    if (!text)
+        return 0;
+    size_t len = strlen(text);
+    if (!len || len > 16 || strspn(text, "0123456789") != len)
+        return fault_set(fault, FAULT_INVALID_REQUEST, name, "%s is a whole number", name);
+    for (size_t i = 0; i < len; i++)
+        number = 10 * number + (uint64_t)(text[i] - '0');
+    if (number < least || number > TEXT_INTEGER_MAX)
+        return fault_set(fault, FAULT_INVALID_VALUE, name, "%s is out of range", name);
+    *ret = number;
+    return 0;
 }
 
 int request_verify(const struct fanout *f, const char *token, size_t len, struct principal *ret,

@@ -35,6 +35,10 @@ MUSTCHECK int request_check_origin(const struct fanout *f, const struct socket_r
 MUSTCHECK int request_check_room(const struct fanout *f, struct fault *fault);
 /* A parameter; NULL when it is not there. Twice: sets *fault. */
 const char *request_query(const struct socket_request *r, const char *name, struct fault *fault);
+/* A parameter's whole number from least on; text NULL: *ret is left alone. FAULT_INVALID_REQUEST:
+ * it is none; FAULT_INVALID_VALUE: out of range. */
+MUSTCHECK int request_take_number(const char *text, const char *name, uint64_t least, uint64_t *ret,
+                                  struct fault *fault);
 /* Whether the comma-separated list has item, with white space around it or not. */
 bool request_list_has(const char *list, const char *item);
 /* As auth_verify; what was wrong goes to the log. */
