@@ -73,9 +73,8 @@ uint64_t store_device_join(struct store_device_record *d, const char *user_id, u
     }
     d->state = STORE_DEVICE_JOINED;
     d->last_seen = d->moment = moment;
-    uint64_t at = d->n_connections ? 0 : d->leaves_at;
-    bool is_owed = d->owed_leave || d->owed_join;
-    return is_owed && (!at || d->lease < at) ? d->lease : at;
+    d->owed_join = d->owed_leave = d->lease = 0; /* told after this join they would belie it */
+    return d->n_connections ? 0 : d->leaves_at;
 }
 
 void store_put_presence(struct store_command *c, const char *session_id, const char *operation,

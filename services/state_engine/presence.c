@@ -9,9 +9,8 @@
 #include "base/timestamp.h"
 
 #define LEASE_MS 10000 /* not confirmed in this time: told again, by whoever looks */
-#define MORE_MS                                                                                    \
-    100 /* of more devices of a session than are judged at a time; then others' turn               \
-         */
+#define MORE_MS 100    /* on those of a session that are beyond PRESENCE_MAX_DUE */
+#define REPORT_MS 1000
 #define MAX_TOLD 16384
 #define MAX_TOUCHES 16384
 #define TOUCH_MS 10000  /* a device's requests are noted once in this time */
@@ -32,6 +31,7 @@ struct presence {
     struct store_presence_touch *touches; /* owned */
     size_t n_touches, cap_touches;
     struct touched *touched; /* owned */
+    int64_t reported_at;     /* monotonic, ms */
     struct metric *n_joined, *n_left;
 };
 
@@ -96,7 +96,12 @@ static void publish(struct presence *p, const struct store_presence *s, struct d
     }
 }
 
-static void report(const struct presence *p, const struct store_presence *s) {
+/* Once a second is enough: a Redis that is full refuses to judge every session. */
+static void report(struct presence *p, const struct store_presence *s) {
+    int64_t now = timestamp_monotonic_ms();
+    if (p->reported_at && now - p->reported_at < REPORT_MS)
+        return;
+    p->reported_at = now;
     log_error(p->app->log, "presence_damaged", "The devices of a session cannot be judged.",
               LOG_TEXT("sessionId", s->session_id), LOG_TEXT("err", strerror(-s->err)),
               LOG_TEXT("hint", "Redis refused the write, or holds what Handoff did not write"));

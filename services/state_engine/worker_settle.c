@@ -9,8 +9,18 @@
 
 /* What shows that the device is there. */
 static bool is_request(const struct job *j) {
-    enum command_kind kind = j->command.kind;
-    return kind == COMMAND_PATCH || kind == COMMAND_STATUS || kind == COMMAND_HEARTBEAT;
+    switch (j->command.kind) {
+    case COMMAND_PATCH:
+    case COMMAND_STATUS:
+    case COMMAND_HEARTBEAT:
+    case COMMAND_RESTORE:
+    case COMMAND_SNAPSHOT:
+    case COMMAND_PARTICIPANT:
+    case COMMAND_DEVICE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void settle_accepted(struct worker *w, struct job *j, struct settled *s) {

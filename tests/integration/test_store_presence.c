@@ -606,6 +606,25 @@ static void test_a_save_s_join_and_a_connection_s_are_one(void **state) {
     free(arrived.record);
 }
 
+/* Whoever was to tell that it left has died; now it would come after the join. */
+static void test_a_save_s_join_is_the_last_word(void **state) {
+    struct world *w = *state;
+    arrive(w, "phone", INSTANCE);
+    judge(w, now_of(w));
+    depart(w, "phone", INSTANCE);
+    int64_t left_at = now_of(w) + PRESENCE_LEFT_AFTER_MS;
+    struct store_presence p = judge_at(w, left_at, left_at + 10000);
+    assert_int_equal(p.n_changes, 1);
+    store_presence_done(&p);
+    struct store_joiner joiner = load_joiner(w, "phone");
+    assert_int_equal(join(w, &joiner, left_at + 1), STORE_SAVED);
+    free(joiner.record);
+    assert_string_equal(judge(w, left_at + 10000), "");
+    assert_string_equal(HASH(w, "#joined"), "1");
+    assert_string_equal(judge(w, left_at + 1 + PRESENCE_REQUEST_LEFT_AFTER_MS), "-phone");
+    assert_int_equal(N_FIELDS(w), 0);
+}
+
 static void test_a_save_lets_no_eleventh_device_join(void **state) {
     struct world *w = *state;
     struct store_joiner joiner = load_joiner(w, "laptop");
@@ -729,6 +748,7 @@ int main(void) {
         TEST(test_a_device_that_joins_by_a_save_leaves_after_its_last_request),
         TEST(test_once_connected_requests_keep_nobody),
         TEST(test_a_save_s_join_and_a_connection_s_are_one),
+        TEST(test_a_save_s_join_is_the_last_word),
         TEST(test_a_save_lets_no_eleventh_device_join),
         TEST(test_a_deleted_session_has_no_devices),
         TEST(test_those_that_are_there_are_listed),

@@ -92,13 +92,13 @@ static void test_a_join_by_request(void **state) {
     assert_int_equal(here.n_connections, 2);
     assert_int_equal(here.first_seen, sample().first_seen);
 
-    struct store_device_record left = sample(); /* whose leave is still to be told */
+    struct store_device_record left = sample(); /* whose leave would be told after this join */
     left.state = STORE_DEVICE_LEFT;
     left.n_connections = 0;
     left.lease = 2500;
-    assert_int_equal(store_device_join(&left, OTHER, 2000), 2500);
+    assert_int_equal(store_device_join(&left, OTHER, 2000), 2000 + PRESENCE_REQUEST_LEFT_AFTER_MS);
     assert_string_equal(left.user_id, OTHER);
-    assert_int_equal(left.owed_leave, sample().owed_leave);
+    assert_true(left.owed_join == 0 && left.owed_leave == 0 && left.lease == 0);
     assert_int_equal(left.leaves_at, 2000 + PRESENCE_REQUEST_LEFT_AFTER_MS);
 }
 
