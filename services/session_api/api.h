@@ -12,6 +12,7 @@
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
 #include "services/session_api/quota.h"
+#include "services/session_api/version_job.h"
 
 struct api {
     struct app *app;
@@ -27,7 +28,7 @@ struct api {
     struct call_metrics *metrics;
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
-    unsigned n_version_jobs; /* earlier versions being made again */
+    struct version_job *version_jobs[VERSION_JOBS_MAX]; /* in hand; NULL: a free place */
 };
 
 /* ---- api.c: the app_spec's functions ---- */

@@ -50,10 +50,29 @@ static void job_free(struct version_job *job) {
     free(job);
 }
 
+/* Takes a place among those in hand. False: there is none, or the user has its share of them. */
+static bool enter(struct version_job *job) {
+    struct version_job **jobs = job->call->api->version_jobs, **free_place = NULL;
+    unsigned n_of_user = 0;
+    for (size_t i = 0; i < VERSION_JOBS_MAX; i++)
+        if (!jobs[i])
+            free_place = &jobs[i];
+        else if (strcmp(jobs[i]->call->who.user_id, job->call->who.user_id) == 0)
+            n_of_user++;
+    if (!free_place || n_of_user >= VERSION_JOBS_MAX_OF_USER)
+        return false;
+    *free_place = job;
+    job->call->version_job = job;
+    return true;
+}
+
 static struct call *leave(struct version_job *job) {
-    struct call *call = job->call;
+    struct call *call = TAKE_PTR(job->call);
+    struct version_job **place = call->api->version_jobs;
+    while (*place != job)
+        place++;
+    *place = NULL;
     call->version_job = NULL;
-    call->api->n_version_jobs--;
     return call;
 }
 
@@ -76,8 +95,7 @@ static void fail_gone(struct version_job *job) {
 }
 
 void version_job_forget(struct version_job *job) {
-    job->call->api->n_version_jobs--;
-    job->call = NULL;
+    (void)leave(job);
     if (job->is_working)
         (void)uv_cancel((uv_req_t *)&job->work); /* if it has not begun */
     else
@@ -354,18 +372,17 @@ static uint64_t newest_kept(const char *snapshots, uint64_t version) {
 
 void version_job_start(struct call *call, const struct session *session, bool is_hot,
                        struct position wanted, version_done_fn *done) {
-    if (call->api->n_version_jobs >= VERSION_JOBS_MAX) {
-        struct fault fault;
-        fault_set(&fault, FAULT_UNAVAILABLE, NULL, "too many versions are being rebuilt");
-        done(call, &fault, NULL);
-        return;
-    }
     struct version_job *job = must_alloc(sizeof(*job));
     job->call = call;
     job->done = done;
     job->wanted = wanted;
-    call->version_job = job;
-    call->api->n_version_jobs++;
+    if (!enter(job)) {
+        struct fault fault;
+        fault_set(&fault, FAULT_UNAVAILABLE, NULL, "too many versions are being rebuilt");
+        job_free(job);
+        done(call, &fault, NULL);
+        return;
+    }
     job->from_redis = is_hot && wanted.epoch == session->position.epoch;
     job->kept = job->from_redis ? newest_kept(session->snapshots, wanted.version) : 0;
     if (is_hot && position_equal(wanted, session->position) &&

@@ -12,6 +12,7 @@ struct call;
 struct version_job;
 
 #define VERSION_JOBS_MAX 8 /* at once; each holds at most REBUILD_MAX_BYTES and a session */
+#define VERSION_JOBS_MAX_OF_USER 4
 
 struct version_result { /* borrowed during the callback */
     const char *data;   /* canonical */

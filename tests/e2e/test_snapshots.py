@@ -2,6 +2,7 @@
 
 import concurrent.futures
 
+import psycopg2
 import pytest
 
 from harness import canonical, checksum_of, new_user, wait_until
@@ -183,6 +184,28 @@ def test_large_versions_many_at_once(phone):
     good = [a for a in answers if a.status_code == 200]
     assert good and all(a.json()["data"] == data for a in good)
     expect_version(phone, session, 40, data)
+
+
+def test_one_user_leaves_room_for_others(own_suite):
+    """Half of the versions that may be made again at once is the most of one user."""
+    suite = own_suite()
+    phone, other = (suite.device(new_user(), "phone") for _ in range(2))
+    sessions = [device.create({"n": 1}) for device in (phone, other)]
+    for session in sessions:
+        wait_told(suite, session, 1)
+        suite.redis_client().delete(*suite.redis_client().keys(f"session:{{{session['id']}}}:*"))
+    connection = psycopg2.connect(suite.servers.postgresql.url)
+    connection.cursor().execute("lock table session_snapshots in access exclusive mode")
+    paths = [f"{path_of(session)}/snapshots/1" for session in sessions]
+    with concurrent.futures.ThreadPoolExecutor(7) as pool:
+        asked = [pool.submit(suite.device(phone.user, "phone").get, paths[0]) for _ in range(6)]
+        wait_until(lambda: sum(a.done() for a in asked) >= 2, what="the two that are too many")
+        early = [a.result() for a in asked if a.done()]
+        assert all(refused(a, 503, "unavailable")["detail"].startswith("too many versions") for a in early[:2])
+        good = pool.submit(other.get, paths[1])
+        connection.rollback()
+        assert good.result().status_code == 200
+    connection.close()
 
 
 # ---- those kept ----
