@@ -137,21 +137,27 @@ static void compare_position(struct update *u, struct subscription *s, enum sess
         settle_at(u, s);
 }
 
-static void update_by_state(struct update *u, struct subscription *s) {
+/* The role by which the subscription goes on; without one it is lost. */
+static enum session_role take_role(struct update *u, struct subscription *s) {
     struct fault f = {0};
+    enum session_role role = judge(u->session, s, &f);
+    if (role == SESSION_ROLE_NONE)
+        hub_lose(s, &f);
+    else if (s->role != SESSION_ROLE_NONE)
+        s->role = role;
+    return role;
+}
+
+static void update_by_state(struct update *u, struct subscription *s) {
     if (u->session->deleted) { /* and never comes back */
         lose_deleted(s);
         return;
     }
     if (is_too_early_for(s))
         return;
-    enum session_role role = judge(u->session, s, &f);
-    if (role == SESSION_ROLE_NONE) {
-        hub_lose(s, &f);
+    enum session_role role = take_role(u, s);
+    if (role == SESSION_ROLE_NONE)
         return;
-    }
-    if (s->role != SESSION_ROLE_NONE)
-        s->role = role;
     if (s->state == SUBSCRIPTION_JOINING) {
         if (is_served(s, false))
             send_state(u, s, role, s->reason);
@@ -259,20 +265,15 @@ static void end_deleted(struct update *u, struct subscription *s) {
 }
 
 static void update_by_window(struct update *u, struct subscription *s) {
-    struct fault f = {0};
     if (u->session->deleted) {
         end_deleted(u, s);
         return;
     }
     if (is_too_early_for(s))
         return;
-    enum session_role role = judge(u->session, s, &f);
-    if (role == SESSION_ROLE_NONE) {
-        hub_lose(s, &f);
+    enum session_role role = take_role(u, s);
+    if (role == SESSION_ROLE_NONE)
         return;
-    }
-    if (s->role != SESSION_ROLE_NONE)
-        s->role = role;
     if (s->state == SUBSCRIPTION_JOINING) {
         if (is_served(s, true))
             resume(u, s, role);

@@ -9,8 +9,9 @@
 
 #include "services/ws_fanout/frame.h"
 
-#define OUTBOX_SHARE_BYTES (64u << 10) /* what a queue may hold while all together hold too much   \
-                                        */
+#define OUTBOX_SHARE_BYTES                                                                         \
+    (64u << 10) /* what a queue may hold while all together hold too much                          \
+                 */
 
 /* All queues together. */
 struct outbox_total {

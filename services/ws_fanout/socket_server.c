@@ -5,8 +5,9 @@
 
 #include "services/ws_fanout/socket_private.h"
 
-#define WRITE_BYTES (1u << 20) /* lws offers the kernel so much at a time; else only as it reads   \
-                                */
+#define WRITE_BYTES                                                                                \
+    (1u << 20) /* lws offers the kernel so much at a time; else only as it reads                   \
+                */
 #define HANDSHAKE_SECONDS 15
 #define PINGER_MS 250
 #define KEEPALIVE_SECONDS 5
