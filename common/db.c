@@ -295,6 +295,10 @@ const char *db_value(const struct db_result *r, size_t row, size_t column, size_
     return PQgetvalue(r->pg, (int)row, (int)column);
 }
 
+int64_t db_number(const struct db_result *r, size_t row, size_t column) {
+    return strtoll(PQgetvalue(r->pg, (int)row, (int)column), NULL, 10); /* "" for null */
+}
+
 size_t db_n_affected(const struct db_result *r) {
     /* PQcmdTuples takes no const, and changes nothing */
     union {

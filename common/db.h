@@ -50,6 +50,8 @@ size_t db_n_waiting(const struct db *d);
 size_t db_n_rows(const struct db_result *r);
 const char *db_value(const struct db_result *r, size_t row, size_t column,
                      size_t *ret_len); /* NULL: null */
+/* A whole number's value; 0 for null. */
+int64_t db_number(const struct db_result *r, size_t row, size_t column);
 size_t db_n_affected(const struct db_result *r);
 const char *db_sqlstate(const struct db_result *r); /* "" when fine */
 const char *db_error(const struct db_result *r);    /* for the log */

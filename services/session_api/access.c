@@ -65,20 +65,15 @@ static char *copy_or_null(const struct db_result *rows, enum column column) {
     return text ? must_strdup(text) : NULL;
 }
 
-static uint64_t number_at(const struct db_result *rows, enum column column) {
-    const char *text = db_value(rows, 0, column, NULL);
-    return text ? strtoull(text, NULL, 10) : 0;
-}
-
 static void read_row(const struct db_result *rows, const char *session_id, struct session *ret) {
     const char *owner = db_value(rows, 0, COLUMN_USER, NULL);
     const char *status = db_value(rows, 0, COLUMN_STATUS, NULL);
     const char *active = db_value(rows, 0, COLUMN_ACTIVE_DEVICE, NULL);
-    *ret = (struct session){
-        .name = copy_or_null(rows, COLUMN_NAME),
-        .position = {number_at(rows, COLUMN_VERSION), number_at(rows, COLUMN_EPOCH)},
-        .participants = copy_or_null(rows, COLUMN_PARTICIPANTS),
-        .removed_devices = copy_or_null(rows, COLUMN_REMOVED_DEVICES)};
+    *ret = (struct session){.name = copy_or_null(rows, COLUMN_NAME),
+                            .position = {(uint64_t)db_number(rows, 0, COLUMN_VERSION),
+                                         (uint64_t)db_number(rows, 0, COLUMN_EPOCH)},
+                            .participants = copy_or_null(rows, COLUMN_PARTICIPANTS),
+                            .removed_devices = copy_or_null(rows, COLUMN_REMOVED_DEVICES)};
     memcpy(ret->id, session_id, UUID_LEN + 1);
     snprintf(ret->user_id, sizeof(ret->user_id), "%s", owner ? owner : "");
     snprintf(ret->active_device, sizeof(ret->active_device), "%s", active ? active : "");

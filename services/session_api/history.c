@@ -34,16 +34,11 @@ static const char history_sql[] =
     "WHERE n = 1 OR n_bytes <= " MAX_PAGE_BYTES " ORDER BY n";
 /* clang-format on */
 
-static uint64_t number_at(const struct db_result *rows, size_t row, enum column column) {
-    const char *text = db_value(rows, row, column, NULL);
-    return text ? strtoull(text, NULL, 10) : 0;
-}
-
 static void read_cursor(const struct db_result *rows, size_t row, struct event_cursor *ret) {
     const char *id = db_value(rows, row, COLUMN_ID, NULL);
-    ret->position.epoch = number_at(rows, row, COLUMN_EPOCH);
-    ret->position.version = number_at(rows, row, COLUMN_VERSION);
-    ret->moment = (int64_t)number_at(rows, row, COLUMN_MOMENT);
+    ret->position.epoch = (uint64_t)db_number(rows, row, COLUMN_EPOCH);
+    ret->position.version = (uint64_t)db_number(rows, row, COLUMN_VERSION);
+    ret->moment = db_number(rows, row, COLUMN_MOMENT);
     snprintf(ret->message_id, sizeof(ret->message_id), "%s", id ? id : "");
 }
 
@@ -57,7 +52,7 @@ static void on_rows(void *arg, int err, const struct db_result *rows) {
     struct event_cursor last;
     char next[CURSOR_CAP];
     size_t n = db_n_rows(rows) < call->limit ? db_n_rows(rows) : call->limit;
-    bool has_next = n > 0 && number_at(rows, 0, COLUMN_N) > n;
+    bool has_next = n > 0 && (size_t)db_number(rows, 0, COLUMN_N) > n;
     for (size_t i = 0; i < n; i++) {
         size_t len = 0;
         const char *payload = db_value(rows, i, COLUMN_PAYLOAD, &len);

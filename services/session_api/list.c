@@ -59,10 +59,6 @@ static const char *text_at(const struct db_result *rows, size_t row, enum column
     return text ? text : "";
 }
 
-static int64_t number_at(const struct db_result *rows, size_t row, enum column column) {
-    return strtoll(text_at(rows, row, column), NULL, 10);
-}
-
 static void copy_at(const struct db_result *rows, size_t row, enum column column, char *ret,
                     size_t cap) {
     snprintf(ret, cap, "%s", text_at(rows, row, column));
@@ -82,16 +78,16 @@ static void read_row(const struct db_result *rows, size_t row, struct session *r
     copy_at(rows, row, COLUMN_USER, s.user_id, sizeof(s.user_id));
     copy_at(rows, row, COLUMN_TYPE, s.type, sizeof(s.type));
     (void)session_status_parse(text_at(rows, row, COLUMN_STATUS), &s.status);
-    s.position = (struct position){(uint64_t)number_at(rows, row, COLUMN_VERSION),
-                                   (uint64_t)number_at(rows, row, COLUMN_EPOCH)};
-    s.created_at = number_at(rows, row, COLUMN_CREATED_AT);
-    s.updated_at = number_at(rows, row, COLUMN_UPDATED_AT);
-    s.completed_at = number_at(rows, row, COLUMN_COMPLETED_AT);
-    s.ttl_seconds = (uint32_t)number_at(rows, row, COLUMN_TTL_SECONDS);
+    s.position = (struct position){(uint64_t)db_number(rows, row, COLUMN_VERSION),
+                                   (uint64_t)db_number(rows, row, COLUMN_EPOCH)};
+    s.created_at = db_number(rows, row, COLUMN_CREATED_AT);
+    s.updated_at = db_number(rows, row, COLUMN_UPDATED_AT);
+    s.completed_at = db_number(rows, row, COLUMN_COMPLETED_AT);
+    s.ttl_seconds = (uint32_t)db_number(rows, row, COLUMN_TTL_SECONDS);
     (void)session_on_idle_parse(text_at(rows, row, COLUMN_ON_IDLE), &s.on_idle);
-    s.touched_at = touched_at(&s, number_at(rows, row, COLUMN_DUE_AT));
+    s.touched_at = touched_at(&s, db_number(rows, row, COLUMN_DUE_AT));
     copy_at(rows, row, COLUMN_ACTIVE_DEVICE, s.active_device, sizeof(s.active_device));
-    s.last_modified = number_at(rows, row, COLUMN_LAST_MODIFIED);
+    s.last_modified = db_number(rows, row, COLUMN_LAST_MODIFIED);
     copy_at(rows, row, COLUMN_MODIFIED_BY, s.modified_by, sizeof(s.modified_by));
     copy_at(rows, row, COLUMN_CHECKSUM, s.checksum, sizeof(s.checksum));
     *ret = s;

@@ -55,11 +55,11 @@ static struct place *place_of(struct quota *q, const char *user_id) {
 static void on_counted(void *arg, int err, const struct db_result *result) {
     struct question *question = arg;
     struct place *place = place_of(question->quota, question->user_id);
-    const char *text = err == 0 && db_n_rows(result) == 1 ? db_value(result, 0, 0, NULL) : NULL;
+    bool is_told = err == 0 && db_n_rows(result) == 1;
     if (strcmp(place->user_id, question->user_id) == 0) {
         place->is_asking = false;
-        place->n_counted = text ? strtoll(text, NULL, 10) : 0;
-        place->n_taken -= text ? question->n_taken_before : place->n_taken;
+        place->n_counted = is_told ? db_number(result, 0, 0) : 0;
+        place->n_taken -= is_told ? question->n_taken_before : place->n_taken;
     }
     free(question);
 }

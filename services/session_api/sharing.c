@@ -42,13 +42,12 @@ static char *copy_or_null(const char *text) {
 
 static void add_row(struct devices *devices, const struct db_result *rows, size_t row) {
     const char *id = db_value(rows, row, 0, NULL), *user = db_value(rows, row, 1, NULL);
-    const char *first = db_value(rows, row, 4, NULL), *last = db_value(rows, row, 5, NULL);
     struct device *device = devices_add(devices, id ? id : "");
     snprintf(device->user_id, sizeof(device->user_id), "%s", user ? user : "");
     device->name = copy_or_null(db_value(rows, row, 2, NULL));
     device->platform = copy_or_null(db_value(rows, row, 3, NULL));
-    device->first_seen = first ? strtoll(first, NULL, 10) : 0;
-    device->last_seen = last ? strtoll(last, NULL, 10) : 0;
+    device->first_seen = db_number(rows, row, 4);
+    device->last_seen = db_number(rows, row, 5);
 }
 
 static void on_rows(void *arg, int err, const struct db_result *rows) {

@@ -23,7 +23,7 @@ static const char *text_at(const struct db_result *rows, size_t row, enum column
 static void print_item(const struct db_result *rows, size_t row, struct buf *out) {
     const char *label = db_value(rows, row, COLUMN_LABEL, NULL);
     char moment[TIMESTAMP_LEN + 1];
-    timestamp_print(strtoll(text_at(rows, row, COLUMN_MOMENT), NULL, 10), moment);
+    timestamp_print(db_number(rows, row, COLUMN_MOMENT), moment);
     buf_printf(out,
                "{\"version\":%s,\"epoch\":%s,\"createdAt\":\"%s\",\"checksum\":\"%s\",\"label\":",
                text_at(rows, row, COLUMN_VERSION), text_at(rows, row, COLUMN_EPOCH), moment,
@@ -51,8 +51,8 @@ static void on_rows(void *arg, int err, const struct db_result *rows) {
         print_item(rows, i, &items);
     }
     if (has_next) {
-        struct position last = {strtoull(text_at(rows, n - 1, COLUMN_VERSION), NULL, 10),
-                                strtoull(text_at(rows, n - 1, COLUMN_EPOCH), NULL, 10)};
+        struct position last = {(uint64_t)db_number(rows, n - 1, COLUMN_VERSION),
+                                (uint64_t)db_number(rows, n - 1, COLUMN_EPOCH)};
         cursor_print_position(last, next);
     }
     page_answer(call, &items, has_next ? next : NULL);

@@ -241,11 +241,6 @@ static void fail_incomplete(struct version_job *job) {
         fail(job, FAULT_UNAVAILABLE, "the audit trail is behind; try again");
 }
 
-static uint64_t number_at(const struct db_result *rows, size_t row, size_t column) {
-    const char *text = db_value(rows, row, column, NULL);
-    return text ? strtoull(text, NULL, 10) : 0;
-}
-
 static bool is_answered(struct version_job *job, int err, const struct db_result *rows) {
     if (err == -EIO && rows && strcmp(db_sqlstate(rows), "57014") != 0)
         fail(job, FAULT_INTERNAL, db_error(rows));
@@ -277,7 +272,7 @@ static void on_events(void *arg, int err, const struct db_result *rows) {
     for (size_t i = 0; i < db_n_rows(rows); i++) {
         size_t len = 0;
         const char *text = db_value(rows, i, 1, &len);
-        if (!gather(job, number_at(rows, i, 0), text, text ? len : 0)) {
+        if (!gather(job, (uint64_t)db_number(rows, i, 0), text, text ? len : 0)) {
             fail_incomplete(job);
             return;
         }
@@ -306,7 +301,7 @@ static void on_base(void *arg, int err, const struct db_result *rows) {
     size_t len = 0;
     const char *data = told ? db_value(rows, 0, 2, &len) : NULL;
     const char *checksum = told ? db_value(rows, 0, 3, NULL) : NULL;
-    if (data && checksum && gather_base(job, number_at(rows, 0, 1), data, len, checksum))
+    if (data && checksum && gather_base(job, (uint64_t)db_number(rows, 0, 1), data, len, checksum))
         go_on(job);
     else
         fail_incomplete(job);
