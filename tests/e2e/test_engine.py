@@ -415,8 +415,7 @@ def test_a_drained_engine_leaves_nothing_half_done(world):
     first.process.send_signal(signal.SIGTERM)
     ids += [i for n in range(100, 200) for i in
             backend.send(backend.patch(session_id, "/data/list/-", n))]
-    first.stop()
-    assert first.process.returncode == 0
+    assert first.process.wait(15) == 0
     world.engine()
     assert {code(r) for r in backend.take(ids)} == {None}
     assert sorted(world.data(session_id)["list"]) == list(range(200))
