@@ -124,13 +124,14 @@ struct store_save {
  */
 struct store_mark {
     /* in: this engine had the events of versions first … published.version confirmed. The mark
-     * moves to published.version only when it stands at first - 1 or later: a version below that
-     * nobody confirmed must not be hidden by a later one. */
+     * moves there only over versions that somebody confirmed: one below that nobody did must not be
+     * hidden by a later one. */
     char session_id[UUID_LEN + 1];
     uint64_t first;
     struct position published;
-    /* out: the mark stands there or later (or the session is gone, or in another epoch): forget it.
-     * Not settled: an earlier version is not confirmed yet, ask again later. */
+    /* out: the mark stands there or later, or the run is remembered until it gets there (or the
+     * session is gone, or in another epoch): forget it. Not settled: too many are remembered, or
+     * Redis took no writes; ask again later. */
     bool settled;
 };
 struct store_arm {

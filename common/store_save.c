@@ -80,8 +80,9 @@ static void queue_arm(struct batch *t, const struct store_arm *arm) {
 }
 
 static void queue_mark(struct batch *t, const struct store_mark *mark) {
-    store_begin_script(t->b, &t->command, STORE_SCRIPT_MARK, 1);
+    store_begin_script(t->b, &t->command, STORE_SCRIPT_MARK, 2);
     store_put_key(&t->command, STORE_META, mark->session_id);
+    store_put_key(&t->command, STORE_CONFIRMED, mark->session_id);
     store_put_u64(&t->command, mark->published.version);
     store_put_u64(&t->command, mark->published.epoch);
     store_put_u64(&t->command, mark->first);

@@ -77,12 +77,13 @@ static void put_keys(struct store_command *c, const struct store_save *save) {
         return;
     store_put_key(c, STORE_DEVICES, id);
     store_put_key(c, STORE_PRESENCE, id);
+    store_put_key(c, STORE_CONFIRMED, id);
     put_listed(c, id, save->session->snapshots);
 }
 
 static size_t n_keys(const struct store_save *save) {
     return 5 + takes_snapshot(save) + 2 * joins(save) + (save->dropped_snapshot != 0) +
-           (deletes(save) ? 2 + n_listed(save->session->snapshots) : 0);
+           (deletes(save) ? 3 + n_listed(save->session->snapshots) : 0);
 }
 
 static void put_flags(struct store_command *c, const struct store_save *save) {

@@ -16,11 +16,13 @@ static void test_a_thousand_unpublished_versions_are_full(void **state) {
     assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_FULL);
     assert_int_equal(fixture_version(b, s.id), 1000);
     s.position.version = 1000;
-    fixture_mark(b, &s, 2, 3, false); /* nobody confirmed 1 */
-    fixture_mark(b, &s, 1, 1, true);
+    fixture_mark(b, &s, 2, 3, true); /* remembered: nobody confirmed 1 */
     s.position.version = 1001;
-    assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_SAVED);
-    s.position.version = 1002;
+    assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_FULL);
+    s.position.version = 1000;
+    fixture_mark(b, &s, 1, 1, true);
+    for (s.position.version = 1001; s.position.version <= 1003; s.position.version++)
+        assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_SAVED);
     assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_FULL);
     session_done(&s);
     store_batch_free(b);
@@ -130,6 +132,49 @@ static void test_a_full_window_of_small_entries_does_not_stay_full(void **state)
     store_batch_free(b);
 }
 
+/* Two engines that write one session in turns confirm every other run. */
+static void test_runs_of_several_engines_come_together(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    redisContext *c = fixture_redis();
+    struct session s;
+    fixture_create(b, &s);
+    assert_int_equal(fixture_advance(b, &s, 20, 5, false), STORE_SAVED);
+    for (uint64_t v = 20; v > 1; v -= 2)
+        fixture_mark(b, &s, v, v, true);
+    s.position.epoch = 2;
+    fixture_mark(b, &s, 3, 3, true); /* of another epoch: nothing is noted */
+    s.position.epoch = 1;
+    assert_string_equal(fixture_ask(c, "HGET session:{%s}:meta published", s.id), "0");
+    for (uint64_t v = 3; v < 20; v += 2)
+        fixture_mark(b, &s, v, v, true);
+    assert_string_equal(fixture_ask(c, "HGET session:{%s}:meta published", s.id), "0");
+    fixture_mark(b, &s, 1, 1, true);
+    assert_string_equal(fixture_ask(c, "HGET session:{%s}:meta published", s.id), "20");
+    assert_string_equal(fixture_ask(c, "EXISTS session:{%s}:confirmed", s.id), "0");
+    session_done(&s);
+    redisFree(c);
+    store_batch_free(b);
+}
+
+/* What is remembered has a bound; past it the engine asks again. */
+static void test_remembered_runs_are_bounded(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    redisContext *c = fixture_redis();
+    struct session s;
+    fixture_create(b, &s);
+    assert_int_equal(fixture_advance(b, &s, 10, 5, false), STORE_SAVED);
+    for (int i = 0; i < 1000; i++)
+        fixture_ask(c, "ZADD session:{%s}:confirmed 5 1:5-%d", s.id, 5 + i);
+    fixture_mark(b, &s, 7, 8, false);
+    fixture_ask(c, "ZREM session:{%s}:confirmed 1:5-900", s.id);
+    fixture_mark(b, &s, 7, 8, true);
+    session_done(&s);
+    redisFree(c);
+    store_batch_free(b);
+}
+
 static void test_mark_moves_forward_only_in_its_epoch(void **state) {
     (void)state;
     struct store_batch *b = fixture_batch();
@@ -140,7 +185,7 @@ static void test_mark_moves_forward_only_in_its_epoch(void **state) {
     fixture_mark(b, &s, 1, 5, true);
     fixture_mark(b, &s, 1, 3, true); /* stands later already */
     assert_string_equal(fixture_ask(c, "HGET session:{%s}:meta published", s.id), "5");
-    fixture_mark(b, &s, 7, 8, false); /* 6 is missing */
+    fixture_mark(b, &s, 7, 8, true); /* 6 is missing */
     assert_string_equal(fixture_ask(c, "HGET session:{%s}:meta published", s.id), "5");
     fixture_mark(b, &s, 1, 11, true); /* a version that is not there */
     assert_string_equal(fixture_ask(c, "HGET session:{%s}:meta published", s.id), "5");
@@ -301,6 +346,8 @@ int main(void) {
         cmocka_unit_test(test_window_is_trimmed_to_a_mebibyte_and_full_at_sixteen),
         cmocka_unit_test(test_a_full_window_of_small_entries_does_not_stay_full),
         cmocka_unit_test(test_mark_moves_forward_only_in_its_epoch),
+        cmocka_unit_test(test_runs_of_several_engines_come_together),
+        cmocka_unit_test(test_remembered_runs_are_bounded),
         cmocka_unit_test(test_snapshot_is_written_and_the_dropped_one_goes),
         cmocka_unit_test(test_keys_are_kept_to_a_thousand_and_a_day),
         cmocka_unit_test(test_delete_leaves_a_tombstone_and_what_is_unpublished),
