@@ -112,10 +112,10 @@ class Device:
                          json={"operations": [{"op": "replace", "path": path, "value": value}]})
 
 
-def next_frame(socket, type):
+def next_frame(socket, type, **members):
     while True:
         frame = json.loads(socket.recv())
-        if frame["type"] == type:
+        if frame["type"] == type and all(frame[name] == value for name, value in members.items()):
             return frame
 
 
@@ -190,11 +190,11 @@ def demo():
     t.say("phone", f"pauses (version {paused['version']})")
     begin = time.perf_counter()
     continued = laptop.call("POST", f"/sessions/{session_id}?status=active")
-    joined = next_frame(on_phone, "device_joined")
+    told = next_frame(on_phone, "status_changed", to="active")
     took = (time.perf_counter() - begin) * 1000
     t.say("laptop", f"goes on at progress {continued['data']['progress']}: active on "
           f"{continued['activeDeviceId']}")
-    t.say("phone", f"knows that {joined['deviceId']} has it, {took:.1f} ms after the laptop asked")
+    t.say("phone", f"knows that {told['activeDeviceId']} has it, {took:.1f} ms after the laptop asked")
     on_laptop.send(json.dumps({"type": "patch", "id": "1", "sessionId": session_id, "operations": [
         {"op": "replace", "path": "/data/progress", "value": 100}]}))
     ack = next_frame(on_laptop, "ack")
