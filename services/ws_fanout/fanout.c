@@ -136,7 +136,7 @@ static int start_server(struct fanout *f) {
 int fanout_start(struct app *app, void **ret_self) {
     struct fanout *f = must_alloc(sizeof(*f));
     f->app = app;
-    users_init(&f->users);
+    table_init(&f->users);
     f->waiting.max_bytes = (size_t)app->config->max_outbox_total_bytes;
     f->rabbitmq = health_add(app->health, "rabbitmq");
     f->redis = health_add(app->health, "redis");

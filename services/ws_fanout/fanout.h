@@ -30,7 +30,7 @@ struct fanout {
     struct outbox_total waiting; /* for connections that do not take it */
     int64_t n_connections;       /* streams too */
     int64_t n_streams;
-    struct users users; /* of those that are authenticated */
+    struct table users; /* of those that are authenticated */
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 

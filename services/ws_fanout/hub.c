@@ -41,7 +41,7 @@ int hub_new(struct hub **ret, const struct hub_options *options) {
     h->commander = options->commander;
     h->presence = options->presence;
     h->binds_sessions = strcmp(h->app->config->fanout_binding, "session") == 0;
-    rooms_init(&h->rooms);
+    table_init(&h->rooms);
     make_metrics(h, h->app->metrics);
     h->last_tick = hub_now(h);
     int r = hub_bus_new(h);

@@ -19,7 +19,7 @@ struct hub {
     bool is_bound;       /* mode `all`: the binding is confirmed */
     bool is_draining;
     bool is_stopped;
-    struct rooms rooms;
+    struct table rooms;
 
     size_t n_reads; /* under way */
     struct room *first_queued, *last_queued;

@@ -204,7 +204,7 @@ struct presence *presence_new(const struct presence_options *options) {
     p->store = options->store;
     p->commander = options->commander;
     p->admitted_end = &p->admitted;
-    presence_table_init(&p->table);
+    table_init(&p->table);
     make_metrics(p, p->app->metrics);
     uv_timer_init(p->app->loop, &p->nudging);
     uv_timer_init(p->app->loop, &p->soon);

@@ -18,7 +18,7 @@ struct presence {
     const struct app *app;
     struct store *store;
     struct commander *commander;
-    struct presence_table table;
+    struct table table;
     struct presence_device *first_queued, *last_queued; /* wait for their operation */
     struct subscription *admitted, **admitted_end;      /* to be told in the loop's next turn */
     size_t n_under_way;

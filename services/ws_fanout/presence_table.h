@@ -1,11 +1,12 @@
 /* The devices of this instance's subscriptions, found by session and device; what is done with them
- * is presence.c's. Buckets are chosen by a keyed hash: strangers choose the ids. */
+ * is presence.c's. table_init makes an empty table. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/table.h"
 #include "proto/session.h"
 
 struct presence;
@@ -14,7 +15,7 @@ struct subscription;
 enum presence_noted { PRESENCE_NOT_NOTED, PRESENCE_PERHAPS_NOTED, PRESENCE_NOTED };
 
 struct presence_device {
-    struct presence_device *next; /* in its bucket */
+    struct table_node node; /* first */
     struct presence *owner;
     struct subscription *first;   /* all of them, who spoke last first: `of_device` links */
     struct subscription *waiting; /* of those the ones to be admitted: `turn` links */
@@ -32,23 +33,15 @@ struct presence_device {
     char device_id[]; /* as long as it is */
 };
 
-struct presence_table {
-    struct presence_device **buckets; /* owned */
-    size_t n_buckets;                 /* a power of two */
-    size_t n;
-    uint64_t secret[2];
-};
-
-void presence_table_init(struct presence_table *t);
 /* Frees what is left. */
-void presence_table_done(struct presence_table *t);
-struct presence_device *presence_table_find(const struct presence_table *t, const char *session_id,
+void presence_table_done(struct table *t);
+struct presence_device *presence_table_find(const struct table *t, const char *session_id,
                                             const char *device_id);
-struct presence_device *presence_table_add(struct presence_table *t, const char *session_id,
+struct presence_device *presence_table_add(struct table *t, const char *session_id,
                                            const char *device_id);
 /* Removes and frees. */
-void presence_table_remove(struct presence_table *t, struct presence_device *d);
+void presence_table_remove(struct table *t, struct presence_device *d);
 /* Calls visit for each; visit may remove the one that it is given. */
-void presence_table_each(struct presence_table *t,
+void presence_table_each(struct table *t,
                          void (*visit)(struct presence *p, struct presence_device *d),
                          struct presence *p);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/table.h"
 #include "proto/session.h"
 
 struct connection;
@@ -57,9 +58,9 @@ enum room_need {
 enum room_binding { ROOM_UNBOUND, ROOM_BINDING, ROOM_BOUND };
 
 struct room {
+    struct table_node node; /* first */
     char session_id[UUID_LEN + 1];
     struct hub *hub;
-    struct room *next; /* in its bucket */
     struct subscription **subscriptions;
     size_t n_subscriptions;
     size_t cap;
@@ -89,22 +90,15 @@ struct room {
     struct room *next_arrived;                    /* with such events */
 };
 
-struct rooms {
-    struct room **buckets;
-    size_t n_buckets; /* a power of two */
-    size_t n;
-    uint64_t secret[UUID_LEN / 4]; /* session ids are chosen by strangers */
-};
-
-void rooms_init(struct rooms *t);
+/* ---- the table of rooms (table_init makes an empty one) ---- */
 /* Frees what is left. */
-void rooms_done(struct rooms *t);
-struct room *rooms_find(const struct rooms *t, const char *session_id);
-struct room *rooms_add(struct rooms *t, struct hub *h, const char *session_id);
+void rooms_done(struct table *t);
+struct room *rooms_find(const struct table *t, const char *session_id);
+struct room *rooms_add(struct table *t, struct hub *h, const char *session_id);
 /* Removes and frees one that has no subscriptions. */
-void rooms_remove(struct rooms *t, struct room *room);
+void rooms_remove(struct table *t, struct room *room);
 /* Calls visit for each; visit may remove the room that it is given. */
-void rooms_each(struct rooms *t, void (*visit)(struct hub *h, struct room *room), struct hub *h);
+void rooms_each(struct table *t, void (*visit)(struct hub *h, struct room *room), struct hub *h);
 
 struct subscription *room_add(struct room *room, struct connection *c);
 /* Frees it; the last one takes its place, so that a loop from the end to the start may remove. */

@@ -93,11 +93,11 @@ static void count_room(struct hub *h, struct room *room) {
 }
 
 static void test_rooms_are_found_while_the_table_grows_and_shrinks(void **state) {
-    struct rooms t;
+    struct table t;
     char id[UUID_LEN + 1];
     size_t n = 0;
     (void)state;
-    rooms_init(&t);
+    table_init(&t);
     for (unsigned i = 0; i < 2000; i++) {
         make_id(i, id);
         assert_null(rooms_find(&t, id));
@@ -118,10 +118,10 @@ static void test_rooms_are_found_while_the_table_grows_and_shrinks(void **state)
 }
 
 static void test_subscriptions_may_be_removed_from_the_end_to_the_start(void **state) {
-    struct rooms t;
+    struct table t;
     char id[UUID_LEN + 1];
     (void)state;
-    rooms_init(&t);
+    table_init(&t);
     make_id(1, id);
     struct room *room = rooms_add(&t, NULL, id);
     for (uintptr_t i = 1; i <= 9; i++)

@@ -47,10 +47,10 @@ static void name_user(unsigned n, char ret[static UUID_LEN + 1]) {
 }
 
 static void test_a_user_has_as_many_connections_as_allowed(void **state) {
-    struct users t;
+    struct table t;
     char ada[UUID_LEN + 1], bob[UUID_LEN + 1];
     (void)state;
-    users_init(&t);
+    table_init(&t);
     name_user(1, ada), name_user(2, bob);
     for (int i = 0; i < 3; i++)
         assert_true(users_enter(&t, ada, 3));
@@ -66,10 +66,10 @@ static void test_a_user_has_as_many_connections_as_allowed(void **state) {
 
 static void test_users_that_left_are_forgotten(void **state) {
     enum { N = 3000 };
-    struct users t;
+    struct table t;
     char id[UUID_LEN + 1];
     (void)state;
-    users_init(&t);
+    table_init(&t);
     for (unsigned n = 0; n < N; n++) {
         name_user(n, id);
         assert_true(users_enter(&t, id, 1));

@@ -17,10 +17,10 @@
 
 static void test_a_device_is_found_in_its_session_only(void **state) {
     (void)state;
-    struct presence_table t;
+    struct table t;
     char longest[SESSION_DEVICE_MAX + 1] = "";
     memset(longest, 'd', SESSION_DEVICE_MAX);
-    presence_table_init(&t);
+    table_init(&t);
     struct presence_device *phone = presence_table_add(&t, SESSION_A, "phone");
     struct presence_device *long_one = presence_table_add(&t, SESSION_A, longest);
     assert_ptr_equal(presence_table_find(&t, SESSION_A, "phone"), phone);
@@ -37,7 +37,7 @@ static void test_a_device_is_found_in_its_session_only(void **state) {
 }
 
 static void remove_even(struct presence *p, struct presence_device *d) {
-    struct presence_table *t = (void *)p;
+    struct table *t = (void *)p;
     if (d->n % 2 == 0)
         presence_table_remove(t, d);
 }
@@ -45,10 +45,10 @@ static void remove_even(struct presence *p, struct presence_device *d) {
 static void test_thousands_are_found_and_removed_while_visited(void **state) {
     (void)state;
     enum { N = 5000 };
-    struct presence_table t;
+    struct table t;
     char device[32];
     size_t longest = 0;
-    presence_table_init(&t);
+    table_init(&t);
     for (unsigned i = 0; i < N; i++) {
         snprintf(device, sizeof(device), "d%u", i);
         presence_table_add(&t, i % 3 ? SESSION_A : SESSION_B, device)->n = i;
@@ -56,7 +56,7 @@ static void test_thousands_are_found_and_removed_while_visited(void **state) {
     assert_true(t.n_buckets >= N);
     for (size_t i = 0; i < t.n_buckets; i++) {
         size_t len = 0;
-        for (const struct presence_device *d = t.buckets[i]; d; d = d->next)
+        for (const struct table_node *d = t.buckets[i]; d; d = d->next)
             len++;
         longest = len > longest ? len : longest;
     }
