@@ -1,6 +1,7 @@
-/* What session_api and ws_fanout read from Redis, without ever blocking their loop. The connection
- * itself is in store_link.c. A question is queued at once and sent in the loop's next turn,
- * together with all others of this turn. */
+/* What session_api and ws_fanout ask Redis, without ever blocking their loop: life of the store,
+ * and questions on their way. The connection itself is in store_link.c, what is asked in
+ * store_read.c and others. A question is queued at once and sent in the loop's next turn, together
+ * with all others of this turn. */
 #include "common/store.h"
 
 #include <errno.h>
@@ -10,21 +11,6 @@
 #include "common/store_link.h"
 
 #define MAX_WAITING 10000
-#define MAX_DELTAS 1000
-
-struct read_ask {
-    struct store_ask ask;
-    char session_id[UUID_LEN + 1];
-    bool by_script; /* MULTI was refused */
-    store_read_fn *done;
-    void *arg;
-};
-
-struct deltas_ask {
-    struct store_ask ask;
-    store_deltas_fn *done;
-    void *arg;
-};
 
 void store_list_add(struct store_ask_list *list, struct store_ask *ask) {
     ask->next = NULL;
@@ -124,110 +110,4 @@ bool store_may_ask(struct store *s, struct store_ask *ask) {
     if (!s->closing)
         uv_idle_start(&s->soon, store_on_soon);
     return !ask->err;
-}
-
-static void queue_multi(struct store *s, struct read_ask *ask) {
-    struct store_command *c = &s->command;
-    store_command_begin(c, "MULTI");
-    store_queue(s->context, c);
-    store_command_begin(c, "HGETALL");
-    store_put_key(c, STORE_META, ask->session_id);
-    store_queue(s->context, c);
-    store_command_begin(c, "GET");
-    store_put_key(c, STORE_STATE, ask->session_id);
-    store_queue(s->context, c);
-    store_command_begin(c, "EXEC");
-    store_queue(s->context, c);
-    store_link_wait(s, &ask->ask, 4);
-}
-
-/* Out of memory, Redis queues no command, not even a read; a script may read on (read.lua). */
-static bool read_by_script(struct read_ask *ask, const redisReply *reply) {
-    struct store *s = ask->ask.store;
-    if (reply->type != REDIS_REPLY_ERROR || ask->by_script || s->state != STORE_LINK_UP)
-        return false;
-    ask->by_script = true;
-    store_begin_read(&s->command, ask->session_id, true, false, 0);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
-    uv_idle_start(&s->soon, store_on_soon);
-    return true;
-}
-
-static void finish_read(struct store_ask *base, int err, const redisReply *reply) {
-    struct read_ask *ask = (struct read_ask *)base;
-    struct session session = {0};
-    if (!err && read_by_script(ask, reply))
-        return;
-    if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2))
-        err = -ENOTCONN; /* loading, access refused: no answer about this session */
-    if (!err)            /* meta and state come first either way */
-        err = store_take_session(reply->element[0], reply->element[1], ask->session_id, &session);
-    ask->done(ask->arg, err, err ? NULL : &session);
-    session_done(&session);
-    free(ask);
-}
-
-void store_read(struct store *s, const char *session_id, store_read_fn *done, void *arg) {
-    struct read_ask *ask = must_alloc(sizeof(*ask));
-    ask->ask.done = finish_read;
-    ask->done = done;
-    ask->arg = arg;
-    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
-    if (store_may_ask(s, &ask->ask))
-        queue_multi(s, ask);
-}
-
-static void finish_meta(struct store_ask *base, int err, const redisReply *reply) {
-    struct read_ask *ask = (struct read_ask *)base;
-    struct session session = {0};
-    if (!err && reply->type != REDIS_REPLY_ARRAY)
-        err = store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
-    if (!err)
-        err = store_take_session(reply, NULL, ask->session_id, &session);
-    ask->done(ask->arg, err, err ? NULL : &session);
-    session_done(&session);
-    free(ask);
-}
-
-void store_read_meta(struct store *s, const char *session_id, store_read_fn *done, void *arg) {
-    struct read_ask *ask = must_alloc(sizeof(*ask));
-    ask->ask.done = finish_meta;
-    ask->done = done;
-    ask->arg = arg;
-    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
-    if (!store_may_ask(s, &ask->ask))
-        return;
-    store_command_begin(&s->command, "HGETALL");
-    store_put_key(&s->command, STORE_META, session_id);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
-}
-
-static void finish_deltas(struct store_ask *base, int err, const redisReply *reply) {
-    struct deltas_ask *ask = (struct deltas_ask *)base;
-    _cleanup_(freep) struct store_delta *deltas = NULL;
-    size_t n = 0;
-    if (!err && reply->type != REDIS_REPLY_NIL) /* nil: the limit was 0 */
-        err = store_take_deltas(reply, MAX_DELTAS, &deltas, &n);
-    ask->done(ask->arg, err, err ? NULL : deltas, err ? 0 : n);
-    free(ask);
-}
-
-void store_read_deltas(struct store *s, const char *session_id, uint64_t since, size_t limit,
-                       store_deltas_fn *done, void *arg) {
-    struct deltas_ask *ask = must_alloc(sizeof(*ask));
-    ask->ask.done = finish_deltas;
-    ask->done = done;
-    ask->arg = arg;
-    if (!store_may_ask(s, &ask->ask))
-        return;
-    store_command_begin(&s->command, "XRANGE");
-    store_put_key(&s->command, STORE_DELTAS, session_id);
-    store_put_entry_after(&s->command, since);
-    store_puts(&s->command, "+");
-    store_puts(&s->command, "COUNT");
-    store_put_u64(&s->command, limit < MAX_DELTAS ? limit : MAX_DELTAS);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
 }

@@ -12,17 +12,6 @@ struct past_ask {
     void *arg;
 };
 
-static int take_entries(const redisReply *entries, struct store_delta *deltas) {
-    for (size_t i = 0; i < entries->elements; i++) {
-        struct store_entry_view view;
-        int err = store_view_entry(entries->element[i], &view);
-        if (err)
-            return err;
-        deltas[i] = (struct store_delta){view.version, view.event.text, view.event.len};
-    }
-    return 0;
-}
-
 static int take_past(const redisReply *reply, struct store_past *ret) {
     if (reply->type == REDIS_REPLY_ERROR)
         return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
@@ -47,11 +36,9 @@ static void finish_past(void *arg, int err, const redisReply *reply) {
     struct store_past past = {0};
     if (!err)
         err = take_past(reply, &past);
-    if (!err && reply->element[2]->type == REDIS_REPLY_ARRAY) {
-        past.n_deltas = reply->element[2]->elements;
-        past.deltas = deltas = must_alloc((past.n_deltas + 1) * sizeof(*deltas));
-        err = take_entries(reply->element[2], deltas);
-    }
+    if (!err && reply->element[2]->type == REDIS_REPLY_ARRAY)
+        err = store_take_deltas(reply->element[2], MAX_ENTRIES, &deltas, &past.n_deltas);
+    past.deltas = deltas;
     ask->done(ask->arg, err, err ? NULL : &past);
     free(ask);
 }

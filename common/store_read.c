@@ -1,0 +1,180 @@
+/* Reads of one session: meta and its state, meta and the delta window, each of one moment; meta or
+ * the window alone. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/store_link.h"
+
+#define MAX_DELTAS 1000
+
+/* ---- meta, and the state or the window, of one moment ---- */
+
+struct read_ask {
+    struct store_ask ask;
+    char session_id[UUID_LEN + 1];
+    bool by_script; /* MULTI was refused */
+    store_read_fn *done;
+    store_window_fn *window_done; /* instead of done: the window is read, not the state */
+    uint64_t since;
+    size_t limit;
+    void *arg;
+};
+
+static struct read_ask *new_ask(const char *session_id, void *arg) {
+    struct read_ask *ask = must_alloc(sizeof(*ask));
+    ask->arg = arg;
+    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
+    return ask;
+}
+
+static void begin_deltas(struct store_command *c, const char *session_id, uint64_t since,
+                         size_t limit) {
+    store_command_begin(c, "XRANGE");
+    store_put_key(c, STORE_DELTAS, session_id);
+    store_put_entry_after(c, since);
+    store_puts(c, "+");
+    store_puts(c, "COUNT");
+    store_put_u64(c, limit);
+}
+
+static void begin_with_key(struct store_command *c, const char *name, enum store_key key,
+                           const char *session_id) {
+    store_command_begin(c, name);
+    store_put_key(c, key, session_id);
+}
+
+static void queue_multi(struct store *s, struct read_ask *ask) {
+    struct store_command *c = &s->command;
+    store_command_begin(c, "MULTI");
+    store_queue(s->context, c);
+    begin_with_key(c, "HGETALL", STORE_META, ask->session_id);
+    store_queue(s->context, c);
+    if (ask->window_done)
+        begin_deltas(c, ask->session_id, ask->since, ask->limit);
+    else
+        begin_with_key(c, "GET", STORE_STATE, ask->session_id);
+    store_queue(s->context, c);
+    store_command_begin(c, "EXEC");
+    store_queue(s->context, c);
+    store_link_wait(s, &ask->ask, 4);
+}
+
+/* Out of memory, Redis queues no command, not even a read; a script may read on (read.lua). It has
+ * no limit, so that a window is cut afterwards. */
+static bool read_by_script(struct read_ask *ask, const redisReply *reply) {
+    struct store *s = ask->ask.store;
+    bool window = ask->window_done != NULL;
+    if (reply->type != REDIS_REPLY_ERROR || ask->by_script || s->state != STORE_LINK_UP)
+        return false;
+    ask->by_script = true;
+    store_begin_read(&s->command, ask->session_id, !window, window, ask->since);
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+    uv_idle_start(&s->soon, store_on_soon);
+    return true;
+}
+
+static void finish_state(struct read_ask *ask, int err, const redisReply *reply) {
+    struct session session = {0};
+    if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2))
+        err = -ENOTCONN; /* loading, access refused: no answer about this session */
+    if (!err)            /* meta and state come first either way */
+        err = store_take_session(reply->element[0], reply->element[1], ask->session_id, &session);
+    ask->done(ask->arg, err, err ? NULL : &session);
+    session_done(&session);
+}
+
+static void finish_window(struct read_ask *ask, int err, const redisReply *reply) {
+    struct session session = {0};
+    _cleanup_(freep) struct store_delta *deltas = NULL;
+    size_t n = 0, at = ask->by_script ? 2 : 1; /* {meta, state, entries} or {meta, entries} */
+    if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements <= at))
+        err = -ENOTCONN;
+    if (!err)
+        err = store_take_session(reply->element[0], NULL, ask->session_id, &session);
+    if (!err)
+        err = store_take_deltas(reply->element[at], ask->limit, &deltas, &n);
+    ask->window_done(ask->arg, err, err ? NULL : &session, err ? NULL : deltas, err ? 0 : n);
+    session_done(&session);
+}
+
+static void finish_read(struct store_ask *base, int err, const redisReply *reply) {
+    struct read_ask *ask = (struct read_ask *)base;
+    if (!err && read_by_script(ask, reply))
+        return;
+    (ask->window_done ? finish_window : finish_state)(ask, err, reply);
+    free(ask);
+}
+
+void store_read(struct store *s, const char *session_id, store_read_fn *done, void *arg) {
+    struct read_ask *ask = new_ask(session_id, arg);
+    ask->ask.done = finish_read;
+    ask->done = done;
+    if (store_may_ask(s, &ask->ask))
+        queue_multi(s, ask);
+}
+
+void store_read_window(struct store *s, const char *session_id, uint64_t since, size_t limit,
+                       store_window_fn *done, void *arg) {
+    struct read_ask *ask = new_ask(session_id, arg);
+    ask->ask.done = finish_read;
+    ask->window_done = done;
+    ask->since = since;
+    ask->limit = limit < MAX_DELTAS ? limit : MAX_DELTAS;
+    if (store_may_ask(s, &ask->ask))
+        queue_multi(s, ask);
+}
+
+/* ---- one of them alone ---- */
+
+static void finish_meta(struct store_ask *base, int err, const redisReply *reply) {
+    struct read_ask *ask = (struct read_ask *)base;
+    struct session session = {0};
+    if (!err && reply->type != REDIS_REPLY_ARRAY)
+        err = store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
+    if (!err)
+        err = store_take_session(reply, NULL, ask->session_id, &session);
+    ask->done(ask->arg, err, err ? NULL : &session);
+    session_done(&session);
+    free(ask);
+}
+
+void store_read_meta(struct store *s, const char *session_id, store_read_fn *done, void *arg) {
+    struct read_ask *ask = new_ask(session_id, arg);
+    ask->ask.done = finish_meta;
+    ask->done = done;
+    if (!store_may_ask(s, &ask->ask))
+        return;
+    begin_with_key(&s->command, "HGETALL", STORE_META, session_id);
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+}
+
+struct deltas_ask {
+    struct store_ask ask;
+    store_deltas_fn *done;
+    void *arg;
+};
+
+static void finish_deltas(struct store_ask *base, int err, const redisReply *reply) {
+    struct deltas_ask *ask = (struct deltas_ask *)base;
+    _cleanup_(freep) struct store_delta *deltas = NULL;
+    size_t n = 0;
+    if (!err && reply->type != REDIS_REPLY_NIL) /* nil: the limit was 0 */
+        err = store_take_deltas(reply, MAX_DELTAS, &deltas, &n);
+    ask->done(ask->arg, err, err ? NULL : deltas, err ? 0 : n);
+    free(ask);
+}
+
+void store_read_deltas(struct store *s, const char *session_id, uint64_t since, size_t limit,
+                       store_deltas_fn *done, void *arg) {
+    struct deltas_ask *ask = must_alloc(sizeof(*ask));
+    ask->ask.done = finish_deltas;
+    ask->done = done;
+    ask->arg = arg;
+    if (!store_may_ask(s, &ask->ask))
+        return;
+    begin_deltas(&s->command, session_id, since, limit < MAX_DELTAS ? limit : MAX_DELTAS);
+    store_queue(s->context, &s->command);
+    store_link_wait(s, &ask->ask, 1);
+}
