@@ -9,10 +9,7 @@
 #include "proto/text.h"
 
 bool command_key_is_valid(const char *key, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        if (key[i] < ' ' || key[i] > '~')
-            return false;
-    return len >= 1 && len <= COMMAND_KEY_MAX;
+    return len >= 1 && len <= COMMAND_KEY_MAX && text_is_printable(key, len);
 }
 
 static bool is_checksum(const char *text, size_t len) {

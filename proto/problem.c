@@ -47,3 +47,8 @@ void problem_print(const struct fault *fault, const char *request_id, const char
         put_members(out, conflict);
     buf_putc(out, '}');
 }
+
+bool problem_request_id_is_valid(const char *text) {
+    size_t len = strlen(text);
+    return len >= 1 && len <= PROBLEM_REQUEST_ID_MAX && text_is_printable(text, len);
+}

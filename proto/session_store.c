@@ -48,26 +48,14 @@ static bool skip(struct reader *r, const char *mark) {
     return true;
 }
 
-/* Digits without leading zeros, up to 2^53 - 1. */
 static bool read_number(struct reader *r, uint64_t *ret) {
     size_t n = 0;
-    uint64_t value = 0;
-    for (; n < r->left && n < 17 && r->at[n] >= '0' && r->at[n] <= '9'; n++)
-        value = value * 10 + (uint64_t)(r->at[n] - '0');
-    if (n == 0 || (n > 1 && r->at[0] == '0') || value > TEXT_INTEGER_MAX)
+    while (n < r->left && r->at[n] >= '0' && r->at[n] <= '9')
+        n++;
+    if (!text_parse_number(r->at, n, ret))
         return false;
     r->at += n;
     r->left -= n;
-    *ret = value;
-    return true;
-}
-
-static bool parse_number(const char *value, size_t len, uint64_t *ret) {
-    struct reader r = {value, len};
-    uint64_t number;
-    if (!read_number(&r, &number) || r.left)
-        return false;
-    *ret = number;
     return true;
 }
 
@@ -183,13 +171,6 @@ static bool is_list_of_versions(const char *value, size_t len) {
     return true;
 }
 
-static bool is_printable(const char *value, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        if (value[i] < ' ' || value[i] > '~')
-            return false;
-    return true;
-}
-
 static const struct meta_field {
     const char *name;
     enum meta_kind kind;
@@ -222,8 +203,8 @@ static const struct meta_field {
     TEXT("lastActiveDeviceId", last_active_device, is_device_or_none),
     NUMBER("published", published),
     TEXT("snapshots", snapshots, is_list_of_versions),
-    TEXT("run_id", run_id, is_printable),
-    TEXT("cooling", cooling, is_printable),
+    TEXT("run_id", run_id, text_is_printable),
+    TEXT("cooling", cooling, text_is_printable),
     {"deleted", META_DELETED, 0, 0, NULL},
     {"participants", META_LIST, offsetof(struct session, participants), 0,
      session_participants_are_valid},
@@ -305,7 +286,7 @@ static bool take_list(char **ret, meta_valid_fn *is_valid, const char *value, si
 
 static bool take_ttl(struct session *s, const char *value, size_t len) {
     uint64_t number;
-    if (!parse_number(value, len, &number) || number > SESSION_TTL_MAX_S)
+    if (!text_parse_number(value, len, &number) || number > SESSION_TTL_MAX_S)
         return false;
     s->ttl_seconds = (uint32_t)number;
     return true;
@@ -313,7 +294,7 @@ static bool take_ttl(struct session *s, const char *value, size_t len) {
 
 static bool take_moment(int64_t *ret, const char *value, size_t len) {
     uint64_t number;
-    if (!parse_number(value, len, &number))
+    if (!text_parse_number(value, len, &number))
         return false;
     *ret = (int64_t)number;
     return true;
@@ -342,7 +323,7 @@ static bool take_meta(struct session *s, const struct meta_field *field, const c
     char *member = (char *)s + field->offset;
     switch (field->kind) {
     case META_NUMBER:
-        return parse_number(value, len, (uint64_t *)(void *)member);
+        return text_parse_number(value, len, (uint64_t *)(void *)member);
     case META_MOMENT:
         return take_moment((int64_t *)(void *)member, value, len);
     case META_TEXT:

@@ -267,3 +267,27 @@ bool text_equal(const json_t *a, const json_t *b) {
                memcmp(json_string_value(a), json_string_value(b), json_string_length(a)) == 0;
     return true;
 }
+
+/* ---- plain text ---- */
+
+bool text_is_printable(const char *text, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+bool text_parse_number(const char *text, size_t len, uint64_t *ret) {
+    uint64_t value = 0;
+    if (len == 0 || len > 16 || (len > 1 && text[0] == '0'))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        value = value * 10 + (uint64_t)(text[i] - '0');
+    }
+    if (value > TEXT_INTEGER_MAX)
+        return false;
+    *ret = value;
+    return true;
+}

@@ -45,6 +45,11 @@ MUSTCHECK int text_get_object(const json_t *object, const char *name, enum text_
 MUSTCHECK int text_get_array(const json_t *object, const char *name, enum text_need need,
                              json_t **ret, struct fault *f);
 
+/* ASCII from space to tilde, or nothing. */
+bool text_is_printable(const char *text, size_t len);
+/* All of the text as a number: digits without leading zeros, up to TEXT_INTEGER_MAX. */
+bool text_parse_number(const char *text, size_t len, uint64_t *ret);
+
 /* Number of Unicode characters of a valid UTF-8 string. */
 size_t text_n_characters(const char *utf8, size_t len);
 /* Whether bytes are valid UTF-8 (RFC 3629). */

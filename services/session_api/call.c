@@ -29,7 +29,7 @@ struct call *call_new(struct api *api, struct http_request *request) {
     call->method = path_method(http_method(request));
     call->resource = path_parse(http_path(request), call->session_id, call->parameter);
     const char *id = http_header(request, "X-Request-Id");
-    if (id && headers_request_id_is_valid(id))
+    if (id && problem_request_id_is_valid(id))
         memcpy(call->request_id, id, strlen(id) + 1);
     else
         snprintf(call->request_id, sizeof(call->request_id), "%s-%" PRIu64, api->request_prefix,

@@ -5,6 +5,7 @@
 #include "common/auth.h"
 #include "common/http.h"
 #include "proto/command.h"
+#include "proto/problem.h"
 #include "proto/session.h"
 #include "services/session_api/devices.h"
 #include "services/session_api/headers.h"
@@ -32,7 +33,7 @@ struct call {
     uint64_t started_ns; /* uv_hrtime */
     enum http_problem problem;
     call_fn *next; /* while a limit is asked for */
-    char request_id[HEADERS_REQUEST_ID_MAX + 1];
+    char request_id[PROBLEM_REQUEST_ID_MAX + 1];
     char session_id[UUID_LEN + 1];      /* of the path; "" without one */
     char parameter[PATH_PARAMETER_CAP]; /* of the path: a user, device or version; "" without one */
     struct principal who;               /* once the token was verified */

@@ -10,13 +10,6 @@ static const char *skip_blanks(const char *p) {
     return p + strspn(p, " \t");
 }
 
-static bool is_printable(const char *text) {
-    for (; *text; text++)
-        if (*text < ' ' || *text > 0x7e)
-            return false;
-    return true;
-}
-
 /* Whether text[0..len), blanks around it aside, is `word` in any case. */
 static bool is_word(const char *text, size_t len, const char *word) {
     while (len > 0 && (*text == ' ' || *text == '\t'))
@@ -196,7 +189,7 @@ int headers_idempotency_key(const char *value, char ret[static COMMAND_KEY_MAX +
     while (!is_quoted && n > 0 && (key[n - 1] == ' ' || key[n - 1] == '\t'))
         n--;
     key[n] = '\0';
-    if (n == 0 || !is_printable(key))
+    if (n == 0 || !text_is_printable(key, strlen(key)))
         return refuse_key(f);
     memcpy(ret, key, n + 1);
     return 0;
@@ -241,9 +234,4 @@ enum media_type headers_media_type(const char *content_type) {
         if (is_word(content_type, len, known[i].name))
             return known[i].type;
     return MEDIA_OTHER;
-}
-
-bool headers_request_id_is_valid(const char *value) {
-    size_t len = strlen(value);
-    return len >= 1 && len <= HEADERS_REQUEST_ID_MAX && is_printable(value);
 }

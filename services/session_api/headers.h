@@ -33,6 +33,3 @@ enum media_type {
 };
 /* A charset other than UTF-8 makes it MEDIA_OTHER. */
 enum media_type headers_media_type(const char *content_type);
-
-#define HEADERS_REQUEST_ID_MAX 64
-bool headers_request_id_is_valid(const char *value);

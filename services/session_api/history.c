@@ -167,5 +167,5 @@ void history_list(struct call *call) {
     if (read_question(call, &q, &fault))
         call_refuse(call, &fault, NULL);
     else
-        access_read(call, ask);
+        access_read_meta(call, ask);
 }

@@ -80,8 +80,8 @@ const char *path_method_name(enum method method) {
 
 static bool take_version(const char *text, char ret[static PATH_PARAMETER_CAP]) {
     size_t len = strlen(text);
-    if (len == 0 || len > 16 || strspn(text, "0123456789") != len || text[0] == '0' ||
-        strtoull(text, NULL, 10) > TEXT_INTEGER_MAX)
+    uint64_t version;
+    if (!text_parse_number(text, len, &version) || version == 0)
         return false;
     memcpy(ret, text, len + 1);
     return true;

@@ -80,5 +80,5 @@ void reads_deltas(struct call *call) {
         return;
     }
     call->limit = (size_t)limit;
-    access_read(call, read_deltas);
+    access_read_meta(call, read_deltas);
 }

@@ -25,7 +25,7 @@ static void answer_participants(struct call *call, const struct session *session
 }
 
 void sharing_participants(struct call *call) {
-    access_read(call, answer_participants);
+    access_read_meta(call, answer_participants);
 }
 
 /* ---- devices ---- */
@@ -99,5 +99,5 @@ static void read_devices(struct call *call, const struct session *session, bool 
 }
 
 void sharing_devices(struct call *call) {
-    access_read(call, read_devices);
+    access_read_meta(call, read_devices);
 }

@@ -90,5 +90,5 @@ void snapshots_list(struct call *call) {
     if (read_question(call, &after, &fault))
         call_refuse(call, &fault, NULL);
     else
-        access_read(call, ask);
+        access_read_meta(call, ask);
 }

@@ -17,7 +17,7 @@ struct frame;
 struct subscription;
 
 struct events {
-    char request_id[REQUEST_ID_MAX + 1];
+    char request_id[PROBLEM_REQUEST_ID_MAX + 1];
     char *origin; /* owned: the page's that may read; or NULL */
     bool is_head; /* the request is a HEAD */
     char session_id[UUID_LEN + 1];

@@ -44,24 +44,10 @@ static int check_request(const struct fanout *fanout, const struct socket_reques
 
 /* ---- the position ---- */
 
-/* Digits without leading zeros, from least on, up to what JSON can say. */
-static bool parse_number(const char *text, size_t len, uint64_t least, uint64_t *ret) {
-    uint64_t number = 0;
-    if (!len || len > 16 || (text[0] == '0' && len > 1))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return false;
-        number = number * 10 + (uint64_t)(text[i] - '0');
-    }
-    *ret = number;
-    return number >= least && number <= TEXT_INTEGER_MAX;
-}
-
 int events_parse_id(const char *text, struct position *ret, struct fault *f) {
     const char *colon = strchr(text, ':');
-    if (!colon || !parse_number(text, (size_t)(colon - text), 1, &ret->epoch) ||
-        !parse_number(colon + 1, strlen(colon + 1), 0, &ret->version))
+    if (!colon || !text_parse_number(text, (size_t)(colon - text), &ret->epoch) || !ret->epoch ||
+        !text_parse_number(colon + 1, strlen(colon + 1), &ret->version))
         return fault_set(f, FAULT_INVALID_REQUEST, "Last-Event-ID",
                          "Last-Event-ID is <epoch>:<version>, as the events' id has it");
     return 0;

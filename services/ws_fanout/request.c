@@ -25,19 +25,11 @@ bool request_list_has(const char *list, const char *item) {
 
 /* ---- answers ---- */
 
-static bool is_request_id(const char *text) {
-    size_t len = strlen(text);
-    for (size_t i = 0; i < len; i++)
-        if (text[i] < 0x20 || text[i] > 0x7e)
-            return false;
-    return len >= 1 && len <= REQUEST_ID_MAX;
-}
-
 void request_caller_of(const struct fanout *f, const struct socket_request *r,
                        struct request_caller *ret) {
     const char *allowed = f->app->config->allowed_origins;
     *ret = (struct request_caller){0};
-    if (r->request_id && is_request_id(r->request_id))
+    if (r->request_id && problem_request_id_is_valid(r->request_id))
         memcpy(ret->id, r->request_id, strlen(r->request_id) + 1);
     else
         uuid_v7(timestamp_wall_ms(), ret->id);

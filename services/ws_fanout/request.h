@@ -6,16 +6,15 @@
 
 #include "common/auth.h"
 #include "proto/fault.h"
+#include "proto/problem.h"
 #include "services/ws_fanout/socket.h"
 
 struct fanout;
 
-#define REQUEST_ID_MAX 64
-
 /* Who asked, as far as the answer needs it. */
 struct request_caller {
-    char id[REQUEST_ID_MAX + 1]; /* the client's X-Request-Id, or one of ours */
-    const char *origin;          /* what Access-Control-Allow-Origin says; NULL: nothing */
+    char id[PROBLEM_REQUEST_ID_MAX + 1]; /* the client's X-Request-Id, or one of ours */
+    const char *origin;                  /* what Access-Control-Allow-Origin says; NULL: nothing */
 };
 
 /* origin: borrowed from r, or static. */

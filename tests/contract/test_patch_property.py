@@ -335,7 +335,7 @@ def told(resource, operations):
         had_name = "name" in resource and not (moves and operation["from"] == "/name")
         resource = reference_apply(resource, [operation])
         to_name, from_name = operation["path"] == "/name", operation.get("from") == "/name"
-        name = resource["name"] if to_name else before
+        name = resource.get("name") if to_name else before
         if operation["op"] in ("move", "copy") and (to_name or from_name) and is_name(name):
             if moves:
                 kept.append({"op": "remove", "path": operation["from"]})

@@ -1,5 +1,6 @@
 /* Headers with a grammar of their own: whatever is taken lies within its bounds. */
 #include "fuzz_json.h"
+#include "proto/problem.h"
 #include "services/session_api/headers.h"
 
 static void check_if_match(const char *text) {
@@ -47,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     (void)headers_accept_json(text);
     (void)headers_prefer_representation(text);
     (void)headers_media_type(text);
-    (void)headers_request_id_is_valid(text);
+    (void)problem_request_id_is_valid(text);
     free(text);
     return 0;
 }

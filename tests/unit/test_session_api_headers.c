@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "proto/problem.h"
 #include "proto/text.h"
 #include "services/session_api/headers.h"
 
@@ -199,12 +200,12 @@ static void test_request_id_is_at_most_64_printable(void **state) {
     char id[66];
     memset(id, 'i', sizeof(id));
     id[64] = '\0';
-    assert_true(headers_request_id_is_valid(id));
+    assert_true(problem_request_id_is_valid(id));
     id[64] = 'i', id[65] = '\0';
-    assert_false(headers_request_id_is_valid(id));
-    assert_false(headers_request_id_is_valid(""));
-    assert_true(headers_request_id_is_valid("a b"));
-    assert_false(headers_request_id_is_valid("\xff"));
+    assert_false(problem_request_id_is_valid(id));
+    assert_false(problem_request_id_is_valid(""));
+    assert_true(problem_request_id_is_valid("a b"));
+    assert_false(problem_request_id_is_valid("\xff"));
 }
 
 int main(void) {

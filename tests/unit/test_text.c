@@ -343,8 +343,34 @@ static void test_utf8_is_that_of_rfc_3629(void **state) {
     assert_int_equal(text_n_characters("", 0), 0);
 }
 
+static void test_numbers_are_digits_without_leading_zeros(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "", "00", "01", "-1", "+1", " 1", "1 ", "1.0", "9007199254740992", "99999999999999999999",
+        "x"};
+    uint64_t number = 7;
+    for (size_t i = 0; i < N_ELEMENTS(bad); i++)
+        assert_false(text_parse_number(bad[i], strlen(bad[i]), &number));
+    assert_int_equal(number, 7);
+    assert_true(text_parse_number("0", 1, &number) && number == 0);
+    assert_true(text_parse_number("9007199254740991", 16, &number) && number == TEXT_INTEGER_MAX);
+    assert_true(text_parse_number("42x", 2, &number) && number == 42);
+}
+
+static void test_printable_is_ascii_from_space_to_tilde(void **state) {
+    (void)state;
+    assert_true(text_is_printable("", 0));
+    assert_true(text_is_printable(" az~", 4));
+    assert_false(text_is_printable("a\x1f", 2));
+    assert_false(text_is_printable("\x7f", 1));
+    assert_false(text_is_printable("\xc3\xa9", 2));
+    assert_false(text_is_printable("a\0b", 3));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers_are_digits_without_leading_zeros),
+        cmocka_unit_test(test_printable_is_ascii_from_space_to_tilde),
         cmocka_unit_test(test_values_of_any_type_are_parsed_and_printed),
         cmocka_unit_test(test_numbers_are_reals),
         cmocka_unit_test(test_bad_syntax_is_refused),
