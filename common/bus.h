@@ -10,6 +10,8 @@
 #include <uv.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/uuid.h"
 
 struct bus;
 
@@ -31,6 +33,9 @@ struct bus_message {
     uint64_t epoch;
     uint64_t version;
     char device_id[129];
+    char command_id[UUID_LEN + 1];
+    char key_hash[HASH_HEX_LEN + 1];
+    char fingerprint[HASH_HEX_LEN + 1];
     bool echo;
     int64_t timestamp_ms; /* property, of whole seconds; 0 when absent */
 };
@@ -51,6 +56,7 @@ struct bus_publish {
     uint64_t epoch;
     uint64_t version;
     const char *device_id;
+    const char *command_id, *key_hash, *fingerprint;
     bool echo;          /* a broadcast that goes to its sender too */
     const char *reason; /* of a dead letter */
 };

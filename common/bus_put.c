@@ -61,7 +61,7 @@ void bus_put_heartbeat(struct buf *out) {
     frame_end(out, frame_begin(out, AMQP_FRAME_HEARTBEAT, 0));
 }
 
-#define MAX_HEADERS 5
+#define MAX_HEADERS 8
 
 static amqp_table_entry_t number_entry(const char *name, uint64_t n) {
     amqp_table_entry_t e = {.key = amqp_cstring_bytes(name)};
@@ -94,6 +94,12 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
         ret[n++] = number_entry("version", m->version);
     if (m->device_id)
         ret[n++] = text_entry("deviceId", m->device_id);
+    if (m->command_id)
+        ret[n++] = text_entry("commandId", m->command_id);
+    if (m->key_hash)
+        ret[n++] = text_entry("keyHash", m->key_hash);
+    if (m->fingerprint)
+        ret[n++] = text_entry("fingerprint", m->fingerprint);
     if (m->echo)
         ret[n++] = flag_entry("echo");
     if (m->reason)

@@ -213,6 +213,19 @@ void event_derive_id(const char *text, size_t len, char ret[static UUID_LEN + 1]
              hex + 18);
 }
 
+void event_session_rebuilt(const struct session *s, int64_t now, struct event *ret) {
+    struct buf out = BUF_NULL;
+    char name[UUID_LEN + 64];
+    struct envelope envelope = {EVENT_SESSION_REBUILT, s->id, s->position, now, s->user_id, ""};
+    begin_envelope(ret, &out, &envelope);
+    int len = snprintf(name, sizeof(name), "%s:%" PRIu64 ":%" PRIu64 ":rebuilt", s->id,
+                       s->position.epoch, s->position.version);
+    event_derive_id(name, (size_t)len, ret->message_id);
+    buf_puts(&out, ",\"checksum\":");
+    buf_puts_json(&out, s->checksum);
+    end(ret, &out);
+}
+
 static void derive_message_id(struct event *e) {
     char name[2 * UUID_LEN + SESSION_DEVICE_MAX + 64];
     int len = snprintf(name, sizeof(name), "%s\n%s\n%s\n%" PRId64, e->session_id, e->device_id,

@@ -20,6 +20,7 @@
     X(EVENT_SNAPSHOT, "snapshot", "snapshot", false, true, false)                                  \
     X(EVENT_PARTICIPANT_CHANGED, "participant_changed", "participants", true, true, true)          \
     X(EVENT_DEVICE_CHANGED, "device_changed", "devices", true, true, true)                         \
+    X(EVENT_SESSION_REBUILT, "session_rebuilt", "rebuilt", false, true, false)                     \
     X(EVENT_DEVICE_JOINED, "device_joined", "device_joined", false, true, true)                    \
     X(EVENT_DEVICE_LEFT, "device_left", "device_left", false, true, true)                          \
     X(EVENT_BROADCAST, "broadcast", "broadcast", false, false, true)
@@ -47,6 +48,11 @@ struct event {
     char message_id[EVENT_MESSAGE_ID_CAP];  /* <id>:<epoch>:<version>, else a UUID */
     char *body;                             /* owned JSON text */
     size_t body_len;
+    /* Which command caused it, and what is remembered of its idempotency key; "" without. They
+     * travel as headers, so that the audit trail can restore them after a loss of Redis. */
+    char command_id[UUID_LEN + 1];
+    char key_hash[HASH_HEX_LEN + 1];
+    char fingerprint[HASH_HEX_LEN + 1];
 };
 
 void event_done(struct event *e);
@@ -74,6 +80,9 @@ void event_participant_changed(const struct session *s, const char *user_id, con
                                const char *participant, enum session_role role, struct event *ret);
 void event_device_changed(const struct session *s, const char *user_id, const char *device_id,
                           const char *device, bool removed, struct event *ret);
+/* A session that was put together again from PostgreSQL under a new epoch: of its position, by the
+ * engine; devices get a state_sync. The message id follows from the position. */
+void event_session_rebuilt(const struct session *s, int64_t now, struct event *ret);
 
 /* A device that came or went, as Redis knows it (no struct session is at hand then). */
 struct event_presence {

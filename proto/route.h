@@ -16,6 +16,9 @@
 #define ROUTE_AUDIT_DEAD_QUEUE "audit_writer.dead"
 #define ROUTE_REPLY_TO "amq.rabbitmq.reply-to"
 #define ROUTE_ALL_SESSIONS "session.#"
+/* The type of a message to the audit queue that is no event: it is answered (to its reply_to, with
+ * its correlation_id) once all that was in the queue before it is committed. */
+#define ROUTE_BARRIER_TYPE "barrier"
 
 #define ROUTE_KEY_CAP 80
 
