@@ -12,11 +12,13 @@ SERVICES := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
 PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto
 
 SANITIZERS := -fsanitize=address,undefined
+# Where tests let a process die (base/crash_point.h): never in what is released.
+CRASH_POINTS := -DHANDOFF_CRASH_POINTS
 CPPFLAGS := -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 \
             -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
 CFLAGS := -std=c17 -O2 -g $(WARNINGS) -fno-common -fstack-protector-strong \
-          $(if $(SANITIZE),$(SANITIZERS) -O1 -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
+          $(if $(SANITIZE),$(SANITIZERS) $(CRASH_POINTS) -O1 -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LDFLAGS := -Wl,--as-needed $(if $(SANITIZE),$(SANITIZERS))
 LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
