@@ -379,32 +379,19 @@ class Device:
 PRESENCE = {"device_joined", "device_left", "presence"}
 
 
-class Socket:
-    """A WebSocket of handoff.v1 with frames as dicts. Frames about who is in the session come when they
-    come, beside everything else: they are left out unless hears_presence, or expected by their type."""
+class Frames:
+    """What a device is told, frame by frame as dicts, whatever carries them: a subclass has recv_any, which
+    gives the next one, and close. Frames about who is in the session come when they come, beside everything
+    else: they are left out unless hears_presence, or expected by their type."""
 
-    def __init__(self, url, timeout=15, hears_presence=False, **more):
-        self.hears_presence = hears_presence
-        # An Origin is what a browser sends: only with origin="https://…" here.
-        self.ws = websocket.create_connection(url, timeout=timeout, subprotocols=["handoff.v1"],
-                                              suppress_origin="origin" not in more, **more)
+    hears_presence = False
 
-    def send(self, **message):
-        self.ws.send(json.dumps(message))
-
-    def recv(self, hears_presence=None):
-        """The next text frame as a dict; a close arrives as Closed."""
+    def recv(self, hears_presence=False):
+        """The next frame."""
         while True:
             frame = self.recv_any()
             if frame["type"] not in PRESENCE or self.hears_presence or hears_presence:
                 return frame
-
-    def recv_any(self):
-        opcode, data = self.ws.recv_data()
-        if opcode == websocket.ABNF.OPCODE_CLOSE:
-            code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
-            raise Closed(code, data[2:].decode(errors="replace"))
-        return json.loads(data)
 
     def expect(self, type, **members):
         """The next frame, which must be of that type and have those members."""
@@ -421,14 +408,33 @@ class Socket:
             if frame["type"] == type and all(frame.get(k) == v for k, v in members.items()):
                 return frame
 
-    def close(self):
-        self.ws.close()
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+class Socket(Frames):
+    """A WebSocket of handoff.v1; a close arrives as Closed."""
+
+    def __init__(self, url, timeout=15, **more):
+        # An Origin is what a browser sends: only with origin="https://…" here.
+        self.ws = websocket.create_connection(url, timeout=timeout, subprotocols=["handoff.v1"],
+                                              suppress_origin="origin" not in more, **more)
+
+    def send(self, **message):
+        self.ws.send(json.dumps(message))
+
+    def recv_any(self):
+        opcode, data = self.ws.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
+            raise Closed(code, data[2:].decode(errors="replace"))
+        return json.loads(data)
+
+    def close(self):
+        self.ws.close()
 
 
 class Closed(Exception):

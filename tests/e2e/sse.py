@@ -6,7 +6,7 @@ import json
 import re
 import time
 
-from harness import PRESENCE
+from harness import Frames
 from ws import dial, reset
 
 ID = re.compile(r"[1-9]\d*:(0|[1-9]\d*)")
@@ -126,8 +126,9 @@ def target_of(session_id, query=""):
     return f"/sessions/{session_id}/events{query}"
 
 
-class Stream:
-    """The events of a session, each checked for what holds of all."""
+class Stream(Frames):
+    """The events of a session, each checked for what holds of all; Ended when the stream is over. last_id
+    is that of the last event that was given."""
 
     def __init__(self, device, session_id, query="", *, rcvbuf=None, timeout=15, **more):
         port = device.suite.ws_port
@@ -140,11 +141,6 @@ class Stream:
         self.parser, self.waiting = Parser(), []
         self.waiting += self.parser.feed(answer.rest)
 
-    @property
-    def last_id(self):
-        """Of the last event that recv gave."""
-        return self._last_id
-
     def _fill(self):
         try:
             chunk = self.socket.recv(262144)
@@ -154,37 +150,16 @@ class Stream:
             raise Ended("the stream is over")
         self.waiting += self.parser.feed(chunk)
 
-    def recv(self, hears_presence=False):
-        """The next event as a dict; Ended when the stream is over. Who comes and goes is left out, unless
-        it is asked for."""
-        while True:
-            frame = self._recv_any()
-            if hears_presence or frame["type"] not in PRESENCE:
-                return frame
-
-    def _recv_any(self):
+    def recv_any(self):
         while not self.waiting:
             self._fill()
-        self._last_id, type, data = self.waiting.pop(0)
+        self.last_id, type, data = self.waiting.pop(0)
         assert type == "message"
         frame = json.loads(data)
         if frame["type"] in WITH_THEIR_POSITION:
-            assert self._last_id == f"{frame['epoch']}:{frame['version']}", (self._last_id, frame)
-        assert self._last_id == "" or ID.fullmatch(self._last_id)
+            assert self.last_id == f"{frame['epoch']}:{frame['version']}", (self.last_id, frame)
+        assert self.last_id == "" or ID.fullmatch(self.last_id)
         return frame
-
-    def expect(self, type, **members):
-        frame = self.recv(hears_presence=type in PRESENCE)
-        assert frame["type"] == type, frame
-        for name, value in members.items():
-            assert frame.get(name) == value, frame
-        return frame
-
-    def recv_until(self, type, **members):
-        while True:
-            frame = self.recv(hears_presence=type in PRESENCE)
-            if frame["type"] == type and all(frame.get(k) == v for k, v in members.items()):
-                return frame
 
     def wait_comment(self):
         """Reads until a comment came; how long that took. Events in between are kept."""
@@ -206,12 +181,6 @@ class Stream:
 
     def close(self):
         self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def streamed(device, session_id, query="", **more):

@@ -14,7 +14,7 @@ import time
 import jsonpatch
 import requests
 
-from harness import PRESENCE, Closed, checksum_of, wait_until
+from harness import Closed, Frames, checksum_of, wait_until
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MISSING_ID = "0197a3b4-0000-7000-8000-000000000000"
@@ -83,11 +83,10 @@ def http_exchange(port, data):
         return status
 
 
-class Raw:
-    """A WebSocket by hand: sends what it is told to, answers nothing by itself."""
+class Raw(Frames):
+    """A WebSocket by hand: sends what it is told to, answers nothing by itself. Closed or Gone at the end."""
 
-    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=15, hears_presence=False, **headers):
-        self.hears_presence = hears_presence
+    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=15, **headers):
         self.socket = dial(port, rcvbuf=rcvbuf, timeout=timeout)
         self.socket.sendall(handshake(port, target, **headers))
         received = read_head(self.socket)
@@ -151,17 +150,15 @@ class Raw:
             return (first & 0x0F) or CONTINUATION, payload + rest
         return first & 0x0F, payload
 
-    def recv(self):
-        """The next message; skips pings. Closed or Gone at the end."""
+    def recv_any(self):
+        """Skips pings."""
         while True:
             opcode, payload = self.recv_frame()
             if opcode == CLOSE:
                 code = int.from_bytes(payload[:2], "big") if payload else 1005
                 raise Closed(code, payload[2:].decode())
             if opcode == TEXT:
-                frame = json.loads(payload)
-                if self.hears_presence or frame["type"] not in PRESENCE:
-                    return frame
+                return json.loads(payload)
 
     def ending(self):
         """Reads on to the end: the close code, None without one."""
@@ -178,12 +175,6 @@ class Raw:
 
     def close(self):
         self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 # ---- what sockets say ----
