@@ -11,7 +11,7 @@ import pytest
 import websocket
 
 from harness import new_user, wait_until
-from ws import Raw, ask, is_alive, refused, set_to, subscribed
+from ws import Raw, ask, is_alive, refused, set_to, subscribed, when_joined
 
 KINDS = {"participant_changed": "participants", "device_changed": "devices", "device_joined": "device_joined",
          "device_left": "device_left", "broadcast": "broadcast", "state_delta": "update"}
@@ -44,11 +44,20 @@ class Backend:
                 **members}
 
     def save(self, session, event):
-        """The event's version as the newest one, with its delta."""
+        """The event's version as the newest one, with its delta; marked as published, so that no engine
+        publishes it."""
+        key, version = f"session:{{{session['id']}}}", event["version"]
+        with self.redis.pipeline() as together:
+            together.xadd(f"{key}:deltas", {"t": int(time.time() * 1000), "c": str(uuid.uuid4()),
+                                            "e": json.dumps(event)}, id=f"{version}-0")
+            together.hset(f"{key}:meta", mapping={"version": version, "published": version})
+            together.execute()
+
+    def wait_marked(self, session, version):
+        """Until the engine, which marks what it published a moment later, has no more to write."""
         key = f"session:{{{session['id']}}}"
-        self.redis.xadd(f"{key}:deltas", {"t": int(time.time() * 1000), "c": str(uuid.uuid4()),
-                                          "e": json.dumps(event)}, id=f"{event['version']}-0")
-        self.meta(session, version=event["version"])
+        wait_until(lambda: self.redis.hget(f"{key}:meta", "published") == str(version)
+                   and not self.redis.exists(f"{key}:confirmed"), what=f"version {version} marked as published")
 
     def publish(self, event, *, message_id=None, timestamp=None, **headers):
         properties = pika.BasicProperties(
@@ -245,17 +254,17 @@ def presence(backend, session, type, device, count=None, **more):
     return event
 
 
-def hear(socket, *devices):
+def hear(device, session, *sockets, joined=("phone",)):
     """From here on frames of presence are heard; those of the devices really there have come."""
-    for device in devices:
-        socket.recv_until("device_joined", deviceId=device)
-    socket.hears_presence = True
+    when_joined(device, session["id"], joined, *sockets)
+    for socket in sockets:
+        socket.hears_presence = True
 
 
 def test_up_to_fifty_devices_are_told_one_by_one(backend, phone):
     session = phone.create({})
     with subscribed(phone, session["id"]) as socket:
-        hear(socket, "phone")
+        hear(phone, session, socket)
         told = [presence(backend, session, "device_joined", f"d{i}", i + 1) for i in range(50)]
         told += [presence(backend, session, "device_left", "d49", 49)]
         told += [presence(backend, session, "device_joined", "d50")]
@@ -266,8 +275,7 @@ def test_up_to_fifty_devices_are_told_one_by_one(backend, phone):
 def test_more_than_fifty_devices_are_told_together(backend, phone, laptop):
     session = phone.create({})
     with subscribed(phone, session["id"]) as socket, subscribed(laptop, session["id"]) as other:
-        hear(socket, "phone", "laptop")
-        hear(other, "laptop")
+        hear(phone, session, socket, other, joined=("phone", "laptop"))
         one_by_one = [presence(backend, session, "device_joined", f"d{i:02}", i + 1) for i in range(60)][:50]
         presence(backend, session, "device_joined", "without-a-count")
         for device in ("d00", "d01", "d02"):
@@ -293,7 +301,7 @@ def test_more_than_fifty_devices_are_told_together(backend, phone, laptop):
 def test_an_event_of_presence_that_comes_again_is_told_once(backend, phone):
     session = phone.create({})
     with subscribed(phone, session["id"]) as socket:
-        hear(socket, "phone")
+        hear(phone, session, socket)
         for message_id in ("0197a3b4-0000-8000-8000-000000000001", "0197a3b4-0000-8000-8000-000000000002"):
             for _ in range(3):
                 presence(backend, session, "device_joined", "tv", 2, message_id=message_id)
@@ -372,14 +380,18 @@ def test_after_late_events_every_session_is_compared(backend, phone, laptop):
 def test_what_redis_has_lost_is_ahead_and_made_good_by_the_state(backend, phone, laptop):
     session, other = phone.create({"n": 0}), phone.create({})
     key = f"session:{{{session['id']}}}"
+    backend.wait_marked(session, 1)
     before = backend.redis.hgetall(f"{key}:meta"), backend.redis.get(f"{key}:state")
     with subscribed(phone, session["id"]) as socket:
         for version in (2, 3):
             phone.json_patch(session["id"], set_to("n", version))
             socket.expect("state_delta", version=version)
-        backend.redis.hset(f"{key}:meta", mapping=before[0])
-        backend.redis.set(f"{key}:state", before[1])
-        backend.redis.xtrim(f"{key}:deltas", maxlen=0)
+        backend.wait_marked(session, 3)
+        with backend.redis.pipeline() as together:
+            together.hset(f"{key}:meta", mapping=before[0])
+            together.set(f"{key}:state", before[1])
+            together.xtrim(f"{key}:deltas", maxlen=0)
+            together.execute()
         sync = recv_when_late(backend, socket, other)
         assert (sync["type"], sync["reason"], sync["version"]) == ("state_sync", "ahead", 1), sync
         assert sync["session"]["data"] == {"n": 0}
