@@ -321,4 +321,4 @@ def test_presence_is_no_version_and_is_not_made_up_for(suite, app):
         ws.expect("subscribed", replayed=0)
         app.set(s, "n", 1)
         ws.expect("state_delta")
-        assert all(e["deviceId"] == "phone" for e in ws.presence)
+        assert not [e for e in ws.presence if (e["type"], e["deviceId"]) == ("device_joined", "laptop")]

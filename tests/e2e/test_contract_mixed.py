@@ -98,22 +98,27 @@ def test_who_is_connected_is_listed_while_no_engine_lives(own_suite):
     phone.set(s, "n", 1)
     connection, mine = phone.watch(s)
     with connection as ws:
-        eventually("the phone's own joining", lambda: ws.silent() or ws.presence)
+        joined = f"/sessions/{s}/history?type=device_joined"
+        eventually("the phone's own joining", lambda: phone.ok("GET", joined)["items"])
+        phone.call("POST", f"/sessions/{s}/broadcast", {"message": "behind it", "echo": True})
+        ws.expect("broadcast")
+        assert {e["deviceId"] for e in ws.presence} <= {"phone"}  # to itself it need not be told
+        ws.presence.clear()
         own.kill("state_engine")
         with laptop.websocket(s, since=1) as other:
             other.expect("subscribed", replayed=1)
             other.ask("auth", token=laptop.token, device={"name": "L", "platform": "tty"})
             now = eventually("its name", lambda: (lambda d: d if d["name"] else None)(phone.devices(s)["laptop"]))
             assert (now["connected"], now["name"], now["platform"]) == (True, "L", "tty")
-            assert ws.silent() == [] and [e["deviceId"] for e in ws.presence] == ["phone"]
+            assert ws.silent() == [] and ws.presence == []
             # Broadcasts do not need an engine, resuming does not, keeping out does.
             assert phone.call("POST", f"/sessions/{s}/broadcast", {"message": 1}).status_code == 202
             assert other.recv()["type"] in ("state_delta", "broadcast")
             with laptop.stream(s, last_id="1:1") as stream:
                 assert stream.expect("subscribed", replayed=1)
             own.restart("state_engine")
-            eventually("it is told once an engine lives", lambda: ws.silent() is not None and len(ws.presence) > 1, 30)
-            assert [(e["type"], e["deviceId"], e["name"]) for e in ws.presence[1:]] == [("device_joined", "laptop", "L")]
+            eventually("it is told once an engine lives", lambda: ws.silent() is not None and ws.presence, 30)
+            assert [(e["type"], e["deviceId"], e["name"]) for e in ws.presence] == [("device_joined", "laptop", "L")]
             assert mine.session["version"] == 2
 
 

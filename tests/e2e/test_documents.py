@@ -14,6 +14,7 @@ import websocket
 from documents import METHODS, AsyncApi, OpenApi
 from harness import Closed, Socket, checksum_of, new_user, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
+from ws import pass_joined, wait_joined
 
 API = OpenApi()
 OPERATIONS = [(path, method) for path, item in API.rest.items()
@@ -501,11 +502,11 @@ def test_frames_of_a_sessions_life(suite, ada):
     session = ada.create(DATA)["id"]
     with CheckedSocket(suite.ws_url) as phone, socket_of(laptop, f"?session={session}") as watcher:
         watcher.expect("hello"), watcher.expect("state_sync", reason="initial")
-        watcher.recv_until("device_joined", deviceId="laptop")
         phone.send(type="auth", id="1", token=ada.token)
         phone.expect("hello", id="1")
         phone.send(type="subscribe", id="2", sessionId=session)
         phone.expect("state_sync", id="2")
+        watcher.recv_until("device_joined", deviceId=ada.name)
         phone.send(type="patch", id="3", sessionId=session, baseVersion=1, key="k",
                    operations=[{"op": "replace", "path": "/data/n", "value": 1}])
         phone.recv_until("ack", id="3", version=2)
@@ -574,7 +575,7 @@ def test_frames_about_devices(suite, ada):
 
     with socket_of(ada, f"?session={session}") as socket:
         socket.expect("hello"), socket.expect("state_sync")
-        socket.recv_until("device_joined")  # its own: not to be gathered with what follows
+        pass_joined(ada, session, [ada.name], socket)  # not to be gathered with what follows
         tell("device_left", 1)
         socket.recv_until("device_left", deviceId="tv")
         tell("device_joined", 51)
@@ -666,7 +667,7 @@ def whole_life(suite, device):
     laptop.status(session, "active")
     device.heartbeat(session)
     with suite.device(device.user, "tv").connect(session) as tv:
-        tv.recv_until("device_joined", deviceId="tv")
+        wait_joined(suite, session, "tv")
         device.post(f"/sessions/{session}/broadcast", json={"message": "bell"})
         tv.recv_until("broadcast")
     ask_engine(suite, device, session, *sharing(), ("snapshot", {"label": "kept"}),
@@ -768,14 +769,9 @@ def test_dead_letters(suite, channel_name, message, exchange, key, queue):
     channel.basic_publish(exchange, key, marker)
 
     def find():
-        method, properties, body = channel.basic_get(queue)
-        if method is None:
-            return None
-        if body != marker:
-            channel.basic_nack(method.delivery_tag, requeue=True)
-            return None
-        channel.basic_ack(method.delivery_tag)
-        return properties
+        """What other tests left there goes."""
+        method, properties, body = channel.basic_get(queue, auto_ack=True)
+        return properties if method and body == marker else None
 
     properties = wait_until(find, what="the dead letter")
     MESSAGES.check_amqp(channel_name, message, properties, None)
@@ -785,10 +781,15 @@ def test_dead_letters(suite, channel_name, message, exchange, key, queue):
 def test_stored_events(suite, ada):
     session = whole_life(suite, ada)
     ada.delete(f"/sessions/{session}")
-    rows = wait_until(lambda: (lambda r: r if r and r[-1][0] == "session_deleted" else None)(suite.query(
-        "select type, kind, message_id, epoch, version, device_id, user_id::text, payload"
-        " from session_events where session_id = %s order by epoch, version", session)),
-        what="all rows")
+    expected = set(MESSAGES.root["channels"]["audit"]["messages"]) - LATE
+
+    def all_rows():
+        rows = suite.query(
+            "select type, kind, message_id, epoch, version, device_id, user_id::text, payload"
+            " from session_events where session_id = %s order by epoch, version", session)
+        return rows if {r[0] for r in rows} >= expected else None
+
+    rows = wait_until(all_rows, what="all rows")
     snapshots = {version: data for version, data in suite.query(
         "select version, data from session_snapshots where session_id = %s", session)}
     for type, kind, message_id, epoch, version, device, user, payload in rows:
@@ -802,7 +803,7 @@ def test_stored_events(suite, ada):
         assert (payload["deviceId"], payload["userId"]) == (device, user)
         if described["x-versioned"]:
             assert message_id == f"{session}:{epoch}:{version}"
-    assert {r[0] for r in rows} == set(MESSAGES.root["channels"]["audit"]["messages"]) - LATE
+    assert {r[0] for r in rows} == expected and rows[-1][0] == "session_deleted"
     assert not snapshots
 
 

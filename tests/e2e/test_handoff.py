@@ -6,6 +6,7 @@ import json
 import pika
 
 from harness import wait_until
+from ws import subscribed
 
 
 def test_a_session_follows_its_user_from_phone_to_laptop(suite, phone, laptop):
@@ -15,11 +16,10 @@ def test_a_session_follows_its_user_from_phone_to_laptop(suite, phone, laptop):
     assert (session["version"], session["status"]) == (1, "active")
     assert session["activeDeviceId"] == "phone"
 
-    with phone.connect(session["id"]) as on_phone, laptop.connect(session["id"]) as on_laptop:
+    with subscribed(phone, session["id"]) as on_phone, subscribed(laptop, session["id"]) as on_laptop:
         for socket in (on_phone, on_laptop):
-            socket.expect("hello")
-            sync = socket.expect("state_sync", reason="initial", version=1)
-            assert sync["session"] == session
+            assert (socket.sync["reason"], socket.sync["version"]) == ("initial", 1)
+            assert socket.sync["session"] == session
         on_phone.recv_until("device_joined", deviceId="laptop", activeDeviceId="phone")
 
         # Progress on the phone appears on the laptop.

@@ -12,7 +12,7 @@ from documents import AsyncApi
 from engine import World
 from harness import BUILD, Suite, free_ports, make_service, wait_until
 from rest import accepted, refused
-from ws import MISSING_ID, ask, subscribed
+from ws import MISSING_ID, ask, pass_joined, subscribed, wait_joined
 from ws import refused as refused_frame
 
 N_DEVICES_OF_A_USER = 10
@@ -108,7 +108,8 @@ def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suit
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
     with subscribed(phone, session_id) as watcher:
-        joined, = only_presence(watcher, 1)
+        pass_joined(phone, session_id, ["phone"], watcher)
+        joined = wait_joined(suite, session_id, "phone")["phone"]
         assert (joined["deviceId"], joined["userId"], joined["deviceCount"]) == ("phone", user, 1)
         assert (joined["epoch"], joined["version"], joined["activeDeviceId"]) == (1, 1, "phone")
         with subscribed(laptop, session_id), subscribed(other.device(user, "laptop"), session_id):
@@ -133,8 +134,8 @@ def test_coming_back_in_time_tells_nothing(suite, user, second_fanout):
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
-    with subscribed(phone, session_id) as socket:
-        only_presence(socket, 1)
+    with subscribed(phone, session_id):
+        wait_joined(suite, session_id, "phone")
     wait_until(lambda: redis.record("phone")[1] == 0, what="the departure")
     wait_until(lambda: redis.is_told("phone"), what="the join noted as told")
     assert redis.due("phone")
@@ -153,7 +154,7 @@ def test_a_killed_instance_s_devices_leave(own_suite, second_fanout, user):
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
     with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id):
-        only_presence(watcher, 2)
+        pass_joined(phone, session_id, ["phone", "laptop"], watcher)
         wait_until(lambda: redis.is_told("laptop"), what="the join noted as told")
         before = set(redis.instances())
         doomed.kill("ws_fanout")
@@ -178,8 +179,8 @@ def test_a_forgotten_instance_arrives_again_under_another_name(own_suite, user):
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
-    with subscribed(phone, session_id) as socket:
-        only_presence(socket, 1)
+    with subscribed(phone, session_id):
+        wait_joined(suite, session_id, "phone")
         before, = redis.instances()
         redis.client.delete(f"instance:{{{before}}}")
         wait_until(lambda: redis.instances() not in ([before], [""]) and before not in redis.instances(),
@@ -267,8 +268,8 @@ def test_a_lost_connection_to_redis_loses_no_departure(own_suite, user):
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
-    with subscribed(phone, session_id) as socket:
-        only_presence(socket, 1)
+    with subscribed(phone, session_id):
+        wait_joined(suite, session_id, "phone")
         redis.client.client_kill_filter(_type="normal", skipme=True)
     wait_until(lambda: redis.record("phone") is None or redis.record("phone")[1] == 0,
                what="the departure noted")
@@ -282,8 +283,8 @@ def test_a_drained_instance_leaves_nothing_behind(own_suite, second_fanout, user
     phone, laptop = suite.device(user, "phone"), other.device(user, "laptop")
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
-    with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id):
-        only_presence(watcher, 2)
+    with subscribed(phone, session_id), subscribed(laptop, session_id):
+        wait_joined(suite, session_id, "phone", "laptop")
         assert other.terminate("ws_fanout") == 0
         assert redis.record("laptop")[1] == 0
         assert len(redis.instances()) == 1
@@ -294,7 +295,7 @@ def test_a_deleted_session_has_no_devices(suite, user):
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
     with subscribed(phone, session_id) as socket:
-        only_presence(socket, 1)
+        wait_joined(suite, session_id, "phone")
         assert phone.delete(f"/sessions/{session_id}").status_code == 204
         socket.recv_until("unsubscribed", code="not_found")
     assert not redis.client.exists(redis.devices, redis.presence)
@@ -386,7 +387,7 @@ def test_every_kind_of_device_is_listed_as_it_is(suite, user):
     session_id = phone.create({})["id"]
     redis = Redis(suite, session_id)
     with subscribed(phone, session_id) as watcher:
-        only_presence(watcher, 1)
+        pass_joined(phone, session_id, ["phone"], watcher)
         call_oneself(watcher, phone, "Phone", "ios")
         with subscribed(laptop, session_id) as socket:
             only_presence(watcher, 1)
@@ -430,7 +431,7 @@ def test_who_is_kept_out_is_not_connected(suite, user, stranger):
     assert answer.status_code == 204, answer.text
     with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id), \
             subscribed(stranger, session_id):
-        only_presence(watcher, 3)
+        pass_joined(phone, session_id, ["phone", "laptop", stranger.name], watcher)
         assert phone.delete(f"/sessions/{session_id}/devices/laptop").status_code == 204
         wait_device(phone, session_id, "laptop", connected=False, removed=True)
         assert phone.delete(f"/sessions/{session_id}/participants/{stranger.user}").status_code == 204

@@ -9,7 +9,7 @@ import requests
 
 from harness import token, wait_until
 from sse import Stream, check_problem, exchange, refused, streamed, target_of
-from ws import MISSING_ID, set_to, subscribed
+from ws import MISSING_ID, pass_joined, set_to, subscribed
 
 ORIGIN = "https://app.example"  # the harness allows it
 
@@ -112,7 +112,7 @@ def test_a_comment_every_fifteen_seconds_of_silence(phone):
     session = phone.create({})
     with streamed(phone, session["id"], timeout=25) as quiet, streamed(phone, session["id"]) as gone:
         gone.close()
-        quiet.expect("device_joined")
+        pass_joined(phone, session["id"], ["phone"], quiet)
         assert 10 < quiet.wait_comment() < 24
         assert quiet.waiting == []
         phone.json_patch(session["id"], set_to("n", 1))

@@ -11,7 +11,7 @@ import pytest
 import websocket
 
 from harness import new_user, wait_until
-from ws import Raw, ask, is_alive, refused, set_to, subscribed, when_joined
+from ws import Raw, ask, is_alive, pass_joined, refused, set_to, subscribed
 
 KINDS = {"participant_changed": "participants", "device_changed": "devices", "device_joined": "device_joined",
          "device_left": "device_left", "broadcast": "broadcast", "state_delta": "update"}
@@ -256,7 +256,7 @@ def presence(backend, session, type, device, count=None, **more):
 
 def hear(device, session, *sockets, joined=("phone",)):
     """From here on frames of presence are heard; those of the devices really there have come."""
-    when_joined(device, session["id"], joined, *sockets)
+    pass_joined(device, session["id"], joined, *sockets)
     for socket in sockets:
         socket.hears_presence = True
 

@@ -251,23 +251,25 @@ def subscribed(device, session_id, **more):
     return socket
 
 
-def when_joined(device, session_id, joined, *sockets):
-    """Waits until it was told that these devices are in the session, and reads the sockets past that; the
-    events by device. That a device joined need not come to the device itself: it may be told before the
-    connection's first state. What audit_writer has is in the queue of each ws_fanout, so that what
-    is published then comes behind it."""
+def wait_joined(suite, session_id, *devices):
+    """Waits until it was told that these devices are in the session; the events by device. To the device
+    itself it need not come: it may be told before the connection's first state."""
     def told():
-        events = dict(device.suite.query(
-            "select device_id, payload from session_events where session_id = %s and "
-            "type = 'device_joined'", session_id))
-        return events if events.keys() >= set(joined) else None
+        events = dict(suite.query("select device_id, payload from session_events where session_id = %s and "
+                                  "type = 'device_joined'", session_id))
+        return events if events.keys() >= set(devices) else None
+    return wait_until(told, what=f"the joining of {', '.join(devices)}")
 
-    events, marker = wait_until(told, what=f"the joining of {joined}"), os.urandom(6).hex()
+
+def pass_joined(device, session_id, joined, *sockets):
+    """Waits until it was told that these devices are in the session, and reads the sockets past it. What
+    audit_writer has is in the queue of each ws_fanout: what the device broadcasts then comes behind."""
+    wait_joined(device.suite, session_id, *joined)
+    marker = os.urandom(6).hex()
     answer = device.post(f"/sessions/{session_id}/broadcast", json={"message": marker, "echo": True})
     assert answer.status_code == 202, answer.text
     for socket in sockets:
         socket.recv_until("broadcast", message=marker)
-    return events
 
 
 def set_to(path, value):
