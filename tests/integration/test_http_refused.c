@@ -1,0 +1,146 @@
+/* common/http.h: requests that are refused for their framing or their size, and how large a body
+ * may be. */
+#include "tests/integration/http_world.h"
+
+/* ---- framing ---- */
+
+static void test_ambiguous_framing_is_refused_and_closed(void **state) {
+    static const char *const heads[] = {
+        HOST "Content-Length: 3" CRLF "Transfer-Encoding: chunked",
+        HOST "Transfer-Encoding: chunked" CRLF "Content-Length: 3",
+        HOST "Content-Length: 3" CRLF "Content-Length: 4",
+        HOST "Content-Length: 3, 4",
+        HOST "Content-Length: +3",
+        HOST "Content-Length:" CRLF " 3",
+        HOST "Host: other" CRLF "Content-Length: 3",
+        "Host:" CRLF " test" CRLF "Content-Length: 3",
+        HOST "Transfer-Encoding:" CRLF " chunked",
+        HOST "Transfer-Encoding : chunked",
+        HOST "Content-Length : 3",
+        HOST "Transfer-Encoding: gzip, chunked",
+        HOST "Transfer-Encoding: gzip",
+        HOST "Transfer-Encoding: identity",
+        HOST "Transfer-Encoding: chunked" CRLF "Transfer-Encoding: chunked",
+        "X: no host",
+    };
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        struct client c = client_new(w);
+        struct buf request = BUF_NULL;
+        buf_printf(&request, "POST /in HTTP/1.1" CRLF "%s" CRLF CRLF "abc", heads[i]);
+        client_send(&c, request.data);
+        wait_for_end(&c);
+        if (!c.in.data || strncmp(c.in.data, "HTTP/1.1 400", 12) != 0)
+            fail_msg("for %s: %.300s", heads[i], c.in.data ? c.in.data : "nothing");
+        assert_int_not_equal(w->last_problem == HTTP_FINE && w->n_handled > 0, true);
+        buf_done(&request);
+        client_done(&c);
+    }
+}
+
+static void test_http_1_0_with_a_coding_is_refused(void **state) {
+    struct client c = client_new(*state);
+    client_send(&c,
+                "POST / HTTP/1.0" CRLF HOST "Transfer-Encoding: chunked" CRLF CRLF "0" CRLF CRLF);
+    wait_for_end(&c);
+    assert_non_null(strstr(c.in.data, " 400 "));
+    client_done(&c);
+}
+
+static void test_headers_that_are_too_large_are_refused(void **state) {
+    struct client c = client_new(*state), d = client_new(*state);
+    struct buf request = BUF_NULL;
+    buf_puts(&request, "GET / HTTP/1.1" CRLF HOST "X-Long: ");
+    for (int i = 0; i < 40000; i++)
+        buf_putc(&request, 'x');
+    buf_puts(&request, CRLF CRLF);
+    client_send(&c, request.data);
+    wait_for_end(&c);
+    assert_non_null(strstr(c.in.data, " 431 "));
+    buf_clear(&request);
+    buf_puts(&request, "GET /");
+    for (int i = 0; i < 40000; i++)
+        buf_putc(&request, 'x');
+    client_send(&d, request.data);
+    wait_for_end(&d);
+    assert_non_null(strstr(d.in.data, " 414 "));
+    buf_done(&request);
+    client_done(&c);
+    client_done(&d);
+}
+
+/* ---- bodies ---- */
+
+static void send_body(struct client *c, size_t length) {
+    struct buf request = BUF_NULL;
+    buf_printf(&request, "POST /in HTTP/1.1" CRLF HOST "Content-Length: %zu" CRLF CRLF, length);
+    buf_reserve(&request, length);
+    memset(request.data + request.len, 'x', length);
+    client_send_bytes(c, request.data, request.len + length);
+    buf_done(&request);
+}
+
+static void test_body_at_the_limit_is_taken(void **state) {
+    struct client c = client_new(*state);
+    send_body(&c, MAX_BODY);
+    expect(&c, "", "200 OK", "body:1048576", NULL);
+    client_done(&c);
+}
+
+static void test_body_over_the_limit_is_read_and_refused(void **state) {
+    struct world *w = *state;
+    struct client c = client_new(w);
+    send_body(&c, MAX_BODY + 1);
+    expect(&c, "", "413", NULL);
+    assert_int_equal(w->last_problem, HTTP_BODY_TOO_LARGE);
+    send_body(&c, 8u << 20);
+    expect(&c, "", "413", NULL);
+    expect(&c, GET("/next"), "GET /next",
+           NULL); /* it was read to its end: the connection goes on */
+    client_done(&c);
+}
+
+static void test_sender_of_9_mib_sees_the_answer(void **state) {
+    struct client c = client_new(*state);
+    send_body(&c, 9u << 20);
+    expect(&c, "", "413", "Connection: close", NULL);
+    wait_for_end(&c);
+    client_done(&c);
+}
+
+static void test_chunked_body_over_the_limit_is_refused(void **state) {
+    struct client c = client_new(*state);
+    client_send(&c, "POST / HTTP/1.1" CRLF HOST "Transfer-Encoding: chunked" CRLF CRLF);
+    struct buf chunk = BUF_NULL;
+    buf_puts(&chunk, "10000" CRLF);
+    for (int i = 0; i < 0x10000; i++)
+        buf_putc(&chunk, 'x');
+    buf_puts(&chunk, CRLF);
+    for (int i = 0; i < 17; i++)
+        client_send_bytes(&c, chunk.data, chunk.len);
+    buf_done(&chunk);
+    expect(&c, "0" CRLF CRLF, "413", NULL);
+    client_done(&c);
+}
+
+static void test_expecting_client_is_refused_before_it_sends(void **state) {
+    struct client c = client_new(*state);
+    client_send(&c, "POST / HTTP/1.1" CRLF HOST "Content-Length: 2000000" CRLF
+                    "Expect: 100-continue" CRLF CRLF);
+    expect(&c, "", "HTTP/1.1 413", NULL);
+    client_done(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_ambiguous_framing_is_refused_and_closed),
+        TEST(test_http_1_0_with_a_coding_is_refused),
+        TEST(test_headers_that_are_too_large_are_refused),
+        TEST(test_body_at_the_limit_is_taken),
+        TEST(test_body_over_the_limit_is_read_and_refused),
+        TEST(test_sender_of_9_mib_sees_the_answer),
+        TEST(test_chunked_body_over_the_limit_is_refused),
+        TEST(test_expecting_client_is_refused_before_it_sends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
