@@ -3,6 +3,34 @@
 
 #include "tests/integration/store_fixture.h"
 
+/* The engine's side of the store, a plain connection, and the session that a test fills. */
+struct fixture {
+    struct store_batch *batch;
+    redisContext *redis;
+    struct session session;
+};
+
+static inline void fixture_open(struct fixture *f) {
+    *f = (struct fixture){.batch = fixture_batch(), .redis = fixture_redis()};
+}
+
+static inline void fixture_close(struct fixture *f) {
+    session_done(&f->session);
+    redisFree(f->redis);
+    store_batch_free(f->batch);
+}
+
+static inline int fixture_new(void **state) {
+    fixture_open(*state = must_alloc(sizeof(struct fixture)));
+    return 0;
+}
+
+static inline int fixture_free(void **state) {
+    fixture_close(*state);
+    free(*state);
+    return 0;
+}
+
 static inline void fixture_set_id(char ret[static UUID_LEN + 1], const char *id) {
     memcpy(ret, id, UUID_LEN + 1);
 }
