@@ -117,6 +117,18 @@ def check_answer(answer, *_, **__):
         assert int(headers["Retry-After"]) >= 1
 
 
+def samples(service):
+    """What a process tells of itself: {a sample's name with its labels: value}."""
+    text = requests.get(f"http://127.0.0.1:{service.admin_port}/metrics", timeout=5).text
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {key: float(value) for key, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def metric(service, name):
+    """The sum of a family, 0 before its first sample; with its labels in the name, that one sample."""
+    return sum(v for k, v in samples(service).items() if name in (k, k.partition("{")[0]))
+
+
 class Servers:
     """Private Redis, PostgreSQL and RabbitMQ."""
 

@@ -3,6 +3,7 @@ HANDOFF_TEST_INSTANCES=2 two of each behind haproxy), `own_api`, `own_fanout`, `
 session_api or ws_fanout alone, configured otherwise, beside the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
 kill); `world` (engines alone on `engine_servers`, which these tests stop and starve)."""
 
+import functools
 import itertools
 import os
 import pathlib
@@ -68,8 +69,8 @@ def own_api(suite, tmp_path):
 
 
 def _fanout_beside(suite, folder, **env):
-    """A Suite with nothing but one more ws_fanout beside the shared rest; its devices' REST calls go
-    to the shared session_api."""
+    """A Suite with nothing but one more ws_fanout beside the rest of that suite, to whose session_api its
+    devices' REST calls go."""
     folder.mkdir()
     fanout = Suite(suite.servers, folder, names=["ws_fanout"], **env)
     fanout.api_port = suite.api_port
@@ -77,17 +78,23 @@ def _fanout_beside(suite, folder, **env):
 
 
 @pytest.fixture
-def own_fanout(suite, tmp_path):
-    """own_fanout(HANDOFF_…="…") -> one more ws_fanout, for a test that stops or exhausts it."""
+def fanout_beside(tmp_path):
+    """fanout_beside(suite, HANDOFF_…="…") -> one more ws_fanout in the suite's world."""
     started = []
 
-    def start(**env):
+    def start(suite, **env):
         started.append(_fanout_beside(suite, tmp_path / f"fanout{len(started)}", **env))
         return started[-1]
 
     yield start
     for fanout in started:
         fanout.stop()
+
+
+@pytest.fixture
+def own_fanout(suite, fanout_beside):
+    """own_fanout(HANDOFF_…="…") -> one more ws_fanout, for a test that stops or exhausts it."""
+    return functools.partial(fanout_beside, suite)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import uuid
 import pika
 import redis
 
-from harness import BUILD, FINDING, SECRET, environment, free_ports, make_service, new_user, wait_until
+from harness import BUILD, FINDING, MAX_WAIT, SECRET, environment, free_ports, make_service, new_user, wait_until
 
 COMMANDS, DEAD = "state_engine.commands", "state_engine.dead"
 
@@ -185,16 +185,11 @@ class World:
             assert not FINDING.search(text), text[-6000:]
 
 
-def get(engine, path, timeout=5):
+def get(engine, path, timeout=MAX_WAIT):
     address = f"http://127.0.0.1:{engine.admin_port}{path}"
     with urllib.request.urlopen(address, timeout=timeout) as answer:
         text = answer.read().decode()
     return json.loads(text) if text.startswith("{") else text
-
-
-def metric(engine, name):
-    return sum(float(line.split()[-1]) for line in get(engine, "/metrics").splitlines()
-               if line.split(" ")[0].split("{")[0] == name)
 
 
 class Client:
@@ -204,7 +199,7 @@ class Client:
         self.world, self.connection = world, world.amqp()
         self.channel = self.connection.channel()
 
-    def wait(self, condition, what, timeout=30):
+    def wait(self, condition, what, timeout=MAX_WAIT):
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout} s: {what}"

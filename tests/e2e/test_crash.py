@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import ws
-from harness import MAX_WAIT, Suite, new_user, together, wait_until
+from harness import MAX_WAIT, Suite, metric, new_user, samples, together, wait_until
 from rest import accepted, path_of, refused
 
 N_WRITERS, N_EACH = 20, 10
@@ -160,14 +160,8 @@ def test_two_engines_on_one_queue(own_suite, user):
     assert [r[0] for r in suite.events_in_postgresql(session["id"])] == list(range(1, 66))
     # Both were at work.
     busy = [n for n in ("state_engine", "state_engine-2")
-            if sum(v for k, v in samples(suite, n).items() if k.startswith("handoff_") and "command" in k)]
+            if sum(v for k, v in samples(suite.services[n]).items() if k.startswith("handoff_") and "command" in k)]
     assert len(busy) == 2
-
-
-def samples(suite, name):
-    text = requests.get(f"http://127.0.0.1:{suite.services[name].admin_port}/metrics", timeout=5).text
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    return {key: float(value) for key, _, value in (line.rpartition(" ") for line in lines)}
 
 
 @pytest.mark.parametrize("name", ["session_api", "state_engine", "audit_writer"])
@@ -304,12 +298,6 @@ def test_broadcasts_while_the_broker_is_blocked(shaky_suite, device):
         wait_until(lambda: broadcasts_go(device, socket, session), what="publishers free again")
 
 
-def limits_skipped(api):
-    port = api.services["session_api"].admin_port
-    lines = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text.splitlines()
-    return next(float(x.split()[1]) for x in lines if x.startswith("handoff_http_limits_skipped_total "))
-
-
 def test_requests_are_not_limited_while_redis_is_away_or_silent(shaky_suite, user, tmp_path):
     servers = shaky_suite.servers
     api = Suite(servers, tmp_path, names=["session_api"], HANDOFF_API_USER_REQUESTS_PER_SECOND="1",
@@ -322,7 +310,7 @@ def test_requests_are_not_limited_while_redis_is_away_or_silent(shaky_suite, use
         for n in range(1, 5):
             answer = phone.get("/sessions", timeout=MAX_WAIT)
             assert answer.status_code == 200 and "RateLimit" not in answer.headers
-            assert limits_skipped(api) == 2 * n
+            assert metric(api.services["session_api"], "handoff_http_limits_skipped_total") == 2 * n
         servers.redis.start()
         wait_all_ready(shaky_suite), wait_all_ready(api)
         assert phone.get("/sessions").headers["RateLimit"]

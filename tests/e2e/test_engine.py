@@ -8,8 +8,8 @@ import time
 
 import psycopg2
 
-from engine import add, continue_process, get, metric, new_session_id, stop_process
-from harness import wait_until
+from engine import add, continue_process, get, new_session_id, stop_process
+from harness import metric, wait_until
 
 
 def code(reply):

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from harness import Closed, Device, Suite, checksum_of, wait_until
+from harness import Closed, Device, Suite, checksum_of, metric, wait_until
 from rest import refused
-from test_crash import Load, samples
+from test_crash import Load
 from ws import MISSING_ID, ask, set_to, subscribed, watch
 
 
@@ -20,12 +20,8 @@ def two(new_realm, tmp_path_factory):
         suite.stop()
 
 
-def metric(suite, name, family):
-    return sum(v for k, v in samples(suite, name).items() if k.partition("{")[0] == family)
-
-
 def per_instance(suite, name, family):
-    return [metric(suite, s.known_as, family) for s in suite.instances(name)]
+    return [metric(s, family) for s in suite.instances(name)]
 
 
 def test_requests_and_connections_are_shared_out(two, user):

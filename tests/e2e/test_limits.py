@@ -10,13 +10,13 @@ import pytest
 import requests
 
 from documents import OpenApi
-from harness import BUILD, Closed, Suite, new_user, token, wait_until
+from harness import BUILD, MAX_WAIT, Closed, Suite, metric, new_user, token, wait_until
 from rest import MISSING_ID, exchange, refused, statuses
-from ws import Gone, Raw, ask, ending, is_alive, set_to, subscribed
+from ws import Gone, Raw, ask, bystander_of, ending, is_alive
 from ws import refused as refused_frame
 
 
-def retried(work, answer, timeout=10):
+def retried(work, answer, timeout=MAX_WAIT):
     """Waits the time that a refusal told, then does it again, until it is no refusal."""
     deadline = time.monotonic() + timeout
     while True:
@@ -37,14 +37,8 @@ def slow_fanout(shared_fanout):
 
 @pytest.fixture
 def bystander(slow_fanout, user):
-    """Another connection to the instance, which must see every change and answer to the end."""
-    device = slow_fanout.device(user, "bystander")
-    session = device.create({"n": 0})
-    with subscribed(device, session["id"]) as socket:
+    with bystander_of(slow_fanout.device(user, "bystander")) as socket:
         yield socket
-        device.json_patch(session["id"], set_to("n", "end"))
-        socket.expect("state_delta", version=2)
-        assert is_alive(socket) == []
 
 
 def ping(n):
@@ -225,7 +219,7 @@ def until_refused(work, at_most=60):
     return answers
 
 
-def honoured(work, refusal, timeout=10):
+def honoured(work, refusal, timeout=MAX_WAIT):
     """The answer after the time that the refusal told, and those after it, have passed."""
     deadline = time.monotonic() + timeout
     while refusal.status_code == 429:
@@ -372,19 +366,15 @@ def test_without_limits_nothing_is_told(phone):
     assert "RateLimit" not in headers and "RateLimit-Policy" not in headers
 
 
-def metric(suite, name):
-    text = requests.get(f"http://127.0.0.1:{suite.services['session_api'].admin_port}/metrics", timeout=5).text
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
-
-
 def test_what_was_refused_is_counted(own_api, user, address):
     api = own_api(**ADDRESS, HANDOFF_API_USER_REQUESTS_PER_SECOND="1", HANDOFF_API_USER_REQUESTS_BURST="2")
     until_refused(lambda n: api.device(user, "phone").get("/sessions",
                                                           headers={"X-Forwarded-For": next(_addresses)}))
     until_refused(lambda n: get(api, "/time", address))
-    assert metric(api, 'handoff_http_rate_limited_total{by="user"}') == 1
-    assert metric(api, 'handoff_http_rate_limited_total{by="address"}') == 1
-    assert metric(api, "handoff_http_limits_skipped_total") == 0
+    service = api.services["session_api"]
+    assert metric(service, 'handoff_http_rate_limited_total{by="user"}') == 1
+    assert metric(service, 'handoff_http_rate_limited_total{by="address"}') == 1
+    assert metric(service, "handoff_http_limits_skipped_total") == 0
 
 
 def test_a_bucket_that_cannot_be_used_limits_nobody(own_api, suite, user):
@@ -395,7 +385,7 @@ def test_a_bucket_that_cannot_be_used_limits_nobody(own_api, suite, user):
     for _ in range(5):
         answer = phone.get("/sessions")
         assert answer.status_code == 200 and "RateLimit" not in answer.headers
-    assert metric(api, "handoff_http_limits_skipped_total") == 5
+    assert metric(api.services["session_api"], "handoff_http_limits_skipped_total") == 5
     suite.redis_client().delete(f"rate:{{user:{user}}}")
     assert until_refused(lambda n: phone.get("/sessions"))[0].headers["RateLimit"]
 

@@ -6,11 +6,10 @@ import signal
 import time
 
 import pytest
-import requests
 
 from documents import AsyncApi
 from engine import World
-from harness import BUILD, Suite, free_ports, make_service, wait_until
+from harness import BUILD, free_ports, make_service, metric, wait_until
 from rest import accepted, refused
 from ws import MISSING_ID, ask, pass_joined, subscribed, wait_joined
 from ws import refused as refused_frame
@@ -21,8 +20,8 @@ N_DEVICES_OF_A_USER = 10
 class Redis:
     """The presence of one session, as Redis has it."""
 
-    def __init__(self, suite, session_id):
-        self.client, self.id = suite.redis_client(), session_id
+    def __init__(self, client, session_id):
+        self.client, self.id = client, session_id
         self.devices = f"session:{{{session_id}}}:devices"
         self.presence = f"session:{{{session_id}}}:presence"
 
@@ -85,28 +84,23 @@ def only_presence(socket, n):
 
 
 @pytest.fixture
-def second_fanout(tmp_path):
-    """second_fanout(suite) -> a Suite of one more ws_fanout in the same world."""
-    started = []
-
-    def start(suite):
-        folder = tmp_path / f"fanout{len(started)}"
-        folder.mkdir()
-        beside = Suite(suite.servers, folder, names=["ws_fanout"])
-        beside.api_port = suite.api_port
-        started.append(beside)
-        return beside.start()
-
-    yield start
-    for beside in started:
-        beside.stop()
+def far_apart(own_suite, fanout_beside, user):
+    """(the laptop's Suite, the session's Redis, the phone's socket), where both devices are in a session and
+    each has an instance of its own."""
+    suite = own_suite()
+    other = fanout_beside(suite)
+    phone, laptop = suite.device(user, "phone"), other.device(user, "laptop")
+    session_id = phone.create({})["id"]
+    with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id):
+        pass_joined(phone, session_id, ["phone", "laptop"], watcher)
+        yield other, Redis(suite.redis_client(), session_id), watcher
 
 
-def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suite, user, second_fanout):
-    other = second_fanout(suite)
+def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suite, user, fanout_beside):
+    other = fanout_beside(suite)
     phone, laptop = suite.direct.device(user, "phone"), suite.direct.device(user, "laptop")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id) as watcher:
         pass_joined(phone, session_id, ["phone"], watcher)
         joined = wait_joined(suite, session_id, "phone")["phone"]
@@ -118,22 +112,22 @@ def test_a_device_joins_with_its_first_connection_and_leaves_after_its_last(suit
             with subscribed(laptop, session_id):
                 wait_until(lambda: redis.record("laptop")[1] == 2, what="two instances have the laptop")
             assert len(redis.instances()) == 2
+            here_at = time.monotonic()
         wait_until(lambda: redis.record("laptop")[1] == 0, what="both departures")
-        gone_at = time.monotonic()
         left, = only_presence(watcher, 1)
         assert (left["type"], left["deviceId"], left["deviceCount"]) == ("device_left", "laptop", 1)
         AsyncApi().check_frame(left)
-        assert time.monotonic() - gone_at > 9, "ten seconds are the laptop's to come back"
+        assert time.monotonic() - here_at > 9, "ten seconds are the laptop's to come back"
         wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
     wait_rows(suite, session_id, [("device_joined", "phone"), ("device_joined", "laptop"),
                                   ("device_left", "laptop")])
 
 
-def test_coming_back_in_time_tells_nothing(suite, user, second_fanout):
-    other = second_fanout(suite)
+def test_coming_back_in_time_tells_nothing(suite, user, fanout_beside):
+    other = fanout_beside(suite)
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id):
         wait_joined(suite, session_id, "phone")
     wait_until(lambda: redis.record("phone")[1] == 0, what="the departure")
@@ -147,38 +141,31 @@ def test_coming_back_in_time_tells_nothing(suite, user, second_fanout):
     wait_rows(suite, session_id, [("device_joined", "phone")])
 
 
-def test_a_killed_instance_s_devices_leave(own_suite, second_fanout, user):
-    suite = own_suite()
-    doomed = second_fanout(suite)
-    phone, laptop = suite.device(user, "phone"), doomed.device(user, "laptop")
-    session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
-    with subscribed(phone, session_id) as watcher, subscribed(laptop, session_id):
-        pass_joined(phone, session_id, ["phone", "laptop"], watcher)
-        wait_until(lambda: redis.is_told("laptop"), what="the join noted as told")
-        before = set(redis.instances())
-        doomed.kill("ws_fanout")
-        dead = next(i for i in before if redis.client.hexists(redis.devices, f"laptop\n{i}"))
-        assert redis.client.smembers(f"instance:{{{dead}}}:sessions") == {session_id}
-        assert 0 < redis.client.pttl(f"instance:{{{dead}}}") <= 15000
-        redis.client.pexpire(f"instance:{{{dead}}}", 1)  # 15 s have passed
-        left, = only_presence(watcher, 1)
-        assert (left["type"], left["deviceId"]) == ("device_left", "laptop")
-        wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
-        assert set(redis.instances()) == before - {dead}
-        wait_until(lambda: not redis.client.exists(f"instance:{{{dead}}}:sessions"), what="its list gone")
+def test_a_killed_instance_s_devices_leave(far_apart):
+    doomed, redis, watcher = far_apart
+    wait_until(lambda: redis.is_told("laptop"), what="the join noted as told")
+    before = set(redis.instances())
+    doomed.kill("ws_fanout")
+    dead = next(i for i in before if redis.client.hexists(redis.devices, f"laptop\n{i}"))
+    assert redis.client.smembers(f"instance:{{{dead}}}:sessions") == {redis.id}
+    assert 0 < redis.client.pttl(f"instance:{{{dead}}}") <= 15000
+    redis.client.pexpire(f"instance:{{{dead}}}", 1)  # 15 s have passed
+    left, = only_presence(watcher, 1)
+    assert (left["type"], left["deviceId"]) == ("device_left", "laptop")
+    wait_until(lambda: redis.record("laptop") is None, what="the laptop forgotten")
+    assert set(redis.instances()) == before - {dead}
+    wait_until(lambda: not redis.client.exists(f"instance:{{{dead}}}:sessions"), what="its list gone")
 
-        def is_forgotten():
-            return all(redis.client.zscore(f"attention:{{{n}}}", f"instance:{dead}") is None
-                       for n in range(64))
-        wait_until(is_forgotten, what="the instance out of the attention set")
+    def is_forgotten():
+        return all(redis.client.zscore(f"attention:{{{n}}}", f"instance:{dead}") is None for n in range(64))
+    wait_until(is_forgotten, what="the instance out of the attention set")
 
 
 def test_a_forgotten_instance_arrives_again_under_another_name(own_suite, user):
     suite = own_suite()
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id):
         wait_joined(suite, session_id, "phone")
         before, = redis.instances()
@@ -193,7 +180,7 @@ def test_a_forgotten_instance_arrives_again_under_another_name(own_suite, user):
 def test_a_status_lets_a_device_join_once(suite, user):
     phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id) as watcher:
         wait_until(lambda: redis.is_told("phone"), what="the phone's joining told")
         accepted(laptop.status(session_id, "active"), version=2)
@@ -220,7 +207,7 @@ def test_a_status_lets_a_device_join_once(suite, user):
 def test_a_device_without_a_connection_leaves_after_its_last_request(suite, user, request_by):
     phone, laptop = suite.device(user, "phone"), suite.device(user, "laptop")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id) as watcher:
         accepted(laptop.status(session_id, "active"), version=2)
         wait_until(lambda: redis.is_told("laptop"), what="the laptop's joining told")
@@ -259,7 +246,7 @@ def test_an_eleventh_device_of_a_user_is_refused(suite, user):
                           temporary=True)
         refused(devices[-1].status(session_id, "active"), 403, "too_many_devices", temporary=True)
         accepted(devices[5].status(session_id, "active"))
-        redis = Redis(suite, session_id)
+        redis = Redis(suite.redis_client(), session_id)
         assert redis.client.hget(redis.devices, f"#user:{user}") == "10"
 
 
@@ -267,7 +254,7 @@ def test_a_lost_connection_to_redis_loses_no_departure(own_suite, user):
     suite = own_suite()
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id):
         wait_joined(suite, session_id, "phone")
         redis.client.client_kill_filter(_type="normal", skipme=True)
@@ -277,23 +264,17 @@ def test_a_lost_connection_to_redis_loses_no_departure(own_suite, user):
         assert redis.record("phone")[:2] == ("j", 1)
 
 
-def test_a_drained_instance_leaves_nothing_behind(own_suite, second_fanout, user):
-    suite = own_suite()
-    other = second_fanout(suite)
-    phone, laptop = suite.device(user, "phone"), other.device(user, "laptop")
-    session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
-    with subscribed(phone, session_id), subscribed(laptop, session_id):
-        wait_joined(suite, session_id, "phone", "laptop")
-        assert other.terminate("ws_fanout") == 0
-        assert redis.record("laptop")[1] == 0
-        assert len(redis.instances()) == 1
+def test_a_drained_instance_leaves_nothing_behind(far_apart):
+    drained, redis, _ = far_apart
+    assert drained.terminate("ws_fanout") == 0
+    assert redis.record("laptop")[1] == 0
+    assert len(redis.instances()) == 1
 
 
 def test_a_deleted_session_has_no_devices(suite, user):
     phone = suite.device(user, "phone")
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id) as socket:
         wait_joined(suite, session_id, "phone")
         assert phone.delete(f"/sessions/{session_id}").status_code == 204
@@ -309,11 +290,9 @@ def test_who_comes_leaves_room_for_commands(own_suite, user):
     suite = own_suite(HANDOFF_MAX_COMMANDS_IN_FLIGHT="8")
     phone, engine = suite.device(user, "phone"), suite.services["state_engine"].process
     sessions = [phone.create({})["id"] for _ in range(9)]
-    admin_port = suite.services["ws_fanout"].admin_port
 
     def in_flight():
-        lines = requests.get(f"http://127.0.0.1:{admin_port}/metrics", timeout=5).text.splitlines()
-        return float(next(x.split()[1] for x in lines if x.startswith("handoff_commands_in_flight ")))
+        return metric(suite.services["ws_fanout"], "handoff_commands_in_flight")
 
     with phone.connect() as socket:
         socket.expect("hello")
@@ -330,7 +309,7 @@ def test_who_comes_leaves_room_for_commands(own_suite, user):
             engine.send_signal(signal.SIGCONT)
         socket.recv_until("ack", id="p")
     for session_id in sessions:
-        redis = Redis(suite, session_id)
+        redis = Redis(suite.redis_client(), session_id)
         wait_until(lambda: redis.record("phone") and redis.record("phone")[0] == "j", what="each join")
 
 
@@ -372,7 +351,7 @@ def test_a_name_said_later_is_known(suite, user):
         call_oneself(socket, laptop, "Work", "linux")
         for session_id in sessions:
             wait_device(phone, session_id, "laptop", name="Work", platform="linux", connected=True)
-        redis = Redis(suite, sessions[0])
+        redis = Redis(suite.redis_client(), sessions[0])
         assert redis.record("laptop")[:2] == ("j", 1)
         socket.close()
         silent.close()
@@ -385,7 +364,7 @@ def test_a_name_said_later_is_known(suite, user):
 def test_every_kind_of_device_is_listed_as_it_is(suite, user):
     phone, laptop, tablet = (suite.device(user, d) for d in ("phone", "laptop", "tablet"))
     session_id = phone.create({})["id"]
-    redis = Redis(suite, session_id)
+    redis = Redis(suite.redis_client(), session_id)
     with subscribed(phone, session_id) as watcher:
         pass_joined(phone, session_id, ["phone"], watcher)
         call_oneself(watcher, phone, "Phone", "ios")
@@ -436,7 +415,7 @@ def test_who_is_kept_out_is_not_connected(suite, user, stranger):
         wait_device(phone, session_id, "laptop", connected=False, removed=True)
         assert phone.delete(f"/sessions/{session_id}/participants/{stranger.user}").status_code == 204
         wait_device(phone, session_id, stranger.name, connected=False, removed=False)
-        redis = Redis(suite, session_id)
+        redis = Redis(suite.redis_client(), session_id)
         for gone in ("laptop", stranger.name):
             redis.pass_time(gone)
         left = {frame["deviceId"]: frame["type"] for frame in only_presence(watcher, 2)}
@@ -468,9 +447,7 @@ class Arrival(Redis):
     """A device that has just arrived, as ws_fanout leaves it."""
 
     def __init__(self, world, session_id, user):
-        self.client, self.id = world.redis, session_id
-        self.devices = f"session:{{{session_id}}}:devices"
-        self.presence = f"session:{{{session_id}}}:presence"
+        super().__init__(world.redis, session_id)
         now = int(time.time() * 1000)
         self.client.set("instance:{i:1}", 1)
         self.client.hset(self.devices, mapping={

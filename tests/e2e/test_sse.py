@@ -7,7 +7,7 @@ import re
 import pytest
 import requests
 
-from harness import token, wait_until
+from harness import metric, token, wait_until
 from sse import Stream, check_problem, exchange, refused, streamed, target_of
 from ws import MISSING_ID, pass_joined, set_to, subscribed
 
@@ -295,11 +295,9 @@ def test_metrics_tell_streams_from_websockets(shared_fanout, user):
     fanout = shared_fanout(HANDOFF_PING_AFTER="20s")
     phone = fanout.device(user, "phone")
     session = phone.create({})
-    port = fanout.services["ws_fanout"].admin_port
 
     def n(kind):
-        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-        return int(float(re.search(rf'^handoff_ws_connections{{kind="{kind}"}} (\S+)$', text, re.M)[1]))
+        return metric(fanout.services["ws_fanout"], f'handoff_ws_connections{{kind="{kind}"}}')
 
     streams, websockets = n("stream"), n("websocket")
     with streamed(phone, session["id"]), streamed(phone, session["id"]), subscribed(phone, session["id"]):

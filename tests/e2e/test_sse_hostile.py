@@ -4,16 +4,14 @@ and 8. Nobody else notices."""
 import contextlib
 import os
 import random
-import re
 import select
 import signal
 import threading
 import time
 
 import pytest
-import requests
 
-from harness import BUILD, new_user, wait_until
+from harness import BUILD, metric, new_user, wait_until
 from sse import Answer, Ended, Refused, Stream, check_problem, refused, request, streamed, target_of
 from ws import (MISSING_ID, Mirror, dial, handshake, http_exchange, n_descriptors, read_head, reset, rss_of,
                 set_to, status_of, subscribed, wait_descriptors)
@@ -21,17 +19,8 @@ from ws import (MISSING_ID, Mirror, dial, handshake, http_exchange, n_descriptor
 SMALL = 16384  # a receive buffer
 
 
-def metric(suite, name):
-    port = suite.services["ws_fanout"].admin_port
-    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-    return sum(float(v) for v in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.M))
-
-
 def n_streams(suite):
-    texts = [requests.get(f"http://127.0.0.1:{s.admin_port}/metrics", timeout=5).text
-             for s in suite.instances("ws_fanout")]
-    return sum(int(float(re.search(r'^handoff_ws_connections{kind="stream"} (\S+)$', text, re.M)[1]))
-               for text in texts)
+    return sum(metric(s, 'handoff_ws_connections{kind="stream"}') for s in suite.instances("ws_fanout"))
 
 
 def cpu_of(suite):
@@ -233,7 +222,7 @@ def test_a_stalled_reader_gets_one_state_sync_when_it_reads_on(suite, user):
             quick.expect("state_delta", version=i + 2)
         if not BUILD.name.endswith("asan"):  # which keeps what was freed for a while
             assert rss_of(suite) - memory < 16 << 20
-        assert metric(suite, "handoff_ws_outbox_bytes") <= 2 << 20  # others may be slow, too
+        assert metric(suite.services["ws_fanout"], "handoff_ws_outbox_bytes") <= 2 << 20  # others may be slow, too
         mirror, frames = Mirror(), []
         mirror.take(slow.sync)
         while mirror.version < n + 1:

@@ -6,8 +6,8 @@ import threading
 import pytest
 import websocket
 
-from harness import Socket, new_user, together, wait_until
-from ws import MISSING_ID, Mirror, Raw, ask, is_alive, metric, refused, set_to, subscribed
+from harness import Socket, metric, new_user, together, wait_until
+from ws import MISSING_ID, Mirror, Raw, ask, is_alive, refused, set_to, subscribed
 
 MAX_DELTAS = 200  # of one read of the window
 
@@ -285,7 +285,7 @@ def test_different_positions_share_reads_and_none_needs_the_state(suite, long_se
     """A read that is cut says nothing of those who are further on than it came."""
     device, session, events = long_session
     positions = [0, 1, 7, 199, 200, 201, 202, 400, 401, 449, 450, 451, 600, 649, 650] * 4
-    before = metric(suite, "handoff_ws_gap_fills_total")
+    before = metric(suite.services["ws_fanout"], "handoff_ws_gap_fills_total")
     sockets = [Raw.of(device) for _ in positions]
     for socket in sockets:
         assert socket.recv()["type"] == "hello"
@@ -296,7 +296,7 @@ def test_different_positions_share_reads_and_none_needs_the_state(suite, long_se
         assert (told["type"], told["replayed"]) == ("subscribed", 650 - since), told
         assert [socket.recv() for _ in range(told["replayed"])] == events[since:]
         socket.close()
-    assert metric(suite, "handoff_ws_gap_fills_total") - before < len(positions)
+    assert metric(suite.services["ws_fanout"], "handoff_ws_gap_fills_total") - before < len(positions)
 
 
 def test_a_thousand_resumes_of_one_session_at_once(suite, long_session):
@@ -306,14 +306,14 @@ def test_a_thousand_resumes_of_one_session_at_once(suite, long_session):
     sockets = [Raw.of(device) for device in devices for _ in range(50)]
     for socket in sockets:
         assert socket.recv()["type"] == "hello"
-    before = metric(suite, "handoff_ws_gap_fills_total")
+    before = metric(suite.services["ws_fanout"], "handoff_ws_gap_fills_total")
     for i, socket in enumerate(sockets):
         socket.send(type="subscribe", sessionId=session["id"], since=650 - i % 20)
     for i, socket in enumerate(sockets):
         told = socket.recv()
         assert (told["type"], told["replayed"]) == ("subscribed", i % 20), told
         assert [socket.recv() for _ in range(i % 20)] == events[650 - i % 20:]
-    assert metric(suite, "handoff_ws_gap_fills_total") - before < 1000
+    assert metric(suite.services["ws_fanout"], "handoff_ws_gap_fills_total") - before < 1000
     for socket in sockets:
         socket.close()
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from harness import BUILD, new_user, together, wait_until
-from ws import Raw, metric, rss_of, set_to, watch
+from harness import BUILD, metric, new_user, together, wait_until
+from ws import Raw, rss_of, set_to, watch
 
 N = 1000
 N_EACH = 100  # connections that a user may have
@@ -80,15 +80,15 @@ def test_a_thousand_stalled_readers_hold_a_bounded_memory(stalled, user):
     session = phone.create({"n": 0})
     quick = watch(phone, session["id"])
     assert quick.joined.wait(10)
-    before = rss_of(fanout)
+    service, before = fanout.services["ws_fanout"], rss_of(fanout)
     parts = [readers[n::4] for n in range(4)]
     together(4, lambda n: broadcast_to(parts[n]))
     for i in range(10):
         assert phone.json_patch(session["id"], set_to("n", i)).status_code == 200
     # Who reads has seen all of it, though a thousand have not.
     assert quick.finish(11).versions == list(range(2, 12))
-    wait_until(lambda: metric(fanout, "handoff_ws_dropped_total") >= N, what="messages dropped for each")
-    held, grown = metric(fanout, "handoff_ws_outbox_bytes"), rss_of(fanout) - before
+    wait_until(lambda: metric(service, "handoff_ws_dropped_total") >= N, what="messages dropped for each")
+    held, grown = metric(service, "handoff_ws_outbox_bytes"), rss_of(fanout) - before
     assert TOTAL < held <= N * (SHARE + MESSAGE_BYTES + 1000), held  # and one message each, partly sent
     assert "asan" in str(BUILD) or grown < 140 << 20, f"{grown} bytes more"
 
@@ -103,4 +103,4 @@ def test_a_thousand_stalled_readers_hold_a_bounded_memory(stalled, user):
     for types in seen:
         assert types.count("state_sync") == 1 and types[-1] == "state_delta", types
         assert set(types[:-2]) <= {"broadcast"} and types[-2] == "state_sync", types
-    wait_until(lambda: metric(fanout, "handoff_ws_outbox_bytes") == 0, what="nothing held any more")
+    wait_until(lambda: metric(service, "handoff_ws_outbox_bytes") == 0, what="nothing held any more")

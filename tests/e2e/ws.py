@@ -12,9 +12,8 @@ import threading
 import time
 
 import jsonpatch
-import requests
 
-from harness import Closed, Frames, checksum_of, wait_until
+from harness import MAX_WAIT, Closed, Frames, checksum_of, wait_until
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MISSING_ID = "0197a3b4-0000-7000-8000-000000000000"
@@ -34,7 +33,7 @@ def handshake(port, target="/ws", *, method="GET", http="HTTP/1.1", **headers):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def dial(port, *, rcvbuf=None, timeout=15):
+def dial(port, *, rcvbuf=None, timeout=MAX_WAIT):
     s = socket.socket()
     s.settimeout(timeout)
     if rcvbuf:
@@ -86,7 +85,7 @@ def http_exchange(port, data):
 class Raw(Frames):
     """A WebSocket by hand: sends what it is told to, answers nothing by itself. Closed or Gone at the end."""
 
-    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=15, **headers):
+    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=MAX_WAIT, **headers):
         self.socket = dial(port, rcvbuf=rcvbuf, timeout=timeout)
         self.socket.sendall(handshake(port, target, **headers))
         received = read_head(self.socket)
@@ -268,8 +267,19 @@ def pass_joined(device, session_id, joined, *sockets):
     marker = os.urandom(6).hex()
     answer = device.post(f"/sessions/{session_id}/broadcast", json={"message": marker, "echo": True})
     assert answer.status_code == 202, answer.text
-    for socket in sockets:
-        socket.recv_until("broadcast", message=marker)
+    for told in sockets:
+        told.recv_until("broadcast", message=marker)
+
+
+@contextlib.contextmanager
+def bystander_of(device):
+    """Another connection of the device's instance, that must see every change and answer to the end."""
+    session = device.create({"n": 0})
+    with subscribed(device, session["id"]) as socket:
+        yield socket
+        device.json_patch(session["id"], set_to("n", "end"))
+        socket.expect("state_delta", version=2)
+        assert is_alive(socket) == []
 
 
 def set_to(path, value):
@@ -333,7 +343,7 @@ class Mirror:
 class Watcher(threading.Thread):
     """Joins a session after `delay` seconds, and mirrors it up to its version `last`."""
 
-    def __init__(self, device, session_id, delay=0, timeout=20):
+    def __init__(self, device, session_id, delay=0, timeout=MAX_WAIT):
         super().__init__(daemon=True)
         self.device, self.session_id, self.delay, self.timeout = device, session_id, delay, timeout
         self.mirror, self.error, self.last, self.joined = Mirror(), None, None, threading.Event()
@@ -341,7 +351,8 @@ class Watcher(threading.Thread):
     def run(self):
         try:
             time.sleep(self.delay)
-            with self.device.connect(self.session_id, timeout=0.3) as socket:
+            with self.device.connect(self.session_id) as socket:
+                socket.ws.settimeout(0.3)
                 self._read(socket)
         except BaseException as error:
             self.error = error
@@ -395,16 +406,9 @@ def rss_of(suite, name="ws_fanout"):
     return sum(int(text.partition("VmRSS:")[2].split()[0]) * 1024 for text in texts)
 
 
-def metric(suite, name):
-    port = suite.services["ws_fanout"].admin_port
-    lines = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
-
-
 def n_descriptors(suite, name="ws_fanout"):
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids_of(suite, name))
 
 
 def wait_descriptors(suite, at_most, name="ws_fanout"):
-    wait_until(lambda: n_descriptors(suite, name) <= at_most, timeout=10,
-               what=f"no more than {at_most} descriptors open")
+    wait_until(lambda: n_descriptors(suite, name) <= at_most, what=f"no more than {at_most} descriptors open")
