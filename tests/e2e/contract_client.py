@@ -13,7 +13,7 @@ import urllib.parse
 
 import requests
 
-from harness import checksum_of, token
+from harness import MAX_WAIT, checksum_of, token
 
 PRESENCE = ("device_joined", "device_left", "presence")
 VERSIONED = ("session_created", "state_delta", "status_changed", "session_deleted", "participant_changed",
@@ -157,7 +157,7 @@ class Copy:
 class Stream:
     """Bytes of a socket, with an HTTP head in front."""
 
-    def __init__(self, port, request, timeout=15, rcvbuf=None):
+    def __init__(self, port, request, timeout=MAX_WAIT, rcvbuf=None):
         self.socket = socket.socket()
         if rcvbuf:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
@@ -214,7 +214,7 @@ def query_of(**parameters):
 class WebSocket(Stream):
     """handoff.v1 by RFC 6455. Presence is kept in `presence`, everything else comes by recv()."""
 
-    def __init__(self, port, token=None, timeout=15, rcvbuf=None, **query):
+    def __init__(self, port, token=None, timeout=MAX_WAIT, rcvbuf=None, **query):
         lines = [f"GET /ws{query_of(**query)} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket",
                  "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: handoff.v1",
                  f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}"]
@@ -287,7 +287,7 @@ class WebSocket(Stream):
 class EventStream(Stream):
     """GET /sessions/{id}/events; recv() is the next message, last_id as a client keeps it."""
 
-    def __init__(self, port, session_id, token, last_id=None, device=None, timeout=20, rcvbuf=None, **query):
+    def __init__(self, port, session_id, token, last_id=None, device=None, timeout=MAX_WAIT, rcvbuf=None, **query):
         lines = [f"GET /sessions/{session_id}/events{query_of(**query)} HTTP/1.1", f"Host: 127.0.0.1:{port}",
                  f"Authorization: Bearer {token}", "Accept: text/event-stream"]
         lines += [f"Last-Event-ID: {last_id}"] if last_id else []
@@ -358,7 +358,7 @@ class App:
         headers = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         if self.device and not self.claim:
             headers["X-Device-Id"] = self.device
-        answer = requests.request(method, self.api_url + path, headers=headers, json=body, timeout=20, **more)
+        answer = requests.request(method, self.api_url + path, headers=headers, json=body, timeout=MAX_WAIT, **more)
         if answer.status_code >= 400 and method != "HEAD":
             problem = answer.json()
             assert {"type", "title", "detail", "code", "requestId", "temporary"} <= problem.keys()
@@ -444,7 +444,7 @@ def follow(connection, mine, version):
     return mine
 
 
-def eventually(what, condition, seconds=15):
+def eventually(what, condition, seconds=MAX_WAIT):
     """As harness.wait_until, for what the documents say comes a moment later."""
     deadline = time.monotonic() + seconds
     while True:

@@ -7,6 +7,8 @@ import socket
 
 import jsonpatch
 
+from harness import MAX_WAIT
+
 MISSING_ID = "0197a3b4-0000-7000-8000-000000000000"
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 JSON_PATCH, MERGE_PATCH, JSON = (
@@ -79,7 +81,7 @@ def follow(session, events):
     return session
 
 
-def exchange(suite, data, timeout=20):
+def exchange(suite, data, timeout=MAX_WAIT):
     """Sends raw bytes to an instance itself, then reads until the server closes."""
     with socket.create_connection(("127.0.0.1", suite.direct.api_port), timeout) as s:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

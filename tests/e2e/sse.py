@@ -6,7 +6,7 @@ import json
 import re
 import time
 
-from harness import Frames
+from harness import MAX_WAIT, Frames
 from ws import dial, reset
 
 ID = re.compile(r"[1-9]\d*:(0|[1-9]\d*)")
@@ -82,7 +82,7 @@ def request(port, target, *, method="GET", http="HTTP/1.1", **headers):
 class Answer:
     """A request's answer: status and headers (names in lower case); reads on as it is told to."""
 
-    def __init__(self, port, data, *, rcvbuf=None, timeout=15):
+    def __init__(self, port, data, *, rcvbuf=None, timeout=MAX_WAIT):
         self.socket = dial(port, rcvbuf=rcvbuf, timeout=timeout)
         self.socket.sendall(data)
         self.rest = b""
@@ -130,7 +130,7 @@ class Stream(Frames):
     """The events of a session, each checked for what holds of all; Ended when the stream is over. last_id
     is that of the last event that was given."""
 
-    def __init__(self, device, session_id, query="", *, rcvbuf=None, timeout=15, **more):
+    def __init__(self, device, session_id, query="", *, rcvbuf=None, timeout=MAX_WAIT, **more):
         port = device.suite.ws_port
         more.setdefault("Authorization", f"Bearer {device.token}")
         answer = Answer(port, request(port, target_of(session_id, query), **more),

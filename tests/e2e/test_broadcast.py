@@ -28,7 +28,7 @@ class Updates:
         def take():
             delivery, properties, body = self.channel.basic_get(self.queue, auto_ack=True)
             return delivery and (delivery, properties, json.loads(body))
-        return wait_until(take, timeout=10, what="a broadcast")
+        return wait_until(take, what="a broadcast")
 
     def n(self):
         return self.channel.queue_declare(self.queue, passive=True).method.message_count
@@ -277,4 +277,4 @@ def test_the_51st_in_a_moment_is_refused_and_goes_later(phone, session):
             assert 0 < frame["retryAfterMs"] <= 1000
         assert ask(socket, "heartbeat", sessionId=session["id"])["type"] == "ack"
         wait_until(lambda: ask(socket, "broadcast", sessionId=session["id"], message=0)["type"] == "ack",
-                   timeout=5, what="room for one more")
+                   what="room for one more")

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from contract_client import App, Copy, Ended, Refused, eventually, follow
-from harness import new_user
+from harness import MAX_WAIT, new_user
 
 SMALL = 4096  # a receive buffer that holds little
 
@@ -108,7 +108,7 @@ def test_a_broadcast_does_not_wait_for_who_is_slow(shared_fanout, app, suite):
 
 # ---- too much ----
 
-def again_when_told(ask, refusal, seconds=15):
+def again_when_told(ask, refusal, seconds=MAX_WAIT):
     """Does as `retryAfterMs` says until it is taken; how many times it was refused again."""
     deadline, n = time.monotonic() + seconds, 0
     while refusal.get("code"):

@@ -35,7 +35,7 @@ class Load:
         self.thread = threading.Thread(target=self._run)
 
     def send(self, i, n):
-        """One try. No request hangs over 10 s: requests raises when one does."""
+        """One try. No request hangs: requests raises when one does."""
         name = f"d{i}n{n}"
         return self.devices[i].patch(self.session["id"], add(name, n), headers={"Idempotency-Key": name},
                                      timeout=MAX_WAIT)
@@ -70,14 +70,14 @@ class Load:
     def wait(self, n):
         """Until n more were accepted."""
         for _ in range(n):
-            assert self.n_accepted.acquire(timeout=20), f"no more patches are accepted: {self.error}"
+            assert self.n_accepted.acquire(timeout=MAX_WAIT), f"no more patches are accepted: {self.error}"
 
     def __enter__(self):
         return self.start()
 
     def __exit__(self, kind, *_):
         self.stopped = kind is not None
-        self.thread.join(60)
+        self.thread.join(4 * MAX_WAIT)
         self.stopped = True
         self.thread.join()
 
@@ -94,7 +94,7 @@ class Load:
 
     def check_rows(self):
         session_id = self.session["id"]
-        wait_until(lambda: len(self.suite.events_in_postgresql(session_id)) >= N_WRITES + 1, timeout=30,
+        wait_until(lambda: len(self.suite.events_in_postgresql(session_id)) >= N_WRITES + 1,
                    what="every version in PostgreSQL")
         rows = self.suite.events_in_postgresql(session_id)
         assert [version for version, _, _ in rows] == list(range(1, N_WRITES + 2))
@@ -192,7 +192,7 @@ def device(shaky_suite, user):
 
 def ready(suite, name="session_api"):
     """(status code, status, which dependencies are down)"""
-    answer = requests.get(f"http://127.0.0.1:{suite.services[name].admin_port}/ready", timeout=5)
+    answer = requests.get(f"http://127.0.0.1:{suite.services[name].admin_port}/ready", timeout=MAX_WAIT)
     body = answer.json()
     return answer.status_code, body["status"], {n for n, d in body["dependencies"].items() if not d["up"]}
 
@@ -202,12 +202,12 @@ def wait_degraded(suite, word, name="session_api"):
     def told():
         code, status, down = ready(suite, name)
         return code == 200 and status == "degraded" and any(word in d.lower() for d in down)
-    wait_until(told, timeout=20, what=f"{name} degraded")
+    wait_until(told, what=f"{name} degraded")
 
 
 def wait_all_ready(suite):
     for name in suite.services:
-        wait_until(lambda: ready(suite, name) == (200, "ready", set()), timeout=30, what=f"{name} ready again")
+        wait_until(lambda: ready(suite, name) == (200, "ready", set()), what=f"{name} ready again")
 
 
 def patch_until_accepted(device, session_id, key, value):
@@ -225,7 +225,7 @@ def patch_until_accepted(device, session_id, key, value):
 
 def check_versions(suite, device, session_id, n_versions):
     assert device.read(session_id)["version"] == n_versions
-    wait_until(lambda: len(suite.events_in_postgresql(session_id)) == n_versions, timeout=30, what="the rows")
+    wait_until(lambda: len(suite.events_in_postgresql(session_id)) == n_versions, what="the rows")
     assert [r[0] for r in suite.events_in_postgresql(session_id)] == list(range(1, n_versions + 1))
 
 
@@ -465,7 +465,7 @@ def take(channel, queue):
     def next_message():
         method, properties, body = channel.basic_get(queue, auto_ack=True)
         return method and (properties, body)
-    return wait_until(next_message, timeout=10, what=f"a message in {queue}")
+    return wait_until(next_message, what=f"a message in {queue}")
 
 
 def command(session, kind="load", **more):
@@ -483,7 +483,7 @@ def ask(channel, *commands):
                           json.dumps({"commands": commands}).encode(),
                           pika.BasicProperties(content_type="application/json", correlation_id="1",
                                                reply_to="amq.rabbitmq.reply-to"))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + MAX_WAIT
     while len(replies) < len(commands):
         channel.connection.process_data_events(0.1)
         assert time.monotonic() < deadline, "no reply"

@@ -12,7 +12,7 @@ import requests
 import websocket
 
 from documents import METHODS, AsyncApi, OpenApi
-from harness import Closed, Socket, checksum_of, new_user, token, wait_until
+from harness import MAX_WAIT, Closed, Socket, checksum_of, new_user, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
 from ws import pass_joined, wait_joined
 
@@ -647,7 +647,7 @@ def own_queue(channel, exchange, key):
 
 def consume(channel, queue, is_last):
     """Messages of a queue up to the last one."""
-    for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=20):
+    for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=MAX_WAIT):
         assert method is not None, "no more came"
         yield method, properties, body
         if is_last(body):

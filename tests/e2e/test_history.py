@@ -30,7 +30,7 @@ def wait_history(device, session, version):
     def look():
         items = history(device, session, "?limit=100")["items"]
         return items if items and items[0]["version"] >= version else None
-    return wait_until(look, timeout=10, what=f"version {version} in the history")
+    return wait_until(look, what=f"version {version} in the history")
 
 
 @pytest.fixture

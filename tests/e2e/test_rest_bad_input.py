@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 
 import pytest
 
@@ -381,9 +380,7 @@ def test_hostile_text_comes_back_as_it_was(phone):
 
 def test_after_all_that_nothing_is_broken(suite, phone):
     """Runs last: every refusal above left the services as they were."""
-    deadline = time.monotonic() + 10
     session = phone.create({"a": 1})
     assert phone.patch(session["id"], PUT).json()["version"] == 2
     assert refused(phone.get(f"/sessions/{MISSING_ID}"), 404, "not_found")
-    assert time.monotonic() < deadline
     assert all(s.process.poll() is None for s in suite.services.values())

@@ -21,7 +21,7 @@ def listed(device, query=""):
 
 
 def wait_listed(device, *sessions):
-    wait_until(lambda: {s["id"] for s in sessions} <= set(listed(device, "?limit=100")), timeout=5,
+    wait_until(lambda: {s["id"] for s in sessions} <= set(listed(device, "?limit=100")),
                what="the sessions listed")
 
 
@@ -183,7 +183,7 @@ def test_the_list_follows_changes_within_a_second(phone):
     phone.status(session["id"], "paused")
     wait_until(lambda: [(s["name"], s["status"], s["version"], s["activeDeviceId"])
                         for s in phone.get("/sessions").json()["items"]]
-               == [("after", "paused", 3, None)], timeout=5, what="the changes listed")
+               == [("after", "paused", 3, None)], what="the changes listed")
 
 
 def test_the_list_is_filtered(phone):
@@ -256,7 +256,7 @@ def test_after_its_deletion_every_route_of_a_session_is_404(phone, laptop, suite
         for name, answer in every_route(device, session["id"]).items():
             assert answer.status_code == 404, name
             assert name == "head" or answer.json()["code"] == "not_found"
-    wait_until(lambda: listed(phone) == [], timeout=5, what="the session gone from the list")
+    wait_until(lambda: listed(phone) == [], what="the session gone from the list")
     wait_until(lambda: len(suite.events_in_postgresql(session["id"])) == 2, what="two rows")
     version, type, payload = suite.events_in_postgresql(session["id"])[1]
     assert (version, type, payload["deviceId"]) == (2, "session_deleted", "phone")

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import requests
 
-from harness import BUILD, NAMES, ROOT, SECRET, Suite, new_user, wait_until
+from harness import BUILD, MAX_WAIT, NAMES, ROOT, SECRET, Suite, new_user, wait_until
 from process import accepts
 from rest import MISSING_ID, MOMENT, path_of
 
@@ -181,7 +181,7 @@ def test_unknown_options_are_refused(name):
 # ---- health ----
 
 def admin(suite, name, path):
-    return requests.get(f"http://127.0.0.1:{suite.services[name].admin_port}{path}", timeout=5)
+    return requests.get(f"http://127.0.0.1:{suite.services[name].admin_port}{path}", timeout=MAX_WAIT)
 
 
 @pytest.mark.parametrize("name", NAMES)

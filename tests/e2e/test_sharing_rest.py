@@ -145,7 +145,7 @@ def listed(device, query=""):
 
 
 def wait_listed(device, expected, query=""):
-    wait_until(lambda: listed(device, query) == expected, timeout=10, what=f"{expected} in the list")
+    wait_until(lambda: listed(device, query) == expected, what=f"{expected} in the list")
 
 
 def test_own_and_shared_sessions_are_one_list_newest_first(suite, phone, stranger):

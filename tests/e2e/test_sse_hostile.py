@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import BUILD, metric, new_user, wait_until
+from harness import BUILD, MAX_DRAIN, metric, new_user, wait_until
 from sse import Answer, Ended, Refused, Stream, check_problem, refused, request, streamed, target_of
 from ws import (MISSING_ID, Mirror, dial, handshake, http_exchange, n_descriptors, read_head, reset, rss_of,
                 set_to, status_of, subscribed, wait_descriptors)
@@ -135,7 +135,7 @@ def test_a_client_that_goes_away_is_noticed_at_once(suite, phone, how):
     assert n_streams(suite) == before + 20
     for stream in streams:
         getattr(stream, how)()
-    wait_until(lambda: n_streams(suite) == before, timeout=5, what="the streams gone")
+    wait_until(lambda: n_streams(suite) == before, what="the streams gone")
 
 
 def test_a_client_that_is_reset_before_its_answer(suite, phone, bystander):
@@ -146,7 +146,7 @@ def test_a_client_that_is_reset_before_its_answer(suite, phone, bystander):
         s = dial(suite.direct.ws_port)
         s.sendall(data)
         reset(s) if i % 2 else s.close()
-    wait_until(lambda: n_streams(suite) == before, timeout=5, what="the streams gone")
+    wait_until(lambda: n_streams(suite) == before, what="the streams gone")
 
 
 def test_a_client_that_dies_while_it_is_stalled(suite, phone):
@@ -157,7 +157,7 @@ def test_a_client_that_dies_while_it_is_stalled(suite, phone):
         phone.json_patch(session["id"], set_to("text", "x" * 100_000 + str(i)))
     for stream in stalled:
         stream.reset()
-    wait_until(lambda: n_streams(suite) == before, timeout=5, what="the streams gone")
+    wait_until(lambda: n_streams(suite) == before, what="the streams gone")
 
 
 # ---- who talks ----
@@ -206,7 +206,7 @@ def test_a_client_that_has_said_all_costs_nothing(shared_fanout, user):
     for i in range(20):
         phone.json_patch(session["id"], set_to("text", "x" * 100_000 + str(i)))
     stream.socket.shutdown(1)
-    wait_until(lambda: n_streams(fanout) == before, timeout=5, what="the stream gone")
+    wait_until(lambda: n_streams(fanout) == before, what="the stream gone")
     stream.close()
 
 
@@ -244,7 +244,7 @@ def test_a_reader_that_is_stuck_is_closed(shared_fanout, user):
         for i in range(30):
             phone.json_patch(session["id"], set_to("text", "x" * 100_000 + str(i)))
             quick.expect("state_delta", version=i + 2)
-        wait_until(lambda: n_streams(fanout) == before + 1, timeout=15, what="the stuck one closed")
+        wait_until(lambda: n_streams(fanout) == before + 1, what="the stuck one closed")
         phone.json_patch(session["id"], set_to("text", "end"))
         quick.expect("state_delta", version=32)
 
@@ -395,15 +395,13 @@ def test_sigterm_tells_when_to_come_back(own_fanout, user):
     session = devices[0].create({})
     streams = [streamed(device, session["id"]) for device in devices * 2]
     process = fanout.services["ws_fanout"].process
-    started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     for stream in streams:
         assert stream.rest() == []
         assert 0 < stream.parser.retry <= 60_000
         stream.close()
     assert len({stream.parser.retry for stream in streams}) > 1, "all would come back at once"
-    assert process.wait(15) == 0
-    assert time.monotonic() - started < 10
+    assert process.wait(MAX_DRAIN) == 0
 
 
 def test_sigterm_does_not_wait_for_streams_that_are_stalled(own_fanout, user):
@@ -415,10 +413,8 @@ def test_sigterm_does_not_wait_for_streams_that_are_stalled(own_fanout, user):
     for i in range(40):
         phone.json_patch(session["id"], set_to("text", "x" * 100_000 + str(i)))
     process = fanout.services["ws_fanout"].process
-    started = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
-    assert time.monotonic() - started < 10.5
+    assert process.wait(MAX_DRAIN) == 0
     for stream in [*deaf, idle]:
         stream.close()
 

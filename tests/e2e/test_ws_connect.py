@@ -153,7 +153,7 @@ def test_a_bad_token_in_a_message_closes(suite, kind):
     '{"type":"ping"}', f'{{"type":"subscribe","sessionId":"{MISSING_ID}"}}', '{"type":"auth"}',
     '{"type":"auth","token":7}', '{"type":"auth","token":null}', "[]", "not json", '{"type":"nothing"}'])
 def test_without_a_token_first_a_connection_gets_nothing(shared_fanout, first):
-    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="300ms")
+    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="1s")
     with Socket(fanout.ws_url) as socket:
         socket.ws.send(first)
         with pytest.raises(Closed) as closed:
@@ -163,7 +163,7 @@ def test_without_a_token_first_a_connection_gets_nothing(shared_fanout, first):
 
 
 def test_nothing_is_subscribed_or_changed_before_authentication(shared_fanout, phone):
-    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="300ms")
+    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="1s")
     session = phone.create({"a": 1})
     with Socket(f"{fanout.ws_url}?session={session['id']}") as socket:
         socket.send(type="patch", id="p", sessionId=session["id"], operations=set_to("a", 2))
@@ -176,7 +176,7 @@ def test_nothing_is_subscribed_or_changed_before_authentication(shared_fanout, p
 
 
 def test_who_does_not_authenticate_in_time_is_closed(shared_fanout, phone):
-    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="300ms")
+    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="1s")
     laggard, quick = Socket(fanout.ws_url), Socket(fanout.ws_url)
     started = time.monotonic()
     quick.send(type="auth", token=phone.token)
@@ -189,7 +189,7 @@ def test_who_does_not_authenticate_in_time_is_closed(shared_fanout, phone):
 
 @pytest.mark.parametrize("name", ["token", "access_token", "Authorization", "authorization", "jwt"])
 def test_a_token_in_the_url_is_no_token(shared_fanout, phone, name):
-    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="300ms")
+    fanout = shared_fanout(HANDOFF_AUTH_TIMEOUT="1s")
     with Socket(f"{fanout.ws_url}?{name}={phone.token}") as socket:
         assert ending(socket)[0] == 4001
     text = (fanout.log_folder / "ws_fanout.log").read_text()
@@ -276,8 +276,8 @@ def test_a_session_in_the_query_that_is_none_is_an_error_only(phone, bad):
 # ---- tokens end ----
 
 def test_a_token_that_runs_out_is_announced_and_then_closes(suite, user):
-    expires = expires_at(2)
-    device = suite.device(user, "phone", seconds=2)
+    expires = expires_at(4)
+    device = suite.device(user, "phone", seconds=4)
     session = suite.device(user, "phone").create({})
     with device.connect(session["id"]) as socket:
         socket.expect("hello")
@@ -302,8 +302,8 @@ def test_a_token_with_time_left_is_not_announced(suite, user):
 def test_a_live_connection_goes_on_with_a_new_token(suite, user):
     phone = suite.device(user, "phone")
     session = phone.create({"n": 0})
-    with suite.device(user, "phone", seconds=2).connect(session["id"]) as socket, \
-            suite.device(user, "phone", seconds=2).connect() as other:
+    with suite.device(user, "phone", seconds=4).connect(session["id"]) as socket, \
+            suite.device(user, "phone", seconds=4).connect() as other:
         socket.expect("hello")
         socket.recv_until("token_expiring")
         socket.send(type="auth", token=phone.token)

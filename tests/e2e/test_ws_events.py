@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import Suite, new_user, together, wait_until
+from harness import MAX_WAIT, Suite, new_user, together, wait_until
 from ws import Mirror, answer_to, ask, finish, is_alive, set_to, subscribed, watch
 
 COMMON = {"type", "sessionId", "epoch", "version", "timestamp", "userId", "deviceId"}
@@ -208,7 +208,7 @@ def test_a_fanout_that_lost_the_broker_catches_up_for_all(servers, two_engines):
     watchers = [watch(two_engines.device(user, "a"), session["id"]),
                 watch(two_engines.by_session.device(user, "b"), session["id"])]
     for watcher in watchers:
-        assert watcher.joined.wait(10)
+        assert watcher.joined.wait(MAX_WAIT)
     stop = threading.Event()
 
     def write():
@@ -274,7 +274,7 @@ def go_through_a_restart(suite, rabbitmq):
     session = phone.create({"all": []})
     with subscribed(phone, session["id"]) as socket:
         watcher = watch(laptop, session["id"], timeout=40)
-        assert watcher.joined.wait(10)
+        assert watcher.joined.wait(MAX_WAIT)
         keep_writing(phone, session["id"], "before", 5)
         os.killpg(rabbitmq.process.pid, signal.SIGKILL)  # a script and the broker itself
         rabbitmq.process.wait()

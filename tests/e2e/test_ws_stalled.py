@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness import BUILD, metric, new_user, together, wait_until
+from harness import BUILD, MAX_WAIT, metric, new_user, together, wait_until
 from ws import Raw, rss_of, set_to, watch
 
 N = 1000
@@ -79,7 +79,7 @@ def test_a_thousand_stalled_readers_hold_a_bounded_memory(stalled, user):
     phone = fanout.device(user, "phone")
     session = phone.create({"n": 0})
     quick = watch(phone, session["id"])
-    assert quick.joined.wait(10)
+    assert quick.joined.wait(MAX_WAIT)
     service, before = fanout.services["ws_fanout"], rss_of(fanout)
     parts = [readers[n::4] for n in range(4)]
     together(4, lambda n: broadcast_to(parts[n]))
