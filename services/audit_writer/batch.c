@@ -106,6 +106,9 @@ static void put_event(struct batch_statement *s, const struct entry *e) {
     else
         put_bytes(&r, e->body, e->body_len);
     put_moment(&r, e->event.timestamp);
+    put_or_null(&r, e->event.command_id);
+    put_or_null(&r, e->event.key_hash);
+    put_or_null(&r, e->event.fingerprint);
 }
 
 /* ---- session_snapshots ---- */
@@ -173,6 +176,8 @@ static void put_session(struct batch_statement *s, const struct session_change *
     put_or_null(&r, c->modified_by);
     put_or_null(&r, c->checksum);
     put_moment_or_null(&r, c->deleted_at);
+    put_number(&r, c->last_active_position);
+    put_or_null(&r, c->last_active_device);
 }
 
 static int compare_sessions(const void *a, const void *b) {

@@ -50,6 +50,14 @@ static int64_t moment_of_id(const char *id, int64_t otherwise) {
     return (int64_t)strtoull(digits, NULL, 16);
 }
 
+/* Of a status that has been taken. */
+static void take_last_active(struct session_change *c) {
+    if (!c->active_device[0])
+        return;
+    memcpy(c->last_active_device, c->active_device, sizeof(c->last_active_device));
+    c->last_active_position = c->status_position;
+}
+
 static int take_created(struct session_change *c, const json_t *body, struct fault *f) {
     json_t *s = NULL;
     const char *name = NULL;
@@ -73,6 +81,7 @@ static int take_created(struct session_change *c, const json_t *body, struct fau
     c->has_created = true;
     c->name = must_strdup(name);
     c->name_position = c->status_position = c->data_position = entry_position(c->position);
+    take_last_active(c);
     return 0;
 }
 
@@ -119,6 +128,7 @@ static int take_status(struct session_change *c, const struct event *e, const js
         return (int)fault_set(f, FAULT_INVALID_VALUE, "to", "to is no status");
     c->completed_at = session_is_final(status) ? e->timestamp : 0;
     c->status_position = entry_position(c->position);
+    take_last_active(c);
     return 0;
 }
 
@@ -229,6 +239,20 @@ static int read_event(struct entry *e, struct fault *f) {
     return take(e, body, f);
 }
 
+static bool is_hash(const char *text) {
+    return strlen(text) == HASH_HEX_LEN && strspn(text, "0123456789abcdef") == HASH_HEX_LEN;
+}
+
+/* What cannot be is left out: an event is worth keeping without them. */
+static void take_headers(struct event *e, const struct bus_message *m) {
+    if (uuid_is(m->command_id, strlen(m->command_id)))
+        memcpy(e->command_id, m->command_id, sizeof(e->command_id));
+    if (!is_hash(m->key_hash) || !is_hash(m->fingerprint))
+        return;
+    memcpy(e->key_hash, m->key_hash, sizeof(e->key_hash));
+    memcpy(e->fingerprint, m->fingerprint, sizeof(e->fingerprint));
+}
+
 struct entry *entry_new(const struct bus_message *m, uint64_t generation,
                         int64_t now_monotonic_ms) {
     struct entry *e = must_alloc(sizeof(*e));
@@ -244,6 +268,8 @@ struct entry *entry_new(const struct bus_message *m, uint64_t generation,
         snprintf(e->reason, sizeof(e->reason), "the message is too large to be an event");
     else if (read_event(e, &f))
         snprintf(e->reason, sizeof(e->reason), "%.*s", (int)sizeof(e->reason) - 1, f.detail);
+    else
+        take_headers(&e->event, m);
     return e;
 }
 
@@ -288,6 +314,13 @@ static void merge_status(struct session_change *to, const struct session_change 
     memcpy(to->active_device, from->active_device, sizeof(to->active_device));
 }
 
+static void merge_last_active(struct session_change *to, const struct session_change *from) {
+    if (from->last_active_position <= to->last_active_position)
+        return;
+    to->last_active_position = from->last_active_position;
+    memcpy(to->last_active_device, from->last_active_device, sizeof(to->last_active_device));
+}
+
 static void merge_data(struct session_change *to, const struct session_change *from) {
     if (from->data_position <= to->data_position)
         return;
@@ -304,6 +337,7 @@ void change_merge(struct session_change *to, struct session_change *from) {
     }
     merge_created(to, from);
     merge_status(to, from);
+    merge_last_active(to, from);
     merge_data(to, from);
     if (from->name_position > to->name_position) {
         to->name_position = from->name_position;

@@ -34,6 +34,9 @@ struct session_change {
     char active_device[SESSION_DEVICE_MAX + 1]; /* "": none */
     int64_t completed_at;                       /* 0: not ended */
 
+    int64_t last_active_position; /* of the newest that told an active device */
+    char last_active_device[SESSION_DEVICE_MAX + 1];
+
     int64_t data_position;
     int64_t last_modified;
     char modified_by[SESSION_DEVICE_MAX + 1];
@@ -73,9 +76,9 @@ struct entry {
     char message_id[128];
     char type[64];
 
-    struct event event;
-    char *payload; /* owned; NULL: the body */
-    char *label;   /* a snapshot's; owned, or NULL */
+    struct event event; /* command_id, key_hash, fingerprint: "" without, or when they cannot be */
+    char *payload;      /* owned; NULL: the body */
+    char *label;        /* a snapshot's; owned, or NULL */
     struct session_change change;
     struct participant_change participant;
     struct device_change device;

@@ -134,18 +134,24 @@ static void test_this_month_and_the_next_two_are_made(void **state) {
 
 /* ---- Rows ---- */
 
-static struct entry *event(const char *id, const char *type, unsigned version, const char *more) {
+/* version: of the minute 12:00 the second, too. */
+static struct entry *event_at(const char *id, const char *type, unsigned epoch, unsigned version,
+                              const char *more) {
     struct buf body = BUF_NULL;
     buf_printf(&body,
-               "{\"type\":\"%s\",\"sessionId\":\"%s\",\"epoch\":1,\"version\":%u,\"timestamp\":"
+               "{\"type\":\"%s\",\"sessionId\":\"%s\",\"epoch\":%u,\"version\":%u,\"timestamp\":"
                "\"2026-02-12T12:00:%02u.000Z\",\"userId\":\"" OWNER "\",\"deviceId\":\"tab\"%s}",
-               type, id, version, version, more);
+               type, id, epoch, version, version, more);
     struct bus_message m = {.body = body.data, .body_len = body.len};
     snprintf(m.message_id, sizeof(m.message_id), "%s%u", type, version);
     struct entry *e = entry_new(&m, 1, 0);
     assert_string_equal(e->reason, "");
     buf_done(&body);
     return e;
+}
+
+static struct entry *event(const char *id, const char *type, unsigned version, const char *more) {
+    return event_at(id, type, 1, version, more);
 }
 
 enum { N_EVENTS = 6 };
@@ -253,6 +259,104 @@ static void test_end_and_deletion_leave_nothing_due(void **state) {
     entry_free(deleted);
     for (size_t i = 0; i < N_EVENTS; i++)
         entry_free(entries[i]);
+}
+
+/* ---- What a recovery needs ---- */
+
+static void write_one(struct database *d, struct entry *e) {
+    write_batch(d, &e, 1);
+    entry_free(e);
+}
+
+#define STORY_ID "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01"
+
+static void write_new_story(struct database *d) {
+    struct entry *entries[N_EVENTS];
+    run(d, "TRUNCATE sessions, session_events, session_snapshots");
+    make_story(STORY_ID, entries);
+    write_batch(d, entries, N_EVENTS);
+    for (size_t i = 0; i < N_EVENTS; i++)
+        entry_free(entries[i]);
+}
+
+static void test_rebuilt_session_moves_to_its_new_epoch(void **state) {
+    struct database *d = *state;
+    static const char row[] = "SELECT concat_ws('|', epoch, version, updated_at, due_at, status, "
+                              "checksum) FROM sessions";
+    static const char rebuilt[] = "2|4|2026-02-12 12:00:04+00|2026-02-12 12:01:04+00|active|c4 ";
+    write_new_story(d);
+    write_one(d, event_at(STORY_ID, "session_rebuilt", 2, 4, ",\"checksum\":\"c4\""));
+    assert_string_equal(run(d, row), rebuilt);
+    write_one(d, event(STORY_ID, "device_left", 9, ""));
+    assert_string_equal(run(d, row), rebuilt); /* of the old epoch */
+    assert_string_equal(run(d, "SELECT epoch || ':' || version || ':' || kind FROM session_events "
+                               "WHERE type = 'session_rebuilt'"),
+                        "2:4:rebuilt ");
+    write_one(d, event_at(STORY_ID, "state_delta", 2, 5, ",\"operations\":[],\"checksum\":\"c5\""));
+    assert_string_equal(run(d, row),
+                        "2|5|2026-02-12 12:00:05+00|2026-02-12 12:01:05+00|active|c5 ");
+}
+
+static void test_newer_position_clears_the_cold_mark_and_no_other(void **state) {
+    struct database *d = *state;
+    static const char mark[] = "SELECT coalesce(cold_epoch || ':' || cold_version, 'none') "
+                               "FROM sessions";
+    write_new_story(d);
+    run(d, "UPDATE sessions SET cold_epoch = 1, cold_version = 4");
+    write_one(d, event(STORY_ID, "device_left", 4, ""));
+    write_one(d, event(STORY_ID, "state_delta", 2, ",\"operations\":[],\"checksum\":\"c2\""));
+    assert_string_equal(run(d, mark), "1:4 ");
+    write_one(d, event(STORY_ID, "state_delta", 5, ",\"operations\":[],\"checksum\":\"c5\""));
+    assert_string_equal(run(d, mark), "none ");
+    run(d, "UPDATE sessions SET cold_epoch = 1, cold_version = 5");
+    write_one(d, event_at(STORY_ID, "session_rebuilt", 2, 5, ",\"checksum\":\"c5\""));
+    assert_string_equal(run(d, mark), "none ");
+}
+
+static void test_last_active_device_stays_when_paused(void **state) {
+    struct database *d = *state;
+    static const char devices[] = "SELECT coalesce(active_device_id, 'none') || ':' || "
+                                  "coalesce(last_active_device_id, 'none') FROM sessions";
+    for (unsigned order = 0; order < 6; order++) {
+        run(d, "TRUNCATE sessions, session_events");
+        struct entry *entries[] = {
+            event(STORY_ID, "status_changed", 2, ",\"to\":\"active\",\"activeDeviceId\":\"tv\""),
+            event(STORY_ID, "status_changed", 3, ",\"to\":\"active\",\"activeDeviceId\":\"tab\""),
+            event(STORY_ID, "status_changed", 4, ",\"to\":\"paused\",\"activeDeviceId\":null")};
+        shuffle(order, entries, 3);
+        write_batch(d, entries, order % 3 + 1);
+        write_batch(d, entries, 3);
+        assert_string_equal(run(d, devices), "none:tab ");
+        for (size_t i = 0; i < 3; i++)
+            entry_free(entries[i]);
+    }
+}
+
+static void test_create_is_found_by_its_key(void **state) {
+    struct database *d = *state;
+    static const char found[] =
+        "SELECT session_id::text || command_id || fingerprint FROM session_events "
+        "WHERE user_id = '" OWNER "' AND key_hash = 'k' AND type = 'session_created'";
+    struct entry *entries[N_EVENTS];
+    run(d, "TRUNCATE sessions, session_events, session_snapshots");
+    make_story(STORY_ID, entries);
+    for (size_t i = 0; i < 2; i++) {
+        strcpy(entries[i]->event.command_id, OWNER);
+        strcpy(entries[i]->event.key_hash, "k");
+        strcpy(entries[i]->event.fingerprint, "f");
+    }
+    write_batch(d, entries, N_EVENTS);
+    assert_string_equal(run(d, found), STORY_ID OWNER "f ");
+    assert_string_equal(run(d, "SELECT count(*) FROM session_events WHERE command_id IS NULL"),
+                        "4 ");
+    for (size_t i = 0; i < N_EVENTS; i++)
+        entry_free(entries[i]);
+    run(d, "SET enable_seqscan = off");
+    struct buf plan = BUF_NULL;
+    buf_printf(&plan, "EXPLAIN (COSTS OFF) %s", found);
+    assert_non_null(strstr(run(d, plan.data), "user_id_key_hash_idx"));
+    buf_done(&plan);
+    run(d, "RESET enable_seqscan");
 }
 
 /* ---- Participants, devices, labels ---- */
@@ -395,6 +499,10 @@ int main(void) {
         cmocka_unit_test(test_this_month_and_the_next_two_are_made),
         cmocka_unit_test(test_rows_are_the_same_in_every_order_and_split),
         cmocka_unit_test(test_end_and_deletion_leave_nothing_due),
+        cmocka_unit_test(test_rebuilt_session_moves_to_its_new_epoch),
+        cmocka_unit_test(test_newer_position_clears_the_cold_mark_and_no_other),
+        cmocka_unit_test(test_last_active_device_stays_when_paused),
+        cmocka_unit_test(test_create_is_found_by_its_key),
         cmocka_unit_test(test_sharing_and_devices_are_the_same_in_every_order),
         cmocka_unit_test(test_label_joins_the_snapshot_that_was_there),
     };

@@ -103,7 +103,7 @@ static void test_event_becomes_a_row_with_its_body_as_it_came(void **state) {
     struct batch b;
     batch_build(&e, 1, &b);
     assert_int_equal(b.events.n_rows, 1);
-    assert_int_equal(b.events.n_parameters, 10);
+    assert_int_equal(b.events.n_parameters, 13);
     expect_parameter(&b.events, 1, "{\"" ID_A "\"}");
     expect_parameter(&b.events, 2, "{\"" ID_A ":1:7\"}");
     expect_parameter(&b.events, 4, "{\"7\"}");
@@ -119,6 +119,44 @@ static void test_event_becomes_a_row_with_its_body_as_it_came(void **state) {
     assert_int_equal(b.snapshots.n_rows, 0);
     batch_done(&b);
     entry_free(e);
+}
+
+#define HASH_OF(digit) digit digit digit digit digit digit digit digit
+
+static struct entry *with_headers(const char *command_id, const char *key_hash,
+                                  const char *fingerprint) {
+    static const char body[] =
+        "{\"type\":\"session_deleted\",\"sessionId\":\"" ID_A
+        "\",\"epoch\":1,\"version\":2,\"timestamp\":"
+        "\"2026-02-12T12:00:02.000Z\",\"userId\":\"" OTHER "\",\"deviceId\":\"tab\"}";
+    struct bus_message m = {.tag = 1, .body = body, .body_len = sizeof(body) - 1};
+    snprintf(m.command_id, sizeof(m.command_id), "%s", command_id);
+    snprintf(m.key_hash, sizeof(m.key_hash), "%s", key_hash);
+    snprintf(m.fingerprint, sizeof(m.fingerprint), "%s", fingerprint);
+    return entry_new(&m, 1, 0);
+}
+
+static void expect_headers(struct entry *e, const char *command_id, const char *key_hash,
+                           const char *fingerprint) {
+    struct batch b;
+    assert_string_equal(e->reason, "");
+    batch_build(&e, 1, &b);
+    expect_parameter(&b.events, 11, command_id);
+    expect_parameter(&b.events, 12, key_hash);
+    expect_parameter(&b.events, 13, fingerprint);
+    batch_done(&b);
+    entry_free(e);
+}
+
+static void test_command_and_key_are_kept_where_they_can_be(void **state) {
+    (void)state;
+    static const char key[] = HASH_OF("0123456f"), print[] = HASH_OF("abcdef09");
+    expect_headers(with_headers(ID_B, key, print), "{\"" ID_B "\"}",
+                   "{\"" HASH_OF("0123456f") "\"}", "{\"" HASH_OF("abcdef09") "\"}");
+    expect_headers(with_headers("", "", ""), "{NULL}", "{NULL}", "{NULL}");
+    expect_headers(with_headers("a command", key, print + 1), "{NULL}", "{NULL}", "{NULL}");
+    expect_headers(with_headers(ID_B, HASH_OF("0123456F"), print), "{\"" ID_B "\"}", "{NULL}",
+                   "{NULL}");
 }
 
 static void test_snapshot_keeps_its_data_out_of_the_event_row(void **state) {
@@ -143,7 +181,7 @@ static void test_sessions_get_one_row_each_sorted_by_id(void **state) {
     batch_build(entries, 5, &b);
     assert_int_equal(b.events.n_rows, 5);
     assert_int_equal(b.sessions.n_rows, 2);
-    assert_int_equal(b.sessions.n_parameters, 20);
+    assert_int_equal(b.sessions.n_parameters, 22);
     expect_parameter(&b.sessions, 1, "{\"" ID_A "\",\"" ID_B "\"}");
     expect_parameter(&b.sessions, 3, "{\"2\",\"3\"}");
     expect_parameter(&b.sessions, 6, "{\"" OWNER "\",\"" OWNER "\"}");
@@ -210,6 +248,8 @@ static void test_order_of_a_sessions_events_makes_no_difference(void **state) {
         expect_parameter(&b.sessions, 18, "{\"tab\"}");
         expect_parameter(&b.sessions, 19, "{\"c4\"}");
         expect_parameter(&b.sessions, 20, "{\"2026-02-12T12:00:05.000Z\"}");
+        expect_parameter(&b.sessions, 21, "{\"4294967297\"}"); /* nobody was active later */
+        expect_parameter(&b.sessions, 22, "{\"phone\"}");
         batch_done(&b);
         free_all(entries, 6);
     }
@@ -350,6 +390,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_array_elements_are_quoted_and_escaped),
         cmocka_unit_test(test_event_becomes_a_row_with_its_body_as_it_came),
+        cmocka_unit_test(test_command_and_key_are_kept_where_they_can_be),
         cmocka_unit_test(test_snapshot_keeps_its_data_out_of_the_event_row),
         cmocka_unit_test(test_sessions_get_one_row_each_sorted_by_id),
         cmocka_unit_test(test_entries_that_are_no_events_are_left_out),
