@@ -197,7 +197,7 @@ static void put_sessions(struct batch_statement *s, struct entry *const *entries
     _cleanup_(freep) struct entry **sorted = must_alloc(n * sizeof(*sorted));
     size_t n_sorted = 0;
     for (size_t i = 0; i < n; i++)
-        if (!entries[i]->reason[0])
+        if (entry_is_row(entries[i]))
             sorted[n_sorted++] = entries[i];
     qsort(sorted, n_sorted, sizeof(struct entry *), compare_sessions);
     for (size_t i = 0; i < n_sorted;) {
@@ -221,7 +221,7 @@ void batch_build(struct entry *const *entries, size_t n, struct batch *ret) {
                           .participants.sql = statement_upsert_participants,
                           .devices.sql = statement_upsert_devices};
     for (size_t i = 0; i < n; i++) {
-        if (entries[i]->reason[0])
+        if (!entry_is_row(entries[i]))
             continue;
         put_event(&ret->events, entries[i]);
         if (entries[i]->event.type == EVENT_SNAPSHOT)

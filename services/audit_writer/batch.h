@@ -29,7 +29,8 @@ struct batch {
     struct batch_statement devices;
 };
 
-/* Entries with a reason are left out. The entries' changes are merged a session, hence the copies.
+/* Entries that are no rows are left out. The entries' changes are merged a session, hence the
+ * copies.
  */
 void batch_build(struct entry *const *entries, size_t n, struct batch *ret);
 void batch_done(struct batch *b);

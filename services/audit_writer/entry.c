@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "proto/route.h"
 #include "proto/text.h"
 
 int64_t entry_position(struct position p) {
@@ -253,12 +254,22 @@ static void take_headers(struct event *e, const struct bus_message *m) {
     memcpy(e->fingerprint, m->fingerprint, sizeof(e->fingerprint));
 }
 
+static void take_barrier(struct entry *e, const struct bus_message *m) {
+    e->barrier = must_alloc(sizeof(*e->barrier));
+    memcpy(e->barrier->reply_to, m->reply_to, sizeof(e->barrier->reply_to));
+    memcpy(e->barrier->correlation_id, m->correlation_id, sizeof(e->barrier->correlation_id));
+}
+
 struct entry *entry_new(const struct bus_message *m, uint64_t generation,
                         int64_t now_monotonic_ms) {
     struct entry *e = must_alloc(sizeof(*e));
     e->tag = m->tag;
     e->generation = generation;
     e->arrived_at = now_monotonic_ms;
+    if (strcmp(m->type, ROUTE_BARRIER_TYPE) == 0) {
+        take_barrier(e, m);
+        return e;
+    }
     e->body = must_memdup(m->body, m->body_len);
     e->body_len = m->body_len;
     memcpy(e->message_id, m->message_id, sizeof(e->message_id));
@@ -278,6 +289,7 @@ struct entry *entry_free(struct entry *e) {
         return NULL;
     change_done(&e->change);
     event_done(&e->event);
+    free(e->barrier);
     free(e->label);
     free(e->device.name);
     free(e->device.platform);
@@ -285,6 +297,10 @@ struct entry *entry_free(struct entry *e) {
     free(e->body);
     free(e);
     return NULL;
+}
+
+bool entry_is_row(const struct entry *e) {
+    return !e->barrier && !e->reason[0];
 }
 
 void change_done(struct session_change *c) {

@@ -60,12 +60,19 @@ struct device_change {
     bool removed;
 };
 
+/* What a message of type ROUTE_BARRIER_TYPE asks for: an answer there. */
+struct entry_barrier {
+    char reply_to[256];
+    char correlation_id[128];
+};
+
 struct entry {
     struct entry *next;
     uint64_t tag;
-    uint64_t generation; /* of the bus that delivered it */
-    int64_t arrived_at;  /* monotonic ms */
-    char *body;          /* owned, as it came */
+    uint64_t generation;           /* of the bus that delivered it */
+    int64_t arrived_at;            /* monotonic ms */
+    struct entry_barrier *barrier; /* owned; NULL: an event. With one, the rest is empty */
+    char *body;                    /* owned, as it came */
     size_t body_len;
 
     /* Why it can never be written; "" when it can. Then the rest is empty but message_id and type.
@@ -91,6 +98,9 @@ int64_t entry_position(struct position p);
 struct entry *entry_new(const struct bus_message *m, uint64_t generation, int64_t now_monotonic_ms);
 struct entry *entry_free(struct entry *e);
 DEFINE_CLEANUP(struct entry *, entry_free)
+
+/* Whether it becomes a row: neither a barrier nor a dead letter. */
+bool entry_is_row(const struct entry *e);
 
 /* Adds what a later delivery of the same session says; takes texts out of `from`. */
 void change_merge(struct session_change *to, struct session_change *from);

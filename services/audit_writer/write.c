@@ -58,7 +58,7 @@ static void on_events(void *arg, int err, const struct db_result *r) {
 
 static void committed(struct writer *w) {
     const struct entry *newest = w->batch[w->to - 1];
-    if (!newest->reason[0])
+    if (entry_is_row(newest))
         metric_set(w->lag_seconds,
                    (double)(timestamp_wall_ms() - newest->event.timestamp) / 1000.0);
     metric_add(w->rows, (double)w->n_inserted);
@@ -127,7 +127,7 @@ static void write_range(struct writer *w) {
     w->n_inserted = 0;
     w->sqlstate[0] = '\0';
     if (!b.events.n_rows) {
-        w->from = w->to; /* nothing but dead letters */
+        w->from = w->to; /* nothing but dead letters and barriers */
         w->to = w->n_batch;
         batch_done(&b);
         writer_resume(w);
@@ -159,6 +159,7 @@ void writer_begin(struct writer *w) {
         struct entry *e = w->first;
         w->first = e->next;
         w->batch[w->n_batch++] = e;
+        w->n_waiting_barriers -= e->barrier != NULL;
         n_bytes += e->body_len;
     }
     if (!w->first)

@@ -27,7 +27,7 @@ static int64_t wait_left_ms(const struct writer *w) {
 
 static bool is_enough(const struct writer *w) {
     return w->n_waiting >= (size_t)w->app->config->max_batch ||
-           w->n_waiting_bytes >= ENOUGH_BYTES || w->draining;
+           w->n_waiting_bytes >= ENOUGH_BYTES || w->n_waiting_barriers || w->draining;
 }
 
 static void on_age(uv_timer_t *timer);
@@ -63,6 +63,7 @@ static void free_batch(struct writer *w) {
 
 void writer_finish(struct writer *w) {
     const struct entry *last = w->batch[w->n_batch - 1];
+    writer_answer_barriers(w);
     bus_ack(w->consumer, last->generation, last->tag, true);
     metric_add(w->batches, 1);
     metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
@@ -109,7 +110,7 @@ static void on_consumer_down(void *arg, const char *why) {
         w->first = next;
     }
     w->last = &w->first;
-    w->n_waiting = w->n_waiting_bytes = 0;
+    w->n_waiting = w->n_waiting_bytes = w->n_waiting_barriers = 0;
     uv_timer_stop(&w->age);
     judge_broker(w, why);
     maybe_begin(w);
@@ -121,6 +122,7 @@ static void on_message(void *arg, const struct bus_message *m) {
     *w->last = e;
     w->last = &e->next;
     w->n_waiting++;
+    w->n_waiting_barriers += e->barrier != NULL;
     w->n_waiting_bytes += e->body_len;
 }
 
@@ -206,6 +208,8 @@ static int open_database(struct writer *w) {
 static void make_metrics(struct writer *w) {
     struct metrics *m = w->app->metrics;
     w->rows = metrics_counter(m, "handoff_audit_rows_total", NULL, "Events written as rows.");
+    w->barriers =
+        metrics_counter(m, "handoff_audit_barriers_total", NULL, "Barriers that were answered.");
     w->batches = metrics_counter(m, "handoff_audit_batches_total", NULL, "Batches written.");
     w->batch_seconds = metrics_histogram(m, "handoff_audit_batch_seconds", NULL,
                                          "From a batch's begin to its acknowledgement.");

@@ -1,5 +1,5 @@
-/* What writer.c (deliveries, connections), write.c (transactions) and bury.c (dead letters) share.
- */
+/* What writer.c (deliveries, connections), write.c (transactions), bury.c (dead letters) and
+ * barrier.c share. */
 #pragma once
 
 #include "common/app.h"
@@ -36,6 +36,7 @@ struct writer {
     struct entry *first, **last; /* wait, in order of delivery */
     size_t n_waiting;
     size_t n_waiting_bytes;
+    size_t n_waiting_barriers; /* with one, the batch begins at once */
 
     enum writer_state state;
     struct entry **batch; /* max_batch pointers, n_batch of them owned */
@@ -46,7 +47,8 @@ struct writer {
     char sqlstate[8];  /* its first refusal; "" none */
     char refusal[ENTRY_REASON_CAP];
 
-    struct metric *rows, *batches, *batch_seconds, *lag_seconds, *pending, *dead, *failures;
+    struct metric *barriers, *rows, *batches, *batch_seconds, *lag_seconds, *pending, *dead,
+        *failures;
 };
 
 /* write.c */
@@ -62,6 +64,10 @@ void writer_rest(struct writer *w, const char *what);
 void writer_bury(struct writer *w);
 void writer_on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok);
 void writer_on_publisher_lost(struct writer *w);
+
+/* barrier.c */
+/* Everything of the batch is where it belongs: answers its barriers. */
+void writer_answer_barriers(struct writer *w);
 
 /* writer.c */
 /* Everything of the batch is where it belongs: acknowledges, and goes on. */

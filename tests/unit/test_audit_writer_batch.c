@@ -373,6 +373,26 @@ static void test_too_large_message_has_a_reason(void **state) {
     expect_reason(entry_new(&m, 1, 0), "too large");
 }
 
+static void test_barrier_is_no_row_and_keeps_where_to_answer(void **state) {
+    (void)state;
+    struct bus_message m = {
+        .body = "{", .body_len = 1, .type = "barrier", .reply_to = "to", .correlation_id = "7"};
+    struct entry *entries[] = {entry_new(&m, 1, 0), delta(ID_A, 2, WRITE)};
+    struct batch b;
+    assert_false(entry_is_row(entries[0]));
+    assert_string_equal(entries[0]->reason, "");
+    assert_string_equal(entries[0]->barrier->reply_to, "to");
+    assert_string_equal(entries[0]->barrier->correlation_id, "7");
+    batch_build(entries, 2, &b);
+    assert_int_equal(b.events.n_rows, 1);
+    assert_int_equal(b.sessions.n_rows, 1);
+    batch_done(&b);
+    batch_build(entries, 1, &b);
+    assert_int_equal(b.events.n_rows + b.sessions.n_rows, 0);
+    batch_done(&b);
+    free_all(entries, 2);
+}
+
 static void test_texts_at_and_over_their_bounds(void **state) {
     (void)state;
     char device[SESSION_DEVICE_MAX + 4];
@@ -403,6 +423,7 @@ int main(void) {
         cmocka_unit_test(test_participants_and_devices_get_rows_of_their_own),
         cmocka_unit_test(test_event_without_a_name_of_its_own_needs_a_message_id),
         cmocka_unit_test(test_too_large_message_has_a_reason),
+        cmocka_unit_test(test_barrier_is_no_row_and_keeps_where_to_answer),
         cmocka_unit_test(test_texts_at_and_over_their_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
