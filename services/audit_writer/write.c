@@ -21,16 +21,57 @@ static void on_retry(uv_timer_t *timer) {
         writer_resume(w);
 }
 
-void writer_rest(struct writer *w, const char *what) {
+static void rest(struct writer *w, uint64_t wait_ms) {
     w->state = WRITER_RESTING;
     metric_add(w->failures, 1);
-    uv_timer_start(&w->retry, on_retry, backoff_next_ms(&w->backoff), 0);
-    if (w->trouble && strcmp(w->trouble, what) == 0)
-        return;
+    uv_timer_start(&w->retry, on_retry, wait_ms, 0);
+}
+
+/* Whether it is another trouble than the last one, so that each is logged once. */
+static bool is_news(struct writer *w, const char *trouble) {
+    if (w->trouble && strcmp(w->trouble, trouble) == 0)
+        return false;
     free(w->trouble);
-    w->trouble = must_strdup(what);
-    log_error(w->app->log, "audit_stuck", "A batch could not be written; it is tried again.",
-              LOG_TEXT("err", what), LOG_NUMBER("rows", (int64_t)w->n_batch));
+    w->trouble = must_strdup(trouble);
+    return true;
+}
+
+void writer_rest(struct writer *w, const char *what) {
+    rest(w, backoff_next_ms(&w->backoff));
+    if (is_news(w, what))
+        log_error(w->app->log, "audit_stuck", "A batch could not be written; it is tried again.",
+                  LOG_TEXT("err", what), LOG_NUMBER("rows", (int64_t)w->n_batch));
+}
+
+static const char *hint_of(const char *sqlstate) {
+    static const struct {
+        const char *sqlstate, *hint;
+    } hints[] = {
+        {"53100", "Free disk space where PostgreSQL has its data."},
+        {"42501", "Give the role of HANDOFF_DATABASE_URL its rights again: it owns the tables."},
+        {"25006", "HANDOFF_DATABASE_URL has to name the primary, and one that takes writes."},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(hints); i++)
+        if (strcmp(hints[i].sqlstate, sqlstate) == 0)
+            return hints[i].hint;
+    return "Look at PostgreSQL's log.";
+}
+
+/* A server that is there and says no: it is asked less and less often, as it may be busy with what
+ * is the matter, and somebody has to look. */
+static void rest_refused(struct writer *w) {
+    rest(w, writer_refusal_wait_ms(w->n_refusals));
+    w->n_refusals++;
+    metric_set(w->refused, 1);
+    if (is_news(w, w->sqlstate))
+        log_error(w->app->log, "audit_refused",
+                  "PostgreSQL refuses a batch; it is tried again, and the queue keeps all of it.",
+                  LOG_TEXT("sqlstate", w->sqlstate), LOG_TEXT("err", w->refusal),
+                  LOG_TEXT("hint", hint_of(w->sqlstate)));
+}
+
+uint64_t writer_refusal_wait_ms(unsigned n_refusals) {
+    return n_refusals < 4 ? 2000u << n_refusals : 32000;
 }
 
 /* ---- A transaction ---- */
@@ -82,6 +123,15 @@ static bool is_for_what_it_is(const char *sqlstate) {
     return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0;
 }
 
+/* Deadlocks and the like, or a server that goes away: soon gone. */
+static bool is_passing(const char *sqlstate) {
+    static const char *const classes[] = {"40", "08", "57P0"};
+    for (size_t i = 0; i < N_ELEMENTS(classes); i++)
+        if (strncmp(sqlstate, classes[i], strlen(classes[i])) == 0)
+            return true;
+    return !sqlstate[0];
+}
+
 static void on_end(void *arg, int err, const struct db_result *r) {
     struct writer *w = arg;
     if (w->closed)
@@ -92,11 +142,12 @@ static void on_end(void *arg, int err, const struct db_result *r) {
         committed(w);
     else if (is_for_what_it_is(w->sqlstate))
         refused(w);
-    else {
+    if (!err || is_for_what_it_is(w->sqlstate))
+        writer_resume(w);
+    else if (is_passing(w->sqlstate))
         writer_rest(w, w->sqlstate[0] ? w->refusal : "the connection was lost");
-        return;
-    }
-    writer_resume(w);
+    else
+        rest_refused(w);
 }
 
 static int send_statement(struct writer *w, const struct batch_statement *s, db_done_fn *done) {

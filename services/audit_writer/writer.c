@@ -69,6 +69,8 @@ void writer_finish(struct writer *w) {
     metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
     free_batch(w);
     backoff_reset(&w->backoff);
+    w->n_refusals = 0;
+    metric_set(w->refused, 0);
     if (w->trouble)
         log_info(w->app->log, "audit_goes_on", "Batches are written again.");
     free(TAKE_PTR(w->trouble));
@@ -220,6 +222,8 @@ static void make_metrics(struct writer *w) {
                               "Messages that can never be written.");
     w->failures = metrics_counter(m, "handoff_audit_failures_total", NULL,
                                   "Tries to write or publish that failed and are repeated.");
+    w->refused = metrics_gauge(m, "handoff_audit_refused", NULL,
+                               "1 while PostgreSQL is there and refuses what is to be written.");
 }
 
 static void init_timer(struct writer *w, uv_timer_t *timer) {

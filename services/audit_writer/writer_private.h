@@ -31,7 +31,8 @@ struct writer {
     uv_timer_t age;   /* of the oldest that waits */
     uv_timer_t retry; /* RESTING */
     struct backoff backoff;
-    char *trouble; /* what was logged last; NULL: all is well */
+    unsigned n_refusals; /* by a server that is there, one after another */
+    char *trouble;       /* what was logged last; NULL: all is well */
 
     struct entry *first, **last; /* wait, in order of delivery */
     size_t n_waiting;
@@ -48,7 +49,7 @@ struct writer {
     char refusal[ENTRY_REASON_CAP];
 
     struct metric *barriers, *rows, *batches, *batch_seconds, *lag_seconds, *pending, *dead,
-        *failures;
+        *failures, *refused;
 };
 
 /* write.c */
@@ -58,6 +59,8 @@ void writer_begin(struct writer *w);
 void writer_resume(struct writer *w);
 /* Tries again later. what: for the log, once per kind of trouble. */
 void writer_rest(struct writer *w, const char *what);
+/* 2, 4, 8, 16 s, and then 32 s: after so many refusals before this one. */
+uint64_t writer_refusal_wait_ms(unsigned n_refusals);
 
 /* bury.c */
 /* Publishes the entries with a reason; writer_finish follows when the broker has confirmed them. */

@@ -46,6 +46,7 @@ class Trail:
     def __init__(self, realm, folder, instances=1, **env):
         folder.mkdir()
         self.realm = realm
+        env.setdefault("HANDOFF_DATABASE_URL", self._own_role())
         self.suite = Suite(realm, folder, names=["audit_writer"], instances=instances, **env)
         self.suite.proxy = None
         self.suite.start()
@@ -54,6 +55,14 @@ class Trail:
         self.channel.confirm_delivery()
         self.answers = []
         self.channel.basic_consume("amq.rabbitmq.reply-to", self._on_answer, auto_ack=True)
+
+    def _own_role(self):
+        """The database's owner, who is nobody else: named as it. Its address."""
+        name, address = self.database, self.realm.postgresql.url.rpartition("@")[2]
+        self.admin(f"create role {name} login password 'clerk'")
+        self.admin(f"alter database {name} owner to {name}")
+        self.sql(f"grant all on schema public to {name}")
+        return f"postgres://{name}:clerk@{address}"
 
     def _on_answer(self, channel, method, properties, body):
         self.answers.append((properties.correlation_id, body))
@@ -122,6 +131,15 @@ class Trail:
     @property
     def database(self):
         return self.realm.postgresql.url.rpartition("/")[2]
+
+    def sql(self, sql, *parameters):
+        """As the server's owner."""
+        connection = psycopg2.connect(self.realm.postgresql.url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(sql, parameters)
+        finally:
+            connection.close()
 
     def admin(self, sql):
         """As the server's owner, from another database."""

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "services/audit_writer/batch.h"
+#include "services/audit_writer/writer_private.h"
 
 #define ID_A "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01" /* made at 2026-02-12T12:00:00.000Z */
 #define ID_B "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f02"
@@ -406,6 +407,14 @@ static void test_texts_at_and_over_their_bounds(void **state) {
     expect_reason(status(2, "active", device), "activeDeviceId");
 }
 
+static void test_refusals_are_tried_again_ever_later_and_then_every_32_s(void **state) {
+    (void)state;
+    static const uint64_t seconds[] = {2, 4, 8, 16, 32, 32};
+    for (unsigned i = 0; i < N_ELEMENTS(seconds); i++)
+        assert_int_equal(writer_refusal_wait_ms(i), seconds[i] * 1000);
+    assert_int_equal(writer_refusal_wait_ms(UINT_MAX), 32000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_array_elements_are_quoted_and_escaped),
@@ -425,6 +434,7 @@ int main(void) {
         cmocka_unit_test(test_too_large_message_has_a_reason),
         cmocka_unit_test(test_barrier_is_no_row_and_keeps_where_to_answer),
         cmocka_unit_test(test_texts_at_and_over_their_bounds),
+        cmocka_unit_test(test_refusals_are_tried_again_ever_later_and_then_every_32_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
