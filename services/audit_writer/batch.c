@@ -91,6 +91,13 @@ static void end_statement(struct batch_statement *s) {
 
 /* ---- session_events ---- */
 
+static void put_payload(struct row *r, const struct entry *e) {
+    if (e->payload)
+        put(r, e->payload);
+    else
+        put_bytes(r, e->body, e->body_len);
+}
+
 static void put_event(struct batch_statement *s, const struct entry *e) {
     struct row r = begin_row(s);
     put(&r, e->event.session_id);
@@ -101,14 +108,30 @@ static void put_event(struct batch_statement *s, const struct entry *e) {
     put(&r, event_kind(e->event.type));
     put_or_null(&r, e->event.device_id);
     put_or_null(&r, e->event.user_id);
-    if (e->payload)
-        put(&r, e->payload);
-    else
-        put_bytes(&r, e->body, e->body_len);
+    put_payload(&r, e);
     put_moment(&r, e->event.timestamp);
     put_or_null(&r, e->event.command_id);
     put_or_null(&r, e->event.key_hash);
     put_or_null(&r, e->event.fingerprint);
+}
+
+static bool is_the_same_whenever_told(enum event_type type) {
+    return type != EVENT_DEVICE_JOINED && type != EVENT_DEVICE_LEFT;
+}
+
+void batch_build_comparison(struct entry *const *entries, size_t n, struct batch_statement *ret) {
+    *ret = (struct batch_statement){.sql = statement_compare_events};
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *e = entries[i];
+        if (!entry_is_row(e) || !is_the_same_whenever_told(e->event.type))
+            continue;
+        struct row r = begin_row(ret);
+        put(&r, e->event.session_id);
+        put(&r, e->message_id);
+        put_payload(&r, e);
+        put_number(&r, (int64_t)i);
+    }
+    end_statement(ret);
 }
 
 /* ---- session_snapshots ---- */
@@ -239,16 +262,16 @@ void batch_build(struct entry *const *entries, size_t n, struct batch *ret) {
     end_statement(&ret->devices);
 }
 
-static void statement_done(struct batch_statement *s) {
+void batch_statement_done(struct batch_statement *s) {
     for (size_t i = 0; i < s->n_parameters; i++)
         buf_done(&s->parameters[i]);
     s->n_parameters = 0;
 }
 
 void batch_done(struct batch *b) {
-    statement_done(&b->events);
-    statement_done(&b->snapshots);
-    statement_done(&b->sessions);
-    statement_done(&b->participants);
-    statement_done(&b->devices);
+    batch_statement_done(&b->events);
+    batch_statement_done(&b->snapshots);
+    batch_statement_done(&b->sessions);
+    batch_statement_done(&b->participants);
+    batch_statement_done(&b->devices);
 }

@@ -34,3 +34,8 @@ struct batch {
  */
 void batch_build(struct entry *const *entries, size_t n, struct batch *ret);
 void batch_done(struct batch *b);
+
+/* Asks which of the entries have a row with another payload: answered with their indices. Left out
+ * is who came and went: told again, it may say other counts. */
+void batch_build_comparison(struct entry *const *entries, size_t n, struct batch_statement *ret);
+void batch_statement_done(struct batch_statement *s);

@@ -11,6 +11,13 @@ const char statement_insert_events[] =
     "                      $11::uuid[], $12::text[], $13::text[])"
     " ON CONFLICT (session_id, message_id) DO NOTHING";
 
+const char statement_compare_events[] =
+    "SELECT given.number"
+    " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[])"
+    "      AS given (session_id, message_id, payload, number)"
+    " JOIN session_events AS e USING (session_id, message_id)"
+    " WHERE e.payload::text <> given.payload";
+
 /* `->` takes data out of the body with its text as it is. Several of one position have the same data:
  * one that was asked for gives its label to the one that was made by itself. */
 const char statement_insert_snapshots[] =

@@ -3,6 +3,8 @@
 
 /* Each event once, whatever is delivered again. */
 extern const char statement_insert_events[];
+/* Of given events those whose row has another payload: their numbers. */
+extern const char statement_compare_events[];
 extern const char statement_insert_snapshots[];
 /* The newest position wins; a device's other columns are of the newest moment. */
 extern const char statement_upsert_participants[];

@@ -103,20 +103,28 @@ static void committed(struct writer *w) {
         metric_set(w->lag_seconds,
                    (double)(timestamp_wall_ms() - newest->event.timestamp) / 1000.0);
     metric_add(w->rows, (double)w->n_inserted);
+    if (w->n_inserted < w->n_sent)
+        writer_compare(w);
+    else
+        writer_range_done(w);
+}
+
+void writer_range_done(struct writer *w) {
     w->from = w->to;
     w->to = w->n_batch;
+    writer_resume(w);
 }
 
 static void refused(struct writer *w) {
     size_t n = w->to - w->from;
     if (n > 1) {
         w->to = w->from + n / 2;
+        writer_resume(w);
         return;
     }
     struct entry *e = w->batch[w->from];
     snprintf(e->reason, sizeof(e->reason), "%s", w->refusal);
-    w->from++;
-    w->to = w->n_batch;
+    writer_range_done(w);
 }
 
 static bool is_for_what_it_is(const char *sqlstate) {
@@ -142,15 +150,13 @@ static void on_end(void *arg, int err, const struct db_result *r) {
         committed(w);
     else if (is_for_what_it_is(w->sqlstate))
         refused(w);
-    if (!err || is_for_what_it_is(w->sqlstate))
-        writer_resume(w);
     else if (is_passing(w->sqlstate))
         writer_rest(w, w->sqlstate[0] ? w->refusal : "the connection was lost");
     else
         rest_refused(w);
 }
 
-static int send_statement(struct writer *w, const struct batch_statement *s, db_done_fn *done) {
+int writer_send(struct writer *w, const struct batch_statement *s, db_done_fn *done) {
     const char *parameters[BATCH_MAX_PARAMETERS];
     for (size_t i = 0; i < s->n_parameters; i++)
         parameters[i] = s->parameters[i].data;
@@ -158,15 +164,15 @@ static int send_statement(struct writer *w, const struct batch_statement *s, db_
 }
 
 static int send_batch(struct writer *w, const struct batch *b) {
-    int err = send_statement(w, &b->events, on_events);
+    int err = writer_send(w, &b->events, on_events);
     if (!err)
-        err = send_statement(w, &b->snapshots, on_statement);
+        err = writer_send(w, &b->snapshots, on_statement);
     if (!err)
-        err = send_statement(w, &b->sessions, on_statement);
+        err = writer_send(w, &b->sessions, on_statement);
     if (!err)
-        err = send_statement(w, &b->participants, on_statement);
+        err = writer_send(w, &b->participants, on_statement);
     if (!err)
-        err = send_statement(w, &b->devices, on_statement);
+        err = writer_send(w, &b->devices, on_statement);
     if (!err)
         err = db_end(w->db, on_end, w);
     return err;
@@ -175,13 +181,12 @@ static int send_batch(struct writer *w, const struct batch *b) {
 static void write_range(struct writer *w) {
     struct batch b;
     batch_build(w->batch + w->from, w->to - w->from, &b);
+    w->n_sent = b.events.n_rows;
     w->n_inserted = 0;
     w->sqlstate[0] = '\0';
     if (!b.events.n_rows) {
-        w->from = w->to; /* nothing but dead letters and barriers */
-        w->to = w->n_batch;
-        batch_done(&b);
-        writer_resume(w);
+        batch_done(&b); /* nothing but dead letters and barriers */
+        writer_range_done(w);
         return;
     }
     w->state = WRITER_WRITING;

@@ -217,6 +217,8 @@ static void make_metrics(struct writer *w) {
                                          "From a batch's begin to its acknowledgement.");
     w->lag_seconds = metrics_gauge(m, "handoff_audit_lag_seconds", NULL,
                                    "Age of the last written event at its commit.");
+    w->two_contents = metrics_counter(m, "handoff_audit_two_contents_total", NULL,
+                                      "Events whose message id has a row with another content.");
     w->pending = metrics_gauge(m, "handoff_audit_pending", NULL, "Events in hand, not committed.");
     w->dead = metrics_counter(m, "handoff_audit_dead_letters_total", NULL,
                               "Messages that can never be written.");

@@ -1,11 +1,12 @@
-/* What writer.c (deliveries, connections), write.c (transactions), bury.c (dead letters) and
- * barrier.c share. */
+/* What writer.c (deliveries, connections), write.c (transactions), contents.c (what is there
+ * already), bury.c (dead letters) and barrier.c share. */
 #pragma once
 
 #include "common/app.h"
 #include "common/backoff.h"
 #include "common/bus.h"
 #include "common/db.h"
+#include "services/audit_writer/batch.h"
 #include "services/audit_writer/entry.h"
 #include "services/audit_writer/schema.h"
 
@@ -42,14 +43,14 @@ struct writer {
     enum writer_state state;
     struct entry **batch; /* max_batch pointers, n_batch of them owned */
     size_t n_batch;
-    size_t from, to;   /* the range under way: before `from` all is committed or has a reason */
-    int64_t began_at;  /* monotonic ms */
-    size_t n_inserted; /* rows that the transaction under way inserted */
-    char sqlstate[8];  /* its first refusal; "" none */
+    size_t from, to;  /* the range under way: before `from` all is committed or has a reason */
+    int64_t began_at; /* monotonic ms */
+    size_t n_sent, n_inserted; /* rows of session_events in the transaction under way */
+    char sqlstate[8];          /* its first refusal; "" none */
     char refusal[ENTRY_REASON_CAP];
 
     struct metric *barriers, *rows, *batches, *batch_seconds, *lag_seconds, *pending, *dead,
-        *failures, *refused;
+        *failures, *refused, *two_contents;
 };
 
 /* write.c */
@@ -61,6 +62,15 @@ void writer_resume(struct writer *w);
 void writer_rest(struct writer *w, const char *what);
 /* 2, 4, 8, 16 s, and then 32 s: after so many refusals before this one. */
 uint64_t writer_refusal_wait_ms(unsigned n_refusals);
+
+/* The range is where it belongs: goes on with the next one. */
+void writer_range_done(struct writer *w);
+MUSTCHECK int writer_send(struct writer *w, const struct batch_statement *s, db_done_fn *done);
+
+/* contents.c */
+/* The range is committed, and some of its events were there before: those with another content
+ * become dead letters. writer_range_done or writer_rest follows. */
+void writer_compare(struct writer *w);
 
 /* bury.c */
 /* Publishes the entries with a reason; writer_finish follows when the broker has confirmed them. */
