@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/cleanup.h"
 #include "common/db.h"
@@ -21,3 +22,19 @@ void db_session_done(struct db_session *s);
 extern const char db_session_sql[];
 /* -ENOENT: there is no row (a deleted one is one). -EBADMSG: one that cannot be. */
 MUSTCHECK int db_session_read(const struct db_result *rows, struct db_session *ret);
+
+/* The resource's columns of the table sessions, or of what has its columns, at a row's beginning.
+ */
+#define DB_SESSION_COLUMNS                                                                         \
+    "id, user_id, name, type, status, version, epoch, "                                            \
+    "(extract(epoch FROM created_at) * 1000)::bigint, "                                            \
+    "(extract(epoch FROM updated_at) * 1000)::bigint, "                                            \
+    "(extract(epoch FROM completed_at) * 1000)::bigint, "                                          \
+    "ttl_seconds, on_idle, (extract(epoch FROM due_at) * 1000)::bigint, active_device_id, "        \
+    "last_active_device_id, (extract(epoch FROM last_modified) * 1000)::bigint, modified_by, "     \
+    "checksum"
+#define DB_SESSION_N_COLUMNS 18
+/* Fills what they tell; what is null stays empty. -EBADMSG: what cannot be; ret is to be done
+ * either way. */
+MUSTCHECK int db_session_take_columns(const struct db_result *rows, size_t row,
+                                      struct session *ret);

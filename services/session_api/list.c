@@ -3,32 +3,12 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "common/db_session.h"
 #include "services/session_api/api.h"
 #include "services/session_api/cursor.h"
 #include "services/session_api/parameters.h"
 
-#define MS_OF(column) "(extract(epoch FROM " column ") * 1000)::bigint"
-
-enum column {
-    COLUMN_ID,
-    COLUMN_USER,
-    COLUMN_ROLE,
-    COLUMN_NAME,
-    COLUMN_TYPE,
-    COLUMN_STATUS,
-    COLUMN_VERSION,
-    COLUMN_EPOCH,
-    COLUMN_CREATED_AT,
-    COLUMN_UPDATED_AT,
-    COLUMN_COMPLETED_AT,
-    COLUMN_TTL_SECONDS,
-    COLUMN_ON_IDLE,
-    COLUMN_DUE_AT,
-    COLUMN_ACTIVE_DEVICE,
-    COLUMN_LAST_MODIFIED,
-    COLUMN_MODIFIED_BY,
-    COLUMN_CHECKSUM,
-};
+#define COLUMN_ROLE DB_SESSION_N_COLUMNS
 
 /* Rows whose creation was not told yet (name is null) belong to nobody. The first page comes after
  * a moment and an id that nothing is newer than. Each half is a walk along an index that ends at
@@ -39,10 +19,7 @@ enum column {
     "AND ($5::text IS NULL OR s.type = $5::text) "                                                 \
     "AND s.name IS NOT NULL AND s.type IS NOT NULL AND s.status IS NOT NULL "
 static const char list_sql[] =
-    "SELECT id, user_id, role, name, type, status, version, epoch, "
-    MS_OF("created_at") ", " MS_OF("updated_at") ", " MS_OF("completed_at") ", "
-    "ttl_seconds, on_idle, " MS_OF("due_at") ", active_device_id, "
-    MS_OF("last_modified") ", modified_by, checksum FROM ("
+    "SELECT " DB_SESSION_COLUMNS ", role FROM ("
     "(SELECT s.*, 'owner' AS role FROM sessions AS s WHERE s.user_id = $1::uuid "
     " AND (s.created_at, s.id) < ($2::timestamptz, $3::uuid) AND " FILTERS
     " ORDER BY s.created_at DESC, s.id DESC LIMIT $6::bigint) "
@@ -54,48 +31,11 @@ static const char list_sql[] =
     "ORDER BY created_at DESC, id DESC LIMIT $6::bigint";
 /* clang-format on */
 
-static const char *text_at(const struct db_result *rows, size_t row, enum column column) {
-    const char *text = db_value(rows, row, column, NULL);
-    return text ? text : "";
-}
-
-static void copy_at(const struct db_result *rows, size_t row, enum column column, char *ret,
-                    size_t cap) {
-    snprintf(ret, cap, "%s", text_at(rows, row, column));
-}
-
-/* What idle counts from: not in the row, but the moment it leads to is. */
-static int64_t touched_at(const struct session *s, int64_t due_at) {
-    if (!due_at)
-        return s->updated_at;
-    return due_at -
-           (s->status == SESSION_ACTIVE ? (int64_t)s->ttl_seconds * 1000 : SESSION_PAUSED_TTL_MS);
-}
-
-static void read_row(const struct db_result *rows, size_t row, struct session *ret) {
-    struct session s = {.name = must_strdup(text_at(rows, row, COLUMN_NAME))};
-    copy_at(rows, row, COLUMN_ID, s.id, sizeof(s.id));
-    copy_at(rows, row, COLUMN_USER, s.user_id, sizeof(s.user_id));
-    copy_at(rows, row, COLUMN_TYPE, s.type, sizeof(s.type));
-    (void)session_status_parse(text_at(rows, row, COLUMN_STATUS), &s.status);
-    s.position = (struct position){(uint64_t)db_number(rows, row, COLUMN_VERSION),
-                                   (uint64_t)db_number(rows, row, COLUMN_EPOCH)};
-    s.created_at = db_number(rows, row, COLUMN_CREATED_AT);
-    s.updated_at = db_number(rows, row, COLUMN_UPDATED_AT);
-    s.completed_at = db_number(rows, row, COLUMN_COMPLETED_AT);
-    s.ttl_seconds = (uint32_t)db_number(rows, row, COLUMN_TTL_SECONDS);
-    (void)session_on_idle_parse(text_at(rows, row, COLUMN_ON_IDLE), &s.on_idle);
-    s.touched_at = touched_at(&s, db_number(rows, row, COLUMN_DUE_AT));
-    copy_at(rows, row, COLUMN_ACTIVE_DEVICE, s.active_device, sizeof(s.active_device));
-    s.last_modified = db_number(rows, row, COLUMN_LAST_MODIFIED);
-    copy_at(rows, row, COLUMN_MODIFIED_BY, s.modified_by, sizeof(s.modified_by));
-    copy_at(rows, row, COLUMN_CHECKSUM, s.checksum, sizeof(s.checksum));
-    *ret = s;
-}
-
 static enum session_role role_at(const struct db_result *rows, size_t row) {
     enum session_role role = SESSION_ROLE_OWNER;
-    (void)session_role_parse(text_at(rows, row, COLUMN_ROLE), &role);
+    const char *name = db_value(rows, row, COLUMN_ROLE, NULL);
+    if (name)
+        (void)session_role_parse(name, &role);
     return role;
 }
 
@@ -103,7 +43,7 @@ static void print_items(const struct db_result *rows, size_t n, struct buf *out,
                         struct cursor *ret_last) {
     for (size_t i = 0; i < n; i++) {
         struct session s;
-        read_row(rows, i, &s);
+        (void)!db_session_take_columns(rows, i, &s); /* one odd value hides no list */
         if (i > 0)
             buf_putc(out, ',');
         session_print_summary(&s, role_at(rows, i), out);
