@@ -37,6 +37,8 @@ void store_key_attention(const char *member, char ret[static STORE_KEY_CAP]);
 /* instance:{<iid>} and instance:{<iid>}:sessions */
 void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);
+/* When Redis began to remember: '<ms> <run_id>'. */
+#define STORE_KEY_MEMORY "store:{0}:memory"
 void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]);
 
 enum store_bucket { STORE_BUCKET_USER, STORE_BUCKET_ADDRESS };

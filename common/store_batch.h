@@ -38,12 +38,15 @@ struct store_entry {
     size_t event_len;
     char *extra; /* JSON array text of further events of that save, or NULL; see store_save */
     char snapshot_id[UUID_LEN + 1]; /* message id of the snapshot event of that version, or "" */
+    /* of the command's idempotency key, "" without one */
+    char key_hash[HASH_HEX_LEN + 1];
+    char fingerprint[HASH_HEX_LEN + 1];
 };
 
 struct store_idem {
     bool found;
     int64_t time; /* ms: of the save that remembered it */
-    char fingerprint[HASH_HEX_LEN + 1];
+    char fingerprint[HASH_HEX_LEN + 1]; /* "": of a command without a key; see recover.h */
     struct position position;
     char checksum[HASH_HEX_LEN + 1];
 };

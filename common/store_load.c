@@ -114,6 +114,8 @@ static int take_entries(const redisReply *reply, struct store_load *l) {
         e->time = view.time;
         copy_text(e->command_id, sizeof(e->command_id), view.command_id);
         copy_text(e->snapshot_id, sizeof(e->snapshot_id), view.snapshot_id);
+        copy_text(e->key_hash, sizeof(e->key_hash), view.key_hash);
+        copy_text(e->fingerprint, sizeof(e->fingerprint), view.fingerprint);
         e->event = must_memdup(view.event.text, view.event.len);
         e->event_len = view.event.len;
         e->extra = view.extra.text ? must_memdup(view.extra.text, view.extra.len) : NULL;
@@ -130,7 +132,7 @@ static struct store_text next_word(struct store_text *rest) {
     return word;
 }
 
-/* '<time> <fingerprint> <version> <epoch> <checksum>', as store_save.c writes it. */
+/* '<time> <fingerprint> <version> <epoch> <checksum>', as store_print_idem writes it. */
 static int take_idem(const redisReply *reply, int64_t now, struct store_idem *ret) {
     if (reply->type == REDIS_REPLY_NIL)
         return 0;
@@ -140,7 +142,8 @@ static int take_idem(const redisReply *reply, int64_t now, struct store_idem *re
     struct store_text time = next_word(&rest), fingerprint = next_word(&rest);
     struct store_text version = next_word(&rest), epoch = next_word(&rest);
     uint64_t then;
-    if (!store_parse_u64(time.text, time.len, &then) || fingerprint.len != HASH_HEX_LEN ||
+    if (!store_parse_u64(time.text, time.len, &then) ||
+        (fingerprint.len && fingerprint.len != HASH_HEX_LEN) ||
         !store_parse_u64(version.text, version.len, &ret->position.version) ||
         !store_parse_u64(epoch.text, epoch.len, &ret->position.epoch) || rest.len > HASH_HEX_LEN)
         return -EBADMSG;

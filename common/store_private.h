@@ -67,7 +67,7 @@ struct store_text { /* borrowed from a reply; NULL when absent */
 struct store_entry_view {
     uint64_t version;
     int64_t time;
-    struct store_text command_id, event, extra, snapshot_id;
+    struct store_text command_id, event, extra, snapshot_id, key_hash, fingerprint;
 };
 /* One element of an XRANGE's answer. -EBADMSG when it is no entry of a delta stream. */
 MUSTCHECK int store_view_entry(const redisReply *entry, struct store_entry_view *ret);
@@ -103,6 +103,8 @@ enum store_script {
     STORE_SCRIPT_TAKE_TOKEN,
     STORE_SCRIPT_PRESENCE,
     STORE_SCRIPT_PAST,
+    STORE_SCRIPT_RECOVER,
+    STORE_SCRIPT_MEMORY,
     STORE_N_SCRIPTS
 };
 const char *store_script_file(enum store_script script);
@@ -136,6 +138,10 @@ MUSTCHECK int store_take_scripts(struct store_batch *b);
 MUSTCHECK int store_ask(struct store_batch *b, const struct store_command *c, redisReply **ret);
 
 /* ---- store_save_command.c ---- */
+#define STORE_IDEM_CAP 256
+/* What …:idem holds under a key's hash. */
+void store_print_idem(int64_t time, const char *fingerprint, struct position position,
+                      const char *checksum, char ret[static STORE_IDEM_CAP]);
 /* save.lua's EVALSHA for one save. token: its own; builds_on: that of the earlier save in the same
  * batch which it builds on, 0 for none. */
 void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,

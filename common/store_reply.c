@@ -92,6 +92,12 @@ static bool take_field(const redisReply *name, const redisReply *value,
     case 's':
         ret->snapshot_id = text;
         return true;
+    case 'k':
+        ret->key_hash = text;
+        return true;
+    case 'f':
+        ret->fingerprint = text;
+        return true;
     default:
         return true; /* a later release's field */
     }

@@ -109,12 +109,17 @@ static void put_state(struct store_command *c, const struct store_save *save) {
     buf_done(&state);
 }
 
+void store_print_idem(int64_t time, const char *fingerprint, struct position position,
+                      const char *checksum, char ret[static STORE_IDEM_CAP]) {
+    snprintf(ret, STORE_IDEM_CAP, "%" PRId64 " %s %" PRIu64 " %" PRIu64 " %s", time, fingerprint,
+             position.version, position.epoch, checksum);
+}
+
 static void put_idem(struct store_command *c, const struct store_save *save) {
-    char value[256] = "";
+    char value[STORE_IDEM_CAP] = "";
     const struct session *s = save->session;
     if (save->key_hash)
-        snprintf(value, sizeof(value), "%" PRId64 " %s %" PRIu64 " %" PRIu64 " %s", save->now,
-                 save->fingerprint, s->position.version, s->position.epoch, s->checksum);
+        store_print_idem(save->now, save->fingerprint, s->position, s->checksum, value);
     store_puts(c, save->key_hash ? save->key_hash : "");
     store_puts(c, value);
 }
@@ -124,7 +129,8 @@ static void put_entry(struct store_command *c, const struct store_save *save) {
         store_puts(c, "0");
         return;
     }
-    size_t n_fields = 3 + (save->extra != NULL) + (save->snapshot_id != NULL);
+    bool has_key = save->key_hash;
+    size_t n_fields = 3 + (save->extra != NULL) + (save->snapshot_id != NULL) + 2 * has_key;
     store_put_u64(c, 2 * n_fields);
     store_puts(c, "t");
     store_put_i64(c, save->now);
@@ -139,6 +145,12 @@ static void put_entry(struct store_command *c, const struct store_save *save) {
     if (save->snapshot_id) {
         store_puts(c, "s");
         store_puts(c, save->snapshot_id);
+    }
+    if (has_key) {
+        store_puts(c, "k");
+        store_puts(c, save->key_hash);
+        store_puts(c, "f");
+        store_puts(c, save->fingerprint);
     }
 }
 

@@ -20,6 +20,8 @@ const char *store_script_file(enum store_script script) {
         [STORE_SCRIPT_TAKE_TOKEN] = "take_token.lua",
         [STORE_SCRIPT_PRESENCE] = "presence.lua",
         [STORE_SCRIPT_PAST] = "past.lua",
+        [STORE_SCRIPT_RECOVER] = "recover.lua",
+        [STORE_SCRIPT_MEMORY] = "memory.lua",
     };
     return files[script];
 }

@@ -71,6 +71,13 @@ static void name_versioned(struct event *e) {
              e->position.epoch, e->position.version);
 }
 
+static void name_rebuilt(struct event *e) {
+    char name[UUID_LEN + 64];
+    int len = snprintf(name, sizeof(name), "%s:%" PRIu64 ":%" PRIu64 ":rebuilt", e->session_id,
+                       e->position.epoch, e->position.version);
+    event_derive_id(name, (size_t)len, e->message_id);
+}
+
 struct envelope {
     enum event_type type;
     const char *session_id;
@@ -215,12 +222,9 @@ void event_derive_id(const char *text, size_t len, char ret[static UUID_LEN + 1]
 
 void event_session_rebuilt(const struct session *s, int64_t now, struct event *ret) {
     struct buf out = BUF_NULL;
-    char name[UUID_LEN + 64];
     struct envelope envelope = {EVENT_SESSION_REBUILT, s->id, s->position, now, s->user_id, ""};
     begin_envelope(ret, &out, &envelope);
-    int len = snprintf(name, sizeof(name), "%s:%" PRIu64 ":%" PRIu64 ":rebuilt", s->id,
-                       s->position.epoch, s->position.version);
-    event_derive_id(name, (size_t)len, ret->message_id);
+    name_rebuilt(ret);
     buf_puts(&out, ",\"checksum\":");
     buf_puts_json(&out, s->checksum);
     end(ret, &out);
@@ -343,6 +347,8 @@ static int parse_envelope(const json_t *object, struct event *e, struct fault *f
         return r;
     if (event_is_versioned(e->type))
         name_versioned(e);
+    if (e->type == EVENT_SESSION_REBUILT)
+        name_rebuilt(e);
     return 0;
 }
 

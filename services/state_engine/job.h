@@ -35,8 +35,9 @@ struct job {
      * remembered among the keys, under its own or else under its id. */
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
+    char id_hash[HASH_HEX_LEN + 1]; /* what a rebuilt session remembers of a command that it saw */
     uint64_t look_since; /* look for the command's id in the window after this version; JOB_NO_LOOK:
-                            it cannot have been saved */
+                 it cannot have been saved */
     bool is_uncertain;   /* a save was begun and its outcome is not known */
 };
 

@@ -11,7 +11,7 @@
 #define MAX_UNCONFIRMED 8192
 #define MAX_UNCONFIRMED_BYTES (64u << 20)
 
-static void wait_for_sending(struct publisher *p, struct outgoing *o) {
+void publisher_wait_for_sending(struct publisher *p, struct outgoing *o) {
     o->next = NULL;
     *p->waiting_end = o;
     p->waiting_end = &o->next;
@@ -55,7 +55,7 @@ void publisher_retry(struct publisher *p) {
     while (p->nacked) {
         struct outgoing *o = p->nacked;
         p->nacked = o->next;
-        wait_for_sending(p, o);
+        publisher_wait_for_sending(p, o);
     }
 }
 
@@ -72,6 +72,10 @@ static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
 
 /* ---- sending ---- */
 
+static const char *text_or_null(const char *text) {
+    return *text ? text : NULL;
+}
+
 static int send_event(struct publisher *p, const struct event *e, uint64_t *ret_seq) {
     char key[ROUTE_KEY_CAP];
     route_event_key(e->session_id, e->type, key);
@@ -86,7 +90,10 @@ static int send_event(struct publisher *p, const struct event *e, uint64_t *ret_
         .timestamp_ms = e->timestamp,
         .epoch = e->position.epoch,
         .version = e->position.version,
-        .device_id = e->device_id[0] ? e->device_id : NULL,
+        .device_id = text_or_null(e->device_id),
+        .command_id = text_or_null(e->command_id),
+        .key_hash = text_or_null(e->key_hash),
+        .fingerprint = text_or_null(e->fingerprint),
     };
     return bus_publish(p->bus, &m, ret_seq);
 }
@@ -103,6 +110,12 @@ static int send_dead(struct publisher *p, const struct outgoing *o, uint64_t *re
     return bus_publish(p->bus, &m, ret_seq);
 }
 
+static int send_one(struct publisher *p, const struct outgoing *o, uint64_t *ret_seq) {
+    if (o->barrier[0])
+        return publisher_send_barrier(p, o->barrier, ret_seq);
+    return o->dead_queue ? send_dead(p, o, ret_seq) : send_event(p, &o->event, ret_seq);
+}
+
 void publisher_note_sent(struct publisher *p, uint64_t seq, struct outgoing *o) {
     p->sent[seq % PUBLISHER_N_SENT] = o;
     p->seq_end = seq + 1;
@@ -113,18 +126,18 @@ bool publisher_may_send(const struct publisher *p) {
     return p->seq_end - p->seq_first < PUBLISHER_N_SENT;
 }
 
-/* Sends in order; stops where the broker takes no more. */
-static void send_waiting(struct publisher *p) {
+void publisher_send_waiting(struct publisher *p) {
     while (p->waiting && publisher_may_send(p)) {
         struct outgoing *o = p->waiting;
         uint64_t seq;
-        int r = o->dead_queue ? send_dead(p, o, &seq) : send_event(p, &o->event, &seq);
-        if (r != 0)
+        if (send_one(p, o, &seq) != 0)
             return;
         p->waiting = o->next;
         if (!p->waiting)
             p->waiting_end = &p->waiting;
-        publisher_note_sent(p, seq, o);
+        publisher_note_sent(p, seq, o->barrier[0] ? NULL : o);
+        if (o->barrier[0])
+            free(o);
     }
 }
 
@@ -135,7 +148,7 @@ static void on_up(void *arg) {
     p->seq_first = p->seq_end = 1;
     health_report(p->health, p->app->log, true, "");
     bus_cork(p->bus);
-    send_waiting(p);
+    publisher_send_waiting(p);
     bus_uncork(p->bus);
     p->callbacks.up(p->arg);
 }
@@ -163,6 +176,7 @@ static void on_down(void *arg, const char *why) {
     if (!p->waiting)
         p->waiting_end = &p->waiting;
     p->seq_first = p->seq_end = 1;
+    publisher_lose_barriers(p);
     on_connect_failed(p, why);
 }
 
@@ -174,13 +188,13 @@ static void on_blocked(void *arg, bool blocked) {
         return;
     }
     log_info(p->app->log, "broker_unblocked", "The broker takes publications again.");
-    send_waiting(p);
+    publisher_send_waiting(p);
     p->callbacks.up(p->arg);
 }
 
 static void on_turn(void *arg) {
     struct publisher *p = arg;
-    send_waiting(p);
+    publisher_send_waiting(p);
     metric_set(p->unconfirmed, (double)p->n_unconfirmed);
     p->callbacks.turn(p->arg);
 }
@@ -204,11 +218,13 @@ int publisher_new(struct publisher **ret, struct app *app,
         .url = app->config->amqp_url,
         .connection_name = "state_engine publish",
         .confirms = true,
+        .queue = ROUTE_REPLY_TO, /* answers to barriers */
         .callbacks = {.up = on_up,
                       .down = on_down,
                       .connect_failed = on_connect_failed,
                       .confirmed = on_confirmed,
                       .blocked = on_blocked,
+                      .message = publisher_on_message,
                       .turn = on_turn},
         .arg = p,
     };
@@ -222,7 +238,7 @@ int publisher_new(struct publisher **ret, struct app *app,
 static void drop(struct outgoing *o) {
     if (!o)
         return;
-    if (--o->saved->n_open == 0)
+    if (o->saved && --o->saved->n_open == 0)
         free(o->saved);
     event_done(&o->event);
     free(o);
@@ -269,6 +285,11 @@ static struct outgoing *outgoing_new(struct publisher *p, struct saved *saved) {
     return o;
 }
 
+/* What has an entry in the delta window, over which the published mark moves. */
+static bool stands_in_window(enum event_type type) {
+    return event_is_versioned(type) || type == EVENT_SESSION_REBUILT;
+}
+
 void publisher_publish_presence(struct publisher *p, struct event *events, size_t n_events,
                                 struct delivery *delivery, int64_t lease_until) {
     struct saved *saved = must_alloc(sizeof(*saved));
@@ -280,9 +301,9 @@ void publisher_publish_presence(struct publisher *p, struct event *events, size_
         struct outgoing *o = outgoing_new(p, saved);
         o->event = events[i];
         events[i] = (struct event){0};
-        saved->is_version |= event_is_versioned(o->event.type);
+        saved->is_version |= stands_in_window(o->event.type);
         p->n_bytes += o->event.body_len;
-        wait_for_sending(p, o);
+        publisher_wait_for_sending(p, o);
     }
 }
 
@@ -301,7 +322,7 @@ void publisher_dead(struct publisher *p, const char *queue, const void *body, si
     o->event.body_len = body_len;
     strncpy(o->reason, reason, sizeof(o->reason) - 1);
     p->n_bytes += body_len;
-    wait_for_sending(p, o);
+    publisher_wait_for_sending(p, o);
 }
 
 void publisher_cork(struct publisher *p) {
@@ -310,7 +331,7 @@ void publisher_cork(struct publisher *p) {
 
 void publisher_uncork(struct publisher *p) {
     publisher_send_answers(p);
-    send_waiting(p);
+    publisher_send_waiting(p);
     bus_uncork(p->bus);
 }
 

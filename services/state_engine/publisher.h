@@ -60,6 +60,16 @@ void publisher_retry(struct publisher *p);
 void publisher_dead(struct publisher *p, const char *queue, const void *body, size_t body_len,
                     const char *reason, struct delivery *delivery);
 
+/* A barrier goes to the audit queue behind everything that waits here; answered comes with its
+ * correlation id, lost when the connection over which it may have gone is no more. */
+struct publisher_barrier_callbacks {
+    void (*answered)(void *arg, const char *correlation_id);
+    void (*lost)(void *arg);
+};
+void publisher_watch_barriers(struct publisher *p,
+                              const struct publisher_barrier_callbacks *callbacks, void *arg);
+void publisher_barrier(struct publisher *p, const char *correlation_id);
+
 /* Whether the marks should move with the next batch; else once a second is enough, which costs a
  * busy session one script a second instead of one a version. */
 bool publisher_has_urgent_marks(const struct publisher *p);

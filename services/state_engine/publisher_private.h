@@ -19,9 +19,10 @@ struct saved {
 
 /* A message until it is confirmed. */
 struct outgoing {
-    struct outgoing *next;  /* publisher::waiting */
-    struct event event;     /* a dead letter uses the body alone */
-    const char *dead_queue; /* a literal, or NULL: an event */
+    struct outgoing *next;      /* publisher::waiting */
+    struct event event;         /* a dead letter uses the body alone */
+    const char *dead_queue;     /* a literal, or NULL: an event */
+    char barrier[UUID_LEN + 1]; /* its correlation id; "": no barrier. It has no `saved` */
     char reason[256];
     struct saved *saved;
 };
@@ -48,6 +49,8 @@ struct publisher {
     struct answers *answers;
     size_t n_answers, cap_answers, n_answer_bytes;
     struct marks marks;
+    struct publisher_barrier_callbacks barriers; /* NULLs while nobody watches */
+    void *barriers_arg;
 
     struct health_dependency *health;
     struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies;
@@ -57,6 +60,18 @@ struct publisher {
 bool publisher_may_send(const struct publisher *p);
 /* Notes a message that was sent; o NULL: a reply, whose confirm nobody waits for. */
 void publisher_note_sent(struct publisher *p, uint64_t seq, struct outgoing *o);
+
+/* publisher_barrier.c */
+MUSTCHECK int publisher_send_barrier(struct publisher *p, const char *correlation_id,
+                                     uint64_t *ret_seq);
+void publisher_on_message(void *arg, const struct bus_message *m);
+/* Drops those that wait: who asked is told, and asks again. */
+void publisher_lose_barriers(struct publisher *p);
+
+/* publisher.c */
+void publisher_wait_for_sending(struct publisher *p, struct outgoing *o);
+/* Sends in order; stops where the broker takes no more. */
+void publisher_send_waiting(struct publisher *p);
 
 /* publisher_answers.c */
 void publisher_send_answers(struct publisher *p);

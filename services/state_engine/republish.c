@@ -97,6 +97,9 @@ int republish_snapshot(struct store_batch *store, const struct session *s, const
         return r;
     snapshot_message_id(c, message_id);
     event_labelled_snapshot(&then, c->user_id, c->device_id, idem->time, c->label, message_id, ret);
+    memcpy(ret->command_id, c->id, sizeof(ret->command_id));
+    command_key_hash(c, ret->key_hash);
+    memcpy(ret->fingerprint, idem->fingerprint, sizeof(ret->fingerprint));
     return 0;
 }
 
@@ -104,8 +107,12 @@ int republish_entry(struct store_batch *store, const struct session *s,
                     const struct store_entry *entry, struct event *ret_events, size_t *ret_n) {
     size_t n = 0;
     int r = read_event(entry->event, entry->event_len, &ret_events[n]);
-    if (r == 0)
+    if (r == 0) {
+        memcpy(ret_events[n].command_id, entry->command_id, sizeof(entry->command_id));
+        memcpy(ret_events[n].key_hash, entry->key_hash, sizeof(entry->key_hash));
+        memcpy(ret_events[n].fingerprint, entry->fingerprint, sizeof(entry->fingerprint));
         n = 1;
+    }
     if (r == 0 && entry->extra)
         r = read_extra(entry->extra, ret_events, &n);
     if (r == 0 && entry->snapshot_id[0])
