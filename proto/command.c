@@ -240,10 +240,17 @@ void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_L
     canonical_checksum(object, ret_hex);
 }
 
+void command_hash_id(const char *id, char ret_hex[static HASH_HEX_LEN + 1]) {
+    hash_sha256_hex(id, strlen(id), ret_hex);
+}
+
 void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]) {
     char text[sizeof(c->user_id) + 1 + sizeof(c->key)];
-    int len = c->key[0] ? snprintf(text, sizeof(text), "%s\n%s", c->user_id, c->key)
-                        : snprintf(text, sizeof(text), "%s", c->id);
+    if (!c->key[0]) {
+        command_hash_id(c->id, ret_hex);
+        return;
+    }
+    int len = snprintf(text, sizeof(text), "%s\n%s", c->user_id, c->key);
     hash_sha256_hex(text, (size_t)len, ret_hex);
 }
 

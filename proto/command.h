@@ -115,8 +115,10 @@ bool command_key_is_valid(const char *key, size_t len);
  * its base (kind, session unless a create, patch, status, base, checksum, …; not id, deadline,
  * rights). */
 void command_fingerprint(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
+/* SHA-256 over a command's id: under which it is remembered where its key is not, or has none. */
+void command_hash_id(const char *id, char ret_hex[static HASH_HEX_LEN + 1]);
 /* SHA-256 over user id, LF and key: the field in …:idem and the tail of user:{…}:idem:<hash>. Of a
- * command without a key: over its id. */
+ * command without a key: command_hash_id. */
 void command_key_hash(const struct command *c, char ret_hex[static HASH_HEX_LEN + 1]);
 
 struct reply {

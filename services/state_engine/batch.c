@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/store_recover.h"
 #include "services/state_engine/slot.h"
 
 /* What one batch works with. */
@@ -40,6 +41,7 @@ static void take_claim(struct task *task, struct job *j, const struct store_clai
     if (claim->err != 0)
         return;
     task->claim_differs = !claim->same_request;
+    j->has_old_claim |= strcmp(j->command.session_id, claim->session_id) != 0;
     memcpy(j->command.session_id, claim->session_id, sizeof(claim->session_id));
 }
 
@@ -117,6 +119,28 @@ static int load_windows(struct batch *b) {
     return load_slots(b, behind, n);
 }
 
+static bool may_be_forgotten(const struct task *task, const struct job *j) {
+    return needs_claim(j) && !task->claim_failed && task->slot->load.err == -ENOENT &&
+           !j->key_is_judged;
+}
+
+/* A key without a claim was never used, or Redis has forgotten it: only an old memory tells which.
+ */
+static int judge_keys(struct batch *b) {
+    int64_t since;
+    bool is_young = false, is_known = false;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < b->n; i++) {
+        if (!may_be_forgotten(&b->tasks[i], b->jobs[i]))
+            continue;
+        if (!is_known)
+            r = store_batch_memory(b->context->store, &since, &is_young);
+        is_known = r == 0;
+        b->tasks[i].asks_key = r == 0 && is_young;
+    }
+    return store_batch_is_connected(b->context->store) ? 0 : r;
+}
+
 static int load_all(struct batch *b) {
     int r = claim_creates(b);
     if (r != 0)
@@ -128,8 +152,10 @@ static int load_all(struct batch *b) {
     r = load_slots(b, all, b->n_slots);
     if (r == 0)
         r = load_windows(b);
+    if (r == 0)
+        r = judge_keys(b);
     for (size_t i = 0; r == 0 && i < b->n_slots; i++)
-        slot_ready(&b->slots[i]);
+        slot_ready(&b->slots[i], store_batch_run_id(b->context->store));
     return r;
 }
 

@@ -10,12 +10,14 @@
 #include "common/store_batch.h"
 #include "services/state_engine/apply.h"
 #include "services/state_engine/job.h"
+#include "services/state_engine/recover.h"
 
 enum outcome {
     OUTCOME_ACCEPTED, /* took effect, or nothing had to be done: reply, and publish the events if
                          any */
     OUTCOME_REFUSED,  /* reply carries the fault */
-    OUTCOME_ABSENT,   /* the session is not in Redis: PostgreSQL knows whether it ever was */
+    OUTCOME_RECOVER,  /* Redis has no session to judge it on: `cause` says why */
+    OUTCOME_ASK_KEY,  /* Redis may have forgotten the create's key: PostgreSQL knows it */
     OUTCOME_AGAIN,    /* another save came first: the next batch */
 };
 
@@ -24,6 +26,7 @@ enum outcome {
 struct settled {
     struct job *job; /* borrowed from the batch's input */
     enum outcome outcome;
+    enum recover_cause cause;                /* of OUTCOME_RECOVER */
     struct reply reply;                      /* owned */
     struct event events[SETTLED_MAX_EVENTS]; /* owned: to publish, of one saved version */
     size_t n_events;

@@ -21,6 +21,12 @@ bool job_may_be_saved(const struct job *j) {
     return j->is_uncertain || j->delivery->redelivered;
 }
 
+const char *job_hash_id(struct job *j) {
+    if (!j->id_hash[0])
+        command_hash_id(j->command.id, j->id_hash);
+    return j->id_hash;
+}
+
 void queue_push(struct queue *q, struct job *j) {
     j->next = NULL;
     *(q->end ? q->end : &q->first) = j;

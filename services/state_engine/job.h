@@ -35,16 +35,23 @@ struct job {
      * remembered among the keys, under its own or else under its id. */
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
-    char id_hash[HASH_HEX_LEN + 1]; /* what a rebuilt session remembers of a command that it saw */
+    /* What a rebuilt session remembers of a command that it saw; "" until job_hash_id. */
+    char id_hash[HASH_HEX_LEN + 1];
     uint64_t look_since; /* look for the command's id in the window after this version; JOB_NO_LOOK:
-                 it cannot have been saved */
+                            it cannot have been saved */
     bool is_uncertain;   /* a save was begun and its outcome is not known */
+    unsigned n_recoveries; /* of its session, on its behalf */
+    /* of a create */
+    bool has_old_claim; /* its key, or it itself, was there before: the session may be, too */
+    bool key_is_judged; /* PostgreSQL was asked for an earlier create under its key */
+    bool may_create;    /* there is no session, says PostgreSQL */
 };
 
 struct job *job_free(struct job *j);
 DEFINE_CLEANUP(struct job *, job_free)
 /* Whether the command may have taken effect already: its outcome is unknown, not "not applied". */
 bool job_may_be_saved(const struct job *j);
+const char *job_hash_id(struct job *j);
 
 /* A first-in first-out list of jobs. */
 struct queue {

@@ -38,21 +38,26 @@ void slot_note_joined(struct slot *slot, struct store_joiner *joiner) {
     }
 }
 
-void slot_add_job(struct slot *slot, const struct job *j, size_t n_most) {
+static void add_key_hash(struct slot *slot, const char *key_hash, size_t n_most) {
+    struct store_load *load = &slot->load;
+    if (!slot->key_hashes)
+        slot->key_hashes = must_alloc(2 * n_most * sizeof(char *));
+    slot->key_hashes[load->n_key_hashes++] = key_hash;
+    load->key_hashes = slot->key_hashes;
+}
+
+void slot_add_job(struct slot *slot, struct job *j, size_t n_most) {
     struct store_load *load = &slot->load;
     load->wants_state = true; /* every answer has the checksum at least */
     if (j->look_since != JOB_NO_LOOK) {
         load->wants_deltas = true;
         if (j->look_since < load->deltas_since)
             load->deltas_since = j->look_since;
+        add_key_hash(slot, job_hash_id(j), n_most);
     }
     add_joiner(slot, &j->command, n_most);
-    if (!j->key_hash[0])
-        return;
-    if (!slot->key_hashes)
-        slot->key_hashes = must_alloc(n_most * sizeof(char *));
-    slot->key_hashes[load->n_key_hashes++] = j->key_hash;
-    load->key_hashes = slot->key_hashes;
+    if (j->key_hash[0])
+        add_key_hash(slot, j->key_hash, n_most);
 }
 
 static void slot_add_entry(struct slot *slot, struct window_entry entry) {
@@ -63,8 +68,20 @@ static void slot_add_entry(struct slot *slot, struct window_entry entry) {
     slot->entries[slot->n_entries++] = entry;
 }
 
-void slot_ready(struct slot *slot) {
+/* The entry that a rebuild leaves is no version: it says that those before it are of another epoch.
+ */
+static bool is_version(const struct store_entry *entry) {
+    static const char rebuilt[] = "{\"type\":\"session_rebuilt\"";
+    return entry->event_len < sizeof(rebuilt) ||
+           memcmp(entry->event, rebuilt, sizeof(rebuilt) - 1) != 0;
+}
+
+void slot_ready(struct slot *slot, const char *run_id) {
     struct store_load *load = &slot->load;
+    if (load->err == 0 && strcmp(load->session.run_id, run_id) != 0) {
+        slot->is_stale = true;
+        return;
+    }
     if (load->err == 0 && load->wants_state && !load->session.deleted)
         load->err = session_verify(&load->session);
     if (load->err != 0)
@@ -72,8 +89,10 @@ void slot_ready(struct slot *slot) {
     slot->current = &load->session;
     slot->loaded_version = load->session.position.version;
     for (size_t i = 0; i < load->n_entries; i++)
-        slot_add_entry(slot, (struct window_entry){load->entries[i].version, load->entries[i].event,
-                                                   load->entries[i].event_len});
+        if (is_version(&load->entries[i]))
+            slot_add_entry(slot,
+                           (struct window_entry){load->entries[i].version, load->entries[i].event,
+                                                 load->entries[i].event_len});
 }
 
 void slot_unload(struct slot *slot) {

@@ -15,6 +15,8 @@ struct slot {
     struct store_joiner *joiners; /* owned: what load.joiners points to */
     bool is_behind;               /* loaded with its window for a command with an old base */
 
+    bool is_stale; /* saved under another run: not to be believed */
+
     uint64_t loaded_version;
     const struct session *current; /* NULL: there is none; moves on as jobs are applied */
     struct window_entry *entries;  /* owned: loaded ones, then this batch's */
@@ -29,6 +31,7 @@ struct task {
     struct slot *slot;
     bool claim_failed;  /* Redis refused to note a create's key */
     bool claim_differs; /* a create's key was claimed by another request */
+    bool asks_key;      /* a create's key may have been used, and Redis have forgotten it */
     bool saves;
     struct position expected;
     const struct store_joiner *joiner; /* whose device joins with the change; or NULL */
@@ -39,10 +42,10 @@ struct task {
     char text[128];
 };
 
-/* Notes what a job needs loaded. n_most: the keys there may be. */
-void slot_add_job(struct slot *slot, const struct job *j, size_t n_most);
-/* After the load: the state that the first job sees. */
-void slot_ready(struct slot *slot);
+/* Notes what a job needs loaded. n_most: the jobs there may be. */
+void slot_add_job(struct slot *slot, struct job *j, size_t n_most);
+/* After the load from the node of this run: the state that the first job sees. */
+void slot_ready(struct slot *slot, const char *run_id);
 /* Forgets what was loaded, keeps what is wanted. */
 void slot_unload(struct slot *slot);
 void slot_done(struct slot *slot);

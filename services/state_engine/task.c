@@ -53,10 +53,14 @@ static void settle_refused(struct task *task, const struct job *j, const struct 
     task->settled.reply.fault = *f;
 }
 
+static void settle_recover(struct task *task, const struct job *j, enum recover_cause cause) {
+    reply_start(j, &task->settled.reply);
+    task->settled.outcome = OUTCOME_RECOVER;
+    task->settled.cause = cause;
+}
+
 static void settle_damaged(struct task *task, const struct job *j, const char *what) {
-    struct fault f;
-    fault_set(&f, FAULT_UNAVAILABLE, NULL, "the stored session is damaged");
-    settle_refused(task, j, &f);
+    settle_recover(task, j, RECOVER_DAMAGED);
     strncpy(task->settled.damage, what, sizeof(task->settled.damage) - 1);
 }
 
@@ -98,15 +102,20 @@ static void settle_found(struct task *task, const struct job *j, const struct st
         strncpy(settled->damage, "an entry of the delta window", sizeof(settled->damage) - 1);
 }
 
-static void settle_replayed(struct task *task, const struct job *j, const struct store_idem *idem) {
+static void settle_seen(struct task *task, const struct job *j, const struct store_idem *idem) {
     struct reply *reply = &task->settled.reply;
     settle_unchanged(task, j);
-    reply->replayed = j->command.key[0];
     if (!idem)
         return;
     reply->position = idem->position;
     reply->base_version = idem->position.version - 1;
-    memcpy(reply->checksum, idem->checksum, sizeof(reply->checksum));
+    if (idem->checksum[0])
+        memcpy(reply->checksum, idem->checksum, sizeof(reply->checksum));
+}
+
+static void settle_replayed(struct task *task, const struct job *j, const struct store_idem *idem) {
+    settle_seen(task, j, idem);
+    task->settled.reply.replayed = j->command.key[0];
 }
 
 /* Nothing but this command knows that the snapshot's event is still to be published: each repeat
@@ -132,6 +141,14 @@ static const struct store_idem *find_taken_snapshot(const struct task *task, con
         return NULL;
     const struct store_idem *idem = slot_find_key(task->slot, j->key_hash);
     return idem && idem->found && strcmp(idem->fingerprint, j->fingerprint) == 0 ? idem : NULL;
+}
+
+/* A session that was rebuilt has no window from before, but remembers what it saw. */
+static const struct store_idem *find_seen(const struct task *task, struct job *j) {
+    if (j->look_since == JOB_NO_LOOK || !task->slot->current)
+        return NULL;
+    const struct store_idem *idem = slot_find_key(task->slot, job_hash_id(j));
+    return idem && idem->found ? idem : NULL;
 }
 
 /* Whether the key settles the job: it was used before. What a session remembers of its keys counts;
@@ -244,6 +261,20 @@ static bool is_twin(const struct slot *slot, const struct job *j) {
     return j->look_since != JOB_NO_LOOK && slot_saves_command(slot, j->command.id);
 }
 
+/* Whether there may be a session where Redis has none: a create of which nobody heard before makes
+ * one. */
+static bool needs_recovery(const struct task *task, const struct job *j) {
+    if (task->slot->current)
+        return false;
+    return j->command.kind != COMMAND_CREATE ||
+           (!j->may_create && (j->has_old_claim || job_may_be_saved(j)));
+}
+
+static void settle_forgotten(struct task *task, const struct job *j) {
+    reply_start(j, &task->settled.reply);
+    task->settled.outcome = OUTCOME_ASK_KEY;
+}
+
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
     struct slot *slot = task->slot;
     struct fault f;
@@ -251,8 +282,11 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
                                           ? slot_find_command(slot, j->command.id)
                                           : NULL;
     const struct store_idem *taken = find_taken_snapshot(task, j);
+    const struct store_idem *seen = find_seen(task, j);
     if (slot->load.err == -EBADMSG) {
         settle_damaged(task, j, "state or meta");
+    } else if (slot->is_stale) {
+        settle_recover(task, j, RECOVER_STALE);
     } else if (task->claim_failed) {
         settle_unclaimed(task, j);
     } else if (is_twin(slot, j)) {
@@ -261,11 +295,14 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
         settle_found(task, j, entry, context);
     } else if (taken) {
         settle_snapshot_again(task, j, taken, context);
+    } else if (seen) {
+        settle_seen(task, j, seen);
     } else if (is_late(task, j, now)) {
         return;
-    } else if (!slot->current && j->command.kind != COMMAND_CREATE) {
-        reply_start(j, &task->settled.reply);
-        task->settled.outcome = OUTCOME_ABSENT;
+    } else if (task->asks_key && !slot->current) {
+        settle_forgotten(task, j);
+    } else if (needs_recovery(task, j)) {
+        settle_recover(task, j, RECOVER_ABSENT);
     } else if (apply_check_rights(slot->current, &j->command, &f) != 0) {
         settle_refused(task, j, &f);
     } else if (!settle_by_key(task, j, context)) {
@@ -274,6 +311,13 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
 }
 
 /* ---- after the save ---- */
+
+/* What the audit trail is to restore of it after a loss. */
+static void note_command(struct event *e, const struct job *j) {
+    memcpy(e->command_id, j->command.id, sizeof(e->command_id));
+    memcpy(e->key_hash, j->key_hash, sizeof(e->key_hash));
+    memcpy(e->fingerprint, j->fingerprint, sizeof(e->fingerprint));
+}
 
 static void settle_accepted(struct task *task, const struct job *j, struct settled *ret) {
     struct change *change = &task->change;
@@ -289,6 +333,8 @@ static void settle_accepted(struct task *task, const struct job *j, struct settl
         change->events[i] = (struct event){0};
     }
     change->n_events = 0;
+    if (ret->n_events > 0)
+        note_command(&ret->events[0], j);
 }
 
 void task_settle_saved(struct task *task, const struct job *j, struct settled *ret) {
@@ -299,6 +345,12 @@ void task_settle_saved(struct task *task, const struct job *j, struct settled *r
     task->slot->is_lost = true;
     if (task->result == STORE_LOST) {
         ret->outcome = OUTCOME_AGAIN;
+        return;
+    }
+    if (task->result == STORE_REFUSED && strstr(task->text, "WRONGTYPE")) {
+        settle_damaged(task, j, task->text);
+        *ret = task->settled;
+        task->settled = (struct settled){0};
         return;
     }
     struct fault f;

@@ -81,6 +81,7 @@ static void on_connect_failed(void *arg, const char *why) {
 static void on_down(void *arg, const char *why) {
     struct worker *w = arg;
     bus_lost(w, why);
+    worker_drop_waiting(w, &w->jobs);
     for (struct job *j; (j = queue_pop(&w->jobs));) {
         struct delivery *d = j->delivery;
         job_free(j);
@@ -118,6 +119,10 @@ static void on_soon(uv_timer_t *timer) {
     run(timer->data);
 }
 
+void worker_run_soon(struct worker *w) {
+    uv_timer_start(&w->soon, on_soon, 0, 0);
+}
+
 /* Not for too long at a stretch, with a slow Redis: heartbeats want to be sent and read. */
 static void run(struct worker *w) {
     int64_t until = timestamp_monotonic_ms() + TURN_MS;
@@ -127,7 +132,7 @@ static void run(struct worker *w) {
         r = worker_run_batch(w);
         worker_end(w);
         if (r == 0 && timestamp_monotonic_ms() >= until) {
-            uv_timer_start(&w->soon, on_soon, 0, 0);
+            worker_run_soon(w);
             break;
         }
     }
@@ -178,7 +183,8 @@ static void on_tick(uv_timer_t *timer) {
         else
             store_works(w);
     }
-    worker_refuse_waiting_absents(w);
+    recover_tick(w->recover);
+    worker_refuse_late_waiting(w, store_time(w));
     worker_end(w);
     run(w);
     worker_begin(w);
@@ -240,7 +246,9 @@ static int connect_parts(struct worker *w) {
     if (r == 0)
         r = publisher_new(&w->publisher, app, &callbacks, w);
     if (r == 0)
-        r = recover_new(&w->recover, app);
+        w->barrier = barrier_new(app, w->publisher);
+    if (r == 0)
+        r = recover_new(&w->recover, app, w->store, w->barrier, w->publisher);
     if (r != 0)
         return r;
     w->presence = presence_new(app, w->store, w->publisher);
@@ -314,6 +322,9 @@ static void flush_notes(struct worker *w) {
 void worker_free(struct worker *w) {
     flush_notes(w);
     recover_free(w->recover);
+    barrier_free(w->barrier);
+    worker_drop_waiting(w, &w->jobs);
+    worker_free_waiting(w);
     bus_free(w->bus);
     publisher_free(w->publisher);
     attention_free(w->attention);

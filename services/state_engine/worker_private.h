@@ -10,7 +10,7 @@
 #include "services/state_engine/recover.h"
 #include "services/state_engine/worker.h"
 
-struct absent;
+struct waiting;
 
 struct worker {
     struct app *app;
@@ -19,11 +19,13 @@ struct worker {
     struct store_batch *store;
     struct attention *attention;
     struct presence *presence;
+    struct barrier *barrier;
     struct recover *recover;
     struct queue jobs;
     struct delivery *deliveries; /* owned: those not acknowledged yet */
     size_t n_deliveries;
-    struct absent *absents; /* owned: waiting for PostgreSQL, in the order asked */
+    struct waiting *waiting; /* owned: what jobs wait for, beside the queue */
+    size_t n_waiting;
     bool is_draining;
     unsigned n_begun;  /* worker_begin */
     bool has_confirms; /* ... of which one is for the confirms of this wake */
@@ -67,8 +69,20 @@ void worker_check_drained(struct worker *w);
  * settled. */
 MUSTCHECK int worker_run_presence(struct worker *w, struct job *const *jobs, size_t n);
 
-/* ---- worker_absent.c ---- */
-/* The session is not in Redis; asks PostgreSQL, then refuses. Takes the job. */
-void worker_ask_about_absent(struct worker *w, struct job *j);
-/* Refuses those that wait for PostgreSQL for too long: what they hold back, others need. */
-void worker_refuse_waiting_absents(struct worker *w);
+/* ---- worker_recover.c ---- */
+/* The job's session has to be recovered first; takes the job. */
+void worker_recover(struct worker *w, struct job *j, enum recover_cause cause);
+/* Whether the job's session is being recovered: then worker_wait_with takes the job, too. */
+bool worker_waits_for(const struct worker *w, const struct job *j);
+void worker_wait_with(struct worker *w, struct job *j);
+/* The create's key has to be looked for in PostgreSQL first; takes the job. */
+void worker_ask_key(struct worker *w, struct job *j);
+/* Refuses those that wait past their deadline; the recoveries go on. now: ms, store time. */
+void worker_refuse_late_waiting(struct worker *w, int64_t now);
+/* Takes all jobs that wait; the recoveries go on. */
+void worker_drop_waiting(struct worker *w, struct queue *ret_jobs);
+/* After worker_drop_waiting, when nothing is answered any more. */
+void worker_free_waiting(struct worker *w);
+
+/* worker.c: the queue is run in the loop's next turn. */
+void worker_run_soon(struct worker *w);

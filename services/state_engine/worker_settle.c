@@ -61,8 +61,11 @@ static void settle(struct worker *w, struct settled *s, struct queue *again) {
     case OUTCOME_REFUSED:
         worker_refuse(w, j, &s->reply);
         break;
-    case OUTCOME_ABSENT:
-        worker_ask_about_absent(w, j);
+    case OUTCOME_RECOVER:
+        worker_recover(w, j, s->cause);
+        break;
+    case OUTCOME_ASK_KEY:
+        worker_ask_key(w, j);
         break;
     case OUTCOME_AGAIN:
         metric_add(w->n_lost_races, 1);
@@ -82,7 +85,9 @@ static int take_jobs(struct worker *w, struct job **ret, size_t most, size_t *re
     int r = 0;
     *ret_n = 0;
     while (r == 0 && *ret_n < most && w->jobs.first) {
-        if (!needs_count(w->jobs.first))
+        if (worker_waits_for(w, w->jobs.first))
+            worker_wait_with(w, queue_pop(&w->jobs));
+        else if (!needs_count(w->jobs.first))
             ret[(*ret_n)++] = queue_pop(&w->jobs);
         else if (n_counts++ < MAX_COUNTS)
             r = worker_count_try(w);

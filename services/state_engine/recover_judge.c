@@ -1,0 +1,207 @@
+/* What becomes of a session: judged by what Redis has and what PostgreSQL has. The table is in
+ * docs/decisions/0009. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/state_engine/recover_private.h"
+
+static void ask_row(struct recovery *rec, db_done_fn *done) {
+    const char *params[] = {rec->session_id};
+    recovery_query(rec, db_session_sql, 1, params, done);
+}
+
+/* False: the recovery has ended, or nobody wants it any more. *ret_there: there is a row. */
+static bool take_row(struct recovery *rec, int err, const struct db_result *result,
+                     bool *ret_there) {
+    struct recover *r = rec->owner;
+    if (r->is_closing)
+        return false;
+    rec->asked_at = 0;
+    db_session_done(&rec->row);
+    rec->row = (struct db_session){0};
+    if (err == 0)
+        err = db_session_read(result, &rec->row);
+    if (err == -EBADMSG)
+        log_error(r->app->log, "row_damaged", "A session's row in PostgreSQL cannot be.",
+                  LOG_TEXT("sessionId", rec->session_id));
+    if (err != 0 && err != -ENOENT) {
+        recovery_end(rec, RECOVER_UNKNOWN);
+        return false;
+    }
+    *ret_there = err == 0;
+    return true;
+}
+
+/* ---- after a barrier ---- */
+
+static bool is_ahead(struct position a, struct position b) {
+    return a.epoch != b.epoch ? a.epoch > b.epoch : a.version > b.version;
+}
+
+static bool may_be_believed(const struct recovery *rec) {
+    return rec->cause == RECOVER_STALE && rec->found.kind == STORE_FOUND_HASH &&
+           rec->found.has_position;
+}
+
+static void judge_row(struct recovery *rec) {
+    if (rec->row.is_deleted && rec->found.kind == STORE_FOUND_ABSENT)
+        recovery_end(rec, RECOVER_DELETED);
+    else if (rec->row.is_deleted)
+        recovery_bury(rec);
+    else if (may_be_believed(rec) && !is_ahead(rec->row.session.position, rec->found.position))
+        recovery_adopt(rec);
+    else if (rec->row.is_whole)
+        recovery_rebuild(rec);
+    else
+        recovery_end(rec, RECOVER_UNKNOWN); /* its creation was not published yet */
+}
+
+/* PostgreSQL has never heard of it. */
+static void judge_without_row(struct recovery *rec) {
+    struct recover *r = rec->owner;
+    if (rec->found.kind == STORE_FOUND_ABSENT) {
+        recovery_end(rec, RECOVER_NEVER);
+    } else if (may_be_believed(rec)) {
+        recovery_adopt(rec);
+    } else {
+        log_error(r->app->log, "session_lost", "A damaged session cannot be recovered.",
+                  LOG_TEXT("sessionId", rec->session_id),
+                  LOG_TEXT("hint", "PostgreSQL does not know it; its keys in Redis may go"));
+        recovery_end(rec, RECOVER_UNKNOWN);
+    }
+}
+
+/* What was found when it began may have been put right by another engine. */
+static bool is_done_already(const struct recovery *rec, const struct store_found *now) {
+    if (rec->cause == RECOVER_STALE)
+        return now->kind == STORE_FOUND_HASH && strcmp(now->run_id, rec->run_id) == 0;
+    return !store_found_equal(&rec->found, now);
+}
+
+/* What the node lost when it restarted once more, that barrier did not ask for. */
+static bool is_of_run(const struct recovery *rec) {
+    return strcmp(store_batch_run_id(rec->owner->store), rec->run_id) == 0;
+}
+
+static void on_known_row(void *arg, int err, const struct db_result *result) {
+    struct recovery *rec = arg;
+    struct recover *r = rec->owner;
+    struct store_found now;
+    int64_t ignored;
+    bool is_there;
+    if (!take_row(rec, err, result, &is_there))
+        return;
+    if (store_recover_look(r->store, rec->session_id, &now, &ignored) != 0) {
+        recovery_end(rec, RECOVER_UNKNOWN);
+        return;
+    }
+    bool is_done = is_done_already(rec, &now) || !is_of_run(rec);
+    rec->found = now;
+    if (is_done || (rec->cause == RECOVER_STALE && now.kind == STORE_FOUND_ABSENT))
+        recovery_end(rec, RECOVER_HOT); /* or lost meanwhile, as who loads it finds */
+    else if (is_there)
+        judge_row(rec);
+    else
+        judge_without_row(rec);
+}
+
+/* ---- the barrier ---- */
+
+static bool has_passed(const struct recover *r, const char *run_id) {
+    for (size_t i = 0; i < r->n_passed && i < RECOVER_N_PASSED; i++)
+        if (strcmp(r->passed[i], run_id) == 0)
+            return true;
+    return false;
+}
+
+static void note_passed(struct recover *r, const char *run_id) {
+    if (!has_passed(r, run_id))
+        memcpy(r->passed[r->n_passed++ % RECOVER_N_PASSED], run_id, sizeof(r->passed[0]));
+}
+
+static void on_barrier(void *arg, bool passed) {
+    struct recovery *rec = arg;
+    if (!passed) {
+        recovery_end(rec, RECOVER_UNKNOWN);
+        return;
+    }
+    note_passed(rec->owner, rec->run_id);
+    ask_row(rec, on_known_row);
+}
+
+void recovery_pass_barrier(struct recovery *rec) {
+    barrier_ask(rec->owner->barrier, on_barrier, rec);
+}
+
+/* ---- gone cold ---- */
+
+static void on_mark_cleared(void *arg, int err, const struct db_result *result) {
+    struct recovery *rec = arg;
+    if (rec->owner->is_closing)
+        return;
+    rec->asked_at = 0;
+    if (err != 0)
+        recovery_end(rec, RECOVER_UNKNOWN);
+    else if (db_n_affected(result) != 1)
+        recovery_pass_barrier(rec); /* another engine was faster, or lost what it took */
+    else
+        recovery_rebuild(rec);
+}
+
+/* Before the keys are written: with a mark left standing, what is written later could be lost
+ * without a trace. */
+static void clear_mark(struct recovery *rec) {
+    char epoch[24], version[24];
+    const struct position *p = &rec->row.session.position;
+    snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)p->epoch);
+    snprintf(version, sizeof(version), "%llu", (unsigned long long)p->version);
+    const char *params[] = {rec->session_id, epoch, version};
+    rec->is_cold = true;
+    recovery_query(rec,
+                   "UPDATE sessions SET cold_epoch = NULL, cold_version = NULL "
+                   "WHERE id = $1::uuid AND cold_epoch = $2::integer AND epoch = $2::integer "
+                   "AND cold_version = $3::integer AND version = $3::integer",
+                   N_ELEMENTS(params), params, on_mark_cleared);
+}
+
+/* What the row says without a barrier: that it went cold, or was deleted, which nothing undoes. */
+static void on_first_row(void *arg, int err, const struct db_result *result) {
+    struct recovery *rec = arg;
+    bool is_there;
+    if (!take_row(rec, err, result, &is_there))
+        return;
+    if (is_there && rec->row.is_deleted)
+        recovery_end(rec, RECOVER_DELETED);
+    else if (is_there && rec->row.is_cold && rec->row.is_whole)
+        clear_mark(rec);
+    else
+        recovery_pass_barrier(rec);
+}
+
+/* ---- the first step ---- */
+
+static void begin_damaged(struct recovery *rec) {
+    struct recover *r = rec->owner;
+    int64_t ignored;
+    metric_add(r->n_damaged, 1);
+    log_error(r->app->log, "session_damaged", "Redis holds of a session what cannot be.",
+              LOG_TEXT("sessionId", rec->session_id),
+              LOG_TEXT("hint", "something else than Handoff wrote there; it is rebuilt"));
+    if (store_recover_look(r->store, rec->session_id, &rec->found, &ignored) != 0)
+        recovery_end(rec, RECOVER_UNKNOWN);
+    else
+        recovery_pass_barrier(rec);
+}
+
+void recovery_begin(struct recovery *rec) {
+    if (rec->cause == RECOVER_ABSENT)
+        ask_row(rec, on_first_row);
+    else if (rec->cause == RECOVER_DAMAGED)
+        begin_damaged(rec);
+    else if (has_passed(rec->owner, rec->run_id))
+        ask_row(rec, on_known_row);
+    else
+        recovery_pass_barrier(rec);
+}

@@ -1,0 +1,97 @@
+/* What the files of the recovery share; see recover.h. */
+#pragma once
+
+#include "base/table.h"
+#include "common/db.h"
+#include "common/db_rebuild.h"
+#include "common/db_session.h"
+#include "common/store_recover.h"
+#include "services/state_engine/recover.h"
+
+#define RECOVER_N_PASSED 16
+#define RECOVER_MAX_REBUILDS 8 /* at a time: each may hold 16 MiB of events */
+#define RECOVER_MAX_KEYS 1000
+#define RECOVER_PATIENCE_MS 2000 /* with PostgreSQL: then those who wait are told, as of Redis */
+
+struct recover_asker {
+    struct recover_asker *next;
+    recover_fn *done;
+    void *arg;
+};
+
+/* One session on its way back. It waits for one thing at a time: PostgreSQL (asked_at), a barrier,
+ * its turn to be rebuilt, or the rebuild. */
+struct recovery {
+    struct table_node node;           /* recover::sessions */
+    struct recovery *next_to_rebuild; /* recover::to_rebuild */
+    struct recover *owner;
+    char session_id[UUID_LEN + 1];
+    char run_id[41]; /* of the session's node, when it was asked for */
+    enum recover_cause cause;
+    struct recover_asker *askers; /* owned; in any order */
+
+    int64_t asked_at;         /* ms, monotonic: the row or the keys were asked for; 0: nothing is */
+    int64_t rebuilding_since; /* the same of the rebuild, its turn included */
+    bool has_passed;          /* PostgreSQL knows by now what had been told of */
+    bool is_cold;             /* Redis let go of it on purpose: it comes back at the same epoch */
+    struct store_found found;
+    struct db_session row;      /* of the last answer; data and checksum come with the rebuild */
+    struct db_rebuild *rebuild; /* owned while under way */
+    struct store_remembered *keys;
+    size_t n_keys;
+};
+
+struct recover_question;
+
+struct recover {
+    struct app *app;
+    struct store_batch *store; /* borrowed, as the next two */
+    struct barrier *barrier;
+    struct publisher *publisher;
+    struct db *db;         /* short questions */
+    struct db *db_rebuild; /* long ones: a connection answers in order */
+    struct health_dependency *health;
+    struct table sessions; /* struct recovery, owned */
+    struct recovery *to_rebuild, **to_rebuild_end;
+    size_t n_rebuilds;
+    struct recover_question *questions; /* owned: about creates' keys */
+    size_t n_questions;
+    bool is_silent;                    /* PostgreSQL has owed an answer for too long */
+    bool is_closing;                   /* answers that still come are for nobody */
+    char passed[RECOVER_N_PASSED][41]; /* runs of nodes that a barrier came after */
+    size_t n_passed;
+    int64_t memory_passed; /* the memory (ms, its beginning) that a barrier came after; 0: none */
+
+    struct metric *n_cold, *n_rebuilt, *n_adopted, *n_not_found, *n_unknown, *n_damaged;
+    struct metric *n_open;
+};
+
+/* ---- recover.c ---- */
+/* Answers all askers; frees rec. */
+void recovery_end(struct recovery *rec, enum recover_answer answer);
+/* Asks one statement about the session; done gets rec. Ends rec when PostgreSQL is away. */
+void recovery_query(struct recovery *rec, const char *sql, size_t n, const char *const *params,
+                    db_done_fn *done);
+
+/* ---- recover_judge.c ---- */
+/* The first step. */
+void recovery_begin(struct recovery *rec);
+/* A barrier, then the row, then the judgement of both. */
+void recovery_pass_barrier(struct recovery *rec);
+
+/* ---- recover_rebuild.c ---- */
+/* Data, then keys, then recovery_write. */
+void recovery_rebuild(struct recovery *rec);
+
+/* ---- recover_create.c ---- */
+/* Answers those that PostgreSQL owes for too long; whether there are any. */
+bool recover_tell_questions(struct recover *r);
+/* Frees those that nobody answers any more. */
+void recover_drop_questions(struct recover *r);
+
+/* ---- recover_write.c ---- */
+void recovery_write(struct recovery *rec);
+/* PostgreSQL is not ahead of what Redis has. */
+void recovery_adopt(struct recovery *rec);
+/* PostgreSQL knows that it was deleted: what Redis has becomes a tombstone. */
+void recovery_bury(struct recovery *rec);
