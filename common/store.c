@@ -92,7 +92,8 @@ bool store_is_up(const struct store *s) {
     return s->state == STORE_LINK_UP;
 }
 
-const char *store_run_id(const struct store *s) {
+const char *store_run_id(const struct store *s, const char *session_id) {
+    (void)session_id;
     return s->run_id;
 }
 

@@ -67,8 +67,9 @@ bool store_is_up(const struct store *s);
  * before the first. What deadlines and serverTime are given in, so that hosts' clocks do not
  * matter. */
 int64_t store_now(const struct store *s);
-/* The node's, of the last connection that was made: another one may have lost what was written. */
-const char *store_run_id(const struct store *s);
+/* Of the node that has the session (or an instance), of the last connection that was made to it:
+ * another one may have lost what was written. "": none was made. */
+const char *store_run_id(const struct store *s, const char *session_id);
 
 /* err: 0; -ENOENT no such session; -ENOTCONN, -ETIMEDOUT not answered; -EBADMSG a value that cannot
  * be; -EAGAIN 10 000 questions wait already; -ECANCELED store_free came first (called from within

@@ -39,7 +39,8 @@ bool store_batch_is_connected(const struct store_batch *b) {
     return b->context;
 }
 
-const char *store_batch_run_id(const struct store_batch *b) {
+const char *store_batch_run_id(const struct store_batch *b, const char *session_id) {
+    (void)session_id;
     return b->run_id;
 }
 

@@ -23,8 +23,8 @@ DEFINE_CLEANUP(struct store_batch *, store_batch_free)
  * "" on success. No-op when connected. */
 MUSTCHECK int store_batch_connect(struct store_batch *b, char ret_why[static 256]);
 bool store_batch_is_connected(const struct store_batch *b);
-/* The run_id of the node, from the connect. */
-const char *store_batch_run_id(const struct store_batch *b);
+/* The run_id of the node that has the session, from the connect; "" before it. */
+const char *store_batch_run_id(const struct store_batch *b, const char *session_id);
 /* PING; negative when Redis does not answer. */
 MUSTCHECK int store_batch_ping(struct store_batch *b);
 

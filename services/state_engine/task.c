@@ -230,7 +230,7 @@ static void apply(struct task *task, const struct job *j, int64_t now,
         settle_unchanged(task, j);
     } else {
         task->saves = slot->saves = true;
-        note_node(&task->change.next, store_batch_run_id(context->store));
+        note_node(&task->change.next, store_batch_run_id(context->store, task->change.next.id));
         if (slot->current)
             task->expected = slot->current->position;
         republish_print_extra(task->change.events, task->change.n_events, &task->extra);

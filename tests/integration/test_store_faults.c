@@ -57,7 +57,7 @@ static void test_a_killed_connection_is_made_again(void **state) {
     assert_int_equal(store_batch_save(b, NULL, 0, NULL, 0, NULL, 0), -ENOTCONN);
     assert_int_equal(store_batch_connect(b, why), 0);
     assert_int_equal(store_batch_ping(b), 0);
-    assert_int_equal(strlen(store_batch_run_id(b)), 40);
+    assert_int_equal(strlen(store_batch_run_id(b, FIXTURE_COMMAND)), 40);
     redisFree(c);
     store_batch_free(b);
 }
