@@ -38,7 +38,8 @@ void store_key_attention(const char *member, char ret[static STORE_KEY_CAP]);
 void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);
 /* When Redis began to remember: '<ms> <run_id>'. */
-#define STORE_KEY_MEMORY "store:{0}:memory"
+#define STORE_MEMORY_TAG "0"
+#define STORE_KEY_MEMORY "store:{" STORE_MEMORY_TAG "}:memory"
 void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]);
 
 enum store_bucket { STORE_BUCKET_USER, STORE_BUCKET_ADDRESS };

@@ -209,7 +209,7 @@ int store_recover_adopt(struct store_batch *b, const char *session_id,
     put_keys(&c, session_id, found->position.version, "");
     put_found(&c, found);
     store_puts(&c, "a");
-    store_puts(&c, store_batch_run_id(b));
+    store_puts(&c, store_batch_run_id(b, session_id));
     return ask_done(b, &c, ret_done);
 }
 
@@ -221,7 +221,7 @@ int store_batch_memory(struct store_batch *b, int64_t *ret_since, bool *ret_is_y
     uint64_t since, now;
     store_begin_script(b, &c, STORE_SCRIPT_MEMORY, 1);
     store_puts(&c, STORE_KEY_MEMORY);
-    store_puts(&c, store_batch_run_id(b));
+    store_puts(&c, store_batch_run_id(b, STORE_MEMORY_TAG));
     int err = store_ask(b, &c, &reply);
     if (err)
         return err;

@@ -155,7 +155,8 @@ static int load_all(struct batch *b) {
     if (r == 0)
         r = judge_keys(b);
     for (size_t i = 0; r == 0 && i < b->n_slots; i++)
-        slot_ready(&b->slots[i], store_batch_run_id(b->context->store));
+        slot_ready(&b->slots[i],
+                   store_batch_run_id(b->context->store, b->slots[i].load.session_id));
     return r;
 }
 

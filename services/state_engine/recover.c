@@ -120,7 +120,7 @@ static struct recovery *recovery_new(struct recover *r, const char *session_id, 
     rec->owner = r;
     rec->cause = cause;
     memcpy(rec->session_id, session_id, UUID_LEN + 1);
-    snprintf(rec->run_id, sizeof(rec->run_id), "%s", store_batch_run_id(r->store));
+    snprintf(rec->run_id, sizeof(rec->run_id), "%s", store_batch_run_id(r->store, session_id));
     table_add(&r->sessions, &rec->node, hash);
     metric_set(r->n_open, (double)r->sessions.n);
     return rec;

@@ -82,7 +82,7 @@ static bool is_done_already(const struct recovery *rec, const struct store_found
 
 /* What the node lost when it restarted once more, that barrier did not ask for. */
 static bool is_of_run(const struct recovery *rec) {
-    return strcmp(store_batch_run_id(rec->owner->store), rec->run_id) == 0;
+    return strcmp(store_batch_run_id(rec->owner->store, rec->session_id), rec->run_id) == 0;
 }
 
 static void on_known_row(void *arg, int err, const struct db_result *result) {

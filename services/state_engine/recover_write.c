@@ -26,7 +26,8 @@ static uint64_t next_epoch(const struct recovery *rec) {
 
 static void note_node(struct recovery *rec) {
     struct session *s = &rec->row.session;
-    snprintf(s->run_id, sizeof(s->run_id), "%s", store_batch_run_id(rec->owner->store));
+    snprintf(s->run_id, sizeof(s->run_id), "%s",
+             store_batch_run_id(rec->owner->store, rec->session_id));
     s->published = s->position.version;
 }
 
