@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "common/app_admin.h"
 #include "common/auth.h"
+#include "common/bus_url.h"
 #include "common/config_table.h"
 #include "common/version.h"
 
@@ -215,13 +216,27 @@ static enum wish parse_arguments(int argc, char **argv) {
     return WISH_UNKNOWN;
 }
 
+static int check_addresses(const struct config *config) {
+    struct bus_url url;
+    int r = bus_url_parse(&url, config->amqp_url);
+    if (r < 0)
+        fprintf(stderr,
+                "%s: HANDOFF_AMQP_URL has a bad value; allowed: "
+                "amqp://user:password@host:port/vhost, up to %d host:port separated by commas, "
+                "no TLS\n",
+                config->service_name, BUS_ADDRESSES_MAX);
+    else
+        bus_url_done(&url);
+    return r;
+}
+
 static int configure_and_run(const struct app_spec *spec, bool check_only) {
     struct config config = {0};
     const char *const *environment = (const char *const *)environ;
     if (config_load(spec->service, environment, &config, stderr) < 0)
         return 2;
     int code = 2;
-    if (check_keys(&config) == 0) {
+    if (check_keys(&config) == 0 && check_addresses(&config) == 0) {
         code = 0;
         if (check_only)
             config_print_values(&config, environment, stdout);

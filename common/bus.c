@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "common/bus_private.h"
 #include "proto/route.h"
@@ -16,6 +17,7 @@
 #define CLOSE_MS 1000
 #define STABLE_MS                                                                                  \
     10000 /* what was up for less counts as another failure: no spin on a short life */
+#define NEXT_ADDRESS_MS 20
 #define WAITING_MAX (4u << 20)
 #define TICKETS_MAX 65536
 
@@ -70,9 +72,21 @@ static void on_timer(uv_timer_t *timer) {
         bus_finish(b);
 }
 
+/* With the next address: soon, as it may answer, or with backoff once none of them did. */
 static void connect_later(struct bus *b) {
+    size_t n = b->target.url.n_addresses;
     b->state = BUS_WAITING;
-    uv_timer_start(&b->timer, on_timer, backoff_next_ms(&b->backoff), 0);
+    b->address = (b->address + 1) % n;
+    b->n_tried++;
+    uint64_t wait_ms = b->n_tried % n ? NEXT_ADDRESS_MS : backoff_next_ms(&b->backoff);
+    uv_timer_start(&b->timer, on_timer, wait_ms, 0);
+}
+
+/* what went wrong there */
+static void print_why(const struct bus *b, const char *what, char ret[static BUS_WHY_CAP]) {
+    char address[BUS_ADDRESS_CAP];
+    bus_address_print(&b->target.url.addresses[b->address], address);
+    snprintf(ret, BUS_WHY_CAP, "%.100s: %.210s", address, what);
 }
 
 void bus_lose(struct bus *b, const char *reason) {
@@ -81,10 +95,12 @@ void bus_lose(struct bus *b, const char *reason) {
         return;
     }
     char why[BUS_WHY_CAP];
-    snprintf(why, sizeof(why), "%s", reason); /* it may lie in what bus_io_stop frees */
+    print_why(b, reason, why); /* the reason may lie in what bus_io_stop frees */
     bus_io_stop(b);
-    if (uv_now(b->loop) - b->up_since_ms >= STABLE_MS)
+    if (uv_now(b->loop) - b->up_since_ms >= STABLE_MS) {
         backoff_reset(&b->backoff);
+        b->n_tried = 0;
+    }
     connect_later(b);
     if (b->callbacks.down)
         b->callbacks.down(b->arg, why);
@@ -107,10 +123,12 @@ static void put_cancel(struct bus *b) {
 }
 
 static void connect_failed(struct bus *b) {
+    char why[BUS_WHY_CAP];
+    print_why(b, b->why, why);
     bus_link_close(&b->link);
     connect_later(b);
     if (b->callbacks.connect_failed)
-        b->callbacks.connect_failed(b->arg, b->why);
+        b->callbacks.connect_failed(b->arg, why);
 }
 
 static void connected(struct bus *b) {
@@ -136,7 +154,8 @@ static void connected(struct bus *b) {
 
 static void work_in_pool(uv_work_t *work) {
     struct bus *b = work->data;
-    if (bus_link_open(&b->link, &b->target, &b->abandoned, b->why) < 0)
+    const struct bus_address *address = &b->target.url.addresses[b->address];
+    if (bus_link_open(&b->link, &b->target, address, &b->abandoned, b->why) < 0)
         b->link = (struct bus_link){0};
 }
 
@@ -161,6 +180,13 @@ static void connect_now(struct bus *b) {
     connect_later(b);
 }
 
+static size_t random_below(size_t n) {
+    uint32_t random = 0;
+    if (n == 1 || getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+        return 0;
+    return random % n;
+}
+
 int bus_new(struct bus **ret, uv_loop_t *loop, const struct bus_options *options) {
     struct bus_target target;
     int r = bus_target_init(&target, options);
@@ -169,6 +195,7 @@ int bus_new(struct bus **ret, uv_loop_t *loop, const struct bus_options *options
     struct bus *b = must_alloc(sizeof(*b));
     b->loop = loop;
     b->target = target;
+    b->address = random_below(target.url.n_addresses);
     b->callbacks = options->callbacks;
     b->arg = options->arg;
     atomic_init(&b->abandoned, false);

@@ -80,7 +80,8 @@ struct bus_callbacks {
 };
 
 struct bus_options {
-    const char *url;
+    const char *url;    /* of several addresses one is taken at random, then each in turn */
+    bool quorum_queues; /* the shared queues are quorum queues; else classic ones */
     const char *connection_name; /* shown in the broker's management; the app_id of what it sends */
     bool confirms;               /* publisher confirms on */
     /* What to consume, if anything: */
@@ -93,7 +94,7 @@ struct bus_options {
 };
 
 /* Never fails for a broker that is away: connects in the background (backoff.h) until bus_free. The
- * options are copied. -EINVAL for a url that is none, or amqps (no TLS). */
+ * options are copied. -EINVAL for a url that bus_url.h does not take. */
 MUSTCHECK int bus_new(struct bus **ret, uv_loop_t *loop, const struct bus_options *options);
 /* Closes politely and frees, from any callback too; none comes any more. The loop must run on until
  * its handles are closed: up to 1 s for the broker's close-ok, or until a handshake under way gives

@@ -20,21 +20,9 @@
 #define CALL_MS 3000
 #define HANDSHAKE_MS 10000
 
-static int parse_url(struct bus_target *t) {
-    struct amqp_connection_info info;
-    if (amqp_parse_url(t->url, &info) != AMQP_STATUS_OK || info.ssl || info.port == 0)
-        return -EINVAL;
-    t->host = info.host;
-    t->user = info.user;
-    t->password = info.password;
-    t->vhost = info.vhost[0] ? info.vhost : "/"; /* a slash at the end is no vhost without a name */
-    t->port = info.port;
-    return 0;
-}
-
 int bus_target_init(struct bus_target *ret, const struct bus_options *options) {
     struct bus_target t = {
-        .url = must_strdup(options->url),
+        .quorum = options->quorum_queues,
         .prefetch = options->prefetch,
         .no_ack = options->no_ack,
         .confirms = options->confirms,
@@ -45,7 +33,7 @@ int bus_target_init(struct bus_target *ret, const struct bus_options *options) {
         t.queue = must_strdup(options->queue);
         t.no_ack |= strcmp(t.queue, ROUTE_REPLY_TO) == 0;
     }
-    int r = parse_url(&t);
+    int r = bus_url_parse(&t.url, options->url);
     if (r < 0 || (t.queue && strlen(t.queue) > BUS_SHORT_TEXT_MAX) ||
         (t.connection_name && strlen(t.connection_name) > BUS_SHORT_TEXT_MAX)) {
         bus_target_done(&t);
@@ -56,7 +44,7 @@ int bus_target_init(struct bus_target *ret, const struct bus_options *options) {
 }
 
 void bus_target_done(struct bus_target *t) {
-    free(t->url);
+    bus_url_done(&t->url);
     free(t->connection_name);
     free(t->queue);
     *t = (struct bus_target){0};
@@ -125,17 +113,13 @@ bool bus_handshake_ok(struct bus_handshake *h, const char *step) {
     return judge(h, step, amqp_get_rpc_reply(h->conn));
 }
 
-static bool open_socket(struct bus_handshake *h, const struct bus_target *t) {
+static bool open_socket(struct bus_handshake *h, const struct bus_address *address) {
     amqp_socket_t *socket = amqp_tcp_socket_new(h->conn);
     if (!socket)
         return fail(h, "connect", "out of memory");
     struct timeval limit = timeval_of_ms(CALL_MS);
-    int status = amqp_socket_open_noblock(socket, t->host, t->port, &limit);
-    if (status == AMQP_STATUS_OK)
-        return true;
-    char step[60];
-    snprintf(step, sizeof(step), "connect to %.40s:%d", t->host, t->port);
-    return fail(h, step, amqp_error_string2(status));
+    int status = amqp_socket_open_noblock(socket, address->host, address->port, &limit);
+    return status == AMQP_STATUS_OK || fail(h, "connect", amqp_error_string2(status));
 }
 
 static amqp_table_entry_t flag_entry(const char *name) {
@@ -163,9 +147,9 @@ static bool login(struct bus_handshake *h, const struct bus_target *t) {
     if (amqp_set_handshake_timeout(h->conn, &limit) != AMQP_STATUS_OK)
         return fail(h, "login", "no timeout could be set");
     return judge(h, "login",
-                 amqp_login_with_properties(h->conn, t->vhost, CHANNEL_MAX, FRAME_MAX, HEARTBEAT_S,
-                                            &properties, AMQP_SASL_METHOD_PLAIN, t->user,
-                                            t->password));
+                 amqp_login_with_properties(h->conn, t->url.vhost, CHANNEL_MAX, FRAME_MAX,
+                                            HEARTBEAT_S, &properties, AMQP_SASL_METHOD_PLAIN,
+                                            t->url.user, t->url.password));
 }
 
 /* From here on bus.c sends and expects the heartbeats: librabbitmq's would go between the halves of
@@ -223,7 +207,8 @@ static bool consume(struct bus_handshake *h, const struct bus_target *t, struct 
     return true;
 }
 
-int bus_link_open(struct bus_link *ret, const struct bus_target *t, const atomic_bool *abandoned,
+int bus_link_open(struct bus_link *ret, const struct bus_target *t,
+                  const struct bus_address *address, const atomic_bool *abandoned,
                   char ret_why[static BUS_WHY_CAP]) {
     struct bus_link l = {.conn = amqp_new_connection()};
     struct bus_handshake h = {l.conn, timestamp_monotonic_ms() + HANDSHAKE_MS, abandoned, ret_why};
@@ -231,8 +216,8 @@ int bus_link_open(struct bus_link *ret, const struct bus_target *t, const atomic
         fail(&h, "connect", "out of memory");
         return -ENOMEM;
     }
-    if (open_socket(&h, t) && login(&h, t) && take_over_heartbeats(&h, &l) && open_channel(&h, t) &&
-        bus_declare_topology(&h) && consume(&h, t, &l)) {
+    if (open_socket(&h, address) && login(&h, t) && take_over_heartbeats(&h, &l) &&
+        open_channel(&h, t) && bus_declare_topology(&h, t->quorum) && consume(&h, t, &l)) {
         *ret = l;
         return 0;
     }

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "common/bus.h"
 #include "common/bus_frames.h"
+#include "common/bus_url.h"
 
 #define BUS_WHY_CAP 320
 
@@ -16,9 +17,8 @@ struct amqp_connection_state_t_;
 
 /* What does not change with each connection; read by both threads. */
 struct bus_target {
-    char *url; /* owned; cut into the next four */
-    const char *host, *user, *password, *vhost;
-    int port;
+    struct bus_url url;    /* owned */
+    bool quorum;           /* the shared queues' type; else classic */
     char *connection_name; /* owned */
     char *queue;           /* owned; as bus_options.queue */
     uint16_t prefetch;
@@ -39,10 +39,12 @@ struct bus_link {
 MUSTCHECK int bus_target_init(struct bus_target *ret, const struct bus_options *options);
 void bus_target_done(struct bus_target *t);
 
-/* Any thread; blocks, at most about 10 s (and name resolution's time). Negative errno, and the
- * reason in ret_why. Gives up early once *abandoned is set. */
+/* Any thread; tries that one of the target's addresses; blocks, at most about 10 s (and name
+ * resolution's time). Negative errno, and the reason in ret_why. Gives up early once *abandoned is
+ * set. */
 MUSTCHECK int bus_link_open(struct bus_link *ret, const struct bus_target *t,
-                            const atomic_bool *abandoned, char ret_why[static BUS_WHY_CAP]);
+                            const struct bus_address *address, const atomic_bool *abandoned,
+                            char ret_why[static BUS_WHY_CAP]);
 /* Never blocks; takes a link without a connection. */
 void bus_link_close(struct bus_link *l);
 /* The reason in a close method of channel or connection. */
@@ -62,6 +64,6 @@ MUSTCHECK bool bus_handshake_next(struct bus_handshake *h);
 MUSTCHECK bool bus_handshake_ok(struct bus_handshake *h, const char *step);
 
 /* bus_topology.c: what proto/route.h names; and the own queue: exclusive, auto-delete, bounded. */
-MUSTCHECK bool bus_declare_topology(struct bus_handshake *h);
+MUSTCHECK bool bus_declare_topology(struct bus_handshake *h, bool quorum);
 MUSTCHECK bool bus_declare_own_queue(struct bus_handshake *h,
                                      char ret_name[static BUS_SHORT_TEXT_CAP]);

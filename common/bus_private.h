@@ -30,6 +30,8 @@ struct bus {
     uv_work_t work;
     atomic_bool abandoned;
     struct backoff backoff;
+    size_t address; /* of the target: connected to, or tried last */
+    size_t n_tried; /* addresses that failed since a connection that lasted */
 
     struct bus_link link;
     uv_poll_t *poll; /* owned by the loop once closed */

@@ -35,13 +35,25 @@ static bool declare_exchange(struct bus_handshake *h, const char *name, const ch
     return bus_handshake_ok(h, name);
 }
 
-static bool declare_queue(struct bus_handshake *h, const char *name, bool single_active_consumer) {
+/* A classic queue is declared without its type, as it always was: the same arguments again. */
+static bool declare_queue(struct bus_handshake *h, const char *name, bool single_active_consumer,
+                          bool quorum) {
     if (!bus_handshake_next(h))
         return false;
-    amqp_table_entry_t entry = {.key = amqp_cstring_bytes("x-single-active-consumer")};
-    entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
-    entry.value.value.boolean = true;
-    amqp_table_t arguments = {single_active_consumer ? 1 : 0, &entry};
+    amqp_table_entry_t entries[2];
+    amqp_table_t arguments = {0, entries};
+    if (single_active_consumer) {
+        amqp_table_entry_t *e = &entries[arguments.num_entries++];
+        *e = (amqp_table_entry_t){.key = amqp_cstring_bytes("x-single-active-consumer")};
+        e->value.kind = AMQP_FIELD_KIND_BOOLEAN;
+        e->value.value.boolean = true;
+    }
+    if (quorum) {
+        amqp_table_entry_t *e = &entries[arguments.num_entries++];
+        *e = (amqp_table_entry_t){.key = amqp_cstring_bytes("x-queue-type")};
+        e->value.kind = AMQP_FIELD_KIND_UTF8;
+        e->value.value.bytes = amqp_cstring_bytes("quorum");
+    }
     amqp_queue_declare(h->conn, BUS_CHANNEL, amqp_cstring_bytes(name), false, true, false, false,
                        arguments);
     return bus_handshake_ok(h, name);
@@ -68,12 +80,12 @@ static bool bind_audit_queue(struct bus_handshake *h) {
     return true;
 }
 
-bool bus_declare_topology(struct bus_handshake *h) {
+bool bus_declare_topology(struct bus_handshake *h, bool quorum) {
     for (size_t i = 0; i < N_ELEMENTS(exchanges); i++)
         if (!declare_exchange(h, exchanges[i].name, exchanges[i].type))
             return false;
     for (size_t i = 0; i < N_ELEMENTS(queues); i++)
-        if (!declare_queue(h, queues[i].name, queues[i].single_active_consumer))
+        if (!declare_queue(h, queues[i].name, queues[i].single_active_consumer, quorum))
             return false;
     return bind_queue(h, ROUTE_COMMANDS_QUEUE, ROUTE_COMMANDS_EXCHANGE, ROUTE_COMMANDS_KEY) &&
            bind_audit_queue(h);

@@ -302,6 +302,7 @@ static void join_loop(struct commander *c, uv_loop_t *loop) {
 int commander_new(struct commander **ret, const struct commander_options *options) {
     struct commander *c = must_alloc(sizeof(*c));
     const struct bus_options bus = {.url = options->config->amqp_url,
+                                    .quorum_queues = config_wants_quorum(options->config),
                                     .connection_name = options->config->instance,
                                     .queue = ROUTE_REPLY_TO,
                                     .no_ack = true,

@@ -158,6 +158,10 @@ int config_load(enum config_service service, const char *const *environment, str
     return r;
 }
 
+bool config_wants_quorum(const struct config *c) {
+    return strcmp(c->queue_type, "quorum") == 0;
+}
+
 void config_done(struct config *c) {
     for (const struct config_row *row = config_rows(); row->name; row++)
         if (!config_type_is_number(row->type)) {

@@ -26,7 +26,8 @@ struct config {
     char *log_level;    /* debug info warn error */
     char *log_format;   /* auto json text */
     char *admin_listen; /* host:port; default 127.0.0.1:9100..9103 by service */
-    char *amqp_url;     /* amqp://user:password@host:port/vhost */
+    char *amqp_url;     /* amqp://user:password@host:port,host:port/vhost */
+    char *queue_type;   /* classic quorum */
     char *redis_url;    /* redis://[user:password@]host:port[/db] */
     char *database_url; /* postgres://… */
 
@@ -77,6 +78,8 @@ struct config {
 MUSTCHECK int config_load(enum config_service service, const char *const *environment,
                           struct config *ret, FILE *err);
 void config_done(struct config *c);
+/* The shared queues' type: quorum, or else classic. */
+bool config_wants_quorum(const struct config *c);
 void config_print_help(enum config_service service, FILE *out);
 /* Effective values with their source (default, environment, file), secrets redacted. */
 void config_print_values(const struct config *c, const char *const *environment, FILE *out);

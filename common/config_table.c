@@ -36,13 +36,16 @@ static const struct config_row rows[] = {
 
     {.name = "HANDOFF_AMQP_URL", .type = CONFIG_URL, .offset = FIELD(amqp_url),
      .services = CONFIG_ALL, .fallback = "amqp://guest:guest@127.0.0.1:5672/%2f", .choices = "amqp",
-     .help = "RabbitMQ: amqp://user:password@host:port/vhost."},
+     .help = "RabbitMQ: amqp://user:password@host:port/vhost; of a cluster several host:port, separated by commas, up to 16."},
+    {.name = "HANDOFF_QUEUE_TYPE", .type = CONFIG_CHOICE, .offset = FIELD(queue_type),
+     .services = CONFIG_ALL, .fallback = "classic", .choices = "classic quorum",
+     .help = "Type of the shared queues, the same for every service: quorum on a cluster of RabbitMQ, classic else."},
     {.name = "HANDOFF_REDIS_URL", .type = CONFIG_URL, .offset = FIELD(redis_url),
      .services = API | ENGINE | FANOUT, .fallback = "redis://127.0.0.1:6379/0", .choices = "redis",
      .help = "Redis: redis://[user:password@]host:port[/db]."},
     {.name = "HANDOFF_DATABASE_URL", .type = CONFIG_URL, .offset = FIELD(database_url),
      .services = API | ENGINE | AUDIT, .fallback = "postgres://handoff@127.0.0.1:5432/handoff",
-     .choices = "postgres postgresql", .help = "PostgreSQL: postgres://user:password@host:port/database."},
+     .choices = "postgres postgresql", .help = "PostgreSQL: postgres://user:password@host:port/database; of several host:port, separated by commas, the one that takes writes with ?target_session_attrs=read-write."},
 
     {.name = "HANDOFF_JWT_ALGORITHMS", .type = CONFIG_LIST, .offset = FIELD(jwt_algorithms),
      .services = API | FANOUT, .fallback = "HS256", .choices = "HS256 RS256 ES256",

@@ -66,7 +66,7 @@ bool health_set(struct health_dependency *d, bool up, const char *detail) {
 }
 
 /* What to look at first; names may have more behind: "rabbitmq_publish". */
-static const char *hint_of(const struct health_dependency *d) {
+static const char *hint_of(const struct health_dependency *d, const char *why) {
     static const struct {
         const char *name, *hint;
     } hints[] = {
@@ -74,6 +74,9 @@ static const char *hint_of(const struct health_dependency *d) {
         {"redis", "Is Redis up, and HANDOFF_REDIS_URL right?"},
         {"postgresql", "Is PostgreSQL up, and HANDOFF_DATABASE_URL right?"},
     };
+    if (strstr(why, "inequivalent arg 'x-queue-type'"))
+        return "A queue exists with another type: set HANDOFF_QUEUE_TYPE to that one, or let the "
+               "queue run empty and delete it.";
     for (size_t i = 0; i < N_ELEMENTS(hints); i++)
         if (strncmp(d->name, hints[i].name, strlen(hints[i].name)) == 0)
             return hints[i].hint;
@@ -88,7 +91,7 @@ void health_report(struct health_dependency *d, struct log *log, bool up, const 
     else
         log_warn(log, "dependency_lost", "A dependency is not reached; it is tried again.",
                  LOG_TEXT("dependency", d->name), LOG_TEXT("err", why),
-                 LOG_TEXT("hint", hint_of(d)));
+                 LOG_TEXT("hint", hint_of(d, why)));
 }
 
 bool health_is_up(const struct health_dependency *d) {

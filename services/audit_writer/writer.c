@@ -135,6 +135,7 @@ static void on_turn(void *arg) {
 static int open_publisher(struct writer *w) {
     const struct bus_options options = {
         .url = w->app->config->amqp_url,
+        .quorum_queues = config_wants_quorum(w->app->config),
         .connection_name = "audit_writer publishes",
         .confirms = true,
         .callbacks = {.up = on_bus_up,
@@ -150,6 +151,7 @@ static int open_consumer(struct writer *w) {
     int64_t prefetch = 2 * w->app->config->max_batch;
     const struct bus_options options = {
         .url = w->app->config->amqp_url,
+        .quorum_queues = config_wants_quorum(w->app->config),
         .connection_name = "audit_writer consumes",
         .queue = ROUTE_AUDIT_QUEUE,
         .prefetch = (uint16_t)(prefetch < MAX_PREFETCH ? prefetch : MAX_PREFETCH),

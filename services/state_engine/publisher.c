@@ -216,6 +216,7 @@ int publisher_new(struct publisher **ret, struct app *app,
                                            "Replies that could not be sent.");
     struct bus_options options = {
         .url = app->config->amqp_url,
+        .quorum_queues = config_wants_quorum(app->config),
         .connection_name = "state_engine publish",
         .confirms = true,
         .queue = ROUTE_REPLY_TO, /* answers to barriers */

@@ -255,6 +255,7 @@ static int connect_parts(struct worker *w) {
     w->attention = attention_new(app, w->store, w->publisher, w->presence);
     struct bus_options options = {
         .url = app->config->amqp_url,
+        .quorum_queues = config_wants_quorum(app->config),
         .connection_name = "state_engine consume",
         .queue = ROUTE_COMMANDS_QUEUE,
         .prefetch = PREFETCH,

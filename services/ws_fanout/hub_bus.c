@@ -94,6 +94,7 @@ static void on_turn(void *arg) {
 int hub_bus_new(struct hub *h) {
     struct bus_options options = {
         .url = h->app->config->amqp_url,
+        .quorum_queues = config_wants_quorum(h->app->config),
         .connection_name = h->app->config->instance,
         .queue = "",
         .no_ack = true,

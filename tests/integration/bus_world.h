@@ -251,10 +251,12 @@ static void on_turn(void *arg) {
 }
 
 /* queue NULL: for publishing, with confirms. */
-static inline struct probe *probe_start(struct world *w, const char *url, const char *queue) {
+static inline struct probe *probe_start_typed(struct world *w, const char *url, const char *queue,
+                                              bool quorum_queues) {
     struct probe *p = must_alloc(sizeof(*p));
     struct bus_options options = {
         .url = url,
+        .quorum_queues = quorum_queues,
         .connection_name = "test_bus",
         .confirms = queue == NULL,
         .queue = queue,
@@ -271,6 +273,10 @@ static inline struct probe *probe_start(struct world *w, const char *url, const 
     };
     assert_int_equal(bus_new(&p->bus, &w->loop, &options), 0);
     return p;
+}
+
+static inline struct probe *probe_start(struct world *w, const char *url, const char *queue) {
+    return probe_start_typed(w, url, queue, false);
 }
 
 static inline struct probe *probe_up(struct world *w, const char *url, const char *queue) {

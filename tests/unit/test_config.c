@@ -301,6 +301,21 @@ static void test_printed_values_hide_every_password(void **state) {
     config_done(&c);
 }
 
+static void test_the_password_of_several_addresses_is_hidden_too(void **state) {
+    (void)state;
+    const char *const *environment =
+        ENVIRONMENT("HANDOFF_JWT_SECRET=geheim-geheim-geheim-geheim-geheim",
+                    "HANDOFF_AMQP_URL=amqp://user:geh,eim@a:1,b:2/v",
+                    "HANDOFF_DATABASE_URL=postgres://u:geheim@a:1,b:2/d?target_session_attrs=any");
+    struct config c;
+    check_taken(CONFIG_SESSION_API, environment, &c);
+    _cleanup_(freep) char *values = print_values(&c, environment);
+    assert_null(strstr(values, "eim"));
+    assert_non_null(strstr(values, "amqp://user:***@a:1,b:2/v  (environment)\n"));
+    assert_non_null(strstr(values, "postgres://u:***@a:1,b:2/d?target_session_attrs=any"));
+    config_done(&c);
+}
+
 static void test_booleans_parse_as_people_write_them(void **state) {
     (void)state;
     static const char *const yes[] = {"true", "True", "TRUE", "yes", "on", "1"};
@@ -388,6 +403,7 @@ int main(void) {
         cmocka_unit_test(test_value_and_file_together_are_refused),
         cmocka_unit_test(test_a_previous_secret_needs_a_current_one),
         cmocka_unit_test(test_printed_values_hide_every_password),
+        cmocka_unit_test(test_the_password_of_several_addresses_is_hidden_too),
         cmocka_unit_test(test_booleans_parse_as_people_write_them),
         cmocka_unit_test(test_numbers_print_in_their_largest_unit),
         cmocka_unit_test(test_help_names_the_rows_of_the_service_only),
