@@ -213,10 +213,12 @@ static void take_statement(struct db *d, struct db_entry *e, PGresult *result) {
     e->answered = true;
 }
 
-/* The server says 57P0x when it ends the connection: that is a loss, not a refusal. */
+/* The server says 57P0x when it ends the connection: that is a loss, not a refusal. So is 25006,
+ * read-only: after a failover another server takes writes. */
 static bool ends_connection(struct db *d, const PGresult *result) {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    return PQstatus(d->conn) == CONNECTION_BAD || (sqlstate && strncmp(sqlstate, "57P0", 4) == 0);
+    return PQstatus(d->conn) == CONNECTION_BAD ||
+           (sqlstate && (strncmp(sqlstate, "57P0", 4) == 0 || strcmp(sqlstate, "25006") == 0));
 }
 
 /* Takes what has come. False: the connection is lost, *ret_why says why. */

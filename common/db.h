@@ -19,7 +19,9 @@ struct db_callbacks {
     void (*down)(void *arg, const char *why);
 };
 
-/* postgres://…; -EINVAL for a url that is none. Statements get statement_timeout_ms. */
+/* postgres://…; -EINVAL for a url that is none. Of several hosts each is tried in turn, with its
+ * share of 5 s (1 s at least); a connection whose server turns out to be read-only is given up when
+ * it refuses a statement for that. Statements get statement_timeout_ms. */
 MUSTCHECK int db_new(struct db **ret, uv_loop_t *loop, const char *url,
                      const char *application_name, int64_t statement_timeout_ms,
                      const struct db_callbacks *callbacks, void *arg);

@@ -1,6 +1,7 @@
 /* PostgreSQL, the connection's life: made without blocking, watched, made again; see db.h. A host
  * name is looked up by libuv in a thread and handed to libpq as hostaddr, since libpq's own lookup
- * would block the loop. */
+ * would block the loop. Of several hosts libpq is given one at a time: without blocking, it has no
+ * timeout of its own for each. */
 #include <errno.h>
 #include <libpq-fe.h>
 #include <netdb.h>
@@ -11,7 +12,10 @@
 #include "common/db.h"
 #include "common/db_link.h"
 
-#define CONNECT_TIMEOUT_MS 5000
+#define CONNECT_TIMEOUT_MS 5000 /* all hosts share it */
+#define CONNECT_HOST_LEAST_MS 1000
+#define NEXT_HOST_MS 20
+#define STABLE_MS 10000 /* what was up for less counts as another failure: no spin */
 #define MAX_ADDRESSES 8
 #define MAX_PARAMETERS 64
 
@@ -38,7 +42,7 @@ static void parameter(struct parameters *p, const char *keyword, const char *val
     p->values[p->n++] = value;
 }
 
-/* hosts and addresses: comma-separated lists of the same length, or NULL. */
+/* hosts and addresses: of one host; comma-separated lists of the same length. */
 static PGconn *start(const struct db *d, const char *hosts, const char *addresses) {
     struct parameters p = {0};
     for (const PQconninfoOption *o = d->options; o->keyword; o++)
@@ -57,6 +61,7 @@ static PGconn *start(const struct db *d, const char *hosts, const char *addresse
     parameter(&p, "tcp_user_timeout", user_timeout);
     parameter(&p, "host", hosts);
     parameter(&p, "hostaddr", addresses);
+    parameter(&p, "port", d->hosts.all[d->host].port);
     return PQconnectStartParams(p.keywords, p.values, 0);
 }
 
@@ -72,7 +77,7 @@ static void now_up(struct db *d) {
         return;
     }
     d->state = DB_UP;
-    backoff_reset(&d->backoff);
+    d->up_since_ms = uv_now(d->loop);
     uv_timer_stop(&d->timer);
     free(d->last_why);
     d->last_why = NULL;
@@ -137,24 +142,14 @@ static void connect_to(struct db *d, const char *hosts, const char *addresses) {
         return;
     }
     PQsetNoticeReceiver(d->conn, ignore_notice, NULL);
-    uv_timer_start(&d->timer, db_on_timer, CONNECT_TIMEOUT_MS, 0);
+    uint64_t share_ms = CONNECT_TIMEOUT_MS / d->hosts.n;
+    uv_timer_start(&d->timer, db_on_timer,
+                   share_ms > CONNECT_HOST_LEAST_MS ? share_ms : CONNECT_HOST_LEAST_MS, 0);
     if (!watch(d, UV_WRITABLE)) /* as PQconnectPoll's documentation has it */
         db_lost(d, "no socket");
 }
 
 /* ---- The host's name ---- */
-
-static bool is_address(const char *host) {
-    struct in6_addr ignored;
-    return uv_inet_pton(AF_INET, host, &ignored) == 0 ||
-           uv_inet_pton(AF_INET6, host, &ignored) == 0;
-}
-
-static bool needs_lookup(const struct db *d) {
-    const char *host = option_value(d, "host");
-    return host && host[0] != '/' && host[0] != '@' && !strchr(host, ',') && !is_address(host) &&
-           !option_value(d, "hostaddr");
-}
 
 static void on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
     struct db *d = request->data;
@@ -164,6 +159,7 @@ static void on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *fo
         db_maybe_destroy(d);
         return;
     }
+    const char *host = d->hosts.all[d->host].host;
     _cleanup_(buf_done) struct buf hosts = BUF_NULL, addresses = BUF_NULL;
     size_t n = 0;
     for (const struct addrinfo *a = found; !status && a && n < MAX_ADDRESSES; a = a->ai_next) {
@@ -171,7 +167,7 @@ static void on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *fo
         if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof(address), NULL, 0,
                         NI_NUMERICHOST))
             continue;
-        buf_printf(&hosts, "%s%s", n ? "," : "", option_value(d, "host"));
+        buf_printf(&hosts, "%s%s", n ? "," : "", host);
         buf_printf(&addresses, "%s%s", n ? "," : "", address);
         n++;
     }
@@ -180,21 +176,21 @@ static void on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *fo
         connect_to(d, hosts.data, addresses.data);
         return;
     }
-    char why[256];
-    snprintf(why, sizeof(why), "host %s: %s", option_value(d, "host"),
-             status ? uv_strerror(status) : "no address");
+    char why[400];
+    snprintf(why, sizeof(why), "host %s: %s", host, status ? uv_strerror(status) : "no address");
     db_lost(d, why);
 }
 
 void db_start_connecting(struct db *d) {
-    if (!needs_lookup(d)) {
-        connect_to(d, NULL, NULL);
+    const struct db_host *host = &d->hosts.all[d->host];
+    if (!db_host_needs_lookup(host)) {
+        connect_to(d, host->host, host->address);
         return;
     }
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     d->state = DB_RESOLVING;
     d->lookup.data = d;
-    int err = uv_getaddrinfo(d->loop, &d->lookup, on_lookup, option_value(d, "host"), NULL, &hints);
+    int err = uv_getaddrinfo(d->loop, &d->lookup, on_lookup, host->host, NULL, &hints);
     if (err)
         db_lost(d, uv_strerror(err));
     else
@@ -220,11 +216,24 @@ static char *tidy(const char *why) {
     return len ? must_memdup(why, len) : must_strdup("connection lost");
 }
 
+/* The next host: soon, as it may answer, or with backoff once none of them did. */
+static void try_next(struct db *d) {
+    if (d->up_since_ms && uv_now(d->loop) - d->up_since_ms >= STABLE_MS) {
+        backoff_reset(&d->backoff);
+        d->n_tried = 0;
+    }
+    d->up_since_ms = 0;
+    d->host = (d->host + 1) % d->hosts.n;
+    d->n_tried++;
+    uint64_t wait_ms = d->n_tried % d->hosts.n ? NEXT_HOST_MS : backoff_next_ms(&d->backoff);
+    d->state = DB_WAITING;
+    uv_timer_start(&d->timer, db_on_timer, wait_ms, 0);
+}
+
 void db_lost(struct db *d, const char *why_given) {
     _cleanup_(freep) char *why = tidy(why_given); /* may lie in the connection */
     db_disconnect(d);
-    d->state = DB_WAITING;
-    uv_timer_start(&d->timer, db_on_timer, backoff_next_ms(&d->backoff), 0);
+    try_next(d);
     db_fail_all(d);
     if (d->state == DB_CLOSED || (d->last_why && strcmp(d->last_why, why) == 0))
         return;
@@ -255,11 +264,15 @@ static PQconninfoOption *parse_url(const char *url) {
 int db_new(struct db **ret, uv_loop_t *loop, const char *url, const char *application_name,
            int64_t statement_timeout_ms, const struct db_callbacks *callbacks, void *arg) {
     PQconninfoOption *options = parse_url(url);
-    if (!options)
+    struct db_hosts hosts;
+    if (!options || db_hosts_parse(&hosts, options) < 0) {
+        PQconninfoFree(options);
         return -EINVAL;
+    }
     struct db *d = must_alloc(sizeof(*d));
     d->loop = loop;
     d->options = options;
+    d->hosts = hosts;
     d->application_name = must_strdup(application_name);
     d->statement_timeout_ms = statement_timeout_ms;
     if (callbacks)
@@ -284,6 +297,7 @@ void db_maybe_destroy(struct db *d) {
         d->statements = next;
     }
     PQconninfoFree(d->options);
+    db_hosts_done(&d->hosts);
     free(d->application_name);
     free(d->last_why);
     free(d);

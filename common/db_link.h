@@ -4,6 +4,7 @@
 
 #include "common/backoff.h"
 #include "common/db.h"
+#include "common/db_hosts.h"
 
 struct pg_conn;
 struct pg_result;
@@ -47,6 +48,10 @@ struct db {
     struct db_callbacks callbacks;
     void *arg;
     struct _PQconninfoOption *options; /* owned: the url's parts */
+    struct db_hosts hosts;
+    size_t host;          /* connected to, or tried last */
+    size_t n_tried;       /* hosts that failed since a connection that lasted */
+    uint64_t up_since_ms; /* uv_now; 0: not up */
     char *application_name;
     int64_t statement_timeout_ms;
 

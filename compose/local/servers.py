@@ -123,11 +123,15 @@ class PostgreSQL:
 
 
 class RabbitMQ:
-    """Runs epmd itself, in the foreground, so that nothing stays behind."""
+    """Runs epmd itself, in the foreground, so that nothing stays behind.
 
-    def __init__(self, folder, port, password, dist_port, epmd_port):
+    Nodes of one cluster share epmd_port, home (where the cookie is) and nodes, the names of all of them.
+    """
+
+    def __init__(self, folder, port, password, dist_port, epmd_port, home=None, nodes=()):
         self.folder, self.port, self.password = pathlib.Path(folder), port, password
         self.dist_port, self.epmd_port = dist_port, epmd_port
+        self.home, self.nodes = pathlib.Path(home or folder), nodes
         self.log = self.folder / "rabbitmq.log"
         self.process = self.epmd = None
 
@@ -135,12 +139,16 @@ class RabbitMQ:
     def url(self):
         return f"amqp://handoff:{self.password}@127.0.0.1:{self.port}/handoff"
 
+    @property
+    def node(self):
+        return f"handoff{self.port}@localhost"
+
     def env(self):
         """For rabbitmqctl too."""
         return {
             **os.environ,
-            "HOME": str(self.folder),
-            "RABBITMQ_NODENAME": f"handoff{self.port}@localhost",
+            "HOME": str(self.home),
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_DIST_PORT": str(self.dist_port),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
@@ -169,17 +177,31 @@ class RabbitMQ:
             "vm_memory_high_watermark.absolute = 1GB\n"
             "disk_free_limit.absolute = 50MB\n"
             "log.console = true\nlog.console.level = warning\nlog.file = false\n"
+            + ("cluster_formation.peer_discovery_backend = classic_config\n" if self.nodes else "")
+            + "".join(f"cluster_formation.classic_config.nodes.{i} = {node}\n"
+                      for i, node in enumerate(self.nodes, 1))
         )
 
     def start(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.start_epmd()
+        self.launch()
+        return self.wait()
+
+    def start_epmd(self):
+        self.epmd = spawn(["epmd", "-port", self.epmd_port, "-address", "127.0.0.1"], log=self.log)
+        wait_until("epmd", lambda: accepts(self.epmd_port), process=self.epmd, log=self.log)
+
+    def launch(self):
+        """The node alone; its epmd runs."""
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
         self._write_config()
         server = newest("/usr/lib/rabbitmq/bin/rabbitmq-server", "RabbitMQ")
-        self.epmd = spawn(["epmd", "-port", self.epmd_port, "-address", "127.0.0.1"], log=self.log)
-        wait_until("epmd", lambda: accepts(self.epmd_port), process=self.epmd, log=self.log)
         # Told so, the script becomes the Erlang VM instead of its parent: a child that dies with us.
         self.process = spawn([server], log=self.log, cwd=self.folder,
                              env={**self.env(), "RUNNING_UNDER_SYSTEMD": "true"})
+
+    def wait(self):
         wait_until("RabbitMQ", lambda: accepts(self.port), timeout=60, process=self.process,
                    log=self.log)
         return self

@@ -1,5 +1,8 @@
 /* common/db.h when the connection or the server is lost, or the client goes: each answer comes all
  * the same, once, and the connection comes back. */
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include "tests/integration/db_fixture.h"
 
 static void terminate(struct client *by, struct client *victim) {
@@ -65,6 +68,67 @@ static void test_server_that_falls_silent_is_lost(void **state) {
     run_until(a, &a->n_up, 2);
 }
 
+/* The database's URL with that port of this host before its own. */
+static void put_before(int port, char ret[static 640]) {
+    const char *at = strrchr(database_url, '@'),
+               *hosts = at ? at + 1 : strstr(database_url, "//") + 2;
+    snprintf(ret, 640, "%.*s127.0.0.1:%d,%s", (int)(hosts - database_url), database_url, port,
+             hosts);
+}
+
+static void open_at(struct client *c, uv_loop_t *loop, const char *url) {
+    c->loop = loop;
+    assert_int_equal(db_new(&c->db, loop, url, "test_db", 1000, &callbacks, c), 0);
+    run_until(c, &c->n_up, 1);
+    query(c, "SELECT 1", NULL);
+    end(c);
+    expect(c, 2, "1 ok0 ");
+}
+
+static void test_a_host_that_refuses_is_passed_over(void **state) {
+    struct fixture *f = *state;
+    char url[640];
+    put_before(1, url);
+    open_at(&f->b, &f->loop, url);
+    assert_int_equal(f->b.n_down, 1);
+}
+
+/* The kernel takes the connection, and nobody ever speaks. */
+static void test_a_host_that_swallows_all_has_its_share_of_time_only(void **state) {
+    struct fixture *f = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    char url[640];
+    put_before(ntohs(address.sin_port), url);
+    open_at(&f->b, &f->loop, url);
+    assert_int_equal(f->b.n_down, 1);
+    assert_string_equal(f->b.why, "the server does not answer (connecting)");
+    close(fd);
+}
+
+static void test_a_server_that_became_read_only_is_left(void **state) {
+    struct fixture *f = *state;
+    struct client *a = &f->a;
+    query(a, "CREATE TABLE w (id int)", NULL);
+    end(a);
+    query(a, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", NULL);
+    end(a);
+    expect(a, 4, "ok0 ok0 ok0 ok0 ");
+    query(a, "INSERT INTO w VALUES (1)", NULL);
+    end(a);
+    expect(a, 2, "lost: lost: ");
+    run_until(a, &a->n_down, 1);
+    assert_non_null(strstr(a->why, "read-only"));
+    run_until(a, &a->n_up, 2);
+    query(a, "INSERT INTO w VALUES (1)", NULL);
+    end(a);
+    expect(a, 2, "ok1 ok0 ");
+}
+
 static void test_freed_from_a_callback_still_answers_all(void **state) {
     struct fixture *f = *state;
     struct client *b = &f->b;
@@ -104,7 +168,11 @@ static void test_server_away_is_told_once_and_tried_again(void **state) {
 
 static void test_url_that_is_none_is_refused(void **state) {
     struct fixture *f = *state;
-    static const char *const urls[] = {"", "localhost", "http://localhost/", "postgres://[::1/x",
+    static const char *const urls[] = {"",
+                                       "localhost",
+                                       "http://localhost/",
+                                       "postgres://[::1/x",
+                                       "postgres://a:1,b:65536/x",
                                        "host=localhost"};
     for (size_t i = 0; i < N_ELEMENTS(urls); i++) {
         struct db *d = NULL;
@@ -118,6 +186,9 @@ int main(void) {
         TEST(test_connection_lost_in_flight_fails_all_that_waits_and_comes_back),
         TEST(test_connection_lost_while_idle_comes_back),
         TEST(test_server_that_falls_silent_is_lost),
+        TEST(test_a_host_that_refuses_is_passed_over),
+        TEST(test_a_host_that_swallows_all_has_its_share_of_time_only),
+        TEST(test_a_server_that_became_read_only_is_left),
         TEST(test_freed_from_a_callback_still_answers_all),
         TEST(test_freed_in_any_state_of_connecting),
         TEST(test_server_away_is_told_once_and_tried_again),
