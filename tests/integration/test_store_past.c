@@ -3,6 +3,7 @@
 #include "tests/integration/store_run.h"
 
 struct told {
+    struct fixture f;
     struct run run;
     bool is_there;
     uint64_t epoch;
@@ -51,83 +52,73 @@ static int has_key(struct told *told, const char *id, const char *hash) {
     return told->is_there;
 }
 
+static int told_new(void **state) {
+    struct told *told = must_alloc(sizeof(*told));
+    fixture_open(&told->f);
+    fixture_create(told->f.batch, &told->f.session);
+    start_up(&told->run);
+    *state = told;
+    return 0;
+}
+
+static int told_free(void **state) {
+    struct told *told = *state;
+    stop(&told->run);
+    fixture_close(&told->f);
+    free(told);
+    return 0;
+}
+
 static void test_kept_state_and_what_followed(void **state) {
-    (void)state;
-    struct store_batch *b = fixture_batch();
-    redisContext *c = fixture_redis();
-    struct told told;
-    struct session s;
-    memset(&told, 0, sizeof(told));
-    fixture_create(b, &s);
-    assert_int_equal(fixture_advance(b, &s, 9, 5, false), STORE_SAVED);
-    fixture_ask(c, "SET session:{%s}:snapshot:4 kept", s.id);
-    start_up(&told.run);
-    assert_int_equal(read_past(&told, s.id, 4, 7), 0);
-    assert_int_equal(told.epoch, 1);
-    assert_string_equal(told.state, "kept");
-    assert_int_equal(told.run.n_versions, 3);
-    assert_int_equal(told.run.versions[0], 5);
-    assert_int_equal(told.run.versions[2], 7);
-    assert_int_equal(read_past(&told, s.id, 4, 4), 0);
-    assert_int_equal(told.run.n_versions, 0);
-    assert_int_equal(read_past(&told, s.id, 0, 2), 0);
-    assert_string_equal(told.state, "");
-    assert_int_equal(told.run.versions[0], 1);
-    assert_int_equal(told.run.n_versions, 2);
-    assert_int_equal(read_past(&told, s.id, 5, 900), 0);
-    assert_string_equal(told.state, "");
-    assert_int_equal(told.run.n_versions, 4);
+    struct told *told = *state;
+    redisContext *c = told->f.redis;
+    struct session *s = &told->f.session;
+    assert_int_equal(fixture_advance(told->f.batch, s, 9, 5, false), STORE_SAVED);
+    fixture_ask(c, "SET session:{%s}:snapshot:4 kept", s->id);
+    assert_int_equal(read_past(told, s->id, 4, 7), 0);
+    assert_int_equal(told->epoch, 1);
+    assert_string_equal(told->state, "kept");
+    assert_int_equal(told->run.n_versions, 3);
+    assert_int_equal(told->run.versions[0], 5);
+    assert_int_equal(told->run.versions[2], 7);
+    assert_int_equal(read_past(told, s->id, 4, 4), 0);
+    assert_int_equal(told->run.n_versions, 0);
+    assert_int_equal(read_past(told, s->id, 0, 2), 0);
+    assert_string_equal(told->state, "");
+    assert_int_equal(told->run.versions[0], 1);
+    assert_int_equal(told->run.n_versions, 2);
+    assert_int_equal(read_past(told, s->id, 5, 900), 0);
+    assert_string_equal(told->state, "");
+    assert_int_equal(told->run.n_versions, 4);
     fixture_ask(c, "SCRIPT FLUSH");
-    assert_int_equal(read_past(&told, s.id, 4, 7), 0);
-    assert_string_equal(told.state, "kept");
-    assert_int_equal(read_past(&told, FIXTURE_COMMAND, 4, 7), -ENOENT);
-    stop(&told.run);
-    session_done(&s);
-    redisFree(c);
-    store_batch_free(b);
+    assert_int_equal(read_past(told, s->id, 4, 7), 0);
+    assert_string_equal(told->state, "kept");
+    assert_int_equal(read_past(told, FIXTURE_COMMAND, 4, 7), -ENOENT);
 }
 
 static void test_past_that_cannot_be_is_no_answer(void **state) {
-    (void)state;
-    struct store_batch *b = fixture_batch();
-    redisContext *c = fixture_redis();
-    struct told told;
-    struct session s;
-    memset(&told, 0, sizeof(told));
-    fixture_create(b, &s);
-    start_up(&told.run);
-    fixture_ask(c, "LPUSH session:{%s}:snapshot:3 x", s.id);
-    assert_int_equal(read_past(&told, s.id, 3, 7), -EBADMSG);
-    fixture_ask(c, "XADD session:{%s}:deltas 7-1 e x", s.id);
-    assert_int_equal(read_past(&told, s.id, 2, 9), -EBADMSG);
-    fixture_ask(c, "HSET session:{%s}:meta epoch x", s.id);
-    assert_int_equal(read_past(&told, s.id, 1, 1), -EBADMSG);
-    stop(&told.run);
-    session_done(&s);
-    redisFree(c);
-    store_batch_free(b);
+    struct told *told = *state;
+    redisContext *c = told->f.redis;
+    struct session *s = &told->f.session;
+    fixture_ask(c, "LPUSH session:{%s}:snapshot:3 x", s->id);
+    assert_int_equal(read_past(told, s->id, 3, 7), -EBADMSG);
+    fixture_ask(c, "XADD session:{%s}:deltas 7-1 e x", s->id);
+    assert_int_equal(read_past(told, s->id, 2, 9), -EBADMSG);
+    fixture_ask(c, "HSET session:{%s}:meta epoch x", s->id);
+    assert_int_equal(read_past(told, s->id, 1, 1), -EBADMSG);
 }
 
 static void test_a_key_is_remembered_or_not(void **state) {
-    (void)state;
-    struct store_batch *b = fixture_batch();
-    redisContext *c = fixture_redis();
-    struct told told;
-    struct session s;
-    memset(&told, 0, sizeof(told));
-    fixture_create(b, &s);
-    fixture_ask(c, "HSET session:{%s}:idem " FIXTURE_HASH " x", s.id);
-    start_up(&told.run);
-    assert_int_equal(has_key(&told, s.id, FIXTURE_HASH), 1);
-    assert_int_equal(has_key(&told, s.id, FIXTURE_PRINT), 0);
-    assert_int_equal(has_key(&told, FIXTURE_COMMAND, FIXTURE_HASH), 0);
-    fixture_ask(c, "DEL session:{%s}:idem", s.id);
-    fixture_ask(c, "SET session:{%s}:idem x", s.id);
-    assert_int_equal(has_key(&told, s.id, FIXTURE_HASH), -EBADMSG);
-    stop(&told.run);
-    session_done(&s);
-    redisFree(c);
-    store_batch_free(b);
+    struct told *told = *state;
+    redisContext *c = told->f.redis;
+    struct session *s = &told->f.session;
+    fixture_ask(c, "HSET session:{%s}:idem " FIXTURE_HASH " x", s->id);
+    assert_int_equal(has_key(told, s->id, FIXTURE_HASH), 1);
+    assert_int_equal(has_key(told, s->id, FIXTURE_PRINT), 0);
+    assert_int_equal(has_key(told, FIXTURE_COMMAND, FIXTURE_HASH), 0);
+    fixture_ask(c, "DEL session:{%s}:idem", s->id);
+    fixture_ask(c, "SET session:{%s}:idem x", s->id);
+    assert_int_equal(has_key(told, s->id, FIXTURE_HASH), -EBADMSG);
 }
 
 static void test_without_redis_both_are_told_so(void **state) {
@@ -140,11 +131,13 @@ static void test_without_redis_both_are_told_so(void **state) {
     stop(&told.run);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, told_new, told_free)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept_state_and_what_followed),
-        cmocka_unit_test(test_past_that_cannot_be_is_no_answer),
-        cmocka_unit_test(test_a_key_is_remembered_or_not),
+        TEST(test_kept_state_and_what_followed),
+        TEST(test_past_that_cannot_be_is_no_answer),
+        TEST(test_a_key_is_remembered_or_not),
         cmocka_unit_test(test_without_redis_both_are_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
