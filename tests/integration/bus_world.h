@@ -24,7 +24,7 @@
 #include "common/bus.h"
 #include "proto/route.h"
 
-#define WAIT_MS 30000
+#define WAIT_MS 60000
 #define N_KEPT 4096
 
 struct kept {

@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "common/db.h"
 
-#define STATEMENT_TIMEOUT_MS 1000
+#define STATEMENT_TIMEOUT_MS 3000
 
 struct client {
     uv_loop_t *loop;

@@ -22,10 +22,12 @@
 #include "base/timestamp.h"
 #include "common/http.h"
 
-#define GUARD_MS 20000 /* a wait that takes longer has failed */
+#define GUARD_MS 60000 /* a wait that takes longer has failed */
 #define MAX_CONNECTIONS 64
 #define MAX_BODY (1u << 20)
-#define REQUEST_TIMEOUT_MS 300
+#ifndef REQUEST_TIMEOUT_MS /* shorter where a test waits for it */
+#define REQUEST_TIMEOUT_MS 15000
+#endif
 #define CRLF "\r\n"
 
 struct world {

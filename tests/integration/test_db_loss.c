@@ -25,7 +25,7 @@ static void test_connection_lost_in_flight_fails_all_that_waits_and_comes_back(v
     end(a);
     expect(a, 2, "ok0 ok0 ");
     terminate(b, a);
-    query(a, "SELECT pg_sleep(0.9)", NULL);
+    query(a, "SELECT pg_sleep(2.9)", NULL);
     query(a, "INSERT INTO t VALUES (77)", NULL);
     end(a);
     query(a, "SELECT 1", NULL);

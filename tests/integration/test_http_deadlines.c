@@ -1,4 +1,5 @@
 /* common/http.h: who is slow or silent is closed; a request in hand is not. */
+#define REQUEST_TIMEOUT_MS 300
 #include "tests/integration/http_world.h"
 
 /* Sends `text` over and over, a byte a turn, until the server closes. */

@@ -1,4 +1,5 @@
 /* common/http.h: addresses, a full server, and its end. */
+#define REQUEST_TIMEOUT_MS 1000
 #include "tests/integration/http_world.h"
 
 static void test_quiesced_server_finishes_and_takes_no_more(void **state) {
