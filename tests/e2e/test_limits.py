@@ -59,17 +59,23 @@ def test_twice_the_rate_may_come_at_once_and_the_rest_later(slow_fanout, user, b
         assert retried(lambda: ask(socket, "ping"), refusal)["type"] == "pong"
 
 
-def test_a_refused_message_is_not_acted_on(slow_fanout, user, bystander):
-    phone = slow_fanout.device(user, "phone")
+@pytest.fixture
+def slowest_fanout(shared_fanout):
+    """Two messages at once, then one a second: time for a busy machine to send those that are too many."""
+    return shared_fanout(HANDOFF_WS_MESSAGES_PER_SECOND="1")
+
+
+def test_a_refused_message_is_not_acted_on(slowest_fanout, user):
+    phone = slowest_fanout.device(user, "phone")
     session = phone.create({"list": []})
     with phone.connect() as socket:
         socket.expect("hello")
         operations = [{"op": "add", "path": "/data/list/-", "value": 1}]
-        for n in range(14):
+        for n in range(10):
             socket.send(type="patch", id=f"c{n}", sessionId=session["id"], operations=operations)
-        answers = [socket.recv() for _ in range(14)]
+        answers = [socket.recv() for _ in range(10)]
     n_acked = sum(a["type"] == "ack" for a in answers)
-    assert 10 <= n_acked < 14
+    assert 2 <= n_acked < 10
     assert all(a["code"] == "rate_limited" and a["sessionId"] == session["id"]
                for a in answers if a["type"] == "error")
     assert phone.read(session["id"])["data"]["list"] == [1] * n_acked
@@ -79,9 +85,9 @@ def test_bytes_are_limited_too(slow_fanout, user, bystander):
     big = json.dumps({"type": "ping", "id": "big", "pad": "x" * 20_000})
     with slow_fanout.device(user, "phone").connect() as socket:
         socket.expect("hello")
-        socket.ws.send(big)
+        for _ in range(2):
+            socket.ws.send(big)
         socket.expect("pong", id="big")
-        socket.ws.send(big)
         refusal = refused_frame(socket.recv(), "rate_limited", temporary=True)
         assert "id" not in refusal and 0 < refusal["retryAfterMs"] <= 2000
         socket.ws.send(ping("small"))
@@ -117,10 +123,11 @@ def test_a_flood_is_closed_with_4029_and_nobody_else_notices(slow_fanout, user, 
         socket.expect("hello")
 
 
-def test_the_close_says_when_to_come_back(slow_fanout, user, bystander):
-    with slow_fanout.device(user, "phone").connect() as socket:
+def test_the_close_says_when_to_come_back(slowest_fanout, user):
+    with bystander_of(slowest_fanout.device(user, "bystander")), \
+            slowest_fanout.device(user, "phone").connect() as socket:
         socket.expect("hello")
-        for n in range(20):  # 10 are taken, 10 refused
+        for n in range(12):  # 2 are taken, 10 refused
             socket.ws.send(ping(n))
         code, reason = ending(socket)
         assert code == 4029 and json.loads(reason) == {"retryAfterMs": 1000}
@@ -235,7 +242,8 @@ def test_two_instances_share_a_users_limit(two_apis, user):
     for device in devices:
         device.http.hooks["response"].append(OpenApi().check_answer)
     answers = until_refused(lambda n: devices[n % 2].get("/sessions"))
-    refused(devices[0].post("/sessions", json={"name": "n", "type": "t"}), 429, "rate_limited")
+    other_requests = until_refused(lambda n: devices[0].post("/sessions", json={"name": "n", "type": "t"}))
+    refused(other_requests[-1], 429, "rate_limited")
     assert 11 <= len(answers) <= 20, "10 at once, and what the time brought"
     for answer in answers[:-1]:
         assert answer.status_code == 200
