@@ -95,9 +95,9 @@ def test_sigterm_does_not_wait_for_clients_that_do_not_listen(own_fanout, user):
     phone = fanout.device(user, "phone")
     session = phone.create({"text": ""})
     deaf = [Raw.of(phone, session["id"], rcvbuf=16384) for _ in range(3)]
-    anonymous = Raw(fanout.ws_port)
     for i in range(60):
         phone.json_patch(session["id"], set_to("text", "x" * 100_000 + str(i)))
+    anonymous = Raw(fanout.ws_port)  # it has 5 s to say who it is
     process = fanout.services["ws_fanout"].process
     process.send_signal(signal.SIGTERM)
     assert process.wait(MAX_DRAIN) == 0
