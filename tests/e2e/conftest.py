@@ -1,7 +1,8 @@
 """Fixtures: `suite` (shared: the four services on private servers, for tests that break nothing; with
 HANDOFF_TEST_INSTANCES=2 two of each behind haproxy), `own_api`, `own_fanout`, `shared_fanout` (a
-session_api or ws_fanout alone, configured otherwise, beside the shared rest), `own_suite` (a fresh suite in a world of its own on the shared servers, for tests that
-kill); `world` (engines alone on `engine_servers`, which these tests stop and starve)."""
+session_api or ws_fanout alone, configured otherwise, beside the shared rest), `fanout_beside` (one more
+ws_fanout beside any suite), `own_suite` (a fresh suite in a world of its own on the shared servers, for
+tests that kill); `world` (engines alone on `engine_servers`, which these tests stop and starve)."""
 
 import functools
 import itertools
