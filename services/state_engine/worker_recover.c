@@ -54,17 +54,20 @@ static void refuse_unknown(struct worker *w, struct job *j, const char *why) {
 
 /* ---- sessions ---- */
 
-static bool may_go_on(struct worker *w, struct job *j, enum recover_answer answer) {
-    bool is_create = j->command.kind == COMMAND_CREATE;
-    if (answer == RECOVER_NEVER && is_create)
-        j->may_create = true;
-    else if (answer == RECOVER_NEVER || answer == RECOVER_DELETED)
+/* Where there never was a session a create makes one, for those behind it too. */
+static bool may_go_on(struct worker *w, struct job *j, enum recover_answer answer,
+                      bool *is_created) {
+    if (answer == RECOVER_NEVER && j->command.kind == COMMAND_CREATE)
+        *is_created = j->may_create = true;
+    if (answer == RECOVER_HOT || *is_created)
+        return true;
+    if (answer == RECOVER_NEVER || answer == RECOVER_DELETED)
         worker_refuse_with(w, j, FAULT_NOT_FOUND, "there is no such session for this user");
     else if (answer == RECOVER_UNKNOWN)
         refuse_unknown(w, j, "the session is not in the store, and cannot be recovered now");
     else if (answer == RECOVER_BUSY)
         refuse_unknown(w, j, "too many sessions are being recovered");
-    return answer == RECOVER_HOT || (answer == RECOVER_NEVER && is_create);
+    return false;
 }
 
 static void resume(struct worker *w, struct queue *jobs) {
@@ -78,10 +81,11 @@ static void on_recovered(void *arg, enum recover_answer answer) {
     struct waiting *waiting = arg;
     struct worker *w = waiting->worker;
     struct queue jobs = waiting->jobs, hot = {0};
+    bool is_created = false;
     forget(waiting);
     worker_begin(w);
     for (struct job *j; (j = queue_pop(&jobs));)
-        if (may_go_on(w, j, answer))
+        if (may_go_on(w, j, answer, &is_created))
             queue_push(&hot, j);
     worker_end(w);
     resume(w, &hot);

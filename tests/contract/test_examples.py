@@ -131,6 +131,7 @@ REFUSED = [
     ("event_participant_changed", {"role": "owner"}),
     ("event_device_changed", {"removed": None}),
     ("event_snapshot.labelled", {"label": ""}),
+    ("event_session_rebuilt", {"checksum": "A" * 64}),
     ("event_broadcast", {"deviceId": None}),
     ("reply.patch_failed", {"version": 3}),
     ("request_create", {"clock": {}}),

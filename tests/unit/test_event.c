@@ -101,6 +101,31 @@ static void test_unversioned_events_equal_their_examples(void **state) {
     session_done(&s);
 }
 
+/* The id follows from the position: whoever publishes the rebuild again sends the same message. */
+static void test_a_rebuild_has_an_id_that_follows_from_it(void **state) {
+    (void)state;
+    struct session s = golden_session();
+    struct event e, again, next, read;
+    struct fault f;
+    s.position.epoch = 2;
+    event_session_rebuilt(&s, GOLDEN_UPDATED_MS + 60000, &e);
+    event_session_rebuilt(&s, GOLDEN_UPDATED_MS, &again);
+    s.position.epoch = 3;
+    event_session_rebuilt(&s, GOLDEN_UPDATED_MS, &next);
+    assert_true(uuid_is(e.message_id, strlen(e.message_id)));
+    assert_string_equal(e.message_id, again.message_id);
+    assert_string_not_equal(e.message_id, next.message_id);
+    assert_int_equal(event_parse(e.body, e.body_len, &read, NULL, &f), 0);
+    assert_string_equal(e.message_id, read.message_id);
+    event_done(&again);
+    event_done(&next);
+    s.position.epoch = 2;
+    event_done(&e);
+    event_session_rebuilt(&s, s.updated_at, &e);
+    expect_event(&e, "event_session_rebuilt");
+    session_done(&s);
+}
+
 static void test_a_snapshot_without_a_label_has_none(void **state) {
     (void)state;
     struct session s = golden_session();
@@ -222,7 +247,8 @@ static void test_types_follow_the_contract(void **state) {
         assert_int_equal(type, i);
         assert_false(event_type_parse(name, strlen(name) - 1, &type));
         assert_int_equal(event_is_durable(i), i != EVENT_BROADCAST);
-        assert_int_equal(event_goes_to_devices(i), i != EVENT_SNAPSHOT);
+        assert_int_equal(event_goes_to_devices(i),
+                         i != EVENT_SNAPSHOT && i != EVENT_SESSION_REBUILT);
     }
     assert_string_equal(event_kind(EVENT_STATE_DELTA), "update");
     assert_string_equal(event_kind(EVENT_STATUS_CHANGED), "status");
@@ -231,6 +257,8 @@ static void test_types_follow_the_contract(void **state) {
     assert_false(event_is_versioned(EVENT_DEVICE_JOINED));
     assert_false(event_is_versioned(EVENT_DEVICE_LEFT));
     assert_false(event_is_versioned(EVENT_BROADCAST));
+    assert_false(event_is_versioned(EVENT_SESSION_REBUILT));
+    assert_string_equal(event_kind(EVENT_SESSION_REBUILT), "rebuilt");
     assert_true(event_is_versioned(EVENT_PARTICIPANT_CHANGED));
     assert_true(event_is_versioned(EVENT_DEVICE_CHANGED));
     assert_string_equal(event_kind(EVENT_PARTICIPANT_CHANGED), "participants");
@@ -334,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_status_changed_equals_its_examples),
         cmocka_unit_test(test_deleted_equals_its_example),
         cmocka_unit_test(test_unversioned_events_equal_their_examples),
+        cmocka_unit_test(test_a_rebuild_has_an_id_that_follows_from_it),
         cmocka_unit_test(test_a_snapshot_without_a_label_has_none),
         cmocka_unit_test(test_sharing_equals_its_examples),
         cmocka_unit_test(test_presence_equals_its_examples),
