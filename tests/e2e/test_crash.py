@@ -435,24 +435,6 @@ def test_all_of_it_at_once(shaky_suite, device):
     check_versions(suite, device, session["id"], state["version"])
 
 
-def test_a_session_that_redis_lost_is_unavailable_not_gone(shaky_suite, device):
-    """Until it can be rebuilt: PostgreSQL has a row, so 404 would be a lie."""
-    session, other = device.create({"a": 1}), device.create({"a": 1})
-    wait_until(lambda: len(device.get("/sessions").json()["items"]) == 2, what="the rows")
-    client = shaky_suite.redis_client()
-    client.delete(*client.keys(f"session:{{{session['id']}}}:*"))
-    for answer in (device.get(path_of(session)), device.patch(session["id"], add("x", 1)),
-                   device.status(session["id"], "paused"), device.heartbeat(session["id"])):
-        refused(answer, 503, "unavailable")
-        assert int(answer.headers["Retry-After"]) >= 1
-    stranger = shaky_suite.device(new_user(), "phone")
-    refused(stranger.get(path_of(session)), 404, "not_found")
-    assert device.read(other["id"]) == other
-
-
-# ---- other backends on the broker ----
-
-@pytest.fixture
 def channel(shaky_suite):
     wait_all_ready(shaky_suite)
     connection = shaky_suite.amqp()

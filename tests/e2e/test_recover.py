@@ -1,13 +1,16 @@
 """What Redis lost, or holds and cannot be believed about, is put together again from PostgreSQL: once,
 under a new epoch, and with what was asked for under each key (contract section 6; docs/decisions/0009)."""
 
+import contextlib
 import json
+import os
 import signal
 import uuid
 
+import psycopg2
 import pytest
 
-from harness import new_user, together, wait_until
+from harness import MAX_WAIT, Servers, Suite, new_user, together, wait_until
 from rest import refused
 
 
@@ -209,3 +212,203 @@ def test_many_lost_sessions_are_each_rebuilt_once(lossy, rebuilds):
         assert devices[0].read(id)["data"] == {"n": n % 20, **{f"d{i}": i for i in range(10)}}
 
 
+
+
+# ---- cold, and deleted ----
+
+def let_go(suite, session, version):
+    """What going cold leaves: no keys, and a mark in the row."""
+    recorded(suite, session)
+    connection = psycopg2.connect(suite.servers.postgresql.url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("update sessions set cold_epoch = 1, cold_version = %s where id = %s",
+                       (version, session["id"]))
+    connection.close()
+    suite.redis_client().delete(*keys(suite, session))
+
+
+def test_a_cold_session_is_loaded_in_the_same_epoch(lossy, rebuilds):
+    phone = lossy.device(new_user(), "phone")
+    session = phone.create({"a": 1})
+    let_go(lossy, session, 1)
+    with stopped(lossy.services["audit_writer"].process.pid):  # it needs no barrier
+        answer = phone.patch(session["id"], add("b", 2), baseVersion=1, timeout=MAX_WAIT)
+        assert position(answer.json()) == (1, 2)
+    assert lossy.query("select cold_epoch from sessions where id = %s", session["id"]) == [(None,)]
+    assert phone.read(session["id"])["data"] == {"a": 1, "b": 2}
+    assert rebuilds.take() == {}
+
+
+def test_a_mark_of_another_position_is_none(lossy, rebuilds):
+    phone = lossy.device(new_user(), "phone")
+    session = phone.create({"a": 1})
+    session = {**session, **phone.patch(session["id"], add("b", 2)).json()}
+    let_go(lossy, session, 1)
+    assert position(phone.patch(session["id"], add("c", 3)).json()) == (2, 3)
+    assert rebuilds.wait_for(session) == {(2, 2)}
+
+
+def test_a_deleted_session_stays_deleted(lossy):
+    phone = lossy.device(new_user(), "phone")
+    session = phone.create({"a": 1})
+    assert phone.delete(f"/sessions/{session['id']}").status_code == 204
+    lossy.redis_client().flushdb()
+    refused(phone.patch(session["id"], add("b", 2)), 404, "not_found")
+
+
+def test_idle_is_a_minute_away_when_it_comes_back(lossy):
+    """Who asks for a session wants to use it."""
+    phone = lossy.device(new_user(), "phone")
+    session = phone.create({"a": 1}, ttlSeconds=60)
+    recorded(lossy, session)
+    redis = lossy.redis_client()
+    connection = psycopg2.connect(lossy.servers.postgresql.url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("update sessions set due_at = now() - interval '1 hour' where id = %s", (session["id"],))
+    connection.close()
+    redis.flushdb()
+    assert phone.patch(session["id"], add("b", 2), baseVersion=1).status_code == 409
+    touched = int(redis.hget(key(session, "meta"), "touchedAt"))
+    seconds, micros = redis.time()
+    assert touched + 60000 > seconds * 1000 + micros // 1000
+
+
+# ---- outages beside the loss ----
+
+@pytest.fixture
+def frail(tmp_path):
+    """A suite on servers of its own, which a test may stop, and whose files it may cut."""
+    servers = Servers()
+    suite = Suite(servers.start(), tmp_path)
+    try:
+        yield suite.start()
+    finally:
+        suite.stop()
+        servers.stop()
+
+
+@contextlib.contextmanager
+def stopped(*pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def patched(device, session_id, name):
+    """The answer once it is accepted."""
+    def send():
+        answer = device.patch(session_id, add(name, 1), headers={"Idempotency-Key": name}, timeout=MAX_WAIT)
+        assert answer.status_code in (200, 503, 504), answer.text
+        return answer.status_code == 200 and answer.json()
+    return wait_until(send, timeout=40, what="an accepted patch")
+
+
+def test_what_the_audit_trail_has_not_heard_of_is_not_not_found(lossy):
+    """A session that PostgreSQL does not know yet, and Redis no more."""
+    phone = lossy.device(new_user(), "phone")
+    with stopped(lossy.services["audit_writer"].process.pid):
+        session = phone.create({"a": 1})
+        lossy.redis_client().delete(*keys(lossy, session))
+        answers = together(4, lambda i: phone.patch(session["id"], add("b", 2), timeout=MAX_WAIT))
+        assert {a.status_code for a in answers} == {503}, [a.text for a in answers]
+        refused(phone.patch(session["id"], add("b", 2), timeout=MAX_WAIT), 503, "unavailable")
+    assert position(patched(phone, session["id"], "b")) == (2, 2)
+    assert phone.read(session["id"])["data"] == {"a": 1, "b": 1}
+
+
+def test_an_unknown_session_is_not_found_only_when_everybody_says_so(lossy):
+    phone = lossy.device(new_user(), "phone")
+    id = str(uuid.uuid4())
+    refused(phone.patch(id, add("b", 2)), 404, "not_found")
+    with stopped(lossy.services["audit_writer"].process.pid):
+        refused(phone.patch(id, add("b", 2), timeout=MAX_WAIT), 503, "unavailable")
+
+
+def test_without_postgresql_the_lost_wait_and_the_rest_goes_on(frail):
+    phone = frail.device(new_user(), "phone")
+    lost, kept = phone.create({"a": 1}), phone.create({"a": 1})
+    recorded(frail, lost)
+    frail.redis_client().delete(*keys(frail, lost))
+    postgresql = frail.servers.postgresql
+    silent = frail.query("select pid from pg_stat_activity where application_name like 'handoff state_engine%%'")
+    with stopped(postgresql.process.pid, *[pid for pid, in silent]):
+        answers = together(8, lambda i: phone.patch((lost if i % 2 else kept)["id"], add(f"p{i}", 1),
+                                                    timeout=MAX_WAIT))
+        assert [a.status_code for a in answers] == [200, 503] * 4, [a.text for a in answers]
+    postgresql.stop()
+    refused(phone.patch(lost["id"], add("x", 1), timeout=MAX_WAIT), 503, "unavailable")
+    postgresql.start()
+    assert position(patched(phone, lost["id"], "y")) == (2, 2)
+    assert phone.read(lost["id"])["data"] == {"a": 1, "y": 1}
+
+
+def test_a_redis_that_lost_nothing_goes_on_in_the_same_epoch(frail):
+    phone = frail.device(new_user(), "phone")
+    sessions = [phone.create({"n": n}) for n in range(5)]
+    frail.servers.redis.stop()
+    frail.servers.redis.start()
+    for session in sessions:
+        assert position(patched(phone, session["id"], "a")) == (1, 2)
+    assert not [r for r in frail.log_records("state_engine") if r["event"] == "session_rebuilt"]
+
+
+def aof_of(redis):
+    return next((redis.folder / "appendonlydir").glob("*.incr.aof"))
+
+
+def test_a_redis_that_is_back_in_time_is_found_and_rebuilt(frail):
+    phone = frail.device(new_user(), "phone")
+    behind, level, gone = phone.create({}), phone.create({}), phone.create({})
+    patched(phone, behind["id"], "early")
+    recorded(frail, {**behind, "version": 2})
+    redis = frail.servers.redis
+    size = aof_of(redis).stat().st_size
+    late = patched(phone, behind["id"], "late")
+    recorded(frail, {**behind, "version": late["version"]})
+    assert phone.delete(f"/sessions/{gone['id']}").status_code == 204
+    wait_until(lambda: frail.query("select 1 from sessions where id = %s and deleted_at is not null", gone["id"]),
+               what="the deletion in PostgreSQL")
+    redis.process.kill()
+    redis.process.wait()
+    with open(aof_of(redis), "r+b") as aof:  # what had not come to the disk when the power went
+        aof.truncate(size)
+    redis.start()
+    again = patched(phone, behind["id"], "late")
+    assert (again["version"], again["epoch"]) == (3, 1), "the answer is the one that was given"
+    after = patched(phone, behind["id"], "after")
+    assert position(after) == (2, 4)
+    assert phone.read(behind["id"])["data"] == {"early": 1, "late": 1, "after": 1}
+    assert position(patched(phone, level["id"], "a")) == (1, 2)
+    refused(phone.patch(gone["id"], add("a", 1), timeout=MAX_WAIT), 404, "not_found")
+
+
+def test_an_engine_that_dies_over_recoveries_leaves_them_to_another(lossy, rebuilds):
+    user = new_user()
+    devices = [lossy.device(user, f"d{i}") for i in range(5)]
+    ids = [s["id"] for batch in together(5, lambda i: [devices[i].create({"n": n}) for n in range(8)])
+           for s in batch]
+    lossy.add_engine("state_engine_2")
+    for id in ids:
+        recorded(lossy, {"id": id, "epoch": 1, "version": 1})
+    lossy.redis_client().flushdb()
+
+    def work(i):
+        if i == 5:
+            wait_until(lambda: lossy.redis_client().keys("session:*:meta"), what="the first rebuild")
+            lossy.kill("state_engine")
+            return
+        for id in ids:
+            patched(devices[i], id, f"d{i}")
+
+    together(6, work)
+    for n, id in enumerate(ids):
+        session = devices[0].read(id)
+        assert session["data"] == {"n": n % 8, **{f"d{i}": 1 for i in range(5)}}
+        assert position(session) == (2, 6)
+    wait_until(lambda: len(rebuilds.take()) == len(ids), what="every rebuild, published by whichever engine")
+    assert all(told == {(2, 1)} for told in rebuilds.take().values())
+    lossy.restart("state_engine")
