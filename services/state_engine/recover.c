@@ -13,13 +13,34 @@
 #define REBUILD_TIMEOUT_MS 10000
 #define REBUILD_PATIENCE_MS 5000 /* with a session of many changes, and those before it */
 
+static void ask_parked(void *arg, struct table_node *node) {
+    (void)arg;
+    struct recovery *rec = (struct recovery *)node;
+    void (*again)(struct recovery * rec) = TAKE_PTR(rec->parked);
+    if (again)
+        again(rec);
+}
+
+static void ask_again(struct recover *r) {
+    table_each(&r->sessions, ask_parked, NULL);
+    recover_ask_questions(r);
+}
+
 static void on_up(void *arg) {
     struct recover *r = arg;
+    r->down_since = 0;
     health_report(r->health, r->app->log, true, "");
+    ask_again(r);
+}
+
+static void on_rebuild_up(void *arg) {
+    ask_again(arg);
 }
 
 static void on_down(void *arg, const char *why) {
     struct recover *r = arg;
+    if (!r->down_since)
+        r->down_since = timestamp_monotonic_ms();
     health_report(r->health, r->app->log, false, why);
 }
 
@@ -40,11 +61,12 @@ static void add_metrics(struct recover *r) {
 static int open_connections(struct recover *r) {
     struct app *app = r->app;
     struct db_callbacks callbacks = {.up = on_up, .down = on_down};
+    struct db_callbacks rebuild_callbacks = {.up = on_rebuild_up};
     int err = db_new(&r->db, app->loop, app->config->database_url, "handoff state_engine",
                      STATEMENT_TIMEOUT_MS, &callbacks, r);
     if (err == 0)
         err = db_new(&r->db_rebuild, app->loop, app->config->database_url,
-                     "handoff state_engine rebuild", REBUILD_TIMEOUT_MS, NULL, NULL);
+                     "handoff state_engine rebuild", REBUILD_TIMEOUT_MS, &rebuild_callbacks, r);
     return err;
 }
 
@@ -52,6 +74,7 @@ int recover_new(struct recover **ret, struct app *app, struct store_batch *store
                 struct barrier *barrier, struct publisher *publisher) {
     struct recover *r = must_alloc(sizeof(*r));
     *r = (struct recover){.app = app, .store = store, .barrier = barrier, .publisher = publisher};
+    r->down_since = timestamp_monotonic_ms();
     r->health = health_add(app->health, "postgresql");
     r->to_rebuild_end = &r->to_rebuild;
     table_init(&r->sessions);
@@ -182,27 +205,42 @@ static void look_at(void *arg, struct table_node *node) {
     tick->overdue[tick->n_overdue++] = rec;
 }
 
-/* The recoveries go on. Who is told may ask again, which is answered at once, so that no recovery
- * ends meanwhile. */
+/* The recoveries go on, but those that could not even ask. Who is told may ask again, which is
+ * answered at once, so that no recovery ends meanwhile. */
 void recover_tick(struct recover *r) {
     struct tick tick = {.n_overdue = 0};
     table_each(&r->sessions, look_at, &tick);
     r->is_silent = tick.is_silent;
     r->is_silent |= recover_tell_questions(r);
-    for (size_t i = 0; i < tick.n_overdue; i++)
-        answer(tick.overdue[i], RECOVER_UNKNOWN);
+    for (size_t i = 0; i < tick.n_overdue; i++) {
+        if (tick.overdue[i]->parked)
+            recovery_end(tick.overdue[i], RECOVER_UNKNOWN);
+        else
+            answer(tick.overdue[i], RECOVER_UNKNOWN);
+    }
+    if (db_is_up(r->db))
+        ask_again(r);
 }
 
 /* ---- PostgreSQL ---- */
 
+bool recover_may_wait(const struct recover *r, int err) {
+    return err == -EAGAIN || (err == -ENOTCONN && !r->is_closing &&
+                              timestamp_monotonic_ms() - r->down_since < RECOVER_PATIENCE_MS);
+}
+
 void recovery_query(struct recovery *rec, const char *sql, size_t n, const char *const *params,
-                    db_done_fn *done) {
+                    db_done_fn *done, void (*again)(struct recovery *rec)) {
     struct recover *r = rec->owner;
     int err = db_query(r->db, sql, n, params, done, rec);
-    if (err != 0) {
+    if (err != 0 && !recover_may_wait(r, err)) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return;
     }
-    rec->asked_at = timestamp_monotonic_ms();
-    (void)!db_end(r->db, NULL, NULL); /* of its failure the question is told */
+    if (!rec->asked_at)
+        rec->asked_at = timestamp_monotonic_ms();
+    if (err != 0)
+        rec->parked = again;
+    else
+        (void)!db_end(r->db, NULL, NULL); /* of its failure the question is told */
 }

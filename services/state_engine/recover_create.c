@@ -13,6 +13,7 @@ struct recover_question {
     struct recover_question *next, **link; /* recover::questions; link: what points here */
     struct recover *owner;
     int64_t asked_at; /* ms, monotonic; 0: not yet */
+    bool is_parked;   /* it could not be put yet: PostgreSQL is away, or has too many */
     int64_t memory_since;
     char user_id[UUID_LEN + 1];
     char key_hash[HASH_HEX_LEN + 1];
@@ -56,10 +57,12 @@ static void ask(struct recover_question *q) {
                        "AND occurred_at > now() - interval '24 hours' "
                        "ORDER BY occurred_at LIMIT 1",
                        N_ELEMENTS(params), params, on_answer, q);
-    q->asked_at = timestamp_monotonic_ms();
-    if (err != 0)
+    if (!q->asked_at)
+        q->asked_at = timestamp_monotonic_ms();
+    q->is_parked = err != 0;
+    if (err != 0 && !recover_may_wait(r, err))
         end(q, -ENOTCONN, NULL, NULL);
-    else
+    else if (err == 0)
         (void)!db_end(r->db, NULL, NULL); /* of its failure the question is told */
 }
 
@@ -105,6 +108,16 @@ bool recover_tell_questions(struct recover *r) {
         answer(q, -ENOTCONN, NULL, NULL);
     }
     return is_silent;
+}
+
+void recover_ask_questions(struct recover *r) {
+    for (struct recover_question *q = r->questions, *next; q; q = next) {
+        next = q->next;
+        if (q->is_parked && q->done)
+            ask(q);
+        else if (q->is_parked)
+            end(q, -ENOTCONN, NULL, NULL);
+    }
 }
 
 void recover_drop_questions(struct recover *r) {

@@ -7,11 +7,6 @@
 #include "base/timestamp.h"
 #include "services/state_engine/recover_private.h"
 
-static void ask_row(struct recovery *rec, db_done_fn *done) {
-    const char *params[] = {rec->session_id};
-    recovery_query(rec, db_session_sql, 1, params, done);
-}
-
 /* False: the recovery has ended, or nobody wants it any more. *ret_there: there is a row. */
 static bool take_row(struct recovery *rec, int err, const struct db_result *result,
                      bool *ret_there) {
@@ -107,6 +102,11 @@ static void on_known_row(void *arg, int err, const struct db_result *result) {
         judge_without_row(rec);
 }
 
+static void ask_known_row(struct recovery *rec) {
+    const char *params[] = {rec->session_id};
+    recovery_query(rec, db_session_sql, N_ELEMENTS(params), params, on_known_row, ask_known_row);
+}
+
 /* ---- the barrier ---- */
 
 static bool has_passed(const struct recover *r, const char *run_id) {
@@ -128,7 +128,7 @@ static void on_barrier(void *arg, bool passed) {
         return;
     }
     note_passed(rec->owner, rec->run_id);
-    ask_row(rec, on_known_row);
+    ask_known_row(rec);
 }
 
 void recovery_pass_barrier(struct recovery *rec) {
@@ -163,7 +163,7 @@ static void clear_mark(struct recovery *rec) {
                    "UPDATE sessions SET cold_epoch = NULL, cold_version = NULL "
                    "WHERE id = $1::uuid AND cold_epoch = $2::integer AND epoch = $2::integer "
                    "AND cold_version = $3::integer AND version = $3::integer",
-                   N_ELEMENTS(params), params, on_mark_cleared);
+                   N_ELEMENTS(params), params, on_mark_cleared, clear_mark);
 }
 
 /* What the row says without a barrier: that it went cold, or was deleted, which nothing undoes. */
@@ -178,6 +178,11 @@ static void on_first_row(void *arg, int err, const struct db_result *result) {
         clear_mark(rec);
     else
         recovery_pass_barrier(rec);
+}
+
+static void ask_first_row(struct recovery *rec) {
+    const char *params[] = {rec->session_id};
+    recovery_query(rec, db_session_sql, N_ELEMENTS(params), params, on_first_row, ask_first_row);
 }
 
 /* ---- the first step ---- */
@@ -197,11 +202,11 @@ static void begin_damaged(struct recovery *rec) {
 
 void recovery_begin(struct recovery *rec) {
     if (rec->cause == RECOVER_ABSENT)
-        ask_row(rec, on_first_row);
+        ask_first_row(rec);
     else if (rec->cause == RECOVER_DAMAGED)
         begin_damaged(rec);
     else if (has_passed(rec->owner, rec->run_id))
-        ask_row(rec, on_known_row);
+        ask_known_row(rec);
     else
         recovery_pass_barrier(rec);
 }

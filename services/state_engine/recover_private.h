@@ -30,6 +30,8 @@ struct recovery {
     enum recover_cause cause;
     struct recover_asker *askers; /* owned; in any order */
 
+    /* The question that could not be put yet, since PostgreSQL is away or has too many. */
+    void (*parked)(struct recovery *rec);
     int64_t asked_at;         /* ms, monotonic: the row or the keys were asked for; 0: nothing is */
     int64_t rebuilding_since; /* the same of the rebuild, its turn included */
     bool has_passed;          /* PostgreSQL knows by now what had been told of */
@@ -56,8 +58,9 @@ struct recover {
     size_t n_rebuilds;
     struct recover_question *questions; /* owned: about creates' keys */
     size_t n_questions;
-    bool is_silent;                    /* PostgreSQL has owed an answer for too long */
-    bool is_closing;                   /* answers that still come are for nobody */
+    int64_t down_since; /* ms, monotonic: since when PostgreSQL is away; 0: it is there */
+    bool is_silent;     /* PostgreSQL has owed an answer for too long */
+    bool is_closing;    /* answers that still come are for nobody */
     char passed[RECOVER_N_PASSED][41]; /* runs of nodes that a barrier came after */
     size_t n_passed;
     int64_t memory_passed; /* the memory (ms, its beginning) that a barrier came after; 0: none */
@@ -67,11 +70,14 @@ struct recover {
 };
 
 /* ---- recover.c ---- */
+/* Whether a question may wait for PostgreSQL to come (back): err is db_query's. */
+bool recover_may_wait(const struct recover *r, int err);
 /* Answers all askers; frees rec. */
 void recovery_end(struct recovery *rec, enum recover_answer answer);
-/* Asks one statement about the session; done gets rec. Ends rec when PostgreSQL is away. */
+/* Asks one statement about the session; done gets rec. When PostgreSQL is away `again`, which has
+ * asked this, is called once more when it is back; it is not waited for as long as it is silent. */
 void recovery_query(struct recovery *rec, const char *sql, size_t n, const char *const *params,
-                    db_done_fn *done);
+                    db_done_fn *done, void (*again)(struct recovery *rec));
 
 /* ---- recover_judge.c ---- */
 /* The first step. */
@@ -86,6 +92,8 @@ void recovery_rebuild(struct recovery *rec);
 /* ---- recover_create.c ---- */
 /* Answers those that PostgreSQL owes for too long; whether there are any. */
 bool recover_tell_questions(struct recover *r);
+/* Puts those that could not be put yet. */
+void recover_ask_questions(struct recover *r);
 /* Frees those that nobody answers any more. */
 void recover_drop_questions(struct recover *r);
 

@@ -86,7 +86,7 @@ static void ask_keys(struct recovery *rec) {
                    "AND occurred_at > now() - interval '24 hours' "
                    "AND (key_hash IS NOT NULL OR command_id IS NOT NULL) "
                    "ORDER BY epoch DESC, version DESC LIMIT 1000",
-                   N_ELEMENTS(params), params, on_keys);
+                   N_ELEMENTS(params), params, on_keys, ask_keys);
 }
 
 /* ---- data ---- */
@@ -112,14 +112,24 @@ static void note_failure(struct recovery *rec) {
               LOG_TEXT("hint", "its snapshots and events are not in PostgreSQL"));
 }
 
+/* The connection for rebuilds may come up a little later than the other one. */
+static bool may_try_again(const struct recovery *rec) {
+    return timestamp_monotonic_ms() - rec->rebuilding_since < RECOVER_PATIENCE_MS;
+}
+
 static void on_rebuilt(void *arg, int err, const struct db_rebuilt *rebuilt) {
     struct recovery *rec = arg;
     struct recover *r = rec->owner;
     rec->rebuild = NULL;
     if (r->is_closing)
         return;
-    rec->rebuilding_since = 0;
     r->n_rebuilds--;
+    if (err == -ENOTCONN && may_try_again(rec)) {
+        rec->parked = recovery_rebuild;
+        start_next(r);
+        return;
+    }
+    rec->rebuilding_since = 0;
     if (err == 0) {
         take_data(rec, rebuilt);
         ask_keys(rec);
@@ -154,7 +164,8 @@ static void start_next(struct recover *r) {
 
 void recovery_rebuild(struct recovery *rec) {
     struct recover *r = rec->owner;
-    rec->rebuilding_since = timestamp_monotonic_ms();
+    if (!rec->rebuilding_since)
+        rec->rebuilding_since = timestamp_monotonic_ms();
     rec->next_to_rebuild = NULL;
     *r->to_rebuild_end = rec;
     r->to_rebuild_end = &rec->next_to_rebuild;

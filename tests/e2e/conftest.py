@@ -165,8 +165,15 @@ def engine_servers(shaky_servers, tmp_path_factory):
     audit = make_service("audit_writer", BUILD / "bin", World(shaky_servers, folder).env(),
                          admin_port=free_ports(1)[0], log=folder / "audit_writer.log").start()
     audit.wait_ready()
+    shaky_servers.audit_pid = audit.process.pid
     yield shaky_servers
     audit.stop()
+
+
+@pytest.fixture
+def audit_pid(engine_servers):
+    """Of the audit_writer beside the engines of `world`."""
+    return engine_servers.audit_pid
 
 
 @pytest.fixture

@@ -61,10 +61,17 @@ static void test_a_version_comes_out_as_it_went_in(void **state) {
     struct store_entry entry = {.version = s.position.version,
                                 .event = made[0].body,
                                 .event_len = made[0].body_len,
-                                .extra = extra.data};
+                                .extra = extra.data,
+                                .command_id = JOINED_ID,
+                                .key_hash = "the key",
+                                .fingerprint = "the request"};
     size_t n = 0;
     assert_int_equal(republish_entry(NULL, &s, &entry, again, &n), 0);
     assert_int_equal(n, 2);
+    assert_string_equal(again[0].command_id, JOINED_ID);
+    assert_string_equal(again[0].key_hash, "the key");
+    assert_string_equal(again[0].fingerprint, "the request");
+    assert_string_equal(again[1].command_id, "");
     assert_same(&made[0], &again[0]);
     assert_same(&made[1], &again[1]);
     done(made, 3);

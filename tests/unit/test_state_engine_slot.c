@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <errno.h>
 
+#include "base/buf.h"
 #include "services/state_engine/slot.h"
 
 static struct slot new_slot(void) {
@@ -68,12 +70,88 @@ static void test_what_a_batch_saves_is_known_to_its_later_jobs(void **state) {
     slot_done(&slot);
 }
 
+#define RUN "0123456789012345678901234567890123456789"
+
+static struct slot loaded_slot(void) {
+    struct slot slot = new_slot();
+    slot.load.session.position = (struct position){7, 2};
+    strcpy(slot.load.session.run_id, RUN);
+    return slot;
+}
+
+static void test_a_session_of_another_run_is_not_believed(void **state) {
+    (void)state;
+    struct slot slot = loaded_slot();
+    slot_ready(&slot, RUN);
+    assert_false(slot.is_stale);
+    assert_ptr_equal(slot.current, &slot.load.session);
+    slot_done(&slot);
+    slot = loaded_slot();
+    slot_ready(&slot, "another");
+    assert_true(slot.is_stale);
+    assert_null(slot.current);
+    slot_done(&slot);
+    slot = loaded_slot();
+    slot.load.session.run_id[0] = '\0'; /* as no engine writes it */
+    slot_ready(&slot, RUN);
+    assert_true(slot.is_stale);
+    slot_done(&slot);
+    slot = loaded_slot();
+    slot.load.err = -ENOENT;
+    slot_ready(&slot, RUN);
+    assert_false(slot.is_stale);
+    assert_null(slot.current);
+    slot_done(&slot);
+}
+
+static struct store_entry entry_of(uint64_t version, const char *event) {
+    return (struct store_entry){
+        .version = version, .event = must_strdup(event), .event_len = strlen(event)};
+}
+
+static void test_a_rebuild_is_no_change_that_was_missed(void **state) {
+    (void)state;
+    struct slot slot = loaded_slot();
+    slot.load.entries = must_alloc(4 * sizeof(*slot.load.entries));
+    slot.load.entries[0] = entry_of(6, "{\"type\":\"session_rebuilt\",\"checksum\":\"\"}");
+    slot.load.entries[1] = entry_of(7, "{\"type\":\"state_delta\"}");
+    slot.load.entries[2] = entry_of(8, "{}");
+    slot.load.entries[3] = entry_of(9, "");
+    slot.load.n_entries = 4;
+    slot_ready(&slot, RUN);
+    assert_int_equal(slot.n_entries, 3);
+    assert_int_equal(slot.entries[0].version, 7);
+    slot_done(&slot);
+}
+
+static void test_a_command_that_looks_is_looked_for_among_the_keys(void **state) {
+    (void)state;
+    struct slot slot = new_slot();
+    struct job jobs[] = {
+        {.command.id = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0001", .look_since = 0},
+        {.command.id = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0002", .look_since = JOB_NO_LOOK},
+        {.command.id = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0003", .look_since = 3, .key_hash = "key"},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(jobs); i++)
+        slot_add_job(&slot, &jobs[i], N_ELEMENTS(jobs));
+    assert_int_equal(slot.load.n_key_hashes, 3);
+    assert_string_equal(slot.load.key_hashes[0], job_hash_id(&jobs[0]));
+    assert_string_equal(slot.load.key_hashes[1], job_hash_id(&jobs[2]));
+    assert_string_equal(slot.load.key_hashes[2], "key");
+    assert_int_equal(strlen(jobs[0].id_hash), HASH_HEX_LEN);
+    assert_string_not_equal(jobs[0].id_hash, jobs[2].id_hash);
+    slot_done(&slot);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_job_needs_the_state_and_the_usual_one_no_window),
         cmocka_unit_test(test_the_earliest_look_says_how_much_of_the_window),
         cmocka_unit_test(test_a_window_is_whole_from_its_first_entry_on),
         cmocka_unit_test(test_what_a_batch_saves_is_known_to_its_later_jobs),
+        cmocka_unit_test(test_a_session_of_another_run_is_not_believed),
+        cmocka_unit_test(test_a_rebuild_is_no_change_that_was_missed),
+        cmocka_unit_test(test_a_command_that_looks_is_looked_for_among_the_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
