@@ -336,6 +336,32 @@ static void test_a_claim_is_corrected(void **state) {
     store_batch_free(b);
 }
 
+/* What a later loss needs: the audit trail is told of it also by who publishes again. */
+static void test_an_entry_has_its_commands_key(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    redisContext *c = fixture_redis();
+    struct session s;
+    fixture_create(b, &s);
+    s.position.version++;
+    struct store_save save = fixture_save(&s, timestamp_wall_ms());
+    save.key_hash = FIXTURE_HASH;
+    save.fingerprint = FIXTURE_PRINT;
+    assert_int_equal(fixture_save_one(b, save), STORE_SAVED);
+    struct store_load l = fixture_load(b, s.id, true, NULL, 0);
+    assert_int_equal(l.n_entries, 2);
+    assert_string_equal(l.entries[0].key_hash, "");
+    assert_string_equal(l.entries[0].fingerprint, "");
+    assert_string_equal(l.entries[1].key_hash, FIXTURE_HASH);
+    assert_string_equal(l.entries[1].fingerprint, FIXTURE_PRINT);
+    assert_int_equal(strtol(fixture_ask(c, "HGET session:{%s}:meta deltaBytes", s.id), NULL, 10),
+                     fixture_window_bytes(c, &s));
+    store_load_done(&l);
+    session_done(&s);
+    redisFree(c);
+    store_batch_free(b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lost_session_is_written_whole),
@@ -349,6 +375,7 @@ int main(void) {
         cmocka_unit_test(test_a_deleted_one_becomes_a_tombstone),
         cmocka_unit_test(test_memory_begins_where_it_is_missing_or_of_another_run),
         cmocka_unit_test(test_a_claim_is_corrected),
+        cmocka_unit_test(test_an_entry_has_its_commands_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
