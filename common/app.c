@@ -37,6 +37,7 @@ struct runner {
     uv_signal_t sigterm, sigint;
     uv_timer_t timer; /* draining: its deadline, or 0 when drained; stopped: the guard */
     struct admin *admin;
+    uv_work_t first_work;
 };
 
 static void on_handles_left(uv_timer_t *timer) {
@@ -122,6 +123,31 @@ static void runner_init(struct runner *r, const struct app_spec *spec,
     uv_signal_start(&r->sigint, on_signal, SIGINT);
 }
 
+static void block_signals(int how) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(how, &set, NULL);
+}
+
+static void do_nothing(uv_work_t *work) {
+    (void)work;
+}
+
+static void on_nothing_done(uv_work_t *work, int status) {
+    (void)work;
+    (void)status;
+}
+
+/* libuv makes its threads with the first work, and they block what their maker blocks: a signal is
+ * for the loop's thread alone, which at the end blocks it, too. */
+static void make_threads(struct runner *r) {
+    block_signals(SIG_BLOCK);
+    uv_queue_work(&r->loop, &r->first_work, do_nothing, on_nothing_done);
+    block_signals(SIG_UNBLOCK);
+}
+
 static void log_started(const struct runner *r) {
     const struct config *c = r->app.config;
     bool listens = c->service & (CONFIG_SESSION_API | CONFIG_WS_FANOUT);
@@ -150,16 +176,8 @@ static int start(struct runner *r) {
     return 0;
 }
 
-static void block_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
 static void runner_done(struct runner *r) {
-    block_signals(); /* closing the handles brings back the default action */
+    block_signals(SIG_BLOCK); /* closing the handles brings back the default action */
     uv_close((uv_handle_t *)&r->sigterm, NULL);
     uv_close((uv_handle_t *)&r->sigint, NULL);
     uv_close((uv_handle_t *)&r->timer, NULL);
@@ -176,6 +194,7 @@ static int run(const struct app_spec *spec, const struct config *config) {
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     runner_init(&r, spec, config);
+    make_threads(&r);
     int error = start(&r);
     uv_run(&r.loop, UV_RUN_DEFAULT);
     bool failed = error < 0 || r.handles_left;

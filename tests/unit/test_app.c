@@ -15,15 +15,25 @@
 #include "base/buf.h"
 #include "common/app.h"
 
-enum manner { DRAINS_AT_ONCE, DRAINS_LATER, NEVER_DRAINS, FAILS, FORGETS_A_HANDLE };
+enum manner { DRAINS_AT_ONCE, DRAINS_LATER, NEVER_DRAINS, FAILS, FORGETS_A_HANDLE, HAS_THREADS };
 
 /* A service with one timer; each child process has one. */
 struct part {
     struct app *app;
     uv_timer_t timer;
+    uv_work_t work;
 };
 
 static enum manner manner; /* of the child */
+
+static void work(uv_work_t *w) {
+    (void)w;
+}
+
+static void on_worked(uv_work_t *w, int status) {
+    (void)w;
+    (void)status;
+}
 
 static int part_start(struct app *app, void **ret_self) {
     if (manner == FAILS)
@@ -32,6 +42,8 @@ static int part_start(struct app *app, void **ret_self) {
     part->app = app;
     uv_timer_init(app->loop, &part->timer);
     part->timer.data = part;
+    if (manner == HAS_THREADS)
+        uv_queue_work(app->loop, &part->work, work, on_worked);
     *ret_self = part;
     return 0;
 }
@@ -119,6 +131,20 @@ static void test_a_signal_drains_and_ends_with_0(void **state) {
     check_drain(DRAINS_LATER, SIGTERM, "stopped", 0);
 }
 
+/* Up to the very end, and whichever thread they meet. */
+static void test_signals_without_end_change_nothing(void **state) {
+    (void)state;
+    for (int i = 0; i < 500; i++) {
+        FILE *log;
+        pid_t pid = run_child(HAS_THREADS, NULL, &log);
+        wait_for(log, "started");
+        siginfo_t ended = {0};
+        while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && !ended.si_pid)
+            kill(pid, i % 2 ? SIGTERM : SIGINT);
+        check_end(pid, log, 0);
+    }
+}
+
 static void test_a_drain_that_takes_too_long_is_ended(void **state) {
     (void)state;
     check_drain(NEVER_DRAINS, SIGTERM, "drain_timeout", 0);
@@ -163,6 +189,7 @@ int main(void) {
     clearenv(); /* the runner's own HANDOFF_ names are no settings */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_signal_drains_and_ends_with_0),
+        cmocka_unit_test(test_signals_without_end_change_nothing),
         cmocka_unit_test(test_a_drain_that_takes_too_long_is_ended),
         cmocka_unit_test(test_a_forgotten_handle_is_told_and_does_not_hang),
         cmocka_unit_test(test_a_failed_start_ends_with_1),
