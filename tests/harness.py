@@ -208,6 +208,9 @@ class Suite:
 
     def _add(self, name, known_as, admin_port, port, binding="all"):
         env = {"HANDOFF_FANOUT_BINDING": binding, **self.env}
+        rabbitmq = self.servers.rabbitmq
+        if hasattr(rabbitmq, "url_for") and env["HANDOFF_AMQP_URL"] == rabbitmq.url:
+            env["HANDOFF_AMQP_URL"] = rabbitmq.url_for(name)  # with no more rights than it needs
         self.services[known_as] = make_service(
             name, BUILD / "bin", env, admin_port=admin_port, api_port=port, ws_port=port,
             log=self.log_folder / f"{known_as}.log", known_as=known_as)

@@ -117,7 +117,7 @@ class Stack:
     def start(self):
         password = secret_file(self.run / "servers.secret")
         jwt_secret = secret_file(self.run / "jwt.secret")
-        rabbitmq = RabbitMQ(self.run / "rabbitmq", 5682, password, 25682, 4682)
+        self.rabbitmq = rabbitmq = RabbitMQ(self.run / "rabbitmq", 5682, password, 25682, 4682)
         redis = Redis(self.run / "redis", 6382, password)
         postgresql = PostgreSQL(postgres_folder(self.run), 5442, password)
         for server in (redis, postgresql, rabbitmq):
@@ -145,6 +145,7 @@ class Stack:
         for name in NAMES:
             known_as = instance_name(name, n)
             print(f"starting {known_as} …", flush=True)
+            env = dict(env, HANDOFF_AMQP_URL=self.rabbitmq.url_for(name))
             service = make_service(name, self.binaries, env, admin_port=admin_port(name, n),
                                    api_port=api_port, ws_port=ws_port, known_as=known_as)
             self.services.append(service)

@@ -10,6 +10,8 @@ import glob
 
 from process import StartError, accepts, am_root, spawn, stop, wait_until
 
+DEFINITIONS = pathlib.Path(__file__).resolve().parent.parent / "rabbitmq" / "definitions.json"
+
 
 def newest(pattern, what):
     found = sorted(glob.glob(pattern))
@@ -137,7 +139,12 @@ class RabbitMQ:
 
     @property
     def url(self):
-        return f"amqp://handoff:{self.password}@127.0.0.1:{self.port}/handoff"
+        """As one who may do everything."""
+        return self.url_for("handoff")
+
+    def url_for(self, user):
+        """A service's name: with the rights of compose/rabbitmq/definitions.json, and no others."""
+        return f"amqp://{user}:{self.password}@127.0.0.1:{self.port}/handoff"
 
     @property
     def node(self):
@@ -161,12 +168,12 @@ class RabbitMQ:
         }
 
     def _write_config(self):
-        definitions = {
-            "vhosts": [{"name": "handoff"}],
-            "users": [{"name": "handoff", "password": self.password, "tags": "administrator"}],
-            "permissions": [{"user": "handoff", "vhost": "handoff", "configure": ".*",
-                             "write": ".*", "read": ".*"}],
-        }
+        definitions = json.loads(DEFINITIONS.read_text())
+        definitions["users"].append({"name": "handoff", "tags": "administrator"})
+        for user in definitions["users"]:
+            user["password"] = self.password
+        definitions["permissions"].append(
+            {"user": "handoff", "vhost": "handoff", "configure": ".*", "write": ".*", "read": ".*"})
         path = self.folder / "definitions.json"
         path.write_text(json.dumps(definitions))
         path.chmod(0o600)

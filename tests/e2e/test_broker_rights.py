@@ -1,0 +1,80 @@
+"""Each service has a user of its own on the broker, with the rights of compose/rabbitmq/definitions.json:
+enough for what it does (the whole suite runs with them), and for nothing that another one does."""
+
+import contextlib
+import uuid
+
+import pika
+import pytest
+
+from harness import NAMES
+
+COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
+
+
+@contextlib.contextmanager
+def channel_of(suite, user):
+    connection = pika.BlockingConnection(pika.URLParameters(suite.servers.rabbitmq.url_for(user)))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    try:
+        yield channel
+    finally:
+        connection.close()
+
+
+def key(kind):
+    return f"session.{uuid.uuid4()}.{kind}"
+
+
+def is_refused(suite, user, attempt):
+    with channel_of(suite, user) as channel:
+        try:
+            attempt(channel)
+        except pika.exceptions.ChannelClosedByBroker as closed:
+            assert closed.reply_code == 403, closed
+            return True
+    return False
+
+
+def test_each_service_is_known_by_its_name(suite):
+    users = suite.servers.eval_in_broker(
+        "[{U, V} || P <- rabbit_networking:connections(), "
+        "[{user, U}, {vhost, V}] <- [rabbit_networking:connection_info(P, [user, vhost])]].")
+    for name in NAMES:
+        assert f'<<"{name}">>' in users
+
+
+@pytest.mark.parametrize("user, exchange, routing_key", [
+    *((user, "session_updates", key(kind)) for user in ("session_api", "ws_fanout")
+      for kind in ("update", "status", "created", "deleted", "broadcast.update")),
+    *((user, "", queue) for user in ("session_api", "ws_fanout")
+      for queue in (COMMANDS, AUDIT, "state_engine.dead", "audit_writer.dead")),
+    ("state_engine", "session_commands", COMMANDS),
+    ("audit_writer", "session_commands", COMMANDS),
+    ("audit_writer", "session_updates", key("update")),
+    *((user, "amq.topic", "x") for user in NAMES),
+])
+def test_nobody_publishes_what_is_not_its_own(suite, user, exchange, routing_key):
+    assert is_refused(suite, user, lambda channel: channel.basic_publish(exchange, routing_key, b"{}"))
+
+
+@pytest.mark.parametrize("user, queue", [
+    (user, queue) for queue, owner in ((COMMANDS, "state_engine"), (AUDIT, "audit_writer"),
+                                       ("state_engine.dead", None), ("audit_writer.dead", None))
+    for user in NAMES if user != owner])
+def test_nobody_reads_what_is_for_another(suite, user, queue):
+    assert is_refused(suite, user, lambda channel: channel.basic_get(queue))
+    assert is_refused(suite, user, lambda channel: channel.queue_purge(queue))
+
+
+@pytest.mark.parametrize("user", NAMES)
+def test_nobody_makes_what_is_not_handoffs(suite, user):
+    assert is_refused(suite, user, lambda channel: channel.queue_declare("other", durable=True))
+    assert is_refused(suite, user, lambda channel: channel.exchange_declare("other"))
+
+
+@pytest.mark.parametrize("user", ["session_api", "ws_fanout"])
+def test_broadcasts_may_be_published(suite, user):
+    assert not is_refused(
+        suite, user, lambda channel: channel.basic_publish("session_updates", key("broadcast"), b"{}"))
