@@ -20,6 +20,7 @@ import redis
 from harness import BUILD, FINDING, MAX_WAIT, SECRET, environment, free_ports, make_service, new_user, wait_until
 
 COMMANDS, DEAD = "state_engine.commands", "state_engine.dead"
+BASIC_CONSUME = b"\x00\x3c\x00\x14"  # AMQP's class and method
 
 
 def new_session_id():
@@ -37,6 +38,7 @@ class Relay:
 
     def __init__(self, port):
         self.target, self.links, self.held = port, [], set()
+        self.mutes_consumers = False  # what follows on their basic.consume stays here: acknowledgements
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -53,7 +55,7 @@ class Relay:
             threading.Thread(target=self._pass, args=(link,), daemon=True).start()
 
     def _is_held(self, link):
-        return any(name in link["name"] for name in self.held)
+        return link.get("muted") or any(name in link["name"] for name in self.held)
 
     def _pass(self, link):
         client, server = link["sockets"]
@@ -68,6 +70,8 @@ class Relay:
                         name = data.split(b"connection_name")[1]
                         link["name"] = "consume" if b"consume" in name else "publish"
                     (server if source is client else client).sendall(data)
+                    if self.mutes_consumers and source is client and BASIC_CONSUME in data:
+                        link["muted"] = True
         except OSError:
             pass
         finally:
