@@ -21,8 +21,8 @@
 
 /* ---- One try ---- */
 
-static const char *option_value(const struct db *d, const char *keyword) {
-    for (const PQconninfoOption *o = d->options; o->keyword; o++)
+static const char *option_value(const PQconninfoOption *options, const char *keyword) {
+    for (const PQconninfoOption *o = options; o->keyword; o++)
         if (strcmp(o->keyword, keyword) == 0)
             return o->val && *o->val ? o->val : NULL;
     return NULL;
@@ -48,7 +48,7 @@ static PGconn *start(const struct db *d, const char *hosts, const char *addresse
     for (const PQconninfoOption *o = d->options; o->keyword; o++)
         parameter(&p, o->keyword, o->val);
     char session[256], user_timeout[24];
-    const char *options = option_value(d, "options");
+    const char *options = option_value(d->options, "options");
     snprintf(session, sizeof(session), "%s -c statement_timeout=%lld -c timezone=UTC",
              options ? options : "", (long long)d->statement_timeout_ms);
     snprintf(user_timeout, sizeof(user_timeout), "%lld", (long long)d->statement_timeout_ms + 2000);
@@ -261,11 +261,16 @@ static PQconninfoOption *parse_url(const char *url) {
     return PQconninfoParse(url, NULL);
 }
 
+static int parse_hosts(struct db_hosts *ret, const PQconninfoOption *options) {
+    return db_hosts_parse(ret, option_value(options, "host"), option_value(options, "hostaddr"),
+                          option_value(options, "port"));
+}
+
 int db_new(struct db **ret, uv_loop_t *loop, const char *url, const char *application_name,
            int64_t statement_timeout_ms, const struct db_callbacks *callbacks, void *arg) {
     PQconninfoOption *options = parse_url(url);
     struct db_hosts hosts;
-    if (!options || db_hosts_parse(&hosts, options) < 0) {
+    if (!options || parse_hosts(&hosts, options) < 0) {
         PQconninfoFree(options);
         return -EINVAL;
     }

@@ -2,7 +2,6 @@
 #include "common/db_hosts.h"
 
 #include <errno.h>
-#include <libpq-fe.h>
 #include <netdb.h>
 #include <string.h>
 #include <uv.h>
@@ -10,13 +9,6 @@
 #include "base/buf.h"
 
 #define DEFAULT_PORT "5432"
-
-static const char *list_of(const PQconninfoOption *options, const char *keyword) {
-    for (const PQconninfoOption *o = options; o->keyword; o++)
-        if (strcmp(o->keyword, keyword) == 0)
-            return o->val ? o->val : "";
-    return "";
-}
 
 static size_t count(const char *list) {
     size_t n = 1;
@@ -45,9 +37,11 @@ static bool is_port(const char *text) {
     return len <= 5 && strspn(text, "0123456789") == len && atoi(text) >= 1 && atoi(text) <= 65535;
 }
 
-int db_hosts_parse(struct db_hosts *ret, const PQconninfoOption *options) {
-    const char *hosts = list_of(options, "host"), *addresses = list_of(options, "hostaddr"),
-               *ports = list_of(options, "port");
+int db_hosts_parse(struct db_hosts *ret, const char *hosts, const char *addresses,
+                   const char *ports) {
+    hosts = hosts ? hosts : "";
+    addresses = addresses ? addresses : "";
+    ports = ports ? ports : "";
     size_t n = *addresses ? count(addresses) : count(hosts);
     if (n > DB_HOSTS_MAX || (*addresses && *hosts && count(hosts) != n) ||
         (count(ports) != 1 && count(ports) != n))

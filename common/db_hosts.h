@@ -10,8 +10,6 @@
 
 #define DB_HOSTS_MAX 16
 
-struct _PQconninfoOption;
-
 /* Owned texts; host and address are "" where the URL leaves them to libpq. */
 struct db_host {
     char *host, *address, *port;
@@ -22,8 +20,10 @@ struct db_hosts {
     size_t n; /* at least 1 */
 };
 
-/* -EINVAL for over 16, one of several that is empty, a bad port, lists of different lengths. */
-MUSTCHECK int db_hosts_parse(struct db_hosts *ret, const struct _PQconninfoOption *options);
+/* The lists are libpq's options host, hostaddr and port; NULL: not given. -EINVAL for over 16, one
+ * of several that is empty, a bad port, lists of different lengths. */
+MUSTCHECK int db_hosts_parse(struct db_hosts *ret, const char *hosts, const char *addresses,
+                             const char *ports);
 void db_hosts_done(struct db_hosts *h);
 /* A name, neither an address nor a socket's folder. */
 bool db_host_needs_lookup(const struct db_host *host);

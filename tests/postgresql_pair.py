@@ -1,7 +1,6 @@
 """A PostgreSQL and its streaming standby on loopback, as a server of tests/harness.py."""
 
 import pathlib
-import subprocess
 
 import psycopg2
 

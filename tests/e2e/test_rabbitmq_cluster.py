@@ -64,6 +64,21 @@ def test_the_shared_queues_are_replicated(suite, cluster):
         assert cluster.n_members(queue) == 3, queue
 
 
+def test_another_type_of_queue_is_told_with_what_to_do(suite, tmp_path):
+    wrong = Suite(suite.servers, tmp_path, names=["audit_writer"], HANDOFF_QUEUE_TYPE="classic")
+    service = wrong.services["audit_writer"].start()
+    try:
+        def lost():
+            return [r for r in wrong.log_records("audit_writer") if r["event"] == "dependency_lost"
+                    and r["dependency"] == "rabbitmq"]
+        record = wait_until(lost, what="the record")[0]
+        assert "406 PRECONDITION_FAILED" in record["err"] and "HANDOFF_QUEUE_TYPE" in record["hint"]
+        assert not service.is_ready()
+    finally:
+        wrong.stop()
+    assert len(lost()) == 1, "told once, however often it is tried"
+
+
 def test_the_engines_node_and_the_leader_of_the_commands_die(suite, cluster):
     die_under_load(suite, cluster, lambda: cluster.node_of("state_engine consume"), lambda: cluster.leader_of(COMMANDS))
 

@@ -163,6 +163,30 @@ def test_a_server_goes_and_comes_back(reconnecting, user, server, fault):
     wait_until(lambda: len(suite.events_in_postgresql(session["id"])) == n_versions, what="every version's row")
 
 
+@pytest.mark.parametrize("order", [["rabbitmq", "postgresql", "redis"], ["redis", "postgresql", "rabbitmq"]])
+def test_all_servers_go_and_come_back_in_any_order(reconnecting, user, order):
+    suite, before = reconnecting, pids(reconnecting)
+    device = suite.device(user, "phone")
+    session = device.create({"kept": 1})
+    wait_until(lambda: len(suite.events_in_postgresql(session["id"])) == 1, what="the row")
+    gone = [getattr(suite.servers, name) for name in order]
+    for server in reversed(gone):
+        kill(server)
+    try:
+        for name in suite.services:
+            wait_until(lambda: all(is_noticed(suite, name, s) for s in DEPENDS[name]), what=f"{name} noticed")
+        for server in SERVERS:
+            assert ask(device, session, server).status_code == 503
+    finally:
+        for server in gone:
+            start_again(server)
+    tell(f"all, {', '.join(order)}", wait_whole(suite, time.monotonic()))
+    patch_until_accepted(device, session["id"], "after", 1)
+    assert pids(suite) == before
+    assert device.read(session["id"])["data"] == {"kept": 1, "after": 1}
+    wait_until(lambda: len(suite.events_in_postgresql(session["id"])) == 2, what="every version's row")
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_is_absent_at_the_start(shaky_servers, tmp_path, server):
     suite, victim = Suite(shaky_servers, tmp_path), getattr(shaky_servers, server)

@@ -7,15 +7,23 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <libpq-fe.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "common/db_hosts.h"
+
+static const char *value(const PQconninfoOption *options, const char *keyword) {
+    while (strcmp(options->keyword, keyword) != 0)
+        options++;
+    return options->val;
+}
 
 static int parse(struct db_hosts *ret, const char *url) {
     PQconninfoOption *options = PQconninfoParse(url, NULL);
     if (!options)
         fail_msg("%s is no URL", url);
-    int r = db_hosts_parse(ret, options);
+    int r = db_hosts_parse(ret, value(options, "host"), value(options, "hostaddr"),
+                           value(options, "port"));
     PQconninfoFree(options);
     return r;
 }
