@@ -91,6 +91,12 @@ static void on_deadline(uv_timer_t *t) {
         assert_false((w)->late);                                                                   \
     } while (0)
 
+/* For a part of a URL. */
+static inline void put_escaped(struct buf *out, const char *text) {
+    for (; *text; text++)
+        buf_printf(out, "%%%02X", (unsigned)(unsigned char)*text);
+}
+
 static inline void side_open(struct world *w) {
     w->side = amqp_new_connection();
     amqp_socket_t *socket = amqp_tcp_socket_new(w->side);

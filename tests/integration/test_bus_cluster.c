@@ -6,11 +6,6 @@
 static const char *const queues[] = {ROUTE_COMMANDS_QUEUE, ROUTE_COMMANDS_DEAD_QUEUE,
                                      ROUTE_AUDIT_QUEUE, ROUTE_AUDIT_DEAD_QUEUE};
 
-static void put_escaped(struct buf *out, const char *text) {
-    for (; *text; text++)
-        buf_printf(out, "%%%02X", (unsigned)(unsigned char)*text);
-}
-
 /* The broker's URL with these ports of this host. */
 static char *url_of(struct world *w, size_t n, const int *ports) {
     struct buf url = BUF_NULL;

@@ -4,11 +4,6 @@
 #include "tests/integration/bus_world.h"
 #include "tests/integration/tcp_relay.h"
 
-static void put_escaped(struct buf *out, const char *text) {
-    for (; *text; text++)
-        buf_printf(out, "%%%02X", (unsigned)(unsigned char)*text);
-}
-
 static struct relay *relay_up(struct world *w) {
     struct relay *r = must_alloc(sizeof(*r));
     int port = relay_start(r, &w->loop, w->info.host, w->info.port);
