@@ -1,5 +1,5 @@
-"""Every dependency of every service goes away and comes back: absent at the start, killed, silent. The
-service runs on, says so on /ready and once in its log, sheds what it cannot do, and is whole again."""
+"""Every dependency of every service goes away and comes back: killed, silent (absent at the start: see
+test_start_without.py). The service runs on, says so on /ready and once in its log, sheds what it cannot do, and is whole again."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import time
 import pytest
 
 import ws
-from harness import MAX_WAIT, Suite, new_user, wait_until
+from harness import MAX_WAIT, Suite, wait_until
 from rest import path_of
 from test_crash import add, patch_until_accepted, ready, unsure
 
@@ -185,34 +185,3 @@ def test_all_servers_go_and_come_back_in_any_order(reconnecting, user, order):
     assert pids(suite) == before
     assert device.read(session["id"])["data"] == {"kept": 1, "after": 1}
     wait_until(lambda: len(suite.events_in_postgresql(session["id"])) == 2, what="every version's row")
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_server_is_absent_at_the_start(shaky_servers, tmp_path, server):
-    suite, victim = Suite(shaky_servers, tmp_path), getattr(shaky_servers, server)
-    victim.stop()
-    try:
-        for service in suite.services.values():
-            service.start()
-        for name in depending(server):
-            wait_until(lambda: ("dependency_lost", min(DEPENDS[name][server])) in records(suite, name, server),
-                       what=f"{name} tells")
-            code, status, down = ready(suite, name)
-            assert (code, status) == (503, "starting") and DEPENDS[name][server] <= down
-        device = suite.device(new_user(), "phone")
-        answer = ask(device, {"id": "0197a3b2-0000-7000-8000-000000000001"}, server)
-        assert answer.status_code == 503, answer.text
-        before = pids(suite)
-        victim.start()
-        tell(f"{server} absent at the start", wait_whole(suite, time.monotonic()))
-        assert pids(suite) == before and len(before) == 4
-        session = device.create({})
-        assert write(device, session) == 200
-        for name in depending(server):
-            assert sorted(records(suite, name, server)) == sorted(
-                (event, dependency) for dependency in DEPENDS[name][server]
-                for event in ("dependency_lost", "dependency_up")), name
-    finally:
-        if victim.process.poll() is not None:
-            victim.start()
-        suite.stop()

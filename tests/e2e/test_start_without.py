@@ -1,0 +1,40 @@
+"""Every service is started before what it depends on: it runs, tells, sheds, and is whole when that comes."""
+
+import time
+
+import pytest
+
+from harness import Suite, new_user, wait_until
+from test_crash import ready
+from test_reconnect import DEPENDS, SERVERS, ask, depending, pids, records, tell, wait_whole, write
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_is_absent_at_the_start(shaky_servers, tmp_path, server):
+    suite, victim = Suite(shaky_servers, tmp_path), getattr(shaky_servers, server)
+    victim.stop()
+    try:
+        for service in suite.services.values():
+            service.start()
+        for name in depending(server):
+            wait_until(lambda: ("dependency_lost", min(DEPENDS[name][server])) in records(suite, name, server),
+                       what=f"{name} tells")
+            code, status, down = ready(suite, name)
+            assert (code, status) == (503, "starting") and DEPENDS[name][server] <= down
+        device = suite.device(new_user(), "phone")
+        answer = ask(device, {"id": "0197a3b2-0000-7000-8000-000000000001"}, server)
+        assert answer.status_code == 503, answer.text
+        before = pids(suite)
+        victim.start()
+        tell(f"{server} absent at the start", wait_whole(suite, time.monotonic()))
+        assert pids(suite) == before and len(before) == 4
+        session = device.create({})
+        assert write(device, session) == 200
+        for name in depending(server):
+            assert sorted(records(suite, name, server)) == sorted(
+                (event, dependency) for dependency in DEPENDS[name][server]
+                for event in ("dependency_lost", "dependency_up")), name
+    finally:
+        if victim.process.poll() is not None:
+            victim.start()
+        suite.stop()
