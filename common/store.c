@@ -97,6 +97,10 @@ const char *store_run_id(const struct store *s, const char *session_id) {
     return s->run_id;
 }
 
+bool store_is_current(const struct store *s, const char *session_id, const char *run_id) {
+    return run_id[0] && strcmp(run_id, store_run_id(s, session_id)) == 0;
+}
+
 int64_t store_now(const struct store *s) {
     return s->has_time ? timestamp_monotonic_ms() + s->time_offset : timestamp_wall_ms();
 }

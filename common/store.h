@@ -72,10 +72,12 @@ int64_t store_now(const struct store *s);
  * another one may have lost what was written. "": none was made. */
 const char *store_run_id(const struct store *s, const char *session_id);
 
-/* err: 0; -ENOENT no such session; -ENOTCONN, -ETIMEDOUT not answered; -EBADMSG a value that cannot
- * be; -EAGAIN 10 000 questions wait already; -ECANCELED store_free came first (called from within
- * it). session: borrowed until the callback returns; deleted ones come with .deleted set and err 0.
- */
+/* err: 0; -ENOENT no such session; -ESTALE what is there was saved under another run_id than the
+ * node has now (or under none, by an old release): it may have lost what was saved since, ask the
+ * engine (COMMAND_LOAD); -EBADMSG a value that cannot be, or data without its checksum: the same;
+ * -ENOTCONN, -ETIMEDOUT not answered; -EAGAIN 10 000 questions wait already; -ECANCELED store_free
+ * came first (called from within it). session: borrowed until the callback returns; deleted ones
+ * come with .deleted set and err 0, whichever run_id they have. */
 typedef void store_read_fn(void *arg, int err, const struct session *session);
 /* State and meta of one moment. done is always called, later (never before store_read returns).
  */
@@ -85,17 +87,13 @@ void store_read(struct store *s, const char *session_id, store_read_fn *done, vo
  * large the session is. */
 void store_read_meta(struct store *s, const char *session_id, store_read_fn *done, void *arg);
 
-/* One entry of the delta window. */
+/* One version of the delta window. The entry that a rebuild leaves (session_rebuilt) is none: it is
+ * left out of what is read here, so that nothing below it joins on. */
 struct store_delta {
     uint64_t version;
     const char *event; /* borrowed: the event's body as published */
     size_t event_len;
 };
-typedef void store_deltas_fn(void *arg, int err, const struct store_delta *deltas, size_t n);
-/* Versions after `since`, oldest first, at most `limit` (≤ 1000). err as above, but without a
- * window the answer is empty, never -ENOENT. An empty answer is no error. */
-void store_read_deltas(struct store *s, const char *session_id, uint64_t since, size_t limit,
-                       store_deltas_fn *done, void *arg);
 
 /* ---- limits: store_limits.c ---- */
 struct store_token {
@@ -129,7 +127,8 @@ struct store_past {
 };
 typedef void store_past_fn(void *arg, int err, const struct store_past *past);
 /* The state kept of version `kept`, and the window's entries after it up to `version`, of one
- * moment; kept 0: the entries from the first on. -ENOENT when the session is gone; err as above. */
+ * moment; kept 0: the entries from the first on. err as store_read's; the kept state is not
+ * verified. */
 void store_read_past(struct store *s, const char *session_id, uint64_t kept, uint64_t version,
                      store_past_fn *done, void *arg);
 

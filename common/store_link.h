@@ -71,6 +71,9 @@ struct store {
  * answered in the loop's next turn. */
 bool store_may_ask(struct store *s, struct store_ask *ask);
 
+/* Whether meta's run_id is that of the session's node as it is now. */
+bool store_is_current(const struct store *s, const char *session_id, const char *run_id);
+
 /* ---- store_ask.c ---- */
 /* reply: borrowed, NULL exactly when err is not 0; an error answer of the script comes as a reply.
  */

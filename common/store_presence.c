@@ -210,6 +210,7 @@ void store_arrive(struct store *s, const struct store_arrival *a, store_arrive_f
     store_puts(&c, a->is_admin ? "1" : "0");
     store_puts(&c, a->name);
     store_puts(&c, a->platform);
+    store_puts(&c, store_run_id(s, a->session_id));
     store_ask_script(s, STORE_SCRIPT_PRESENCE, &c, finish_arrival, ask);
 }
 

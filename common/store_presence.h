@@ -38,7 +38,7 @@ struct store_arrival { /* borrowed during the call */
 enum store_admission {
     STORE_ADMITTED,
     STORE_ADMITTED_FIRST,   /* and a device_joined is due: tell the engine */
-    STORE_SESSION_ABSENT,   /* not in Redis (it may be cold or lost), or deleted */
+    STORE_SESSION_ABSENT,   /* not in Redis as the node is now (cold, lost, stale), or deleted */
     STORE_NO_ROLE,          /* the user has none on this session */
     STORE_DEVICE_REMOVED,   /* it is kept out */
     STORE_TOO_MANY_DEVICES, /* of this user */

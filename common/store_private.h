@@ -71,8 +71,8 @@ struct store_entry_view {
 };
 /* One element of an XRANGE's answer. -EBADMSG when it is no entry of a delta stream. */
 MUSTCHECK int store_view_entry(const redisReply *entry, struct store_entry_view *ret);
-/* The first `limit` of an XRANGE's answer: owned; what they point to is the reply's. -EBADMSG for
- * what is no delta stream, -ENOTCONN for no answer about it. */
+/* The versions among the first `limit` of an XRANGE's answer: owned; what they point to is the
+ * reply's. -EBADMSG for what is no delta stream, -ENOTCONN for no answer about it. */
 MUSTCHECK int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta **ret,
                                 size_t *ret_n);
 /* Milliseconds from TIME's answer; false when it is none. */

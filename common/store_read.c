@@ -1,5 +1,5 @@
-/* Reads of one session: meta and its state, meta and the delta window, each of one moment; meta or
- * the window alone. */
+/* Reads of one session: meta alone, or with the state or the delta window, each of one moment. What
+ * another node saved (or this one before it was started again) is not handed out: it may be old. */
 #include <errno.h>
 #include <string.h>
 
@@ -74,12 +74,24 @@ static bool read_by_script(struct read_ask *ask, const redisReply *reply) {
     return true;
 }
 
+/* The session of meta and (unless NULL) state, when it is as this node took it. Deleted is deleted,
+ * whichever node says so. */
+static int take_session(const struct read_ask *ask, const redisReply *meta, const redisReply *state,
+                        struct session *ret) {
+    int err = store_take_session(meta, state, ask->session_id, ret);
+    if (err || ret->deleted)
+        return err;
+    if (!store_is_current(ask->ask.store, ask->session_id, ret->run_id))
+        return -ESTALE;
+    return state ? session_verify(ret) : 0;
+}
+
 static void finish_state(struct read_ask *ask, int err, const redisReply *reply) {
     struct session session = {0};
     if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2))
         err = -ENOTCONN; /* loading, access refused: no answer about this session */
     if (!err)            /* meta and state come first either way */
-        err = store_take_session(reply->element[0], reply->element[1], ask->session_id, &session);
+        err = take_session(ask, reply->element[0], reply->element[1], &session);
     ask->done(ask->arg, err, err ? NULL : &session);
     session_done(&session);
 }
@@ -91,7 +103,7 @@ static void finish_window(struct read_ask *ask, int err, const redisReply *reply
     if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements <= at))
         err = -ENOTCONN;
     if (!err)
-        err = store_take_session(reply->element[0], NULL, ask->session_id, &session);
+        err = take_session(ask, reply->element[0], NULL, &session);
     if (!err)
         err = store_take_deltas(reply->element[at], ask->limit, &deltas, &n);
     ask->window_done(ask->arg, err, err ? NULL : &session, err ? NULL : deltas, err ? 0 : n);
@@ -125,7 +137,7 @@ void store_read_window(struct store *s, const char *session_id, uint64_t since, 
         queue_multi(s, ask);
 }
 
-/* ---- one of them alone ---- */
+/* ---- meta alone ---- */
 
 static void finish_meta(struct store_ask *base, int err, const redisReply *reply) {
     struct read_ask *ask = (struct read_ask *)base;
@@ -133,7 +145,7 @@ static void finish_meta(struct store_ask *base, int err, const redisReply *reply
     if (!err && reply->type != REDIS_REPLY_ARRAY)
         err = store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
     if (!err)
-        err = store_take_session(reply, NULL, ask->session_id, &session);
+        err = take_session(ask, reply, NULL, &session);
     ask->done(ask->arg, err, err ? NULL : &session);
     session_done(&session);
     free(ask);
@@ -146,35 +158,6 @@ void store_read_meta(struct store *s, const char *session_id, store_read_fn *don
     if (!store_may_ask(s, &ask->ask))
         return;
     begin_with_key(&s->command, "HGETALL", STORE_META, session_id);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
-}
-
-struct deltas_ask {
-    struct store_ask ask;
-    store_deltas_fn *done;
-    void *arg;
-};
-
-static void finish_deltas(struct store_ask *base, int err, const redisReply *reply) {
-    struct deltas_ask *ask = (struct deltas_ask *)base;
-    _cleanup_(freep) struct store_delta *deltas = NULL;
-    size_t n = 0;
-    if (!err && reply->type != REDIS_REPLY_NIL) /* nil: the limit was 0 */
-        err = store_take_deltas(reply, MAX_DELTAS, &deltas, &n);
-    ask->done(ask->arg, err, err ? NULL : deltas, err ? 0 : n);
-    free(ask);
-}
-
-void store_read_deltas(struct store *s, const char *session_id, uint64_t since, size_t limit,
-                       store_deltas_fn *done, void *arg) {
-    struct deltas_ask *ask = must_alloc(sizeof(*ask));
-    ask->ask.done = finish_deltas;
-    ask->done = done;
-    ask->arg = arg;
-    if (!store_may_ask(s, &ask->ask))
-        return;
-    begin_deltas(&s->command, session_id, since, limit < MAX_DELTAS ? limit : MAX_DELTAS);
     store_queue(s->context, &s->command);
     store_link_wait(s, &ask->ask, 1);
 }

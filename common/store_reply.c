@@ -119,18 +119,26 @@ int store_view_entry(const redisReply *entry, struct store_entry_view *ret) {
     return ret->event.text ? 0 : -EBADMSG;
 }
 
+/* Events are printed with their type first (event.c). */
+static bool is_version(const struct store_entry_view *view) {
+    static const char rebuilt[] = "{\"type\":\"session_rebuilt\"";
+    return view->event.len < sizeof(rebuilt) - 1 ||
+           memcmp(view->event.text, rebuilt, sizeof(rebuilt) - 1) != 0;
+}
+
 int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta **ret,
                       size_t *ret_n) {
     if (reply->type != REDIS_REPLY_ARRAY)
         return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
-    size_t n = reply->elements < limit ? reply->elements : limit;
-    _cleanup_(freep) struct store_delta *deltas = must_alloc(n * sizeof(*deltas));
-    for (size_t i = 0; i < n; i++) {
+    size_t most = reply->elements < limit ? reply->elements : limit, n = 0;
+    _cleanup_(freep) struct store_delta *deltas = must_alloc(most * sizeof(*deltas));
+    for (size_t i = 0; i < most; i++) {
         struct store_entry_view view;
         int err = store_view_entry(reply->element[i], &view);
         if (err)
             return err;
-        deltas[i] = (struct store_delta){view.version, view.event.text, view.event.len};
+        if (is_version(&view))
+            deltas[n++] = (struct store_delta){view.version, view.event.text, view.event.len};
     }
     *ret = TAKE_PTR(deltas);
     *ret_n = n;

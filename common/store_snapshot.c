@@ -2,32 +2,45 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/store_link.h"
 
 #define MAX_ENTRIES 1000
 
 struct past_ask {
+    struct store *store;
+    char session_id[UUID_LEN + 1];
     store_past_fn *done;
     void *arg;
 };
 
-static int take_past(const redisReply *reply, struct store_past *ret) {
-    if (reply->type == REDIS_REPLY_ERROR)
-        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+static int take_head(const struct past_ask *ask, const redisReply *head, struct store_past *ret) {
+    if (head->type != REDIS_REPLY_ARRAY || head->elements != 2)
         return -EBADMSG;
-    const redisReply *epoch = reply->element[0], *state = reply->element[1];
+    const redisReply *epoch = head->element[0], *run_id = head->element[1];
     if (epoch->type == REDIS_REPLY_NIL)
         return -ENOENT;
     if (epoch->type != REDIS_REPLY_STRING ||
         !store_parse_u64(epoch->str, (size_t)epoch->len, &ret->epoch))
         return -EBADMSG;
+    return run_id->type == REDIS_REPLY_STRING &&
+                   store_is_current(ask->store, ask->session_id, run_id->str)
+               ? 0
+               : -ESTALE;
+}
+
+static int take_past(const struct past_ask *ask, const redisReply *reply, struct store_past *ret) {
+    if (reply->type == REDIS_REPLY_ERROR)
+        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+        return -EBADMSG;
+    const redisReply *state = reply->element[1];
     if (state->type == REDIS_REPLY_STRING) {
         ret->state = state->str;
         ret->state_len = (size_t)state->len;
     }
-    return 0;
+    return take_head(ask, reply->element[0], ret);
 }
 
 static void finish_past(void *arg, int err, const redisReply *reply) {
@@ -35,7 +48,7 @@ static void finish_past(void *arg, int err, const redisReply *reply) {
     _cleanup_(freep) struct store_delta *deltas = NULL;
     struct store_past past = {0};
     if (!err)
-        err = take_past(reply, &past);
+        err = take_past(ask, reply, &past);
     if (!err && reply->element[2]->type == REDIS_REPLY_ARRAY)
         err = store_take_deltas(reply->element[2], MAX_ENTRIES, &deltas, &past.n_deltas);
     past.deltas = deltas;
@@ -48,7 +61,8 @@ void store_read_past(struct store *s, const char *session_id, uint64_t kept, uin
     struct past_ask *ask = must_alloc(sizeof(*ask));
     struct store_command args = {0};
     char key[STORE_KEY_CAP], last[32];
-    *ask = (struct past_ask){done, arg};
+    *ask = (struct past_ask){.store = s, .done = done, .arg = arg};
+    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
     store_puts(&args, "3");
     store_put_key(&args, STORE_META, session_id);
     store_key_snapshot(session_id, kept, key);

@@ -93,17 +93,18 @@ end
 
 local operations = {}
 
--- ARGV 3 device, 4 instance, 5 user, 6 '1' for an admin, 7 name, 8 platform. A refusal comes with how many
--- devices there are by way of the instance: without any it has nothing to do with the session.
-function operations.arrive(device, instance, user, admin, name, platform)
-  local head = redis.call('HMGET', meta, 'userId', 'participants', 'removedDevices', 'deleted')
+-- ARGV 3 device, 4 instance, 5 user, 6 '1' for an admin, 7 name, 8 platform, 9 the node's run_id: a session
+-- that was saved under another one is as good as absent. A refusal comes with how many devices there are by
+-- way of the instance: without any it has nothing to do with the session.
+function operations.arrive(device, instance, user, admin, name, platform, run_id)
+  local head = redis.call('HMGET', meta, 'userId', 'participants', 'removedDevices', 'deleted', 'run_id')
   local function lists(list, item)
     return list and string.find(list, item, 1, true) ~= nil
   end
   local function refuse(why)
     return {why, count('#via:' .. instance)}
   end
-  if not head[1] or head[4] == '1' then return refuse('ABSENT') end
+  if not head[1] or head[4] == '1' or head[5] ~= run_id then return refuse('ABSENT') end
   if head[1] ~= user and admin ~= '1' and not lists(head[2], ',' .. user .. ':') then
     return refuse('NO_ROLE')
   end

@@ -1,12 +1,16 @@
-/* Who may read a session. Redis has those in use, with their participants and removed devices;
- * PostgreSQL has every session's, up to a second behind. Who may not is told what a stranger is
- * told of a session that never was. */
+/* Who may read a session. Redis has those in use, with their participants and removed devices. One
+ * that it let go of on purpose is read from PostgreSQL, which has it whole. Everything else that
+ * Redis cannot answer for (it is gone, old or damaged) the engine puts in order first: what is read
+ * is then what everybody else reads. Who may not is told what a stranger is told of a session that
+ * never was. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/db_session.h"
 #include "services/session_api/api.h"
+
+#define MAX_LOADS 2
 
 /* Whether the call may go on with the session; else it is answered. */
 static bool is_readable(struct call *call, const struct session *session) {
@@ -22,7 +26,7 @@ static bool is_readable(struct call *call, const struct session *session) {
     return true;
 }
 
-/* ---- a session that is not in Redis ---- */
+/* ---- PostgreSQL ---- */
 
 void access_refuse_db(struct call *call, int err, const struct db_result *rows) {
     if (err == -EIO && rows && strcmp(db_sqlstate(rows), "57014") != 0)
@@ -41,15 +45,56 @@ void access_query(struct call *call, struct db *db, const char *sql, size_t n_pa
         (void)!db_end(db, NULL, NULL);
 }
 
+static void refuse_missing(struct call *call) {
+    call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
+}
+
+/* ---- the engine ---- */
+
+static void ask_store(struct call *call);
+
+/* A read has no effect: that its outcome is unknown is no news. */
+static void on_loaded(void *arg, struct reply *reply) {
+    struct call *call = arg;
+    switch (reply->fault.code) {
+    case FAULT_NONE:
+        ask_store(call);
+        break;
+    case FAULT_NOT_FOUND:
+        refuse_missing(call);
+        break;
+    case FAULT_TIMEOUT:
+        call_refuse_with(call, FAULT_UNAVAILABLE, "the session could not be loaded in time");
+        break;
+    default:
+        call_refuse(call, &reply->fault, NULL);
+        break;
+    }
+}
+
+void access_load(struct call *call) {
+    if (++call->n_loads > MAX_LOADS) {
+        call_refuse_with(call, FAULT_UNAVAILABLE, "the session cannot be loaded now");
+        return;
+    }
+    struct command command = {.kind = COMMAND_LOAD, .rights = call->who.rights};
+    memcpy(command.session_id, call->session_id, sizeof(command.session_id));
+    memcpy(command.user_id, call->who.user_id, sizeof(command.user_id));
+    commander_send(call->api->commander, &command, on_loaded, call);
+}
+
+/* ---- a session that is not in Redis ---- */
+
+/* Of a session that is lost, or was never told of, PostgreSQL may not know the last. */
 static void on_row(void *arg, int err, const struct db_result *rows) {
     struct call *call = arg;
     struct db_session found = {0};
     if (err < 0)
         access_refuse_db(call, err, rows);
-    else if ((err = db_session_read(rows, &found)) == -EBADMSG)
-        call_refuse_with(call, FAULT_INTERNAL, "the session's row cannot be read");
-    else if (err < 0 || !found.is_whole)
-        call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
+    else if (db_session_read(rows, &found) < 0 || (!found.is_deleted && !found.is_cold))
+        access_load(call);
+    else if (!found.is_whole)
+        refuse_missing(call);
     else if (is_readable(call, &found.session))
         call->go(call, &found.session, false);
     db_session_done(&found);
@@ -62,20 +107,28 @@ static void on_session(void *arg, int err, const struct session *session) {
     const char *const params[] = {call->session_id};
     if (err == -ENOENT)
         access_query(call, call->api->db, db_session_sql, N_ELEMENTS(params), params, on_row);
-    else if (err == -EBADMSG)
-        call_refuse_with(call, FAULT_INTERNAL, "the stored session cannot be read");
+    else if (err == -ESTALE || err == -EBADMSG)
+        access_load(call);
     else if (err < 0)
         call_refuse_with(call, FAULT_UNAVAILABLE, "Redis cannot be reached");
     else if (is_readable(call, session))
         call->go(call, session, true);
 }
 
+static void ask_store(struct call *call) {
+    if (call->wants_data)
+        store_read(call->api->store, call->session_id, on_session, call);
+    else
+        store_read_meta(call->api->store, call->session_id, on_session, call);
+}
+
 void access_read(struct call *call, access_fn *go) {
     call->go = go;
-    store_read(call->api->store, call->session_id, on_session, call);
+    call->wants_data = true;
+    ask_store(call);
 }
 
 void access_read_meta(struct call *call, access_fn *go) {
     call->go = go;
-    store_read_meta(call->api->store, call->session_id, on_session, call);
+    ask_store(call);
 }

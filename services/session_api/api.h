@@ -61,6 +61,9 @@ void sessions_restore(struct call *call);
 void access_read(struct call *call, access_fn *go);
 /* The same without data. */
 void access_read_meta(struct call *call, access_fn *go);
+/* What was read cannot be believed, or is not there: has the engine load or rebuild the session,
+ * and reads again. go may be called once more; after some rounds the call is refused. */
+void access_load(struct call *call);
 /* Refuses for what a query's answer was: err of db_query or of its callback. */
 void access_refuse_db(struct call *call, int err, const struct db_result *rows);
 /* One statement by itself; refuses the call when PostgreSQL is away. db: one of the api's. */

@@ -15,6 +15,7 @@ static void on_gone(void *data) {
     json_decref(call->message);
     buf_done(&call->filters);
     devices_done(&call->devices);
+    session_done(&call->cold);
     if (call->version_job)
         version_job_forget(call->version_job);
     free(call);

@@ -16,9 +16,8 @@ struct call;
 struct metrics;
 struct version_job;
 
-/* session: borrowed, readable by the caller (call->role). is_hot: as Redis has it. Else as
- * PostgreSQL knows it: id, owner, name, status, position, active device, participants, removed
- * devices; and no data. */
+/* session: borrowed, readable by the caller (call->role). is_hot: as Redis has it. Else it is cold,
+ * and this is its row in PostgreSQL: whole but for the data. */
 typedef void access_fn(struct call *call, const struct session *session, bool is_hot);
 
 typedef void call_fn(struct call *call);
@@ -57,6 +56,9 @@ struct call {
     json_t *message;                 /* broadcast; owned or NULL */
     bool echo;                       /* broadcast */
     access_fn *go;                   /* once the caller is known to be a reader */
+    bool wants_data;                 /* reads: with the session's data */
+    unsigned n_loads;                /* how often the engine was asked for the session */
+    struct session cold;             /* GET: the row, while its data is put together */
     struct devices devices;          /* of the session */
     struct version_job *version_job; /* while an earlier version is made again; borrowed */
 };

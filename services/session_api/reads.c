@@ -1,29 +1,53 @@
-/* Reads of one session as Redis has it. */
+/* Reads of one session: as Redis has it, or, while it is cold, as PostgreSQL does: then there is no
+ * delta window. */
 #include <errno.h>
+#include <string.h>
 
 #include "services/session_api/api.h"
 #include "services/session_api/parameters.h"
 
-static bool is_loaded(struct call *call, bool is_hot) {
-    if (!is_hot)
-        call_refuse_with(call, FAULT_UNAVAILABLE, "the session is not loaded");
-    return is_hot;
-}
-
 /* ---- GET /sessions/{id} ---- */
 
-static void answer_session(struct call *call, const struct session *session, bool is_hot) {
-    if (!is_loaded(call, is_hot))
-        return;
-    const char *known = http_header(call->request, "If-None-Match");
+static bool is_known(const struct call *call, struct position position) {
+    return headers_if_none_match(http_header(call->request, "If-None-Match"), position);
+}
+
+static void answer_session(struct call *call, const struct session *session) {
     struct buf body = BUF_NULL;
     session_print(session, call->role, &body);
     call_add_tag(call, session->position);
-    call_answer(call, headers_if_none_match(known, session->position) ? 304 : 200, &body);
+    call_answer(call, is_known(call, session->position) ? 304 : 200, &body);
+}
+
+/* What cannot be put together as the row says, the engine recovers as far as it can. */
+static void on_cold_data(struct call *call, const struct fault *fault,
+                         const struct version_result *result) {
+    if (fault && fault->code != FAULT_VERSION_GONE) {
+        call_refuse(call, fault, NULL);
+    } else if (fault || strcmp(result->checksum, call->cold.checksum) != 0) {
+        access_load(call);
+    } else {
+        call->cold.data_text = must_memdup(result->data, result->data_len);
+        call->cold.data_len = result->data_len;
+        answer_session(call, &call->cold);
+    }
+}
+
+static void read_session(struct call *call, const struct session *session, bool is_hot) {
+    if (is_hot) {
+        answer_session(call, session);
+    } else if (is_known(call, session->position)) {
+        call_add_tag(call, session->position);
+        call_answer(call, 304, NULL);
+    } else {
+        session_done(&call->cold);
+        session_copy(session, &call->cold);
+        version_job_start(call, session, false, session->position, on_cold_data);
+    }
 }
 
 void reads_session(struct call *call) {
-    access_read(call, answer_session);
+    access_read(call, read_session);
 }
 
 /* ---- GET /sessions/{id}/deltas ---- */
@@ -43,28 +67,30 @@ static void answer_deltas(struct call *call, const struct store_delta *deltas, s
     call_answer(call, 200, &body);
 }
 
-static void on_deltas(void *arg, int err, const struct store_delta *deltas, size_t n) {
+static void on_window(void *arg, int err, const struct session *session,
+                      const struct store_delta *deltas, size_t n) {
     struct call *call = arg;
-    if (err < 0 && err != -ENOENT) {
-        call_refuse_with(call, err == -EBADMSG ? FAULT_INTERNAL : FAULT_UNAVAILABLE,
-                         "Redis did not answer");
-        return;
+    if (err == -ENOENT || err == -ESTALE || err == -EBADMSG) { /* since rights were judged */
+        access_load(call);
+    } else if (err < 0) {
+        call_refuse_with(call, FAULT_UNAVAILABLE, "Redis cannot be reached");
+    } else {
+        bool is_of_epoch = session->position.epoch == call->since.epoch;
+        call->position = session->position;
+        answer_deltas(call, deltas, is_of_epoch ? n : 0,
+                      is_of_epoch && (n > 0 ? deltas[0].version == call->since.version + 1
+                                            : call->since.version == session->position.version));
     }
-    bool complete = n > 0 ? deltas[0].version == call->since.version + 1
-                          : call->since.version == call->position.version;
-    answer_deltas(call, deltas, n, complete);
 }
 
 static void read_deltas(struct call *call, const struct session *session, bool is_hot) {
-    if (!is_loaded(call, is_hot))
-        return;
     call->position = session->position;
-    if (call->since.epoch != session->position.epoch ||
+    if (!is_hot || call->since.epoch != session->position.epoch ||
         call->since.version > session->position.version)
-        answer_deltas(call, NULL, 0, false);
+        answer_deltas(call, NULL, 0, position_equal(call->since, session->position));
     else
-        store_read_deltas(call->api->store, call->session_id, call->since.version, call->limit,
-                          on_deltas, call);
+        store_read_window(call->api->store, call->session_id, call->since.version, call->limit,
+                          on_window, call);
 }
 
 void reads_deltas(struct call *call) {

@@ -11,6 +11,7 @@ import pytest
 import requests
 import websocket
 
+from cold import cool
 from documents import METHODS, AsyncApi, OpenApi
 from harness import MAX_WAIT, Closed, Socket, checksum_of, new_user, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
@@ -389,20 +390,14 @@ def test_a_device_that_is_kept_out(suite, ada):
             expect(request_of(tablet, path, method, session), 403, "device_removed")
 
 
-FROM_POSTGRESQL = [(path, method) for path, method in OF_SESSIONS
-                   if method in ("get", "head") and path not in ("/sessions/{id}", "/sessions/{id}/deltas")]
-
-
-@pytest.mark.parametrize("path,method", FROM_POSTGRESQL)
-def test_what_postgresql_knows_of_a_session_that_redis_lost(suite, ada, path, method):
+@pytest.mark.parametrize("path,method", [(path, method) for path, method in OF_SESSIONS if method in ("get", "head")])
+def test_a_cold_session_is_read(suite, ada, path, method):
     session = ada.create(DATA)["id"]
-    wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="its row")
-    redis = suite.redis_client()
-    redis.delete(*redis.keys(f"session:{{{session}}}:*"))
+    cool(suite, session)
     expect(request_of(ada, path, method, session), 200)
 
 
-@pytest.mark.parametrize("path,method", [o for o in OF_SESSIONS if o not in FROM_POSTGRESQL])
+@pytest.mark.parametrize("path,method", OF_SESSIONS)
 def test_a_session_that_redis_lost(suite, ada, path, method):
     session = ada.create(DATA)["id"]
     wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="its row")

@@ -7,6 +7,7 @@ import json
 import psycopg2
 import pytest
 
+from cold import cool
 from harness import new_user, wait_until
 from rest import MISSING_ID, path_of, refused
 
@@ -169,8 +170,7 @@ def test_a_deleted_sessions_history_is_gone(phone, story):
 
 
 def test_a_session_that_redis_has_not_is_read_all_the_same(suite, phone, stranger, story):
-    keys = list(suite.redis_client().scan_iter(f"session:{{{story['id']}}}:*"))
-    suite.redis_client().delete(*keys)
+    cool(suite, story["id"])
     assert versions(everything(phone, story, "?type=state_delta")) == [3, 2]
     refused(stranger.get(f"{path_of(story)}/history"), 404, "not_found")
 

@@ -4,7 +4,8 @@ import pytest
 import requests
 
 from documents import METHODS, OpenApi
-from harness import new_user, wait_until
+from cold import cool
+from harness import new_user
 from rest import MISSING_ID, path_of
 
 API = OpenApi()
@@ -111,15 +112,12 @@ def test_who_may(everybody, method, path, needs, may):
             assert everybody.owner.read(session["id"])["version"] == 4, who
 
 
-@pytest.mark.parametrize("path", ["/history", "/snapshots", "/snapshots/{version}", "/devices", "/participants"])
+@pytest.mark.parametrize("path", ["", "/deltas?since=4", "/history", "/snapshots", "/snapshots/{version}", "/devices",
+                                  "/participants"])
 def test_who_may_read_what_redis_has_not(everybody, path):
     """The same answers from PostgreSQL."""
     session = everybody.session()
-    suite = everybody.suite
-    wait_until(lambda: suite.query("select 1 from sessions where id = %s and version = 4", session["id"]),
-               what="the row")
-    redis = suite.redis_client()
-    redis.delete(*redis.keys(f"session:{{{session['id']}}}:*"))
+    cool(everybody.suite, session["id"])
     for who in WHO:
         check(everybody.ask(who, "GET", path, session), READ[who], who)
 

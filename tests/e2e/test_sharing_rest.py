@@ -2,6 +2,7 @@
 
 import pytest
 
+from cold import cool
 from harness import new_user, wait_until
 from rest import MISSING_ID, MOMENT, path_of, refused
 
@@ -181,8 +182,7 @@ def test_what_is_taken_back_or_deleted_leaves_the_list(phone, stranger):
 
 def test_a_participant_reads_what_redis_has_not(suite, phone, editor, viewer, session):
     wait_until(lambda: len(listed(viewer)) == 1 and len(listed(editor)) == 1, what="the lists")
-    r = suite.redis_client()
-    r.delete(*r.scan_iter(f"session:{{{session['id']}}}:*"))
+    cool(suite, session["id"])
     assert viewer.get(f"{path_of(session)}/history").json()["items"]
     assert editor.get(f"{path_of(session)}/snapshots/1").json()["data"] == {"n": 1}
     assert participants(viewer, session)[0] == (phone.user, "owner")
@@ -231,10 +231,7 @@ def test_a_device_is_kept_out_and_let_in_again(suite, phone, laptop, session):
 
 def test_a_removed_device_is_kept_out_without_redis_too(suite, phone, laptop, session):
     assert phone.delete(f"{path_of(session)}/devices/laptop").status_code == 204
-    wait_until(lambda: suite.query("select 1 from session_devices where session_id = %s and removed",
-                                   session["id"]), what="the device in PostgreSQL")
-    r = suite.redis_client()
-    r.delete(*r.scan_iter(f"session:{{{session['id']}}}:*"))
+    cool(suite, session["id"])
     refused(laptop.get(f"{path_of(session)}/history"), 403, "device_removed")
     found = devices(phone, session)
     assert found["laptop"]["removed"] and found["laptop"]["lastSeen"] is None

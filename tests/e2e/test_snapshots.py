@@ -5,6 +5,7 @@ import concurrent.futures
 import psycopg2
 import pytest
 
+from cold import cool
 from harness import canonical, checksum_of, new_user, wait_until
 from rest import MISSING_ID, MOMENT, path_of, refused
 
@@ -96,8 +97,7 @@ def test_a_version_behind_the_window_comes_from_postgresql(suite, phone, counted
 
 def test_a_session_that_redis_has_not_is_read_from_postgresql(suite, phone, stranger, counted):
     wait_told(suite, counted, 4)
-    r = suite.redis_client()
-    r.delete(*r.scan_iter(f"session:{{{counted['id']}}}:*"))
+    cool(suite, counted["id"])
     for version in (1, 4):
         expect_version(phone, counted, version, {"n": version})
     refused(stranger.get(f"{path_of(counted)}/snapshots/1"), 404, "not_found")
@@ -192,8 +192,7 @@ def test_one_user_leaves_room_for_others(own_suite):
     phone, other = (suite.device(new_user(), "phone") for _ in range(2))
     sessions = [device.create({"n": 1}) for device in (phone, other)]
     for session in sessions:
-        wait_told(suite, session, 1)
-        suite.redis_client().delete(*suite.redis_client().keys(f"session:{{{session['id']}}}:*"))
+        cool(suite, session["id"])
     connection = psycopg2.connect(suite.servers.postgresql.url)
     connection.cursor().execute("lock table session_snapshots in access exclusive mode")
     paths = [f"{path_of(session)}/snapshots/1" for session in sessions]

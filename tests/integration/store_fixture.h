@@ -70,6 +70,15 @@ static inline pid_t fixture_pid(redisContext *c) {
     return pid;
 }
 
+/* Of the node that the tests have now. */
+static inline void fixture_run_id(char ret[static 41]) {
+    redisContext *c = fixture_redis();
+    const char *at = strstr(fixture_ask(c, "INFO server"), "run_id:");
+    assert_non_null(at);
+    snprintf(ret, 41, "%.40s", at + strlen("run_id:"));
+    redisFree(c);
+}
+
 static inline void fixture_session(struct session *s) {
     json_t *data =
         json_pack("{s:f,s:{s:s}}", "progress", 75.0, "preferences", "theme", "d\xc3\xa4rk");
@@ -88,8 +97,8 @@ static inline void fixture_session(struct session *s) {
         .last_modified = 1770897600004,
         .modified_by = "device-121",
         .snapshots = "1",
-        .run_id = "0123456789012345678901234567890123456789",
     };
+    fixture_run_id(s->run_id);
     uuid_v7(timestamp_wall_ms(), s->id);
     uuid_v4(s->user_id);
     session_set_data(s, data);

@@ -72,38 +72,72 @@ static void test_absent_deleted_and_impossible_are_told_apart(void **state) {
     store_batch_free(b);
 }
 
-static void test_deltas_come_in_order_and_within_the_limit(void **state) {
+/* How one of the reads that bring a session ends. */
+static int read_meta(struct run *run, const char *session_id) {
+    int n = run->n_answers;
+    memset(run->n_errors, 0, sizeof(run->n_errors));
+    store_read_meta(run->store, session_id, on_read, run);
+    RUN_UNTIL(run, run->n_answers > n);
+    for (int err = 0; err < 256; err++)
+        if (run->n_errors[err])
+            return -err;
+    return 1;
+}
+
+static void expect_read(struct run *run, const char *session_id, int err) {
+    assert_int_equal(read_one(run, session_id), err);
+    assert_int_equal(read_meta(run, session_id), err);
+}
+
+static void test_what_another_node_saved_is_stale(void **state) {
     (void)state;
-    static const struct {
-        uint64_t since;
-        size_t limit, n;
-    } rows[] = {{0, 1000, 8}, {0, 3, 3}, {6, 1000, 2}, {8, 10, 0}, {UINT64_MAX, 10, 0}, {0, 0, 0}};
     struct run run;
     struct session s;
-    struct store_batch *b = fixture_batch();
     redisContext *c = fixture_redis();
+    struct store_batch *b = fixture_batch();
     saved_session(&s);
-    for (s.position.version = 2; s.position.version <= 8; s.position.version++)
-        assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_SAVED);
     start_up(&run);
-    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
-        int n = run.n_answers;
-        store_read_deltas(run.store, s.id, rows[i].since, rows[i].limit, on_deltas, &run);
-        RUN_UNTIL(&run, run.n_answers > n);
-        assert_int_equal(run.n_versions, rows[i].n);
-        for (size_t j = 0; j < rows[i].n; j++)
-            assert_int_equal(run.versions[j], rows[i].since + 1 + j);
-    }
-    assert_int_equal(run.n_errors[0], N_ELEMENTS(rows));
-    assert_string_equal(run.event, "{\"type\":\"state_delta\"}");
-    fixture_ask(c, "DEL session:{%s}:deltas", s.id);
-    fixture_ask(c, "SET session:{%s}:deltas x", s.id);
-    store_read_deltas(run.store, s.id, 0, 10, on_deltas, &run);
-    RUN_UNTIL(&run, run.n_errors[EBADMSG]);
+    assert_string_equal(store_run_id(run.store, s.id), s.run_id);
+    expect_read(&run, s.id, 0);
+    fixture_ask(c, "HSET session:{%s}:meta run_id 0123456789012345678901234567890123456789", s.id);
+    expect_read(&run, s.id, -ESTALE);
+    char cut[41];
+    snprintf(cut, sizeof(cut), "%.39s", s.run_id);
+    fixture_ask(c, "HSET session:{%s}:meta run_id %s", s.id, cut);
+    expect_read(&run, s.id, -ESTALE);
+    fixture_ask(c, "HDEL session:{%s}:meta run_id", s.id);
+    expect_read(&run, s.id, -ESTALE);
+    s.position.version = 2;
+    s.deleted = true;
+    assert_int_equal(fixture_save_one(b, fixture_save(&s, 5)), STORE_SAVED);
+    fixture_ask(c, "HDEL session:{%s}:meta run_id", s.id);
+    expect_read(&run, s.id, 0);
+    assert_true(run.session.deleted);
     stop(&run);
     session_done(&s);
     redisFree(c);
     store_batch_free(b);
+}
+
+static void test_data_without_its_checksum_is_bad(void **state) {
+    (void)state;
+    struct run run;
+    struct session s;
+    redisContext *c = fixture_redis();
+    saved_session(&s);
+    start_up(&run);
+    assert_int_equal(read_one(&run, s.id), 0);
+    char *text = must_strdup(fixture_ask(c, "GET session:{%s}:state", s.id));
+    char *progress = strstr(text, "75");
+    assert_non_null(progress);
+    *progress = '8';
+    fixture_ask(c, "SET session:{%s}:state %s", s.id, text);
+    assert_int_equal(read_one(&run, s.id), -EBADMSG);
+    assert_int_equal(read_meta(&run, s.id), 0);
+    free(text);
+    stop(&run);
+    session_done(&s);
+    redisFree(c);
 }
 
 static void test_lost_scripts_are_hidden(void **state) {
@@ -181,7 +215,7 @@ static void test_free_answers_what_waits(void **state) {
     struct run run;
     start_up(&run);
     ask(&run, FIXTURE_COMMAND);
-    store_read_deltas(run.store, FIXTURE_COMMAND, 0, 10, on_deltas, &run);
+    store_read_meta(run.store, FIXTURE_COMMAND, on_read, &run);
     run.asks_on = true; /* a question asked during the end is answered as well */
     run.store = store_free(run.store);
     assert_int_equal(run.n_answers, 3);
@@ -248,7 +282,8 @@ int main(void) {
         cmocka_unit_test(test_a_session_is_read_whole),
         cmocka_unit_test(test_a_session_of_full_size_is_read),
         cmocka_unit_test(test_absent_deleted_and_impossible_are_told_apart),
-        cmocka_unit_test(test_deltas_come_in_order_and_within_the_limit),
+        cmocka_unit_test(test_what_another_node_saved_is_stale),
+        cmocka_unit_test(test_data_without_its_checksum_is_bad),
         cmocka_unit_test(test_lost_scripts_are_hidden),
         cmocka_unit_test(test_now_is_the_servers_time),
         cmocka_unit_test(test_reads_go_on_when_memory_is_out),

@@ -94,6 +94,10 @@ static void test_kept_state_and_what_followed(void **state) {
     assert_int_equal(read_past(told, s->id, 4, 7), 0);
     assert_string_equal(told->state, "kept");
     assert_int_equal(read_past(told, FIXTURE_COMMAND, 4, 7), -ENOENT);
+    fixture_ask(c, "HSET session:{%s}:meta run_id 0123456789012345678901234567890123456789", s->id);
+    assert_int_equal(read_past(told, s->id, 4, 7), -ESTALE);
+    fixture_ask(c, "HDEL session:{%s}:meta run_id", s->id);
+    assert_int_equal(read_past(told, s->id, 4, 7), -ESTALE);
 }
 
 static void test_past_that_cannot_be_is_no_answer(void **state) {

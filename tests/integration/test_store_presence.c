@@ -30,6 +30,18 @@ static void test_a_session_that_is_not_there_takes_nobody(void **state) {
     assert_int_equal(N_FIELDS(w), 0);
 }
 
+/* What it says of roles may be old. */
+static void test_a_session_of_another_node_takes_nobody_yet(void **state) {
+    struct world *w = *state;
+    struct store_arrival a = {.device_id = "d", .user_id = "22222222-2222-4222-8222-222222222222"};
+    set_meta(w, "run_id", "0123456789012345678901234567890123456789");
+    assert_int_equal(arrive_as(w, a), STORE_SESSION_ABSENT);
+    assert_int_equal(arrive(w, "d", INSTANCE), STORE_SESSION_ABSENT);
+    set_meta(w, "run_id", store_run_id(w->run.store, ""));
+    assert_int_equal(arrive_as(w, a), STORE_NO_ROLE);
+    assert_int_equal(arrive(w, "d", INSTANCE), STORE_ADMITTED_FIRST);
+}
+
 static void test_a_removed_device_stays_out(void **state) {
     struct world *w = *state;
     set_meta(w, "removedDevices", ",phone,tablet.1,");
@@ -274,6 +286,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_only_who_has_a_role_arrives),
         TEST(test_a_session_that_is_not_there_takes_nobody),
+        TEST(test_a_session_of_another_node_takes_nobody_yet),
         TEST(test_a_removed_device_stays_out),
         TEST(test_ten_devices_of_a_user_and_not_eleven),
         TEST(test_the_last_watcher_of_all),

@@ -128,6 +128,55 @@ static void test_absent_windowless_deleted_and_impossible_are_told_apart(void **
     store_batch_free(b);
 }
 
+static void test_window_of_another_node_is_stale(void **state) {
+    (void)state;
+    struct answer a;
+    struct session s;
+    redisContext *c = fixture_redis();
+    struct store_batch *b = fixture_batch();
+    fixture_create(b, &s);
+    start_up(&a.run);
+    assert_int_equal(read_window(&a, s.id, 0, 10), 0);
+    fixture_ask(c, "HSET session:{%s}:meta run_id 0123456789012345678901234567890123456789", s.id);
+    assert_int_equal(read_window(&a, s.id, 0, 10), -ESTALE);
+    fixture_ask(c, "HDEL session:{%s}:meta run_id", s.id);
+    assert_int_equal(read_window(&a, s.id, 0, 10), -ESTALE);
+    stop(&a.run);
+    session_done(&s);
+    redisFree(c);
+    store_batch_free(b);
+}
+
+/* It has the version that the epoch began with, and is none that was made in it. */
+static void test_entry_of_a_rebuild_is_no_version(void **state) {
+    (void)state;
+    struct answer a;
+    struct session s;
+    redisContext *c = fixture_redis();
+    struct store_batch *b = fixture_batch();
+    fixture_create(b, &s);
+    assert_int_equal(fixture_advance(b, &s, 7, timestamp_wall_ms(), false), STORE_SAVED);
+    fixture_ask(c, "DEL session:{%s}:deltas", s.id);
+    fixture_ask(c, "XADD session:{%s}:deltas 5-0 t 1 c x e {\"type\":\"session_rebuilt\",\"n\":1}",
+                s.id);
+    fixture_ask(c, "XADD session:{%s}:deltas 6-0 t 1 c x e {\"type\":\"state_delta\"}", s.id);
+    fixture_ask(c, "XADD session:{%s}:deltas 7-0 t 1 c x e {}", s.id);
+    start_up(&a.run);
+    for (uint64_t since = 0; since <= 5; since++) {
+        assert_int_equal(read_window(&a, s.id, since, 10), 0);
+        assert_int_equal(a.run.n_versions, 2);
+        assert_int_equal(a.run.versions[0], 6);
+        assert_int_equal(a.run.versions[1], 7);
+    }
+    assert_int_equal(read_window(&a, s.id, 4, 1), 0);
+    assert_int_equal(a.run.n_versions, 0);
+    expect_window(&a, &s, 6, 10, 1);
+    stop(&a.run);
+    session_done(&s);
+    redisFree(c);
+    store_batch_free(b);
+}
+
 static void test_windows_are_answered_while_and_after_the_store_is_away(void **state) {
     (void)state;
     struct answer a;
@@ -150,6 +199,8 @@ int main(void) {
         cmocka_unit_test(test_meta_comes_with_what_follows_a_position),
         cmocka_unit_test(test_windows_are_read_on_when_memory_is_out),
         cmocka_unit_test(test_absent_windowless_deleted_and_impossible_are_told_apart),
+        cmocka_unit_test(test_window_of_another_node_is_stale),
+        cmocka_unit_test(test_entry_of_a_rebuild_is_no_version),
         cmocka_unit_test(test_windows_are_answered_while_and_after_the_store_is_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
