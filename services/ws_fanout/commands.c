@@ -10,6 +10,7 @@
 #include "services/ws_fanout/fanout.h"
 
 #define MAX_IN_FLIGHT 64       /* of a connection */
+#define MAX_LOADS 2            /* for a broadcast: of a session that is cold, lost or stale */
 #define RETRY_IN_FLIGHT_MS 100 /* about what commands take while an engine is busy */
 
 struct pending_command {
@@ -26,6 +27,7 @@ struct pending_broadcast {
     char device_id[SESSION_DEVICE_MAX + 1];
     json_t *message;
     bool echo;
+    unsigned n_loads; /* how often the engine was asked for the session */
 };
 
 static void link_pending(struct connection *c, struct pending_command *p) {
@@ -105,39 +107,73 @@ void commands_send(struct connection *c, struct protocol_message *m) {
 
 /* ---- broadcasts ---- */
 
-static int publish(const struct pending_broadcast *p, int err, const struct session *session,
-                   struct fault *f) {
-    if (err == -EBADMSG)
-        return fault_set(f, FAULT_INTERNAL, NULL, "the stored session cannot be read");
-    if (err < 0)
-        return fault_set(f, FAULT_UNAVAILABLE, NULL, "%s; nothing was sent",
-                         err == -ENOENT ? "the session is not loaded" : "Redis cannot be reached");
+static void on_session(void *arg, int err, const struct session *session);
+
+/* Answers with what f says, or that it was sent at the position. */
+static void end_broadcast(struct pending_broadcast *p, const struct fault *f,
+                          struct position position) {
+    struct pending_command *pending = &p->pending;
+    struct connection *c = pending->connection;
+    struct buf out = BUF_NULL;
+    if (c) {
+        unlink_pending(pending);
+        if (f)
+            protocol_print_error(pending->id, pending->session_id, f, NULL, &out);
+        else
+            protocol_print_broadcast_ack(pending->id, pending->session_id, position, &out);
+        connection_send_buf(c, &out);
+    }
+    json_decref(p->message);
+    free(p);
+}
+
+static void refuse_broadcast(struct pending_broadcast *p, const char *why) {
+    struct fault f = {0};
+    fault_set(&f, FAULT_UNAVAILABLE, NULL, "%s; nothing was sent", why);
+    end_broadcast(p, &f, (struct position){0});
+}
+
+static void publish(struct pending_broadcast *p, const struct session *session) {
     struct broadcast broadcast = {.user_id = p->principal.user_id,
                                   .device_id = p->device_id,
                                   .rights = p->principal.rights,
                                   .message = p->message,
                                   .echo = p->echo};
     struct fanout *fanout = p->fanout;
-    return broadcast_publish(fanout->commander, session, store_now(fanout->store), &broadcast, f);
+    struct fault f = {0};
+    int r = broadcast_publish(fanout->commander, session, store_now(fanout->store), &broadcast, &f);
+    end_broadcast(p, r ? &f : NULL, session->position);
+}
+
+static void on_loaded(void *arg, struct reply *reply) {
+    struct pending_broadcast *p = arg;
+    if (!reply->fault.code)
+        store_read_meta(p->fanout->store, p->pending.session_id, on_session, p);
+    else if (reply->fault.code == FAULT_TIMEOUT)
+        refuse_broadcast(p, "the session could not be loaded in time");
+    else
+        end_broadcast(p, &reply->fault, (struct position){0});
+}
+
+static void load(struct pending_broadcast *p) {
+    struct command command = {.kind = COMMAND_LOAD, .rights = p->principal.rights};
+    if (++p->n_loads > MAX_LOADS) {
+        refuse_broadcast(p, "the session cannot be loaded now");
+        return;
+    }
+    memcpy(command.session_id, p->pending.session_id, sizeof(command.session_id));
+    memcpy(command.user_id, p->principal.user_id, sizeof(command.user_id));
+    commander_send(p->fanout->commander, &command, on_loaded, p);
 }
 
 static void on_session(void *arg, int err, const struct session *session) {
     struct pending_broadcast *p = arg;
-    struct connection *c = p->pending.connection;
-    struct fault f = {0};
-    struct buf out = BUF_NULL;
-    int r = publish(p, err, session, &f);
-    if (c) {
-        unlink_pending(&p->pending);
-        if (r)
-            protocol_print_error(p->pending.id, p->pending.session_id, &f, NULL, &out);
-        else
-            protocol_print_broadcast_ack(p->pending.id, p->pending.session_id, session->position,
-                                         &out);
-        connection_send_buf(c, &out);
-    }
-    json_decref(p->message);
-    free(p);
+    if (!err)
+        publish(p, session);
+    else if (err == -ENOENT || err == -ESTALE || err == -EBADMSG)
+        load(p);
+    else
+        refuse_broadcast(p, "Redis cannot be reached");
 }
 
 void commands_broadcast(struct connection *c, const struct protocol_message *m) {

@@ -15,8 +15,8 @@
 static void make_metrics(struct hub *h, struct metrics *m) {
     static const char *const reasons[SYNC_N_REASONS] = {
         [SYNC_INITIAL] = "reason=\"initial\"", [SYNC_WINDOW] = "reason=\"window\"",
-        [SYNC_EPOCH] = "reason=\"epoch\"",     [SYNC_AHEAD] = "reason=\"ahead\"",
-        [SYNC_SLOW] = "reason=\"slow\"",
+        [SYNC_EPOCH] = "reason=\"epoch\"",     [SYNC_REBUILT] = "reason=\"rebuilt\"",
+        [SYNC_AHEAD] = "reason=\"ahead\"",     [SYNC_SLOW] = "reason=\"slow\"",
     };
     h->subscriptions_metric = metrics_gauge(m, "handoff_ws_subscriptions", NULL,
                                             "Sessions watched, counted once for each connection.");
@@ -365,8 +365,12 @@ void hub_tick(struct hub *h) {
         rooms_each(&h->rooms, compare_room, h);
 }
 
+/* Another node, or the same one started again, may lack what was seen of the last. */
 static void retry_room(struct hub *h, struct room *room) {
-    (void)h;
+    if (room->run_id[0] && strcmp(room->run_id, store_run_id(h->store, room->session_id)) != 0) {
+        compare_room(h, room);
+        return;
+    }
     room->retry_at = 0;
     hub_pump(room);
 }

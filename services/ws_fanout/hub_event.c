@@ -39,6 +39,12 @@ static void lose_deleted(struct subscription *s) {
     hub_lose(s, &gone);
 }
 
+static void need_rebuilt(struct passage *p, struct subscription *s) {
+    s->state = SUBSCRIPTION_STALE;
+    s->reason = SYNC_REBUILT;
+    p->wants_read = true;
+}
+
 static void pass_versioned(struct passage *p, struct subscription *s) {
     if (s->state != SUBSCRIPTION_LIVE)
         return;
@@ -54,9 +60,7 @@ static void pass_versioned(struct passage *p, struct subscription *s) {
         p->wants_read = true;
         break;
     case ORDER_EPOCH:
-        s->state = SUBSCRIPTION_STALE;
-        s->reason = SYNC_EPOCH;
-        p->wants_read = true;
+        need_rebuilt(p, s);
         break;
     case ORDER_DROP:
         break;
@@ -128,6 +132,21 @@ static void take_versioned(struct room *room, struct passage *p) {
         take_rights(room, p, is_newer);
     for (size_t i = room->n_subscriptions; i-- > 0;)
         pass_versioned(p, room->subscriptions[i]);
+}
+
+/* ---- a rebuild ---- */
+
+/* Nobody is sent it; whoever is in an epoch before it needs the state that it left. It may come
+ * after the first events of its epoch, and again. */
+static void take_rebuilt(struct room *room, struct passage *p) {
+    if (order_is_newer(p->position, room->seen))
+        room->seen = p->position;
+    for (size_t i = room->n_subscriptions; i-- > 0;) {
+        struct subscription *s = room->subscriptions[i];
+        bool is_at_a_position = s->state == SUBSCRIPTION_LIVE || s->state == SUBSCRIPTION_FILLING;
+        if (is_at_a_position && s->at.epoch < p->position.epoch)
+            need_rebuilt(p, s);
+    }
 }
 
 /* ---- unversioned: to everybody who has the session, in whatever state it is ---- */
@@ -270,6 +289,8 @@ void hub_end_turn(struct hub *h) {
 static void take_event(struct room *room, struct passage *p) {
     if (event_is_versioned(p->type))
         take_versioned(room, p);
+    else if (p->type == EVENT_SESSION_REBUILT)
+        take_rebuilt(room, p);
     else if (p->type == EVENT_BROADCAST)
         pass_broadcast(room, p);
     else if (p->type == EVENT_DEVICE_JOINED || p->type == EVENT_DEVICE_LEFT)
@@ -282,6 +303,10 @@ static void take_event(struct room *room, struct passage *p) {
     hub_settle(room);
 }
 
+static bool is_of_use(enum event_type type) {
+    return event_goes_to_devices(type) || type == EVENT_SESSION_REBUILT;
+}
+
 void hub_take_message(struct hub *h, const struct bus_message *m) {
     char session_id[UUID_LEN + 1];
     const char *kind;
@@ -291,8 +316,8 @@ void hub_take_message(struct hub *h, const struct bus_message *m) {
     if (m->timestamp_ms > h->newest_event)
         h->newest_event = m->timestamp_ms;
     if (!route_parse_key(m->routing_key, m->routing_key_len, session_id, &kind, &n_kind) ||
-        !event_type_parse(m->type, strlen(m->type), &type) || !event_goes_to_devices(type) ||
-        (event_is_versioned(type) && !m->version))
+        !event_type_parse(m->type, strlen(m->type), &type) || !is_of_use(type) ||
+        ((event_is_versioned(type) || type == EVENT_SESSION_REBUILT) && !m->version))
         return;
     struct room *room = rooms_find(&h->rooms, session_id);
     struct passage p = {

@@ -3,6 +3,7 @@
  * it. A room has one read under way at a time and it serves all its watchers, so that a thousand of
  * them cost one read. What the reads bring to whom is in hub_update.c. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "services/ws_fanout/hub_private.h"
@@ -76,6 +77,7 @@ static void begin_read(struct room *room, enum room_need need) {
     h->n_reads++;
     room->need = need;
     room->seen_then = room->seen;
+    snprintf(room->run_id, sizeof(room->run_id), "%s", store_run_id(h->store, room->session_id));
     room->was_compare = room->wants_compare;
     room->wants_compare = false;
     if (need == ROOM_NEEDS_STATE)
@@ -152,7 +154,7 @@ static void give_up_for_now(struct room *room, const char *why) {
     retry_later(room);
 }
 
-/* ---- a session that the store does not have: the engine looks for it ---- */
+/* ---- a session that the store has not, or not as it should be: the engine sees to it ---- */
 
 static void refuse_loader(struct room *room, const struct fault *why) {
     for (size_t i = room->n_subscriptions; i-- > 0;) {
@@ -181,10 +183,22 @@ static void on_loaded(void *arg, struct reply *reply) {
     hub_settle(room);
 }
 
+/* Half of what may be in flight is the clients' own: a node that was started again has every room
+ * ask. */
+static bool may_load(const struct hub *h) {
+    size_t most = (size_t)h->app->config->max_commands_in_flight;
+    return 2 * commander_n_in_flight(h->commander) < most;
+}
+
 static void load(struct room *room) {
     const struct connection *c = room->n_subscriptions ? room->subscriptions[0]->connection : NULL;
     if (!c)
         return;
+    if (!may_load(room->hub)) {
+        room->wants_compare = room->wants_compare || room->was_compare;
+        retry_later(room);
+        return;
+    }
     if (++room->n_tries >= MAX_TRIES) {
         give_up_for_now(room, "the session cannot be loaded now");
         return;
@@ -241,7 +255,7 @@ static void on_window(void *arg, int err, const struct session *session,
     room->is_busy = false;
     if (h->is_stopped)
         return;
-    if (err == -ENOENT)
+    if (err == -ENOENT || err == -ESTALE || err == -EBADMSG)
         load(room);
     else if (err)
         give_up_for_now(room, "the store does not answer");

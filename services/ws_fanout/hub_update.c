@@ -72,7 +72,7 @@ static void enter_again(struct room *room) {
 static const char *reason_name(enum sync_reason reason) {
     static const char *const names[SYNC_N_REASONS] = {
         [SYNC_INITIAL] = "initial", [SYNC_WINDOW] = "window", [SYNC_EPOCH] = "epoch",
-        [SYNC_AHEAD] = "ahead",     [SYNC_SLOW] = "slow",
+        [SYNC_REBUILT] = "rebuilt", [SYNC_AHEAD] = "ahead",   [SYNC_SLOW] = "slow",
     };
     return names[reason];
 }
@@ -132,7 +132,7 @@ static void compare_position(struct update *u, struct subscription *s, enum sess
         if (u->is_believed)
             send_state(u, s, role, SYNC_AHEAD);
     } else if (s->at.epoch != stored.epoch)
-        send_state(u, s, role, SYNC_EPOCH);
+        send_state(u, s, role, SYNC_REBUILT);
     else
         settle_at(u, s);
 }
@@ -210,7 +210,7 @@ static void bring(struct update *u, struct subscription *s) {
         return;
     }
     if (s->at.epoch != stored.epoch) {
-        need_state(s, SYNC_EPOCH);
+        need_state(s, SYNC_REBUILT);
         return;
     }
     if (s->at.version < stored.version) {

@@ -16,7 +16,15 @@ struct presence_device;
 struct arrival;
 
 /* Why a subscription needs the whole state: `reason` of the state_sync. */
-enum sync_reason { SYNC_INITIAL, SYNC_WINDOW, SYNC_EPOCH, SYNC_AHEAD, SYNC_SLOW, SYNC_N_REASONS };
+enum sync_reason {
+    SYNC_INITIAL,
+    SYNC_WINDOW,
+    SYNC_EPOCH,   /* it came with a position of an epoch that is over */
+    SYNC_REBUILT, /* the session was rebuilt while it was subscribed */
+    SYNC_AHEAD,
+    SYNC_SLOW,
+    SYNC_N_REASONS
+};
 
 enum subscription_state {
     SUBSCRIPTION_JOINING, /* asked for, has no state yet: -> live, or refused and gone */
@@ -68,6 +76,8 @@ struct room {
     enum room_binding
         binding;         /* in mode `session`; while binding, the broker's answer names the room */
     int64_t empty_since; /* ms; 0: has watchers */
+
+    char run_id[41]; /* of the session's node when it was read last; "" before */
 
     struct position seen;      /* newest that is known to exist */
     struct position deleted;   /* of session_deleted; version 0: not seen */
