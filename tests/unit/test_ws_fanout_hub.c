@@ -82,6 +82,16 @@ static void test_a_read_that_was_cut_says_nothing_of_those_further_on(void **sta
     expect_fill(1, 2, 2, (uint64_t[]){0}, ORDER_ELSEWHERE, 0, 0);
 }
 
+/* An epoch that began at version 5: nothing below it joins on, even where the window is empty. */
+static void test_window_of_a_rebuilt_session_joins_on_nothing_before_it(void **state) {
+    (void)state;
+    expect_fill(5, 5, 7, (uint64_t[]){6, 7, 0}, ORDER_REACHED, 0, 2);
+    expect_fill(4, 4, 7, (uint64_t[]){6, 7, 0}, ORDER_TOO_OLD, 0, 0);
+    expect_fill(0, 0, 7, (uint64_t[]){6, 7, 0}, ORDER_TOO_OLD, 0, 0);
+    expect_fill(5, 5, 5, (uint64_t[]){0}, ORDER_REACHED, 0, 0);
+    expect_fill(4, 4, 5, (uint64_t[]){0}, ORDER_TOO_OLD, 0, 0);
+}
+
 static void make_id(unsigned n, char ret[UUID_LEN + 1]) {
     snprintf(ret, UUID_LEN + 1, "%08x-0000-7000-8000-000000000000", n);
 }
@@ -146,6 +156,7 @@ int main(void) {
         cmocka_unit_test(test_newer_looks_at_the_epoch_first),
         cmocka_unit_test(test_gap_is_filled_by_an_unbroken_run_only),
         cmocka_unit_test(test_a_read_that_was_cut_says_nothing_of_those_further_on),
+        cmocka_unit_test(test_window_of_a_rebuilt_session_joins_on_nothing_before_it),
         cmocka_unit_test(test_rooms_are_found_while_the_table_grows_and_shrinks),
         cmocka_unit_test(test_subscriptions_may_be_removed_from_the_end_to_the_start),
     };
