@@ -12,6 +12,7 @@ import pytest
 import requests
 
 import ws
+from cold import lose
 from harness import MAX_WAIT, Suite, metric, new_user, samples, together, wait_until
 from rest import accepted, path_of, refused
 
@@ -435,6 +436,30 @@ def test_all_of_it_at_once(shaky_suite, device):
     check_versions(suite, device, session["id"], state["version"])
 
 
+def test_a_session_that_redis_lost_is_unavailable_not_gone(shaky_suite, device):
+    """Until PostgreSQL can be asked: 404 would be a lie, to whoever asks."""
+    session, other = device.create({"a": 1}), device.create({"a": 1})
+    wait_until(lambda: len(device.get("/sessions").json()["items"]) == 2, what="the rows")
+    stranger = shaky_suite.device(new_user(), "phone")
+    lose(shaky_suite, session["id"])
+    shaky_suite.servers.postgresql.stop()
+    try:
+        for answer in (device.get(path_of(session)), device.patch(session["id"], add("x", 1)),
+                       device.status(session["id"], "paused"), device.heartbeat(session["id"]),
+                       stranger.get(path_of(session))):
+            refused(answer, 503, "unavailable")
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert device.read(other["id"]) == other
+    finally:
+        shaky_suite.servers.postgresql.start()
+    wait_all_ready(shaky_suite)
+    assert device.read(session["id"])["data"] == {"a": 1}
+    refused(stranger.get(path_of(session)), 404, "not_found")
+
+
+# ---- other backends on the broker ----
+
+@pytest.fixture
 def channel(shaky_suite):
     wait_all_ready(shaky_suite)
     connection = shaky_suite.amqp()

@@ -11,9 +11,9 @@ import pytest
 import requests
 import websocket
 
-from cold import cool
+from cold import cool, lose
 from documents import METHODS, AsyncApi, OpenApi
-from harness import MAX_WAIT, Closed, Socket, checksum_of, new_user, token, wait_until
+from harness import MAX_WAIT, Closed, Socket, checksum_of, new_user, together, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
 from ws import pass_joined, wait_joined
 
@@ -397,13 +397,21 @@ def test_a_cold_session_is_read(suite, ada, path, method):
     expect(request_of(ada, path, method, session), 200)
 
 
-@pytest.mark.parametrize("path,method", OF_SESSIONS)
-def test_a_session_that_redis_lost(suite, ada, path, method):
-    session = ada.create(DATA)["id"]
+def test_a_lost_session_while_the_audit_trail_stands_still(own_suite):
+    suite = own_suite()
+    user = new_user()
+    session = suite.device(user, "phone").create(DATA)["id"]
     wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="its row")
-    redis = suite.redis_client()
-    redis.delete(*redis.keys(f"session:{{{session}}}:*"))
-    expect(request_of(ada, path, method, session), 503, "unavailable")
+    lose(suite, session)
+    writer = suite.services["audit_writer"].process
+    writer.send_signal(signal.SIGSTOP)
+    try:
+        answers = together(len(OF_SESSIONS), lambda i: request_of(
+            checked(suite.device(user, f"d{i}")), *OF_SESSIONS[i], session))
+    finally:
+        writer.send_signal(signal.SIGCONT)
+    for answer in answers:
+        expect(answer, 503, "unavailable")
 
 
 def test_while_no_engine_answers(own_suite):
@@ -422,7 +430,7 @@ def test_while_no_engine_answers(own_suite):
 
 
 # What takes a bug, a lost server, a drain, or 256 MiB of bodies: other tests' matter.
-ELSEWHERE = {500: OPERATIONS, 503: [o for o in OPERATIONS if o not in OF_SESSIONS or o in FROM_POSTGRESQL]}
+ELSEWHERE = {500: OPERATIONS, 503: [o for o in OPERATIONS if o not in OF_SESSIONS]}
 
 
 def test_every_answer_of_the_document_was_seen(request):
@@ -671,11 +679,18 @@ def whole_life(suite, device):
     return session
 
 
+def whole_life_with_a_loss(suite, device):
+    session = whole_life(suite, device)
+    lose(suite, session)
+    assert device.read(session)["epoch"] == 2
+    return session
+
+
 def test_events_on_the_broker(suite, ada):
     connection = suite.amqp()
     channel = connection.channel()
     queue = own_queue(channel, "session_updates", "session.#")
-    session = whole_life(suite, ada)
+    session = whole_life_with_a_loss(suite, ada)
     ada.delete(f"/sessions/{session}")
     seen, ids = set(), set()
     for method, properties, body in consume(
@@ -774,7 +789,7 @@ def test_dead_letters(suite, channel_name, message, exchange, key, queue):
 
 
 def test_stored_events(suite, ada):
-    session = whole_life(suite, ada)
+    session = whole_life_with_a_loss(suite, ada)
     ada.delete(f"/sessions/{session}")
     expected = set(MESSAGES.root["channels"]["audit"]["messages"]) - LATE
 
