@@ -27,7 +27,9 @@ enum command_kind {
     COMMAND_PARTICIPANT, /* gives a user a role, or takes it */
     COMMAND_DEVICE,      /* keeps a device out, or lets it in again */
     COMMAND_PRESENCE,    /* devices came or went: tell what is due now (store_presence.h) */
-    COMMAND_N_KINDS
+    COMMAND_N_KINDS,     /* those on the wire */
+    /* The engine's own: idle or expiry, if it is their time. No message says it, and no answer. */
+    COMMAND_DUE = COMMAND_N_KINDS
 };
 
 /* Bits of what the verified token allows; "scope" on the wire: ["read","write","admin"]. */

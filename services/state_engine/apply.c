@@ -1,6 +1,6 @@
 /* What each kind of command does to a session; see apply.h. Patches are in apply_patch.c, sharing
- * in apply_sharing.c, restores and snapshots in apply_versions.c, what a conflict tells the caller
- * in conflict.c. */
+ * in apply_sharing.c, restores and snapshots in apply_versions.c, idle and expiry in apply_due.c,
+ * what a conflict tells the caller in conflict.c. */
 #include "services/state_engine/apply.h"
 
 #include <errno.h>
@@ -71,6 +71,8 @@ static int check_role(const struct session *s, const struct command *c, struct f
 
 int apply_check_rights(const struct session *s, const struct command *c, struct fault *f) {
     bool needs_write = c->kind != COMMAND_LOAD;
+    if (c->kind == COMMAND_DUE && s && !s->deleted)
+        return 0; /* the engine asks itself */
     if (c->kind != COMMAND_CREATE) {
         int r = check_role(s, c, f);
         if (r != 0 || ((c->rights & COMMAND_ADMIN) && admin_may(c->kind, c->status)))
@@ -335,15 +337,21 @@ static int apply_kind(const struct session *s, const struct command *c,
         return apply_participant(s, c, now, context->snapshot_every, ret, f);
     case COMMAND_DEVICE:
         return apply_device(s, c, now, context->snapshot_every, ret, f);
+    case COMMAND_DUE:
+        apply_due(s, now, ret);
+        return 0;
     default:
         return 0;
     }
 }
 
+static bool is_write(enum command_kind kind) {
+    return kind != COMMAND_CREATE && kind != COMMAND_DELETE && kind != COMMAND_LOAD &&
+           kind != COMMAND_DUE;
+}
+
 static int check_writable(const struct session *s, const struct command *c, struct fault *f) {
-    bool is_write =
-        c->kind != COMMAND_CREATE && c->kind != COMMAND_DELETE && c->kind != COMMAND_LOAD;
-    if (s && is_write && session_is_final(s->status))
+    if (s && is_write(c->kind) && session_is_final(s->status))
         return fault_set(f, FAULT_SESSION_ENDED, NULL, "the session is %s",
                          session_status_name(s->status));
     return 0;

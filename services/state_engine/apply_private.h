@@ -24,6 +24,9 @@ MUSTCHECK int apply_restore(const struct command *c, int64_t now, uint64_t snaps
                             struct change *ret, struct fault *f);
 void apply_snapshot(const struct command *c, int64_t now, struct change *ret);
 
+/* apply_due.c: idle or expiry, when it is their time; else nothing. */
+void apply_due(const struct session *s, int64_t now, struct change *ret);
+
 /* apply_patch.c */
 MUSTCHECK int apply_patch(const struct session *s, const struct command *c, int64_t now,
                           uint64_t snapshot_every, struct change *ret, struct fault *f);

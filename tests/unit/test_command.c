@@ -100,6 +100,16 @@ static void test_sharing_is_read_whole(void **state) {
     command_done(&c);
 }
 
+static void test_the_engines_own_kind_is_no_message(void **state) {
+    (void)state;
+    struct command c;
+    struct fault f;
+    assert_int_equal(
+        parse_changed("command.load", (struct change){"kind", "\"due\""}, no_change, &c, &f),
+        FAULT_INVALID_VALUE);
+    assert_string_equal(f.field, "kind");
+}
+
 static void test_versions_are_read_whole(void **state) {
     (void)state;
     struct command c = golden_command("command.restore");
@@ -453,6 +463,7 @@ int main(void) {
         cmocka_unit_test(test_create_is_read_whole),
         cmocka_unit_test(test_patches_are_read_whole),
         cmocka_unit_test(test_sharing_is_read_whole),
+        cmocka_unit_test(test_the_engines_own_kind_is_no_message),
         cmocka_unit_test(test_versions_are_read_whole),
         cmocka_unit_test(test_missing_members_are_named),
         cmocka_unit_test(test_wrong_types_are_invalid_requests),

@@ -1,0 +1,27 @@
+/* What has to happen next to a session that nobody uses, and when. Pure. Contract sections 2 and 6.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/session.h"
+
+#define DUE_TOMBSTONE_MS (24LL * 3600 * 1000)
+
+enum due_what {
+    DUE_NOTHING,
+    DUE_LAPSE,   /* idle or expiry */
+    DUE_COOLING, /* it leaves Redis */
+    DUE_BURIAL,  /* of a deleted one the tombstone goes */
+    DUE_N
+};
+
+struct due {
+    enum due_what what;
+    int64_t when; /* ms; 0 with DUE_NOTHING */
+};
+
+/* The first of what lies ahead; of what lies behind, a lapse before the cooling: it is a version
+ * more. has_devices: somebody is in the session, which keeps it in Redis. */
+struct due due_next(const struct session *s, bool has_devices, int64_t now, int64_t cold_after_ms);
