@@ -174,17 +174,48 @@ int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n
         member_of(&due[i], asks[i].member);
     }
     int err = ask_all(b, STORE_SCRIPT_CLAIM_DUE, asks, n);
-    for (size_t i = 0; i < n && !err; i++)
+    for (size_t i = 0; i < n && !err; i++) {
         due[i].is_claimed = asks[i].is_yes;
+        due[i].lease = lease_until;
+    }
     return err;
 }
 
-int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n,
-                      int64_t lease_until) {
+int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n) {
     _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
     for (size_t i = 0; i < n; i++) {
-        asks[i] = (struct ask){.first = lease_until, .second = due[i].next, .is_open = true};
+        asks[i] = (struct ask){.first = due[i].lease, .second = due[i].next, .is_open = true};
         member_of(&due[i], asks[i].member);
     }
     return ask_all(b, STORE_SCRIPT_REARM, asks, n);
+}
+
+/* ---- those that were forgotten ---- */
+
+struct missing {
+    const struct store_arm *arms;
+};
+
+static void put_missing(void *arg, size_t i, struct store_command *c) {
+    const struct store_arm *arm = &((const struct missing *)arg)->arms[i];
+    char key[STORE_KEY_CAP];
+    store_key_attention(arm->session_id, key);
+    store_command_begin(c, "ZADD");
+    store_puts(c, key);
+    store_puts(c, "NX");
+    store_put_i64(c, arm->at);
+    store_puts(c, arm->session_id);
+}
+
+/* One that Redis refuses is missed again. */
+static void take_nothing(void *arg, size_t i, const redisReply *reply) {
+    (void)arg;
+    (void)i;
+    (void)reply;
+}
+
+int store_batch_arm_missing(struct store_batch *b, const struct store_arm *arms, size_t n) {
+    struct missing t = {arms};
+    const struct store_round r = {b, put_missing, take_nothing, &t};
+    return store_ask_round(&r, n);
 }

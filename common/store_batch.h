@@ -171,21 +171,25 @@ struct store_due {
     char session_id[UUID_LEN + 1]; /* "": it is an instance of ws_fanout */
     char instance[STORE_INSTANCE_MAX + 1];
     int64_t at;
-    bool is_claimed; /* set by store_batch_claim_due */
-    int64_t next;    /* for store_batch_rearm */
+    /* set by store_batch_claim_due */
+    bool is_claimed;
+    int64_t lease; /* its end, ms */
+    int64_t next;  /* for store_batch_rearm */
 };
 /* Every entry due until `until` (at most `most` a slot) over all slots, in one pipeline; *ret
  * owned. */
 MUSTCHECK int store_batch_due(struct store_batch *b, int64_t until, size_t most,
                               struct store_due **ret, size_t *ret_n);
-/* Claims n entries in one pipeline: moves each from its `at` to lease_until and sets is_claimed,
- * false when another engine did. */
+/* Claims n entries in one pipeline: moves each from its `at` to lease_until, and sets lease and
+ * is_claimed, false when another engine did. */
 MUSTCHECK int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n,
                                     int64_t lease_until);
 /* After a look: each entry's next one at `next`, or none (0), unless somebody armed it earlier than
  * the lease. One pipeline. */
-MUSTCHECK int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n,
-                                int64_t lease_until);
+MUSTCHECK int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n);
+/* Arms those that have no entry; one that is there stays where it is. One pipeline. */
+MUSTCHECK int store_batch_arm_missing(struct store_batch *b, const struct store_arm *arms,
+                                      size_t n);
 
 /* ---- instances of ws_fanout ---- */
 struct store_instance {

@@ -21,15 +21,7 @@ static void begin_presence(struct store_batch *b, struct store_command *c, const
 
 /* ---- many scripts, one pipeline ---- */
 
-/* Questions of one kind: how question i is put, and how its answer is taken. */
-struct round {
-    struct store_batch *b;
-    void (*put)(void *arg, size_t i, struct store_command *c);
-    void (*take)(void *arg, size_t i, const redisReply *reply);
-    void *arg;
-};
-
-static int ask_round(const struct round *r, size_t n, bool *open, bool *ret_lacks) {
+static int ask_round(const struct store_round *r, size_t n, bool *open, bool *ret_lacks) {
     _cleanup_(store_command_done) struct store_command c = {0};
     for (size_t i = 0; i < n; i++)
         if (open[i]) {
@@ -52,8 +44,7 @@ static int ask_round(const struct round *r, size_t n, bool *open, bool *ret_lack
     return 0;
 }
 
-/* Asks n questions; those that found no script once more, with the scripts before them. */
-static int ask_all(const struct round *r, size_t n) {
+int store_ask_round(const struct store_round *r, size_t n) {
     if (!r->b->context)
         return -ENOTCONN;
     _cleanup_(freep) bool *open = must_alloc(n * sizeof(*open));
@@ -96,8 +87,8 @@ static void take_life(void *arg, size_t i, const redisReply *reply) {
 
 int store_batch_instances(struct store_batch *b, struct store_instance *instances, size_t n) {
     struct lives lives = {.items = instances, .n = n};
-    struct round r = {b, put_life, take_life, &lives};
-    return ask_all(&r, n);
+    struct store_round r = {b, put_life, take_life, &lives};
+    return store_ask_round(&r, n);
 }
 
 static void put_arm(struct store_command *c, const redisReply *session, int64_t now) {
@@ -404,8 +395,8 @@ void store_presence_done(struct store_presence *p) {
 }
 
 static int judge_all(struct judging *t) {
-    struct round glance = {t->b, put_glance, take_glance, t};
-    int err = ask_all(&glance, 2 * t->n);
+    struct store_round glance = {t->b, put_glance, take_glance, t};
+    int err = store_ask_round(&glance, 2 * t->n);
     for (size_t i = 0; i < t->n && !err; i++)
         add_lives(&t->lives, t->instances[i]);
     if (!err && t->lives.n)
@@ -415,8 +406,8 @@ static int judge_all(struct judging *t) {
     for (size_t i = 0; i < t->n; i++)
         if (t->is_due[i] && !t->presences[i].err)
             t->judged[t->n_judged++] = i;
-    struct round judge = {t->b, put_judge, take_judge, t};
-    return err ? err : ask_all(&judge, t->n_judged);
+    struct store_round judge = {t->b, put_judge, take_judge, t};
+    return err ? err : store_ask_round(&judge, t->n_judged);
 }
 
 int store_batch_presence(struct store_batch *b, struct store_presence *presences, size_t n,
@@ -471,13 +462,13 @@ static void put_touch(void *arg, size_t i, struct store_command *c) {
 int store_batch_presence_told(struct store_batch *b, const struct store_presence_told *told,
                               size_t n, int64_t now) {
     struct notes notes = {.b = b, .told = told, .now = now};
-    struct round r = {b, put_told, take_note, &notes};
-    return ask_all(&r, n);
+    struct store_round r = {b, put_told, take_note, &notes};
+    return store_ask_round(&r, n);
 }
 
 int store_batch_presence_touch(struct store_batch *b, const struct store_presence_touch *touches,
                                size_t n, int64_t now) {
     struct notes notes = {.b = b, .touches = touches, .now = now};
-    struct round r = {b, put_touch, take_note, &notes};
-    return ask_all(&r, n);
+    struct store_round r = {b, put_touch, take_note, &notes};
+    return store_ask_round(&r, n);
 }

@@ -105,6 +105,9 @@ enum store_script {
     STORE_SCRIPT_PAST,
     STORE_SCRIPT_RECOVER,
     STORE_SCRIPT_MEMORY,
+    STORE_SCRIPT_COOL_BEGIN,
+    STORE_SCRIPT_COOL_END,
+    STORE_SCRIPT_BURY,
     STORE_N_SCRIPTS
 };
 const char *store_script_file(enum store_script script);
@@ -136,6 +139,18 @@ MUSTCHECK int store_take_scripts(struct store_batch *b);
 /* One command, one answer; an error answer is -EIO, and -EBADMSG for WRONGTYPE. Loads the scripts
  * again where they are gone. */
 MUSTCHECK int store_ask(struct store_batch *b, const struct store_command *c, redisReply **ret);
+
+/* ---- store_presence_batch.c ---- */
+/* Questions of one kind: how question i is put, and how its answer is taken. */
+struct store_round {
+    struct store_batch *b;
+    void (*put)(void *arg, size_t i, struct store_command *c);
+    void (*take)(void *arg, size_t i, const redisReply *reply);
+    void *arg;
+};
+/* Asks n questions in one pipeline; those that found no script once more, with the scripts before
+ * them. Negative: the connection was lost. */
+MUSTCHECK int store_ask_round(const struct store_round *r, size_t n);
 
 /* ---- store_save_command.c ---- */
 #define STORE_IDEM_CAP 256

@@ -22,6 +22,9 @@ const char *store_script_file(enum store_script script) {
         [STORE_SCRIPT_PAST] = "past.lua",
         [STORE_SCRIPT_RECOVER] = "recover.lua",
         [STORE_SCRIPT_MEMORY] = "memory.lua",
+        [STORE_SCRIPT_COOL_BEGIN] = "cool_begin.lua",
+        [STORE_SCRIPT_COOL_END] = "cool_end.lua",
+        [STORE_SCRIPT_BURY] = "bury.lua",
     };
     return files[script];
 }

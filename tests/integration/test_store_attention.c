@@ -56,9 +56,9 @@ static void arm(struct store_batch *b, const char *session_id, int64_t at) {
 }
 
 static void rearm(struct store_batch *b, const char *session_id, int64_t lease, int64_t next) {
-    struct store_due due = {.next = next};
+    struct store_due due = {.lease = lease, .next = next};
     fixture_set_id(due.session_id, session_id);
-    assert_int_equal(store_batch_rearm(b, &due, 1, lease), 0);
+    assert_int_equal(store_batch_rearm(b, &due, 1), 0);
 }
 
 static bool claim(struct store_batch *b, struct store_due *due, int64_t lease) {
@@ -130,12 +130,29 @@ static void test_many_are_claimed_together_also_without_scripts(void **state) {
     assert_int_equal(store_batch_claim_due(two, due, N_ELEMENTS(due), 6000), 0);
     for (size_t i = 0; i < N_ELEMENTS(due); i++)
         assert_false(due[i].is_claimed);
+    for (size_t i = 0; i < N_ELEMENTS(due); i++)
+        due[i].lease = 5000; /* the other one claimed none of them */
     fixture_ask(c, "SCRIPT FLUSH");
-    assert_int_equal(store_batch_rearm(one, due, N_ELEMENTS(due), 5000), 0); /* next 0: none */
+    assert_int_equal(store_batch_rearm(one, due, N_ELEMENTS(due)), 0); /* next 0: none */
     assert_int_equal(due_at(one, due[0].session_id, INT64_MAX / 4096), 0);
     redisFree(c);
     store_batch_free(one);
     store_batch_free(two);
+}
+
+static void test_only_what_is_missing_is_armed(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    struct store_arm arms[2] = {{.at = 700}, {.at = 700}};
+    uuid_v4(arms[0].session_id);
+    uuid_v4(arms[1].session_id);
+    arm(b, arms[0].session_id, 900);
+    assert_int_equal(store_batch_arm_missing(b, arms, 2), 0);
+    assert_int_equal(due_at(b, arms[0].session_id, 1000), 900);
+    assert_int_equal(due_at(b, arms[1].session_id, 1000), 700);
+    rearm(b, arms[0].session_id, 900, 0);
+    rearm(b, arms[1].session_id, 700, 0);
+    store_batch_free(b);
 }
 
 int main(void) {
@@ -146,6 +163,7 @@ int main(void) {
         cmocka_unit_test(test_attention_is_armed_earlier_only_and_found),
         cmocka_unit_test(test_one_of_two_claimers_gets_a_due_entry),
         cmocka_unit_test(test_many_are_claimed_together_also_without_scripts),
+        cmocka_unit_test(test_only_what_is_missing_is_armed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

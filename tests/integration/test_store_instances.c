@@ -79,7 +79,7 @@ static void test_an_instance_lives_by_renewal(void **state) {
             assert_string_equal(due[i].session_id, "");
             assert_int_equal(store_batch_claim_due(w->batch, &due[i], 1, LEASE), 0);
             assert_true(due[i].is_claimed);
-            assert_int_equal(store_batch_rearm(w->batch, &due[i], 1, LEASE), 0);
+            assert_int_equal(store_batch_rearm(w->batch, &due[i], 1), 0);
             n_found++;
         }
     free(due);
