@@ -1,5 +1,6 @@
-/* The attention set; see attention.h. A look first moves the entry to the end of its lease, so that
- * another engine takes over when this one dies, and takes it away only when nothing is left to do.
+/* The attention set's sessions; see attention.h. A look first moves the entry to the end of its
+ * lease, so that another engine takes over when this one dies, and then to the next moment that
+ * matters.
  */
 #include "services/state_engine/attention.h"
 
@@ -7,47 +8,46 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "services/state_engine/attention_private.h"
 #include "services/state_engine/republish.h"
 
 #define ARM_MS 2500     /* after a save: the look, if nobody confirmed till then */
 #define REARM_MS 2000   /* a session that is written to is looked at again */
-#define LEASE_MS 10000  /* a look's engine is dead when its entry comes up again */
-#define QUIET_MS 10000  /* no write for so long: the entry goes */
+#define QUIET_MS 10000  /* no write for so long: not before something is due */
 #define TRUST_MS 1000   /* an armed moment nearer than this may be looked at already */
 #define OVERDUE_MS 1500 /* unconfirmed for so long: published again */
 #define N_CACHED 16384  /* a power of two */
 #define MAX_TOGETHER PRESENCE_MAX_TOGETHER /* looks in one pipeline */
-#define RENEWED_MS 5000                    /* an instance that lives is looked at again */
 #define MAX_PER_SLOT 64                    /* looks a slot and tick */
-#define LOOKS_MS 250                       /* a tick; what is left is due in the next */
 #define MAX_ENTRIES_BYTES (4u << 20)
+#define MAX_GONE 1024
 
-struct armed {
-    char session_id[UUID_LEN + 1];
-    int64_t at;
-};
-
-struct attention {
-    struct app *app;
-    struct store_batch *store;
-    struct publisher *publisher;
-    struct presence *presence;
-    struct armed *cache; /* direct-mapped by the id's last digits, which are random */
-    struct metric *n_looks, *n_republished, *n_dead_instances;
-};
-
-struct attention *attention_new(struct app *app, struct store_batch *store,
-                                struct publisher *publisher, struct presence *presence) {
-    struct attention *a = must_alloc(sizeof(*a));
-    *a = (struct attention){
-        .app = app, .store = store, .publisher = publisher, .presence = presence};
-    a->cache = must_alloc(N_CACHED * sizeof(*a->cache));
+static void add_metrics(struct attention *a) {
+    struct app *app = a->app;
     a->n_looks = metrics_counter(app->metrics, "handoff_attention_looks_total", NULL,
                                  "Sessions looked at because they were due.");
     a->n_republished = metrics_counter(app->metrics, "handoff_republished_total", NULL,
                                        "Versions published again above the published mark.");
     a->n_dead_instances = metrics_counter(app->metrics, "handoff_dead_instances_total", NULL,
                                           "Instances of ws_fanout that were found dead.");
+    for (enum due_what what = DUE_LAPSE; what < DUE_N; what++) {
+        static const char *const labels[DUE_N] = {[DUE_LAPSE] = "what=\"lapse\"",
+                                                  [DUE_COOLING] = "what=\"cooling\"",
+                                                  [DUE_BURIAL] = "what=\"burial\""};
+        a->n_due[what] = metrics_counter(app->metrics, "handoff_sessions_due_total", labels[what],
+                                         "Sessions whose moment was found to have come.");
+    }
+}
+
+struct attention *attention_new(struct app *app, struct store_batch *store,
+                                struct publisher *publisher, struct presence *presence,
+                                const struct attention_owner *owner) {
+    struct attention *a = must_alloc(sizeof(*a));
+    *a = (struct attention){
+        .app = app, .store = store, .publisher = publisher, .presence = presence, .owner = *owner};
+    a->cache = must_alloc(N_CACHED * sizeof(*a->cache));
+    a->gone = must_alloc(MAX_GONE * sizeof(*a->gone));
+    add_metrics(a);
     return a;
 }
 
@@ -55,6 +55,7 @@ struct attention *attention_free(struct attention *a) {
     if (!a)
         return NULL;
     free(a->cache);
+    free(a->gone);
     free(a);
     return NULL;
 }
@@ -80,6 +81,15 @@ int64_t attention_arm(void *arg, const char *session_id, int64_t now) {
     memcpy(armed->session_id, session_id, sizeof(armed->session_id));
     armed->at = now + ARM_MS;
     return armed->at;
+}
+
+/* One that does not fit is given its command again when the lease ends. */
+void attention_gone(struct attention *a, const char *session_id, int64_t lease_until) {
+    if (a->n_gone == MAX_GONE)
+        return;
+    struct store_due *due = &a->gone[a->n_gone++];
+    *due = (struct store_due){.lease = lease_until};
+    memcpy(due->session_id, session_id, sizeof(due->session_id));
 }
 
 /* Negative: Redis was lost. */
@@ -118,18 +128,44 @@ static int publish_overdue(struct attention *a, const struct session *s, int64_t
     return r;
 }
 
-/* What a claimed session needs; *ret: when to look again, 0: not. */
-static int judge(struct attention *a, const struct store_load *load, int64_t now, int64_t *ret) {
-    const struct session *s = &load->session;
-    *ret = now + REARM_MS;
-    if (load->err == 0 && s->published < s->position.version)
-        return publish_overdue(a, s, now);
-    if (load->err != 0 || s->updated_at < now - QUIET_MS)
-        *ret = 0;
-    return 0;
+/* The next look is not later than that (0: never). */
+static void look_sooner(struct store_due *due, int64_t at) {
+    if (at && (!due->next || at < due->next))
+        due->next = at;
 }
 
-static size_t keep_claimed(struct store_due *due, size_t n) {
+/* The entry stays at the lease's end, for the case that nothing comes of the command. */
+static void give(struct attention *a, struct store_due *due) {
+    metric_add(a->n_due[DUE_LAPSE], 1);
+    due->next = due->lease;
+    if (!a->owner.give(a->owner.arg, due->session_id, due->lease))
+        log_debug(a->app->log, "due_late", "A session's idle or expiry waits for others'.",
+                  LOG_TEXT("sessionId", due->session_id));
+}
+
+/* What a claimed session needs, and when to look again. One that Redis has not, or not in one
+ * piece, is the command's to find. */
+static int judge(struct attention *a, const struct store_load *load, struct store_due *due,
+                 int64_t now) {
+    const struct session *s = &load->session;
+    int r = 0;
+    if (load->err != 0) {
+        give(a, due);
+        return 0;
+    }
+    bool is_published = s->published >= s->position.version;
+    if (!is_published)
+        r = publish_overdue(a, s, now);
+    struct due next = due_next(s, true, now, 0);
+    due->next = next.when;
+    if (next.what == DUE_LAPSE && next.when <= now)
+        give(a, due);
+    if (!is_published || s->updated_at >= now - QUIET_MS)
+        look_sooner(due, now + REARM_MS);
+    return r;
+}
+
+size_t attention_keep_claimed(struct store_due *due, size_t n) {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
         if (due[i].is_claimed)
@@ -139,12 +175,6 @@ static size_t keep_claimed(struct store_due *due, size_t n) {
 
 /* ---- presence ---- */
 
-/* The next look is not later than what presence waits for. */
-static void look_sooner(struct store_due *due, int64_t at) {
-    if (at && (!due->next || at < due->next))
-        due->next = at;
-}
-
 /* Of a session that presence could not look at the entry stays: its lease ends. */
 static int look_at_presence(struct attention *a, struct store_due *due, size_t n, int64_t now) {
     struct store_presence sessions[PRESENCE_MAX_TOGETHER] = {0};
@@ -153,66 +183,19 @@ static int look_at_presence(struct attention *a, struct store_due *due, size_t n
     int r = presence_judge(a->presence, sessions, n, NULL, now);
     for (size_t i = 0; i < n; i++) {
         bool is_open = sessions[i].err != 0 && sessions[i].err != -ENOENT;
-        look_sooner(&due[i], is_open ? now + LEASE_MS : sessions[i].next);
+        look_sooner(&due[i], is_open ? now + ATTENTION_LEASE_MS : sessions[i].next);
         store_presence_done(&sessions[i]);
     }
     return r;
-}
-
-/* ---- instances of ws_fanout ---- */
-
-/* Its sessions are looked at in the next tick. *ret_done: all of them are armed. */
-static int arm_orphans(struct attention *a, const char *instance, int64_t now, bool *ret_done) {
-    int64_t until = timestamp_monotonic_ms() + LOOKS_MS;
-    size_t n = 1;
-    int r = 0;
-    while (r == 0 && n > 0 && timestamp_monotonic_ms() < until)
-        r = store_batch_arm_orphans(a->store, instance, now, &n);
-    *ret_done = r == 0 && n == 0;
-    return r != 0 && store_batch_is_connected(a->store) ? 0 : r;
-}
-
-static int judge_instance(struct attention *a, const struct store_instance *life,
-                          struct store_due *due, int64_t now) {
-    bool is_done = false;
-    if (life->left_ms > 0) {
-        bool is_short = life->left_ms < PRESENCE_INSTANCE_RENEW_MS;
-        due->next = now + (is_short ? life->left_ms + 1 : PRESENCE_INSTANCE_RENEW_MS);
-        return 0;
-    }
-    int r = arm_orphans(a, life->instance, now, &is_done);
-    due->next = is_done ? 0 : now;
-    if (r != 0 || !is_done)
-        return r;
-    metric_add(a->n_dead_instances, 1);
-    log_info(a->app->log, "instance_dead", "An instance of ws_fanout is no more.",
-             LOG_TEXT("instance", life->instance),
-             LOG_TEXT("hint", "it was stopped, or cannot reach Redis"));
-    return 0;
-}
-
-static int look_at_instances(struct attention *a, struct store_due *due, size_t n, int64_t now) {
-    _cleanup_(freep) struct store_instance *lives = must_alloc(n * sizeof(*lives));
-    int64_t lease = now + LEASE_MS;
-    int r = store_batch_claim_due(a->store, due, n, lease);
-    n = r == 0 ? keep_claimed(due, n) : 0;
-    if (n == 0)
-        return r;
-    for (size_t i = 0; i < n; i++)
-        memcpy(lives[i].instance, due[i].instance, sizeof(lives[i].instance));
-    r = store_batch_instances(a->store, lives, n);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = judge_instance(a, &lives[i], &due[i], now);
-    return r != 0 ? r : store_batch_rearm(a->store, due, n, lease);
 }
 
 /* ---- sessions ---- */
 
 /* Claims, loads, judges and arms again n entries together. */
 static int look(struct attention *a, struct store_due *due, size_t n, int64_t now) {
-    int64_t lease = now + LEASE_MS, ignored;
-    int r = store_batch_claim_due(a->store, due, n, lease);
-    n = r == 0 ? keep_claimed(due, n) : 0;
+    int64_t ignored;
+    int r = store_batch_claim_due(a->store, due, n, now + ATTENTION_LEASE_MS);
+    n = r == 0 ? attention_keep_claimed(due, n) : 0;
     if (n == 0)
         return r;
     metric_add(a->n_looks, (double)n);
@@ -221,12 +204,12 @@ static int look(struct attention *a, struct store_due *due, size_t n, int64_t no
         memcpy(loads[i].session_id, due[i].session_id, sizeof(loads[i].session_id));
     r = store_batch_load(a->store, loads, n, &ignored);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = judge(a, &loads[i], now, &due[i].next);
+        r = judge(a, &loads[i], &due[i], now);
     for (size_t i = 0; i < n; i++)
         store_load_done(&loads[i]);
     if (r == 0)
         r = look_at_presence(a, due, n, now);
-    return r != 0 ? r : store_batch_rearm(a->store, due, n, lease);
+    return r != 0 ? r : store_batch_rearm(a->store, due, n);
 }
 
 /* Instances first, which are few: their sessions wait for it. */
@@ -240,20 +223,29 @@ static bool may_go_on(const struct attention *a, int64_t until) {
     return timestamp_monotonic_ms() < until && publisher_has_room(a->publisher);
 }
 
+static int forget_gone(struct attention *a) {
+    int r = a->n_gone > 0 ? store_batch_rearm(a->store, a->gone, a->n_gone) : 0;
+    if (r == 0)
+        a->n_gone = 0;
+    return r;
+}
+
 int attention_tick(struct attention *a, int64_t now) {
     _cleanup_(freep) struct store_due *due = NULL;
     size_t n = 0;
-    int64_t until = timestamp_monotonic_ms() + LOOKS_MS;
+    int64_t until = timestamp_monotonic_ms() + ATTENTION_LOOKS_MS;
     if (!publisher_is_ready(a->publisher))
         return 0;
-    int r = store_batch_due(a->store, now, MAX_PER_SLOT, &due, &n);
+    int r = forget_gone(a);
+    if (r == 0)
+        r = store_batch_due(a->store, now, MAX_PER_SLOT, &due, &n);
     if (n > 1)
         qsort(due, n, sizeof(*due), by_moment);
     size_t n_instances = 0;
     while (n_instances < n && !due[n_instances].session_id[0])
         n_instances++;
     if (r == 0 && n_instances > 0)
-        r = look_at_instances(a, due, n_instances, now);
+        r = attention_look_at_instances(a, due, n_instances, now);
     for (size_t i = n_instances; r == 0 && i < n && may_go_on(a, until); i += MAX_TOGETHER)
         r = look(a, &due[i], n - i < MAX_TOGETHER ? n - i : MAX_TOGETHER, now);
     return r;

@@ -1,6 +1,7 @@
 /* What must happen later to a session, found by any engine that lives: publishing what was saved
- * and not confirmed, telling who came and went, looking after sessions of instances that died.
- * Armed before a save, looked at when due. Contract section 6. */
+ * and not confirmed, telling who came and went, looking after sessions of instances that died, idle
+ * and expiry. Armed before a save, looked at when due; after a look the entry stands at the next
+ * moment that matters. Contract section 6. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +15,16 @@
 
 struct attention;
 
+/* Whose commands the looks give. give: a COMMAND_DUE for the session, which is not begun after
+ * lease_until; false: not now. */
+struct attention_owner {
+    bool (*give)(void *arg, const char *session_id, int64_t lease_until);
+    void *arg;
+};
+
 struct attention *attention_new(struct app *app, struct store_batch *store,
-                                struct publisher *publisher, struct presence *presence);
+                                struct publisher *publisher, struct presence *presence,
+                                const struct attention_owner *owner);
 struct attention *attention_free(struct attention *a);
 
 /* batch_context::arm: 0 while the session is known to be armed soon enough. */
@@ -24,6 +33,8 @@ int64_t attention_arm(void *arg, const char *session_id, int64_t now);
 void attention_forget(struct attention *a);
 /* The same for one session, of which Redis refused to note something. */
 void attention_distrust(struct attention *a, const char *session_id);
+/* A given command found no such session, nowhere: its entry goes, unless somebody armed it. */
+void attention_gone(struct attention *a, const char *session_id, int64_t lease_until);
 /* Once a second: looks at what is due, for a bounded time. Publishes through the publisher (the
  * caller corks). Negative: Redis did not answer. */
 MUSTCHECK int attention_tick(struct attention *a, int64_t now);

@@ -190,7 +190,7 @@ static size_t fill_arms(const struct batch *b, struct store_arm *arms) {
     size_t n = 0;
     for (size_t i = 0; i < b->n_slots; i++) {
         const struct slot *slot = &b->slots[i];
-        if (!slot->saves)
+        if (!slot->arms)
             continue;
         int64_t at = b->context->arm(b->context->arg, slot->load.session_id, b->now);
         if (at == 0)

@@ -12,7 +12,7 @@
 
 struct delivery {
     struct delivery *next, **link; /* worker::deliveries; link: what points here */
-    uint64_t generation;           /* of the bus connection that brought it */
+    uint64_t generation;           /* of the bus connection that brought it; 0: the engine itself */
     uint64_t tag;
     size_t n_open; /* jobs not answered + saved versions not confirmed */
     char reply_to[256];

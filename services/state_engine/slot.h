@@ -23,7 +23,7 @@ struct slot {
     size_t n_entries, cap_entries;
     const char **saved; /* owned: ids of the commands that this batch saves */
     size_t n_saved;
-    bool saves;   /* at least one task does */
+    bool arms;    /* a save has something to publish: to be looked at soon */
     bool is_lost; /* a save did not hold: the rest of the batch's jobs start again */
 };
 

@@ -229,7 +229,8 @@ static void apply(struct task *task, const struct job *j, int64_t now,
     } else if (!task->change.saves) {
         settle_unchanged(task, j);
     } else {
-        task->saves = slot->saves = true;
+        task->saves = true;
+        slot->arms |= task->change.n_events > 0;
         note_node(&task->change.next, store_batch_run_id(context->store, task->change.next.id));
         if (slot->current)
             task->expected = slot->current->position;

@@ -161,7 +161,7 @@ static int look_around(struct worker *w) {
     publisher_marks_done(w->publisher);
     if (r == 0)
         r = presence_flush(w->presence, now);
-    return r != 0 ? r : attention_tick(w->attention, now);
+    return r != 0 || w->is_draining ? r : attention_tick(w->attention, now);
 }
 
 static void end_confirms(struct worker *w) {
@@ -252,7 +252,8 @@ static int connect_parts(struct worker *w) {
     if (r != 0)
         return r;
     w->presence = presence_new(app, w->store, w->publisher);
-    w->attention = attention_new(app, w->store, w->publisher, w->presence);
+    struct attention_owner owner = {worker_give, w};
+    w->attention = attention_new(app, w->store, w->publisher, w->presence, &owner);
     struct bus_options options = {
         .url = app->config->amqp_url,
         .quorum_queues = config_wants_quorum(app->config),

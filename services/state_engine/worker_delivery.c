@@ -39,6 +39,14 @@ static void unlink_delivery(struct worker *w, struct delivery *d) {
     w->n_deliveries--;
 }
 
+struct delivery *worker_own_delivery(struct worker *w) {
+    struct delivery *d = must_alloc(sizeof(*d));
+    d->n_open = 1;
+    link_delivery(w, d);
+    w->n_given++;
+    return d;
+}
+
 /* Of a connection that is gone the message comes again: whoever takes it then judges it anew, so
  * that a refusal of now would not hold. */
 static void acknowledge(struct worker *w, struct delivery *d) {
@@ -46,6 +54,7 @@ static void acknowledge(struct worker *w, struct delivery *d) {
     bus_ack(w->bus, d->generation, d->tag, false);
     for (size_t i = 0; counts && i < d->n_held; i++)
         publisher_reply(w->publisher, d, &d->held[i]);
+    w->n_given -= d->generation == 0;
     unlink_delivery(w, d);
     delivery_free(d);
 }
@@ -66,6 +75,7 @@ static void hold(struct delivery *d, struct reply *reply) {
 void worker_refuse(struct worker *w, struct job *j, struct reply *reply) {
     struct delivery *d = j->delivery;
     metric_add(w->n_commands[reply->fault.code], 1);
+    worker_due_refused(w, &j->command, reply->fault.code);
     hold(d, reply);
     job_free(j);
     worker_close_one(w, d);

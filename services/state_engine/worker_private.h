@@ -24,6 +24,7 @@ struct worker {
     struct queue jobs;
     struct delivery *deliveries; /* owned: those not acknowledged yet */
     size_t n_deliveries;
+    size_t n_given;          /* of them: of the engine's own commands */
     struct waiting *waiting; /* owned: what jobs wait for, beside the queue */
     size_t n_waiting;
     bool is_draining;
@@ -58,6 +59,15 @@ void worker_refuse_with(struct worker *w, struct job *j, enum fault_code code, c
 /* Looks at the message of the queue's first job when that came again: counts it, and sets it aside
  * (with all its jobs) when it came too often. Negative: Redis was lost. */
 MUSTCHECK int worker_count_try(struct worker *w);
+
+/* One that no message brought, open for one job. */
+struct delivery *worker_own_delivery(struct worker *w);
+
+/* ---- worker_due.c ---- */
+/* attention_owner::give. */
+bool worker_give(void *arg, const char *session_id, int64_t lease_until);
+/* What a refusal means for the attention set; of every kind of command. */
+void worker_due_refused(struct worker *w, const struct command *c, enum fault_code code);
 
 /* worker_settle.c: takes up to max_batch jobs off the queue and settles them (what lost a race goes
  * back to its front). Negative: Redis did not answer, all are back. */

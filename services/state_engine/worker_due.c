@@ -1,0 +1,29 @@
+/* The engine's own commands: idle and expiry. No message brought them, so that acknowledging one
+ * means nothing, and no reply leaves. */
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/state_engine/worker_private.h"
+
+#define MAX_GIVEN 256 /* at a time: the commands of others want to be done, too */
+
+bool worker_give(void *arg, const char *session_id, int64_t lease_until) {
+    struct worker *w = arg;
+    if (w->is_draining || w->n_given == MAX_GIVEN)
+        return false;
+    struct delivery *d = worker_own_delivery(w);
+    struct job *j = must_alloc(sizeof(*j));
+    *j = (struct job){.delivery = d, .look_since = JOB_NO_LOOK};
+    j->command.kind = COMMAND_DUE;
+    j->command.deadline = lease_until;
+    uuid_v7(timestamp_wall_ms(), j->command.id);
+    memcpy(j->command.session_id, session_id, sizeof(j->command.session_id));
+    queue_push(&w->jobs, j);
+    return true;
+}
+
+/* Of every other refusal the entry comes up again when its lease ends. */
+void worker_due_refused(struct worker *w, const struct command *c, enum fault_code code) {
+    if (c->kind == COMMAND_DUE && code == FAULT_NOT_FOUND)
+        attention_gone(w->attention, c->session_id, c->deadline);
+}

@@ -1,0 +1,213 @@
+"""Idle and expiry (contract section 2): what nobody uses pauses, expires and goes cold by itself, once,
+whichever engine lives. Time passes by moving what the engine counts from back in Redis."""
+
+import pytest
+
+from harness import new_user, wait_until
+from rest import accepted, refused
+from ws import subscribed
+
+MINUTE, DAY = 60_000, 86_400_000
+
+
+class Unused:
+    """A session in Redis, for which time can pass."""
+
+    def __init__(self, suite, session_id):
+        self.suite, self.client, self.id = suite, suite.redis_client(), session_id
+        self.meta = f"session:{{{session_id}}}:meta"
+
+    def keys(self):
+        """What of the session is in Redis, without what counts redeliveries."""
+        prefix = f"session:{{{self.id}}}:"
+        names = [key.removeprefix(prefix) for key in self.client.scan_iter(f"session:{{{self.id}}}:*")]
+        return sorted(name for name in names if not name.startswith("tries:"))
+
+    def get(self, field):
+        return self.client.hget(self.meta, field)
+
+    def entry(self):
+        """When it is looked at, None: never."""
+        scores = [self.client.zscore(f"attention:{{{slot}}}", self.id) for slot in range(64)]
+        return next((int(score) for score in scores if score is not None), None)
+
+    def look(self):
+        """The session is looked at in the next tick."""
+        for slot in range(64):
+            self.client.zadd(f"attention:{{{slot}}}", {self.id: 1}, xx=True)
+
+    def settle(self):
+        """Everything told, and nobody in it: no look is coming for another reason."""
+        wait_until(lambda: self.get("published") == self.get("version"), what="all published")
+
+    def pass_time(self, ms):
+        """So long nothing was written, and no heartbeat came."""
+        self.settle()
+        for field in ("touchedAt", "updatedAt"):
+            self.client.hincrby(self.meta, field, -ms)
+        self.look()
+
+
+def path_of(session_id):
+    return f"/sessions/{session_id}"
+
+
+def row(suite, session_id, columns):
+    found = suite.query(f"select {columns} from sessions where id = %s", session_id)
+    return found[0] if found else None
+
+
+def rows_of_idle(suite, session_id):
+    return suite.query("select version, payload from session_events where session_id = %s and "
+                       "type = 'status_changed' order by version", session_id)
+
+
+@pytest.fixture
+def new_session(suite, phone):
+    def create(**members):
+        session = phone.create({"progress": 75}, **members)
+        return session["id"], Unused(suite, session["id"])
+    return create
+
+
+# ---- idle ----
+
+def test_an_active_session_pauses_when_nobody_uses_it(suite, phone, laptop, new_session):
+    session_id, unused = new_session(ttlSeconds=60)
+    before = phone.read(session_id)
+    with subscribed(laptop, session_id) as watcher:
+        unused.pass_time(MINUTE)
+        event = watcher.recv_until("status_changed")
+        assert (event["from"], event["to"], event["reason"]) == ("active", "paused", "idle")
+        assert (event["version"], event["deviceId"], event["activeDeviceId"]) == (2, None, None)
+        assert event["userId"] == phone.user
+    session = phone.read(session_id)
+    assert (session["status"], session["version"], session["activeDeviceId"]) == ("paused", 2, None)
+    assert (session["data"], session["completedAt"]) == (before["data"], None)
+    wait_until(lambda: row(suite, session_id, "status, version") == ("paused", 2), what="the row paused")
+    wait_until(lambda: len(rows_of_idle(suite, session_id)) == 1, what="the event in the audit trail")
+    wait_until(lambda: suite.query("select 1 from session_snapshots where session_id = %s and version = 2",
+                                   session_id), what="a snapshot of the pause")
+    # The laptop goes on where the phone was.
+    assert accepted(laptop.status(session_id, "active"), 3)["data"] == before["data"]
+
+
+def test_an_active_session_expires_when_it_shall(suite, phone, new_session):
+    session_id, unused = new_session(ttlSeconds=60, onIdle="expire")
+    with subscribed(phone, session_id) as watcher:
+        unused.pass_time(MINUTE)
+        event = watcher.recv_until("status_changed")
+        assert (event["from"], event["to"], event["reason"]) == ("active", "expired", "idle")
+    session = phone.read(session_id)
+    assert (session["status"], session["expiresAt"]) == ("expired", None)
+    assert session["completedAt"] == session["updatedAt"]
+    refused(phone.patch(session_id, []), 409, "session_ended")
+    refused(phone.status(session_id, "active"), 409, "session_ended")
+    refused(phone.post(path_of(session_id) + "/heartbeat"), 409, "session_ended")
+
+
+@pytest.mark.parametrize("status", ["pending", "paused"])
+@pytest.mark.parametrize("on_idle", ["pause", "expire"])
+def test_a_session_that_is_not_active_expires_after_30_days(suite, phone, new_session, status, on_idle):
+    members = {"status": "pending"} if status == "pending" else {}
+    session_id, unused = new_session(onIdle=on_idle, **members)
+    if status == "paused":
+        accepted(phone.status(session_id, "paused"))
+    version = phone.read(session_id)["version"]
+    with subscribed(phone, session_id) as watcher:
+        unused.pass_time(30 * DAY - MINUTE)  # not yet
+        wait_until(lambda: unused.entry() != 1, what="looked at")
+        assert phone.read(session_id)["version"] == version
+        unused.pass_time(MINUTE)
+        event = watcher.recv_until("status_changed")
+        assert (event["from"], event["to"], event["version"]) == (status, "expired", version + 1)
+
+
+def test_a_write_and_a_heartbeat_put_it_off(suite, phone, new_session):
+    for use in (lambda s: phone.post(path_of(s) + "/heartbeat"),
+                lambda s: phone.patch(s, [{"op": "add", "path": "/data/a", "value": 1}])):
+        session_id, unused = new_session(ttlSeconds=60)
+        unused.settle()
+        unused.client.hincrby(unused.meta, "touchedAt", 1000 - MINUTE)
+        assert use(session_id).status_code == 200
+        unused.look()
+        wait_until(lambda: unused.entry() != 1, what="looked at")
+        session = phone.read(session_id)
+        assert session["status"] == "active"
+        # The entry stands where the session says, when all is quiet.
+        expires_at = int(unused.get("touchedAt")) + MINUTE
+        unused.settle()
+        unused.client.hincrby(unused.meta, "updatedAt", -MINUTE)
+        wait_until(lambda: unused.entry() == expires_at, what="the entry at expiresAt")
+
+
+def test_expires_at_moves_with_use_in_every_answer(phone, new_session):
+    session_id, unused = new_session(ttlSeconds=60)
+    created = phone.read(session_id)["expiresAt"]
+    beat = phone.post(path_of(session_id) + "/heartbeat").json()
+    assert beat["expiresAt"] > created
+    assert phone.read(session_id)["expiresAt"] == beat["expiresAt"]
+    accepted(phone.status(session_id, "paused"))
+    paused = phone.read(session_id)
+    assert paused["expiresAt"] > beat["expiresAt"]
+    assert paused["status"] == "paused"
+
+
+def test_neither_connections_nor_viewers_put_it_off(suite, phone, stranger, new_session):
+    session_id, unused = new_session(ttlSeconds=60)
+    answer = phone.request("PUT", f"{path_of(session_id)}/participants/{stranger.user}",
+                           json={"role": "viewer"})
+    assert answer.status_code == 204, answer.text
+    unused.settle()
+    touched_at = unused.get("touchedAt")
+    with subscribed(phone, session_id), subscribed(stranger, session_id) as watcher:
+        assert stranger.post(path_of(session_id) + "/heartbeat").status_code == 200
+        assert unused.get("touchedAt") == touched_at
+        unused.pass_time(MINUTE)
+        assert watcher.recv_until("status_changed")["to"] == "paused"
+
+
+def test_a_final_session_stays_as_it_is(phone, new_session):
+    session_id, unused = new_session(ttlSeconds=60)
+    accepted(phone.status(session_id, "completed"))
+    before = phone.read(session_id)
+    unused.settle()
+    unused.client.hincrby(unused.meta, "touchedAt", -40 * DAY)
+    unused.look()
+    wait_until(lambda: unused.entry() != 1, what="looked at")
+    assert phone.read(session_id) == before
+
+
+def test_two_engines_pause_once(own_suite):
+    suite = own_suite(instances=2)
+    phone = suite.device(new_user(), "phone")
+    sessions = [phone.create({}, ttlSeconds=60)["id"] for _ in range(20)]
+    for session_id in sessions:
+        Unused(suite, session_id).pass_time(MINUTE)
+    for session_id in sessions:
+        wait_until(lambda s=session_id: phone.read(s)["status"] == "paused", what="paused")
+    for session_id in sessions:  # again, and nothing comes of it
+        Unused(suite, session_id).look()
+        wait_until(lambda s=session_id: Unused(suite, s).entry() != 1, what="looked at")
+        assert phone.read(session_id)["version"] == 2
+        wait_until(lambda s=session_id: len(rows_of_idle(suite, s)) == 1, what="one event")
+
+
+def test_what_fell_due_while_no_engine_ran_is_found(own_suite):
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    kept, forgotten = (Unused(suite, phone.create({}, ttlSeconds=60)["id"]) for _ in range(2))
+    for unused in (kept, forgotten):
+        unused.settle()
+    wait_until(lambda: row(suite, forgotten.id, "due_at"), what="the rows")
+    suite.kill("state_engine")
+    for unused in (kept, forgotten):
+        unused.pass_time(MINUTE)
+    # Of one the entry is lost: PostgreSQL knows.
+    for slot in range(64):
+        forgotten.client.zrem(f"attention:{{{slot}}}", forgotten.id)
+    suite.query("update sessions set due_at = now() - interval '1 second' where id = %s returning 1",
+                forgotten.id)
+    suite.restart("state_engine")
+    for unused in (kept, forgotten):
+        wait_until(lambda u=unused: phone.read(u.id)["status"] == "paused", what="paused")
