@@ -54,6 +54,7 @@ struct config {
     char *trusted_proxies; /* addresses and networks, comma-separated */
 
     int64_t snapshot_every;
+    int64_t cold_after_ms; /* unused for so long a session leaves Redis */
     int64_t max_batch; /* commands the engine takes at a time; rows audit_writer writes at a time */
     int64_t audit_wait_ms;
 

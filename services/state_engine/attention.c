@@ -41,10 +41,14 @@ static void add_metrics(struct attention *a) {
 
 struct attention *attention_new(struct app *app, struct store_batch *store,
                                 struct publisher *publisher, struct presence *presence,
-                                const struct attention_owner *owner) {
+                                struct cooling *cooling, const struct attention_owner *owner) {
     struct attention *a = must_alloc(sizeof(*a));
-    *a = (struct attention){
-        .app = app, .store = store, .publisher = publisher, .presence = presence, .owner = *owner};
+    *a = (struct attention){.app = app,
+                            .store = store,
+                            .publisher = publisher,
+                            .presence = presence,
+                            .cooling = cooling,
+                            .owner = *owner};
     a->cache = must_alloc(N_CACHED * sizeof(*a->cache));
     a->gone = must_alloc(MAX_GONE * sizeof(*a->gone));
     add_metrics(a);
@@ -143,10 +147,10 @@ static void give(struct attention *a, struct store_due *due) {
                   LOG_TEXT("sessionId", due->session_id));
 }
 
-/* What a claimed session needs, and when to look again. One that Redis has not, or not in one
- * piece, is the command's to find. */
+/* What a claimed session needs, and when to look again; *ret: what is due now. One that Redis has
+ * not, or cannot be believed about, is the command's to find. */
 static int judge(struct attention *a, const struct store_load *load, struct store_due *due,
-                 int64_t now) {
+                 int64_t now, struct due *ret) {
     const struct session *s = &load->session;
     int r = 0;
     if (load->err != 0) {
@@ -156,11 +160,17 @@ static int judge(struct attention *a, const struct store_load *load, struct stor
     bool is_published = s->published >= s->position.version;
     if (!is_published)
         r = publish_overdue(a, s, now);
-    struct due next = due_next(s, true, now, 0);
-    due->next = next.when;
-    if (next.what == DUE_LAPSE && next.when <= now)
+    bool is_quiet = is_published && s->updated_at < now - QUIET_MS;
+    struct due next = due_next(s, false, now, a->app->config->cold_after_ms);
+    if (next.when > now) {
+        due->next = next.when;
+        next.what = DUE_NOTHING;
+    }
+    if (next.what == DUE_LAPSE || strcmp(s->run_id, store_batch_run_id(a->store)) != 0)
         give(a, due);
-    if (!is_published || s->updated_at >= now - QUIET_MS)
+    else if (is_quiet)
+        *ret = next;
+    if (!is_quiet)
         look_sooner(due, now + REARM_MS);
     return r;
 }
@@ -191,7 +201,39 @@ static int look_at_presence(struct attention *a, struct store_due *due, size_t n
 
 /* ---- sessions ---- */
 
-/* Claims, loads, judges and arms again n entries together. */
+/* Those of the loads that are due to leave Redis. After presence: who has to be told about somebody
+ * stays. */
+static int look_at_cooling(struct attention *a, const struct store_load *loads,
+                           const struct due *dues, struct store_due *due, size_t n, int64_t now) {
+    struct cooling_ask asks[MAX_TOGETHER];
+    size_t of[MAX_TOGETHER], n_asks = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (dues[i].what == DUE_NOTHING)
+            continue;
+        metric_add(a->n_due[dues[i].what], 1);
+        asks[n_asks] = (struct cooling_ask){.session = &loads[i].session, .due = dues[i]};
+        of[n_asks++] = i;
+    }
+    int r = n_asks > 0 ? cooling_take(a->cooling, asks, n_asks, now) : 0;
+    for (size_t k = 0; r == 0 && k < n_asks; k++) {
+        look_sooner(&due[of[k]], asks[k].next);
+    }
+    return r;
+}
+
+/* What has become of n claimed entries. */
+static int look_at_loads(struct attention *a, struct store_load *loads, struct store_due *due,
+                         size_t n, int64_t now) {
+    struct due dues[MAX_TOGETHER] = {0};
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = judge(a, &loads[i], &due[i], now, &dues[i]);
+    if (r == 0)
+        r = look_at_presence(a, due, n, now);
+    return r != 0 ? r : look_at_cooling(a, loads, dues, due, n, now);
+}
+
+/* Claims, loads, judges and arms again up to MAX_TOGETHER entries together. */
 static int look(struct attention *a, struct store_due *due, size_t n, int64_t now) {
     int64_t ignored;
     int r = store_batch_claim_due(a->store, due, n, now + ATTENTION_LEASE_MS);
@@ -203,12 +245,10 @@ static int look(struct attention *a, struct store_due *due, size_t n, int64_t no
     for (size_t i = 0; i < n; i++)
         memcpy(loads[i].session_id, due[i].session_id, sizeof(loads[i].session_id));
     r = store_batch_load(a->store, loads, n, &ignored);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = judge(a, &loads[i], &due[i], now);
+    if (r == 0)
+        r = look_at_loads(a, loads, due, n, now);
     for (size_t i = 0; i < n; i++)
         store_load_done(&loads[i]);
-    if (r == 0)
-        r = look_at_presence(a, due, n, now);
     return r != 0 ? r : store_batch_rearm(a->store, due, n);
 }
 
@@ -236,7 +276,9 @@ int attention_tick(struct attention *a, int64_t now) {
     int64_t until = timestamp_monotonic_ms() + ATTENTION_LOOKS_MS;
     if (!publisher_is_ready(a->publisher))
         return 0;
-    int r = forget_gone(a);
+    int r = cooling_tick(a->cooling);
+    if (r == 0)
+        r = forget_gone(a);
     if (r == 0)
         r = store_batch_due(a->store, now, MAX_PER_SLOT, &due, &n);
     if (n > 1)
@@ -248,5 +290,6 @@ int attention_tick(struct attention *a, int64_t now) {
         r = attention_look_at_instances(a, due, n_instances, now);
     for (size_t i = n_instances; r == 0 && i < n && may_go_on(a, until); i += MAX_TOGETHER)
         r = look(a, &due[i], n - i < MAX_TOGETHER ? n - i : MAX_TOGETHER, now);
+    cooling_go(a->cooling);
     return r;
 }

@@ -1,7 +1,7 @@
 /* What must happen later to a session, found by any engine that lives: publishing what was saved
  * and not confirmed, telling who came and went, looking after sessions of instances that died, idle
- * and expiry. Armed before a save, looked at when due; after a look the entry stands at the next
- * moment that matters. Contract section 6. */
+ * and expiry, going cold. Armed before a save, looked at when due; after a look the entry stands at
+ * the next moment that matters. Contract section 6. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "common/app.h"
 #include "common/store_batch.h"
+#include "services/state_engine/cooling.h"
 #include "services/state_engine/presence.h"
 #include "services/state_engine/publisher.h"
 
@@ -24,7 +25,7 @@ struct attention_owner {
 
 struct attention *attention_new(struct app *app, struct store_batch *store,
                                 struct publisher *publisher, struct presence *presence,
-                                const struct attention_owner *owner);
+                                struct cooling *cooling, const struct attention_owner *owner);
 struct attention *attention_free(struct attention *a);
 
 /* batch_context::arm: 0 while the session is known to be armed soon enough. */

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "services/state_engine/attention.h"
-#include "services/state_engine/due.h"
 
 #define ATTENTION_LEASE_MS 10000 /* a look's engine is dead when its entry comes up again */
 #define ATTENTION_LOOKS_MS 250   /* a tick; what is left is due in the next */
@@ -17,6 +16,7 @@ struct attention {
     struct store_batch *store;
     struct publisher *publisher;
     struct presence *presence;
+    struct cooling *cooling;
     struct attention_owner owner;
     struct armed *cache;    /* direct-mapped by the id's last digits, which are random */
     struct store_due *gone; /* owned: entries of sessions that are none, to be taken away */

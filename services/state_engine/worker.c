@@ -161,7 +161,7 @@ static int look_around(struct worker *w) {
     publisher_marks_done(w->publisher);
     if (r == 0)
         r = presence_flush(w->presence, now);
-    return r != 0 || w->is_draining ? r : attention_tick(w->attention, now);
+    return r != 0 || w->is_draining ? r : worker_look_at_age(w, now);
 }
 
 static void end_confirms(struct worker *w) {
@@ -252,8 +252,9 @@ static int connect_parts(struct worker *w) {
     if (r != 0)
         return r;
     w->presence = presence_new(app, w->store, w->publisher);
-    struct attention_owner owner = {worker_give, w};
-    w->attention = attention_new(app, w->store, w->publisher, w->presence, &owner);
+    r = worker_new_age(w);
+    if (r != 0)
+        return r;
     struct bus_options options = {
         .url = app->config->amqp_url,
         .quorum_queues = config_wants_quorum(app->config),
@@ -324,12 +325,12 @@ static void flush_notes(struct worker *w) {
 void worker_free(struct worker *w) {
     flush_notes(w);
     recover_free(w->recover);
+    worker_free_age(w);
     barrier_free(w->barrier);
     worker_drop_waiting(w, &w->jobs);
     worker_free_waiting(w);
     bus_free(w->bus);
     publisher_free(w->publisher);
-    attention_free(w->attention);
     presence_free(w->presence);
     store_batch_free(w->store);
     for (struct job *j; (j = queue_pop(&w->jobs));)

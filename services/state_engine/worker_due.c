@@ -1,5 +1,5 @@
-/* The engine's own commands: idle and expiry. No message brought them, so that acknowledging one
- * means nothing, and no reply leaves. */
+/* What nobody asked for: sessions fall due. The engine's own commands: idle and expiry. No message
+ * brought them, so that acknowledging one means nothing, and no reply leaves. */
 #include <string.h>
 
 #include "base/timestamp.h"
@@ -26,4 +26,30 @@ bool worker_give(void *arg, const char *session_id, int64_t lease_until) {
 void worker_due_refused(struct worker *w, const struct command *c, enum fault_code code) {
     if (c->kind == COMMAND_DUE && code == FAULT_NOT_FOUND)
         attention_gone(w->attention, c->session_id, c->deadline);
+}
+
+int worker_new_age(struct worker *w) {
+    struct app *app = w->app;
+    struct attention_owner owner = {worker_give, w};
+    int r = ledger_new(&w->ledger, app);
+    if (r != 0)
+        return r;
+    w->barrier = barrier_new(app, w->publisher);
+    w->cooling = cooling_new(app, w->store, w->publisher, w->barrier, w->ledger);
+    w->backstop = backstop_new(app, w->store, w->ledger);
+    w->attention = attention_new(app, w->store, w->publisher, w->presence, w->cooling, &owner);
+    return 0;
+}
+
+void worker_free_age(struct worker *w) {
+    barrier_free(w->barrier);
+    ledger_free(w->ledger);
+    attention_free(w->attention);
+    backstop_free(w->backstop);
+    cooling_free(w->cooling);
+}
+
+int worker_look_at_age(struct worker *w, int64_t now) {
+    int r = backstop_tick(w->backstop, now);
+    return r != 0 ? r : attention_tick(w->attention, now);
 }

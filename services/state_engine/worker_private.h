@@ -4,7 +4,11 @@
 #include "common/backoff.h"
 #include "common/bus.h"
 #include "services/state_engine/attention.h"
+#include "services/state_engine/backstop.h"
+#include "services/state_engine/barrier.h"
+#include "services/state_engine/cooling.h"
 #include "services/state_engine/job.h"
+#include "services/state_engine/ledger.h"
 #include "services/state_engine/presence.h"
 #include "services/state_engine/publisher.h"
 #include "services/state_engine/recover.h"
@@ -21,6 +25,10 @@ struct worker {
     struct presence *presence;
     struct barrier *barrier;
     struct recover *recover;
+    struct barrier *barrier;
+    struct ledger *ledger;
+    struct cooling *cooling;
+    struct backstop *backstop;
     struct queue jobs;
     struct delivery *deliveries; /* owned: those not acknowledged yet */
     size_t n_deliveries;
@@ -66,6 +74,11 @@ struct delivery *worker_own_delivery(struct worker *w);
 /* ---- worker_due.c ---- */
 /* attention_owner::give. */
 bool worker_give(void *arg, const char *session_id, int64_t lease_until);
+/* Those who see to what falls due. */
+MUSTCHECK int worker_new_age(struct worker *w);
+void worker_free_age(struct worker *w);
+/* Once a second. Negative: Redis was lost. */
+MUSTCHECK int worker_look_at_age(struct worker *w, int64_t now);
 /* What a refusal means for the attention set; of every kind of command. */
 void worker_due_refused(struct worker *w, const struct command *c, enum fault_code code);
 
