@@ -1,13 +1,16 @@
 """Idle and expiry (contract section 2): what nobody uses pauses, expires and goes cold by itself, once,
 whichever engine lives. Time passes by moving what the engine counts from back in Redis."""
 
+import contextlib
+
+import psycopg2
 import pytest
 
 from harness import new_user, wait_until
 from rest import accepted, refused
 from ws import subscribed
 
-MINUTE, DAY = 60_000, 86_400_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
 class Unused:
@@ -211,3 +214,125 @@ def test_what_fell_due_while_no_engine_ran_is_found(own_suite):
     suite.restart("state_engine")
     for unused in (kept, forgotten):
         wait_until(lambda u=unused: phone.read(u.id)["status"] == "paused", what="paused")
+
+
+# ---- going cold ----
+
+def cold_mark(suite, session_id):
+    return row(suite, session_id, "cold_epoch, cold_version")
+
+
+def go_cold(unused, ms=HOUR):
+    unused.pass_time(ms)
+    wait_until(lambda: "meta" not in unused.keys(), timeout=40, what="the session out of Redis")
+
+
+def test_an_unused_session_goes_cold(suite, phone, new_session):
+    session_id, unused = new_session()
+    key = {"Idempotency-Key": "once"}
+    accepted(phone.patch(session_id, [{"op": "add", "path": "/data/progress", "value": 80}], headers=key), 2)
+    accepted(phone.status(session_id, "paused"), 3)
+    expires_at = int(unused.get("touchedAt")) + 30 * DAY - HOUR
+    go_cold(unused)
+    assert unused.keys() == ["idem", "idem_order"]
+    for name in unused.keys():
+        assert DAY - MINUTE < unused.client.pttl(f"session:{{{session_id}}}:{name}") <= DAY
+    assert cold_mark(suite, session_id) == (1, 3)
+    assert suite.query("select data ->> 'progress' from session_snapshots where session_id = %s and "
+                       "(epoch, version) = (1, 3)", session_id) == [("80",)]
+    wait_until(lambda: unused.entry() == expires_at, what="the entry at its expiry")
+    due_at, = row(suite, session_id, "(extract(epoch from due_at) * 1000)::bigint")
+    assert due_at == expires_at
+
+
+def test_an_active_session_with_a_long_ttl_goes_cold_active(suite, phone, new_session):
+    session_id, unused = new_session(ttlSeconds=7200)
+    expires_at = int(unused.get("touchedAt")) + HOUR
+    go_cold(unused)
+    assert unused.keys() == []
+    assert row(suite, session_id, "status, version, cold_version") == ("active", 1, 1)
+    wait_until(lambda: unused.entry() == expires_at, what="the entry at its expiry")
+
+
+def test_a_final_session_goes_cold_for_good(suite, phone, new_session):
+    session_id, unused = new_session()
+    accepted(phone.status(session_id, "completed"), 2)
+    go_cold(unused)
+    assert unused.keys() == []
+    assert cold_mark(suite, session_id) == (1, 2)
+    wait_until(lambda: unused.entry() is None, what="no entry")
+
+
+def test_who_is_connected_keeps_it_hot(suite, phone, new_session):
+    session_id, unused = new_session()
+    accepted(phone.status(session_id, "paused"), 2)
+    with subscribed(phone, session_id):
+        wait_until(lambda: unused.client.hget(f"session:{{{session_id}}}:devices", "#joined") == "1",
+                   what="the phone in it")
+        unused.pass_time(HOUR)
+        expires_at = int(unused.get("touchedAt")) + 30 * DAY
+        wait_until(lambda: unused.entry() == expires_at, what="looked at")
+        assert unused.get("cooling") is None
+        assert cold_mark(suite, session_id) == (None, None)
+    # Its last connection was the last use: nothing is waited for but its leaving.
+    wait_until(lambda: "meta" not in unused.keys(), timeout=40, what="the session out of Redis")
+
+
+@pytest.mark.parametrize("use", ["heartbeat", "write"])
+def test_a_use_meanwhile_keeps_it_hot(suite, phone, new_session, use):
+    session_id, unused = new_session(ttlSeconds=7200)
+    wait_until(lambda: row(suite, session_id, "id"), what="the row")
+    connection = psycopg2.connect(suite.servers.postgresql.url)
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("select 1 from sessions where id = %s for update", (session_id,))
+        unused.pass_time(HOUR)
+        wait_until(lambda: unused.get("cooling"), what="its going begun")
+        blocked = "select 1 from pg_locks where not granted and locktype = 'transactionid'"
+        wait_until(lambda: suite.query(blocked), what="the engine waiting for the row")
+        if use == "heartbeat":
+            assert phone.heartbeat(session_id).status_code == 200
+        else:
+            accepted(phone.patch(session_id, [{"op": "add", "path": "/data/a", "value": 1}]), 2)
+        assert unused.get("cooling") is None
+    # The mark that came too late is taken back, or is of another version.
+    def is_hot():
+        mark = cold_mark(suite, session_id)
+        return mark == (None, None) if use == "heartbeat" else row(suite, session_id, "version") == (2,)
+    wait_until(is_hot, what="no mark that counts")
+    assert "state" in unused.keys()
+    assert phone.read(session_id)["version"] == (1 if use == "heartbeat" else 2)
+
+
+def test_what_postgresql_cannot_note_stays_hot(own_suite):
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    unused = Unused(suite, phone.create({}, ttlSeconds=7200)["id"])
+    wait_until(lambda: row(suite, unused.id, "id"), what="the row")
+    suite.terminate("audit_writer")
+    unused.pass_time(HOUR)
+    wait_until(lambda: any(r["event"] == "cooling_failed" for r in suite.log_records("state_engine")),
+               what="the failure in the log")
+    assert "state" in unused.keys()
+    assert phone.read(unused.id)["version"] == 1
+    suite.restart("audit_writer")
+
+
+def test_a_tombstone_goes_when_postgresql_has_the_deletion(suite, phone, new_session):
+    session_id, unused = new_session()
+    assert phone.delete(path_of(session_id)).status_code == 204
+    wait_until(lambda: row(suite, session_id, "deleted_at") not in (None, (None,)), what="the deletion noted")
+    unused.pass_time(DAY - MINUTE)  # not yet
+    wait_until(lambda: unused.entry() > 1, what="looked at")
+    assert unused.get("deleted") == "1"
+    suite.query("update sessions set deleted_at = null where id = %s returning 1", session_id)
+    looks = unused.entry()
+    unused.pass_time(MINUTE)
+    wait_until(lambda: unused.entry() not in (1, looks), what="looked at")
+    # A later session's going shows that this one's was tried.
+    other, unused_other = new_session(ttlSeconds=7200)
+    go_cold(unused_other)
+    assert unused.get("deleted") == "1"
+    suite.query("update sessions set deleted_at = now() where id = %s returning 1", session_id)
+    unused.look()
+    wait_until(lambda: unused.keys() == [] and unused.entry() is None, timeout=40, what="no trace")
+    refused(phone.get(path_of(session_id)), 404, "not_found")
