@@ -10,7 +10,7 @@ struct due due_next(const struct session *s, bool has_devices, int64_t now, int6
     if (s->deleted)
         return (struct due){DUE_BURIAL, s->updated_at + DUE_TOMBSTONE_MS};
     int64_t expires_at = session_expires_at(s), cold_at = cools_at(s, cold_after_ms);
-    if (expires_at && (has_devices || expires_at <= now || expires_at <= cold_at))
+    if (expires_at && (has_devices || expires_at <= now + DUE_SOON_MS || expires_at <= cold_at))
         return (struct due){DUE_LAPSE, expires_at};
     return has_devices ? (struct due){DUE_NOTHING, 0} : (struct due){DUE_COOLING, cold_at};
 }

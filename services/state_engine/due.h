@@ -8,6 +8,9 @@
 #include "proto/session.h"
 
 #define DUE_TOMBSTONE_MS (24LL * 3600 * 1000)
+/* What lapses so soon does not go cold before: a load leaves a session a minute, in which it must
+ * not leave again. */
+#define DUE_SOON_MS (5LL * 60 * 1000)
 
 enum due_what {
     DUE_NOTHING,

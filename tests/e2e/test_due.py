@@ -336,3 +336,60 @@ def test_a_tombstone_goes_when_postgresql_has_the_deletion(suite, phone, new_ses
     unused.look()
     wait_until(lambda: unused.keys() == [] and unused.entry() is None, timeout=40, what="no trace")
     refused(phone.get(path_of(session_id)), 404, "not_found")
+
+
+# ---- and comes back ----
+
+def test_the_next_morning_another_device_goes_on(suite, phone, laptop, new_session):
+    session_id, unused = new_session()
+    key = {"Idempotency-Key": "evening"}
+    change = [{"op": "replace", "path": "/data/progress", "value": 80}]
+    accepted(phone.patch(session_id, change, headers=key), 2)
+    accepted(phone.status(session_id, "paused"), 3)
+    go_cold(unused)
+    session = accepted(laptop.status(session_id, "active"), 4)
+    assert (session["epoch"], session["status"], session["activeDeviceId"]) == (1, "active", "laptop")
+    assert session["data"] == {"progress": 80}
+    assert cold_mark(suite, session_id) != (1, 4)
+    # Its keys count on, as long as ever.
+    answer = phone.patch(session_id, change, headers=key)
+    assert (answer.status_code, answer.headers["Idempotency-Replayed"]) == (200, "true")
+    assert answer.json()["version"] == 2
+    for name in ("idem", "idem_order"):
+        assert unused.client.pttl(f"session:{{{session_id}}}:{name}") == -1
+    accepted(laptop.patch(session_id, change), 5)
+
+
+def test_who_subscribes_finds_it_as_it_was(suite, phone, laptop, new_session):
+    session_id, unused = new_session()
+    accepted(phone.status(session_id, "paused"), 2)
+    before = phone.read(session_id)
+    go_cold(unused)
+    with laptop.connect(session_id) as socket:
+        sync = socket.recv_until("state_sync")
+        assert (sync["epoch"], sync["version"]) == (1, 2)
+        # It is loaded with what its row says, and at least a minute of life.
+        assert {**sync["session"], "expiresAt": None} == {**before, "expiresAt": None}
+    go_cold(unused)  # again, once the laptop has left
+    assert cold_mark(suite, session_id) == (1, 2)
+
+
+def test_a_cold_session_expires_at_its_time(suite, phone, new_session):
+    session_id, unused = new_session()
+    accepted(phone.status(session_id, "paused"), 2)
+    go_cold(unused)
+    wait_until(lambda: unused.entry(), what="the entry at its expiry")
+    suite.query("update sessions set updated_at = updated_at - interval '30 days', "
+                "due_at = now() - interval '1 second' where id = %s returning 1", session_id)
+    unused.look()
+    wait_until(lambda: "meta" in unused.keys(), what="the session loaded")
+    unused.pass_time(MINUTE)  # a load leaves it a minute
+    wait_until(lambda: row(suite, session_id, "status, version, epoch") == ("expired", 3, 1), what="expired")
+    unused.pass_time(HOUR)
+    wait_until(lambda: "meta" not in unused.keys() and unused.entry() is None, timeout=40, what="cold for good")
+
+
+def test_an_entry_of_nothing_goes(suite):
+    client, session_id = suite.redis_client(), "0197a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b"
+    client.zadd("attention:{22}", {session_id: 1})
+    wait_until(lambda: Unused(suite, session_id).entry() is None, timeout=40, what="the entry gone")

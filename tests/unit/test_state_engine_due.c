@@ -43,8 +43,9 @@ static void test_what_is_next(void **state) {
         {ACTIVE, false, false, 0, 7200, 0, DUE_COOLING, COLD_MS},
         {ACTIVE, false, false, 5000, 7200, 0, DUE_COOLING, 5000 + COLD_MS},
         {ACTIVE, false, true, 0, 7200, 0, DUE_LAPSE, 2 * COLD_MS},
-        /* both have passed: the lapse comes first */
-        {ACTIVE, false, false, 0, 7200, 2 * COLD_MS - 1, DUE_COOLING, COLD_MS},
+        /* both have passed, or nearly: the lapse comes first */
+        {ACTIVE, false, false, 0, 7200, 2 * COLD_MS - DUE_SOON_MS - 1, DUE_COOLING, COLD_MS},
+        {ACTIVE, false, false, 0, 7200, 2 * COLD_MS - DUE_SOON_MS, DUE_LAPSE, 2 * COLD_MS},
         {ACTIVE, false, false, 0, 7200, 2 * COLD_MS, DUE_LAPSE, 2 * COLD_MS},
         {ACTIVE, false, false, 0, 3600, 0, DUE_LAPSE, COLD_MS},
         {PENDING, false, false, 0, 60, 0, DUE_COOLING, COLD_MS},
