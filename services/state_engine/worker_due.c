@@ -34,7 +34,6 @@ int worker_new_age(struct worker *w) {
     int r = ledger_new(&w->ledger, app);
     if (r != 0)
         return r;
-    w->barrier = barrier_new(app, w->publisher);
     w->cooling = cooling_new(app, w->store, w->publisher, w->barrier, w->ledger);
     w->backstop = backstop_new(app, w->store, w->ledger);
     w->attention = attention_new(app, w->store, w->publisher, w->presence, w->cooling, &owner);
@@ -42,7 +41,6 @@ int worker_new_age(struct worker *w) {
 }
 
 void worker_free_age(struct worker *w) {
-    barrier_free(w->barrier);
     ledger_free(w->ledger);
     attention_free(w->attention);
     backstop_free(w->backstop);

@@ -25,7 +25,6 @@ struct worker {
     struct presence *presence;
     struct barrier *barrier;
     struct recover *recover;
-    struct barrier *barrier;
     struct ledger *ledger;
     struct cooling *cooling;
     struct backstop *backstop;
