@@ -49,7 +49,7 @@ static void put_begin(void *arg, size_t i, struct store_command *c) {
     store_put_u64(c, cool->session->position.version);
     store_put_u64(c, cool->session->position.epoch);
     store_put_i64(c, cool->session->touched_at);
-    store_puts(c, store_batch_run_id(t->b));
+    store_puts(c, store_batch_run_id(t->b, cool->session->id));
     store_puts(c, cool->mark);
 }
 

@@ -138,13 +138,12 @@ static void look_sooner(struct store_due *due, int64_t at) {
         due->next = at;
 }
 
-/* The entry stays at the lease's end, for the case that nothing comes of the command. */
-static void give(struct attention *a, struct store_due *due) {
-    metric_add(a->n_due[DUE_LAPSE], 1);
-    due->next = due->lease;
-    if (!a->owner.give(a->owner.arg, due->session_id, due->lease))
-        log_debug(a->app->log, "due_late", "A session's idle or expiry waits for others'.",
-                  LOG_TEXT("sessionId", due->session_id));
+/* The entry stays at the lease's end, for the case that nothing comes of the command; one that was
+ * not taken is given in the next tick. */
+static void give(struct attention *a, struct store_due *due, int64_t now) {
+    bool is_given = a->owner.give(a->owner.arg, due->session_id, due->lease);
+    metric_add(a->n_due[DUE_LAPSE], is_given);
+    due->next = is_given ? due->lease : now;
 }
 
 /* What a claimed session needs, and when to look again; *ret: what is due now. One that Redis has
@@ -154,7 +153,7 @@ static int judge(struct attention *a, const struct store_load *load, struct stor
     const struct session *s = &load->session;
     int r = 0;
     if (load->err != 0) {
-        give(a, due);
+        give(a, due, now);
         return 0;
     }
     bool is_published = s->published >= s->position.version;
@@ -166,8 +165,8 @@ static int judge(struct attention *a, const struct store_load *load, struct stor
         due->next = next.when;
         next.what = DUE_NOTHING;
     }
-    if (next.what == DUE_LAPSE || strcmp(s->run_id, store_batch_run_id(a->store)) != 0)
-        give(a, due);
+    if (next.what == DUE_LAPSE || strcmp(s->run_id, store_batch_run_id(a->store, s->id)) != 0)
+        give(a, due, now);
     else if (is_quiet)
         *ret = next;
     if (!is_quiet)

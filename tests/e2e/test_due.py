@@ -216,6 +216,33 @@ def test_what_fell_due_while_no_engine_ran_is_found(own_suite):
         wait_until(lambda u=unused: phone.read(u.id)["status"] == "paused", what="paused")
 
 
+def test_more_than_an_engine_takes_at_once(own_suite):
+    """Of commands of its own, of a round of cooling, of rows in a tick."""
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    sessions = [Unused(suite, phone.create({}, ttlSeconds=60)["id"]) for _ in range(300)]
+    ids = [unused.id for unused in sessions]
+
+    def count(condition):
+        return suite.query(f"select count(*) from sessions where id = any(%s::uuid[]) and {condition}", ids)[0][0]
+    wait_until(lambda: count("version = 1") == len(ids), what="the rows")
+    client = suite.redis_client()
+    for unused in sessions:
+        unused.client = client
+        unused.settle()
+    suite.kill("state_engine")
+    for unused in sessions:
+        unused.pass_time(MINUTE)
+    client.delete(*(f"attention:{{{slot}}}" for slot in range(64)))
+    suite.query("update sessions set due_at = now() - interval '1 second' where id = any(%s::uuid[]) returning 1", ids)
+    suite.restart("state_engine")
+    wait_until(lambda: count("status = 'paused' and version = 2") == len(ids), timeout=40, what="all paused")
+    for unused in sessions:
+        unused.pass_time(HOUR)
+    wait_until(lambda: count("(cold_epoch, cold_version) = (1, 2)") == len(ids), timeout=180, what="all noted")
+    wait_until(lambda: not any(client.exists(unused.meta) for unused in sessions), what="all out of Redis")
+
+
 # ---- going cold ----
 
 def cold_mark(suite, session_id):
