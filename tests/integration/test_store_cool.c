@@ -26,7 +26,7 @@ static int world_new(void **state) {
     w->redis = fixture_redis();
     struct session *s = &w->session;
     fixture_session(s);
-    strcpy(s->run_id, store_batch_run_id(w->batch));
+    strcpy(s->run_id, store_batch_run_id(w->batch, w->session.id));
     s->snapshots[0] = '\0';
     save_version(w, NULL);
     s->position.version = 2;
@@ -128,7 +128,7 @@ static void test_it_must_be_published_and_of_this_node(void **state) {
     fixture_ask(w->redis, "HSET session:{%s}:meta published 3 run_id other", w->session.id);
     expect_changed(w, &w->session);
     fixture_ask(w->redis, "HSET session:{%s}:meta run_id %s deleted 1", w->session.id,
-                store_batch_run_id(w->batch));
+                store_batch_run_id(w->batch, w->session.id));
     expect_changed(w, &w->session);
     fixture_ask(w->redis, "HDEL session:{%s}:meta deleted", w->session.id);
     assert_int_equal(begin(w), STORE_COOL_DONE);
