@@ -41,7 +41,7 @@ static const struct config_row rows[] = {
      .services = CONFIG_ALL, .fallback = "classic", .choices = "classic quorum",
      .help = "Type of the shared queues, the same for every service: quorum on a cluster of RabbitMQ, classic else."},
     {.name = "HANDOFF_REDIS_URL", .type = CONFIG_URL, .offset = FIELD(redis_url),
-     .services = API | ENGINE | FANOUT, .fallback = "redis://127.0.0.1:6379/0", .choices = "redis",
+     .services = CONFIG_ALL, .fallback = "redis://127.0.0.1:6379/0", .choices = "redis",
      .help = "Redis: redis://[user:password@]host:port[/db]."},
     {.name = "HANDOFF_DATABASE_URL", .type = CONFIG_URL, .offset = FIELD(database_url),
      .services = API | ENGINE | AUDIT, .fallback = "postgres://handoff@127.0.0.1:5432/handoff",

@@ -17,8 +17,8 @@ struct health_dependency {
     struct health_dependency *next;
     const char *name; /* borrowed */
     enum dependency_state state;
-    bool was_reached;
-    char *detail; /* owned; "" when up */
+    bool was_reached; /* or need not be */
+    char *detail;     /* owned; "" when up */
 };
 
 struct health {
@@ -50,6 +50,12 @@ struct health_dependency *health_add(struct health *h, const char *name) {
     d->detail = must_strdup("not reached yet");
     *h->end = d;
     h->end = &d->next;
+    return d;
+}
+
+struct health_dependency *health_add_optional(struct health *h, const char *name) {
+    struct health_dependency *d = health_add(h, name);
+    d->was_reached = true;
     return d;
 }
 

@@ -15,6 +15,8 @@ struct health *health_free(struct health *h);
 
 /* name: a literal: "rabbitmq", "redis", "postgresql". Starts as not reached. */
 struct health_dependency *health_add(struct health *h, const char *name);
+/* One that the service is ready without: degraded, never starting. */
+struct health_dependency *health_add_optional(struct health *h, const char *name);
 /* detail: for a person, "" when up; copied. Returns whether the state changed (for the log record).
  */
 bool health_set(struct health_dependency *d, bool up, const char *detail);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "services/audit_writer/expected.h"
 #include "services/audit_writer/statements.h"
 
 #define NOBODY "00000000-0000-0000-0000-000000000000"
@@ -260,6 +261,7 @@ void batch_build(struct entry *const *entries, size_t n, struct batch *ret) {
     end_statement(&ret->sessions);
     end_statement(&ret->participants);
     end_statement(&ret->devices);
+    expected_build(entries, n, &ret->expected);
 }
 
 void batch_statement_done(struct batch_statement *s) {
@@ -274,4 +276,5 @@ void batch_done(struct batch *b) {
     batch_statement_done(&b->sessions);
     batch_statement_done(&b->participants);
     batch_statement_done(&b->devices);
+    batch_statement_done(&b->expected);
 }

@@ -27,6 +27,7 @@ struct batch {
     struct batch_statement sessions;
     struct batch_statement participants; /* look at the sessions' rows */
     struct batch_statement devices;
+    struct batch_statement expected; /* is answered with the versions that are missing */
 };
 
 /* Entries that are no rows are left out. The entries' changes are merged a session, hence the

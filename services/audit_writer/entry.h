@@ -68,7 +68,7 @@ struct entry_barrier {
 
 struct entry {
     struct entry *next;
-    uint64_t tag;
+    uint64_t tag;                  /* 0: not delivered, but found in Redis */
     uint64_t generation;           /* of the bus that delivered it */
     int64_t arrived_at;            /* monotonic ms */
     struct entry_barrier *barrier; /* owned; NULL: an event. With one, the rest is empty */

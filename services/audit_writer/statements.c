@@ -18,6 +18,30 @@ const char statement_compare_events[] =
     " JOIN session_events AS e USING (session_id, message_id)"
     " WHERE e.payload::text <> given.payload";
 
+/* What the version of a position came with: a snapshot and who came and went only carry the position.
+ * LATERAL keeps to one look into the index for each. */
+#define IS_THE_VERSION "e.type NOT IN ('snapshot', 'device_joined', 'device_left')"
+
+const char statement_find_missing[] =
+    "SELECT given.session_id, given.epoch, given.version"
+    " FROM unnest($1::uuid[], $2::integer[], $3::integer[]) AS given (session_id, epoch, version)"
+    " LEFT JOIN LATERAL ("
+    "   SELECT true AS is_there FROM session_events AS e"
+    "   WHERE e.session_id = given.session_id AND e.epoch = given.epoch"
+    "     AND e.version = given.version AND " IS_THE_VERSION " LIMIT 1) AS found ON true"
+    " WHERE found.is_there IS NULL";
+
+const char statement_find_before[] =
+    "SELECT found.version"
+    " FROM unnest($1::uuid[], $2::integer[], $3::integer[])"
+    "      WITH ORDINALITY AS given (session_id, epoch, version, number)"
+    " LEFT JOIN LATERAL ("
+    "   SELECT e.version FROM session_events AS e"
+    "   WHERE e.session_id = given.session_id AND e.epoch = given.epoch"
+    "     AND e.version <= given.version AND " IS_THE_VERSION
+    "   ORDER BY e.version DESC LIMIT 1) AS found ON true"
+    " ORDER BY given.number";
+
 /* `->` takes data out of the body with its text as it is. Several of one position have the same data:
  * one that was asked for gives its label to the one that was made by itself. */
 const char statement_insert_snapshots[] =

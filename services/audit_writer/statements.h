@@ -5,6 +5,10 @@
 extern const char statement_insert_events[];
 /* Of given events those whose row has another payload: their numbers. */
 extern const char statement_compare_events[];
+/* Of given versions those that have no row. */
+extern const char statement_find_missing[];
+/* The newest version up to each given one that has a row, in its epoch. */
+extern const char statement_find_before[];
 extern const char statement_insert_snapshots[];
 /* The newest position wins; a device's other columns are of the newest moment. */
 extern const char statement_upsert_participants[];

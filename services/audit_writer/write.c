@@ -97,9 +97,18 @@ static void on_events(void *arg, int err, const struct db_result *r) {
     w->n_inserted = err ? 0 : db_n_affected(r);
 }
 
+static void on_missing(void *arg, int err, const struct db_result *r) {
+    struct writer *w = arg;
+    on_statement(w, err, r);
+    for (size_t i = 0; !err && i < db_n_rows(r); i++)
+        gaps_suspect(w->gaps, db_value(r, i, 0, NULL),
+                     (struct position){.epoch = (uint64_t)db_number(r, i, 1),
+                                       .version = (uint64_t)db_number(r, i, 2)});
+}
+
 static void committed(struct writer *w) {
     const struct entry *newest = w->batch[w->to - 1];
-    if (entry_is_row(newest))
+    if (entry_is_row(newest) && newest->tag)
         metric_set(w->lag_seconds,
                    (double)(timestamp_wall_ms() - newest->event.timestamp) / 1000.0);
     metric_add(w->rows, (double)w->n_inserted);
@@ -173,6 +182,8 @@ static int send_batch(struct writer *w, const struct batch *b) {
         err = writer_send(w, &b->participants, on_statement);
     if (!err)
         err = writer_send(w, &b->devices, on_statement);
+    if (!err)
+        err = writer_send(w, &b->expected, on_missing);
     if (!err)
         err = db_end(w->db, on_end, w);
     return err;

@@ -61,10 +61,18 @@ static void free_batch(struct writer *w) {
     w->n_batch = w->from = w->to = 0;
 }
 
+/* All that was delivered up to the batch's end. */
+static void acknowledge(struct writer *w) {
+    size_t n = w->n_batch;
+    while (n && !w->batch[n - 1]->tag)
+        n--;
+    if (n)
+        bus_ack(w->consumer, w->batch[n - 1]->generation, w->batch[n - 1]->tag, true);
+}
+
 void writer_finish(struct writer *w) {
-    const struct entry *last = w->batch[w->n_batch - 1];
     writer_answer_barriers(w);
-    bus_ack(w->consumer, last->generation, last->tag, true);
+    acknowledge(w);
     metric_add(w->batches, 1);
     metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
     free_batch(w);
@@ -118,14 +126,17 @@ static void on_consumer_down(void *arg, const char *why) {
     maybe_begin(w);
 }
 
-static void on_message(void *arg, const struct bus_message *m) {
-    struct writer *w = arg;
-    struct entry *e = entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms());
+static void take(struct writer *w, struct entry *e) {
     *w->last = e;
     w->last = &e->next;
     w->n_waiting++;
     w->n_waiting_barriers += e->barrier != NULL;
     w->n_waiting_bytes += e->body_len;
+}
+
+static void on_message(void *arg, const struct bus_message *m) {
+    struct writer *w = arg;
+    take(w, entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms()));
 }
 
 static void on_turn(void *arg) {
@@ -163,6 +174,24 @@ static int open_consumer(struct writer *w) {
         .arg = w,
     };
     return bus_new(&w->consumer, w->app->loop, &options);
+}
+
+/* ---- What did not come, and Redis still has ---- */
+
+static bool has_room(void *arg) {
+    const struct writer *w = arg;
+    return w->n_waiting < (size_t)w->app->config->max_batch && w->n_waiting_bytes < ENOUGH_BYTES;
+}
+
+static void on_refill(void *arg, const struct bus_message *m) {
+    struct writer *w = arg;
+    take(w, entry_new(m, 0, timestamp_monotonic_ms()));
+    maybe_begin(w);
+}
+
+static int open_gaps(struct writer *w) {
+    static const struct gaps_callbacks callbacks = {has_room, on_refill};
+    return gaps_new(&w->gaps, w->app, w->db, &callbacks, w);
 }
 
 /* ---- PostgreSQL ---- */
@@ -251,9 +280,13 @@ int writer_start(struct app *app, void **ret_self) {
     int err = open_publisher(w);
     if (!err)
         err = open_database(w);
+    if (!err)
+        err = open_gaps(w);
     if (err) {
-        log_error(app->log, "start_failed", "An address cannot be used.",
-                  LOG_TEXT("hint", "Look at HANDOFF_AMQP_URL and HANDOFF_DATABASE_URL."));
+        log_error(
+            app->log, "start_failed", "An address cannot be used.",
+            LOG_TEXT("hint",
+                     "Look at HANDOFF_AMQP_URL, HANDOFF_DATABASE_URL and HANDOFF_REDIS_URL."));
         writer_stop(w);
         return err;
     }
@@ -264,6 +297,7 @@ int writer_start(struct app *app, void **ret_self) {
 void writer_drain(void *self) {
     struct writer *w = self;
     w->draining = true;
+    gaps_stop(w->gaps);
     if (w->consumer)
         bus_cancel(w->consumer);
     if (w->state == WRITER_RESTING)
@@ -288,6 +322,7 @@ void writer_stop(void *self) {
     w->publisher = bus_free(w->publisher);
     w->schema = schema_free(w->schema);
     w->db = db_free(w->db);
+    w->gaps = gaps_free(w->gaps);
     while (w->first) {
         struct entry *next = w->first->next;
         entry_free(w->first);

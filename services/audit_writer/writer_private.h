@@ -8,6 +8,7 @@
 #include "common/db.h"
 #include "services/audit_writer/batch.h"
 #include "services/audit_writer/entry.h"
+#include "services/audit_writer/gaps.h"
 #include "services/audit_writer/schema.h"
 
 /* One batch at a time goes through these; deliveries wait meanwhile. */
@@ -22,6 +23,7 @@ struct writer {
     struct app *app;
     struct db *db;
     struct schema *schema;
+    struct gaps *gaps;
     struct bus *consumer; /* NULL until the schema was ready once */
     struct bus *publisher;
     struct health_dependency *rabbitmq, *postgresql;

@@ -8,6 +8,7 @@ import uuid
 
 import pika
 import psycopg2
+import redis
 import requests
 
 from harness import Suite, wait_until
@@ -73,14 +74,19 @@ class Trail:
 
     # ---- telling and asking ----
 
-    def tell(self, *events, message_id=None, headers=None):
+    def tell_quickly(self, *events):
+        """Confirmed by nobody: many of them."""
+        with self.suite.amqp() as connection:
+            self.tell(*events, channel=connection.channel())
+
+    def tell(self, *events, message_id=None, headers=None, channel=None):
         """As an engine publishes them: confirmed."""
         for e in events:
+            key = f"session.{e['sessionId']}.{KINDS[e['type']]}"
             properties = pika.BasicProperties(
                 delivery_mode=2, type=e["type"], headers=headers,
                 message_id=message_id or f"{e['sessionId']}:{e['epoch']}:{e['version']}")
-            self.channel.basic_publish("session_updates", f"session.{e['sessionId']}.{KINDS[e['type']]}",
-                                       json.dumps(e).encode(), properties)
+            (channel or self.channel).basic_publish("session_updates", key, json.dumps(e).encode(), properties)
 
     def ask(self, n=1, reply_to="amq.rabbitmq.reply-to"):
         """Barriers: their correlation ids."""
@@ -125,6 +131,19 @@ class Trail:
 
     def logged(self, event):
         return [r for r in self.suite.log_records("audit_writer") if r["event"] == event]
+
+    # ---- Redis ----
+
+    @property
+    def redis(self):
+        return redis.Redis.from_url(self.realm.redis.url, decode_responses=True)
+
+    def keep(self, *events):
+        """In the delta window, as an engine's save leaves them."""
+        for e in events:
+            self.redis.xadd(f"session:{{{e['sessionId']}}}:deltas",
+                            {"t": int(time.time() * 1000), "c": str(uuid.uuid4()), "e": json.dumps(e)},
+                            id=f"{e['version']}-0")
 
     # ---- the database ----
 

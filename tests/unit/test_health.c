@@ -56,6 +56,21 @@ static void test_lost_later_is_degraded_and_still_ready(void **state) {
     health_free(h);
 }
 
+static void test_one_that_need_not_be_there_is_degraded_never_starting(void **state) {
+    (void)state;
+    struct health *h = health_new();
+    health_set(health_add(h, "postgresql"), true, "");
+    struct health_dependency *redis = health_add_optional(h, "redis");
+    check(h, 200,
+          "{\"status\":\"degraded\",\"dependencies\":{\"postgresql\":{\"up\":true},"
+          "\"redis\":{\"up\":false,\"detail\":\"not reached yet\"}}}");
+    health_set(redis, true, "");
+    check(h, 200,
+          "{\"status\":\"ready\",\"dependencies\":{\"postgresql\":{\"up\":true},"
+          "\"redis\":{\"up\":true}}}");
+    health_free(h);
+}
+
 static void test_set_tells_changes_once(void **state) {
     (void)state;
     struct health *h = health_new();
@@ -107,6 +122,7 @@ int main(void) {
         cmocka_unit_test(test_without_dependencies_it_is_ready),
         cmocka_unit_test(test_ready_only_when_each_was_reached_once),
         cmocka_unit_test(test_lost_later_is_degraded_and_still_ready),
+        cmocka_unit_test(test_one_that_need_not_be_there_is_degraded_never_starting),
         cmocka_unit_test(test_set_tells_changes_once),
         cmocka_unit_test(test_backoff_doubles_within_its_bounds),
         cmocka_unit_test(test_backoff_stays_bounded_for_ever),

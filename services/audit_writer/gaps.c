@@ -1,0 +1,237 @@
+/* The list of gaps, and what PostgreSQL says of them; see gaps.h. */
+#include "services/audit_writer/gaps.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "services/audit_writer/expected.h"
+#include "services/audit_writer/gaps_private.h"
+#include "services/audit_writer/statements.h"
+
+#define MAX_GAPS 4096
+#define MAX_CHECKS 100 /* at a time */
+#define PATIENCE_MS 2000
+#define TICK_MS 200
+#define MAX_REFILLS 3 /* of the same versions: what was written three times and is not there */
+
+/* ---- Lists ---- */
+
+void gap_list_add(struct gap_list *l, struct gap *g) {
+    g->next = NULL;
+    if (l->last)
+        l->last->next = g;
+    else
+        l->first = g;
+    l->last = g;
+}
+
+struct gap *gap_list_take(struct gap_list *l) {
+    struct gap *g = l->first;
+    if (!g)
+        return NULL;
+    l->first = g->next;
+    if (!l->first)
+        l->last = NULL;
+    return g;
+}
+
+static bool is_gap(const struct table_node *node, const void *key) {
+    const struct gap *a = (const struct gap *)node, *b = key;
+    return strcmp(a->session_id, b->session_id) == 0 && position_equal(a->position, b->position);
+}
+
+static uint64_t hash_of(const struct gaps *g, const char *session_id, struct position p) {
+    char key[UUID_LEN + 48];
+    int len = snprintf(key, sizeof(key), "%s:%" PRIu64 ":%" PRIu64, session_id, p.epoch, p.version);
+    return table_hash(&g->known, key, (size_t)len);
+}
+
+static void forget(struct gaps *g, struct gap *gap) {
+    table_remove(&g->known, &gap->node);
+    free(gap);
+}
+
+/* ---- One gap's way ---- */
+
+static void on_tick(uv_timer_t *timer);
+
+void gaps_wait(struct gaps *g, struct gap *gap) {
+    gap->due_at = timestamp_monotonic_ms() + PATIENCE_MS;
+    gap_list_add(&g->waiting, gap);
+    if (!uv_is_active((uv_handle_t *)&g->timer))
+        uv_timer_start(&g->timer, on_tick, TICK_MS, TICK_MS);
+}
+
+void gaps_tell(struct gaps *g, struct gap *gap) {
+    gap_list_add(&g->told, gap);
+    metric_add(g->lost, 1);
+    log_error(
+        g->app->log, "audit_gap",
+        "Versions are missing in the audit trail, and Redis has not got them any more.",
+        LOG_TEXT("sessionId", gap->session_id), LOG_NUMBER("epoch", (int64_t)gap->position.epoch),
+        LOG_NUMBER("from", (int64_t)gap->low + 1), LOG_NUMBER("to", (int64_t)gap->position.version),
+        LOG_TEXT("hint", "Did the broker lose its data, or was its queue purged?"));
+}
+
+static bool make_room(struct gaps *g) {
+    if (g->known.n < MAX_GAPS)
+        return true;
+    struct gap *oldest = gap_list_take(&g->told);
+    if (oldest)
+        forget(g, oldest);
+    else
+        metric_add(g->unchecked, 1);
+    return oldest != NULL;
+}
+
+void gaps_suspect(struct gaps *g, const char *session_id, struct position p) {
+    struct gap wanted = {.position = p};
+    if (g->closed)
+        return;
+    memcpy(wanted.session_id, session_id, UUID_LEN);
+    uint64_t hash = hash_of(g, session_id, p);
+    if (table_find(&g->known, hash, is_gap, &wanted) || !make_room(g))
+        return;
+    struct gap *gap = must_alloc(sizeof(*gap));
+    *gap = wanted;
+    table_add(&g->known, &gap->node, hash);
+    gaps_wait(g, gap);
+}
+
+/* ---- What PostgreSQL says ---- */
+
+static void filled(struct gaps *g, struct gap *gap) {
+    if (gap->n_refills)
+        log_warn(g->app->log, "audit_gap_filled",
+                 "Versions that had not come were taken from Redis' delta window.",
+                 LOG_TEXT("sessionId", gap->session_id),
+                 LOG_NUMBER("epoch", (int64_t)gap->position.epoch),
+                 LOG_NUMBER("to", (int64_t)gap->position.version));
+    forget(g, gap);
+}
+
+static void judge(struct gaps *g, struct gap *gap, uint64_t low) {
+    if (low >= gap->position.version) {
+        filled(g, gap);
+        return;
+    }
+    if (low > gap->low)
+        gap->n_refills = 0; /* it goes on */
+    gap->low = low;
+    if (gap->n_refills < MAX_REFILLS)
+        gap_list_add(&g->missing, gap);
+    else
+        gaps_tell(g, gap);
+}
+
+static void on_checked(void *arg, int err, const struct db_result *r) {
+    struct gaps *g = arg;
+    struct gap *gap;
+    for (size_t i = 0; !g->closed && (gap = gap_list_take(&g->checking)); i++)
+        if (err || i >= db_n_rows(r))
+            gaps_wait(g, gap);
+        else
+            judge(g, gap, (uint64_t)db_number(r, i, 0));
+    if (!g->closed)
+        gaps_read_next(g);
+}
+
+static bool is_due(const struct gap *gap) {
+    return gap && gap->due_at <= timestamp_monotonic_ms();
+}
+
+static void check_due(struct gaps *g) {
+    struct batch_statement s = {.sql = statement_find_before};
+    if (g->checking.first || !db_is_up(g->db) || !is_due(g->waiting.first))
+        return;
+    while (s.n_rows < MAX_CHECKS && is_due(g->waiting.first)) {
+        struct gap *gap = gap_list_take(&g->waiting);
+        expected_put(&s, gap->session_id, gap->position);
+        gap_list_add(&g->checking, gap);
+    }
+    expected_end(&s);
+    const char *parameters[] = {s.parameters[0].data, s.parameters[1].data, s.parameters[2].data};
+    int err = db_query(g->db, s.sql, s.n_parameters, parameters, on_checked, g);
+    if (!err)
+        err = db_end(g->db, NULL, NULL);
+    if (err)
+        on_checked(g, err, NULL);
+    batch_statement_done(&s);
+}
+
+static void on_tick(uv_timer_t *timer) {
+    struct gaps *g = timer->data;
+    check_due(g);
+    gaps_read_next(g);
+    if (!g->waiting.first && !g->checking.first && !g->missing.first && !g->reading)
+        uv_timer_stop(&g->timer);
+}
+
+/* ---- Life ---- */
+
+static void on_store_up(void *arg) {
+    struct gaps *g = arg;
+    health_report(g->redis, g->app->log, true, "");
+}
+
+static void on_store_down(void *arg, const char *why) {
+    struct gaps *g = arg;
+    health_report(g->redis, g->app->log, false, why);
+}
+
+static void make_metrics(struct gaps *g) {
+    struct metrics *m = g->app->metrics;
+    g->lost = metrics_counter(m, "handoff_audit_gaps_total", NULL,
+                              "Gaps in the trail that could not be filled.");
+    g->refilled = metrics_counter(m, "handoff_audit_refilled_total", NULL,
+                                  "Events that had not come and were taken from Redis.");
+    g->unchecked = metrics_counter(m, "handoff_audit_gaps_unchecked_total", NULL,
+                                   "Suspected gaps that nobody looks at: there are too many.");
+}
+
+int gaps_new(struct gaps **ret, struct app *app, struct db *db,
+             const struct gaps_callbacks *callbacks, void *arg) {
+    static const struct store_callbacks store_callbacks = {on_store_up, on_store_down};
+    struct gaps *g = must_alloc(sizeof(*g));
+    g->app = app;
+    g->db = db;
+    g->callbacks = *callbacks;
+    g->arg = arg;
+    int err = store_new(&g->store, app->loop, app->config->redis_url, &store_callbacks, g);
+    if (err) {
+        free(g);
+        return err;
+    }
+    g->redis = health_add_optional(app->health, "redis");
+    make_metrics(g);
+    table_init(&g->known);
+    uv_timer_init(app->loop, &g->timer);
+    g->timer.data = g;
+    *ret = g;
+    return 0;
+}
+
+static void free_gap(struct table_node *node) {
+    free(node);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+void gaps_stop(struct gaps *g) {
+    g->closed = true;
+    uv_timer_stop(&g->timer);
+}
+
+struct gaps *gaps_free(struct gaps *g) {
+    if (!g)
+        return NULL;
+    gaps_stop(g);
+    g->store = store_free(g->store);
+    table_done(&g->known, free_gap);
+    uv_close((uv_handle_t *)&g->timer, on_closed);
+    return NULL;
+}

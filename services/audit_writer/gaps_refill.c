@@ -1,0 +1,59 @@
+/* What Redis still has of the missing versions. One window is read at a time, and a part of it, so
+ * that a trail with many gaps stays small in memory. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/event.h"
+#include "services/audit_writer/gaps_private.h"
+
+#define READ_MAX 100 /* entries */
+
+/* Gives one entry to the writer, as the broker would have brought it. */
+static bool refill(struct gaps *g, const struct gap *gap, const struct store_delta *d) {
+    _cleanup_(event_done) struct event e = {0};
+    struct fault f = {0};
+    if (d->version > gap->position.version || event_parse(d->event, d->event_len, &e, NULL, &f) ||
+        e.position.epoch != gap->position.epoch || strcmp(e.session_id, gap->session_id) != 0)
+        return false;
+    struct bus_message m = {.body = d->event, .body_len = d->event_len};
+    if (e.type == EVENT_SESSION_REBUILT)
+        memcpy(m.message_id, e.message_id, sizeof(e.message_id));
+    snprintf(m.type, sizeof(m.type), "%s", event_type_name(e.type));
+    g->callbacks.refill(g->arg, &m);
+    return true;
+}
+
+static void take(struct gaps *g, struct gap *gap, const struct store_delta *deltas, size_t n) {
+    size_t n_refilled = 0;
+    for (size_t i = 0; i < n; i++)
+        n_refilled += refill(g, gap, &deltas[i]);
+    metric_add(g->refilled, (double)n_refilled);
+    gap->n_refills++;
+    if (n_refilled)
+        gaps_wait(g, gap);
+    else
+        gaps_tell(g, gap);
+}
+
+static void on_deltas(void *arg, int err, const struct store_delta *deltas, size_t n) {
+    struct gaps *g = arg;
+    struct gap *gap = TAKE_PTR(g->reading);
+    if (g->closed)
+        return;
+    if (!err)
+        take(g, gap, deltas, n);
+    else if (err == -EBADMSG)
+        gaps_tell(g, gap);
+    else
+        gap_list_add(&g->missing, gap); /* until Redis answers */
+    if (!err)
+        gaps_read_next(g);
+}
+
+void gaps_read_next(struct gaps *g) {
+    if (g->reading || !g->missing.first || !store_is_up(g->store) || !g->callbacks.has_room(g->arg))
+        return;
+    g->reading = gap_list_take(&g->missing);
+    store_read_deltas(g->store, g->reading->session_id, g->reading->low, READ_MAX, on_deltas, g);
+}
