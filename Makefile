@@ -27,13 +27,13 @@ objects = $(patsubst %.c,$(OUT)/%.o,$(1))
 BASE_O := $(call objects,$(wildcard base/*.c))
 PROTO_O := $(call objects,$(wildcard proto/*.c))
 COMMON_O := $(call objects,$(wildcard common/*.c)) $(OUT)/gen/scripts.o
-BINARIES := $(addprefix $(OUT)/bin/,$(SERVICES))
+BINARIES := $(addprefix $(OUT)/bin/,$(SERVICES) handoff)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION_TESTS := $(patsubst tests/integration/%.c,$(OUT)/integration/%,$(wildcard tests/integration/test_*.c))
 CONTRACT_TOOLS := $(patsubst tests/contract/%.c,$(OUT)/contract/%,$(wildcard tests/contract/*.c))
 
 .PHONY: all help
-all: $(BINARIES) ## build the services (CC=clang, SANITIZE=1)
+all: $(BINARIES) ## build the services and the command handoff (CC=clang, SANITIZE=1)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ $(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(if $(filter a
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -o $$@
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
+
+# The command for those who run it.
+$(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # A unit test links the layers, and, where its name is test_<service>_<module>, that service's objects
 # but main.o.

@@ -233,6 +233,10 @@ bool bus_is_up(const struct bus *b) {
     return b->state == BUS_UP && !b->failed;
 }
 
+uint64_t bus_n_ready(const struct bus *b) {
+    return b->link.n_ready;
+}
+
 bool bus_is_blocked(const struct bus *b) {
     return b->blocked;
 }

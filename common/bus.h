@@ -37,6 +37,7 @@ struct bus_message {
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
     bool echo;
+    char reason[1025];    /* of a dead letter */
     int64_t timestamp_ms; /* property, of whole seconds; 0 when absent */
 };
 
@@ -89,6 +90,7 @@ struct bus_options {
                           drop-head; NULL: none. ROUTE_REPLY_TO works (no_ack, no qos) */
     uint16_t prefetch; /* 0: no limit */
     bool no_ack;
+    bool counts; /* bus_n_ready is asked for */
     struct bus_callbacks callbacks;
     void *arg;
 };
@@ -104,6 +106,8 @@ DEFINE_CLEANUP(struct bus *, bus_free)
 
 bool bus_is_up(const struct bus *b);
 bool bus_is_blocked(const struct bus *b);
+/* How many messages waited in the queue right before it was consumed; with options.counts. */
+uint64_t bus_n_ready(const struct bus *b);
 
 /* 0 and the confirm's sequence number in *ret_seq (may be NULL; counts from 1 on each connection);
  * -ENOTCONN when down, -EAGAIN when blocked or when over 4 MiB wait for the broker, -EMSGSIZE over

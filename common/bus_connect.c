@@ -25,6 +25,7 @@ int bus_target_init(struct bus_target *ret, const struct bus_options *options) {
         .quorum = options->quorum_queues,
         .prefetch = options->prefetch,
         .no_ack = options->no_ack,
+        .counts = options->counts,
         .confirms = options->confirms,
     };
     if (options->connection_name)
@@ -186,6 +187,18 @@ static bool limit_prefetch(struct bus_handshake *h, const struct bus_target *t) 
     return bus_handshake_ok(h, "prefetch");
 }
 
+static bool count(struct bus_handshake *h, struct bus_link *l) {
+    if (!bus_handshake_next(h))
+        return false;
+    const amqp_queue_declare_ok_t *ok =
+        amqp_queue_declare(h->conn, BUS_CHANNEL, amqp_cstring_bytes(l->queue), true, false, false,
+                           false, amqp_empty_table);
+    if (!bus_handshake_ok(h, l->queue))
+        return false;
+    l->n_ready = ok->message_count;
+    return true;
+}
+
 static bool consume(struct bus_handshake *h, const struct bus_target *t, struct bus_link *l) {
     if (!t->queue)
         return true;
@@ -194,6 +207,8 @@ static bool consume(struct bus_handshake *h, const struct bus_target *t, struct 
     if (t->queue[0])
         snprintf(l->queue, sizeof(l->queue), "%s", t->queue);
     else if (!bus_declare_own_queue(h, l->queue))
+        return false;
+    if (t->counts && !count(h, l))
         return false;
     if (!bus_handshake_next(h))
         return false;

@@ -23,6 +23,7 @@ struct bus_target {
     char *queue;           /* owned; as bus_options.queue */
     uint16_t prefetch;
     bool no_ack;
+    bool counts;
     bool confirms;
 };
 
@@ -33,6 +34,7 @@ struct bus_link {
     uint64_t heartbeat_ms;
     char queue[BUS_SHORT_TEXT_CAP]; /* consumed: the own one's name */
     char consumer_tag[BUS_SHORT_TEXT_CAP];
+    uint64_t n_ready;
 };
 
 /* -EINVAL for a url that is none. */

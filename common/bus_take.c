@@ -68,6 +68,8 @@ static void take_headers(struct bus_message *m, const amqp_table_t *headers) {
             copy_text(m->key_hash, sizeof(m->key_hash), e->value.value.bytes);
         else if (is_key(e, "fingerprint") && is_text)
             copy_text(m->fingerprint, sizeof(m->fingerprint), e->value.value.bytes);
+        else if (is_key(e, "reason") && is_text)
+            copy_text(m->reason, sizeof(m->reason), e->value.value.bytes);
         else if (is_key(e, "echo") && e->value.kind == AMQP_FIELD_KIND_BOOLEAN)
             m->echo = e->value.value.boolean;
     }
@@ -91,7 +93,7 @@ static void take_properties(struct bus_message *m, const amqp_basic_properties_t
 static void begin_message(struct bus_message *m) {
     m->message_id[0] = m->correlation_id[0] = m->reply_to[0] = '\0';
     m->type[0] = m->device_id[0] = '\0';
-    m->command_id[0] = m->key_hash[0] = m->fingerprint[0] = '\0';
+    m->command_id[0] = m->key_hash[0] = m->fingerprint[0] = m->reason[0] = '\0';
     m->epoch = m->version = 0;
     m->echo = false;
     m->timestamp_ms = 0;

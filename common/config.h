@@ -14,7 +14,8 @@ enum config_service { /* bits: who uses a row */
                       CONFIG_STATE_ENGINE = 2,
                       CONFIG_WS_FANOUT = 4,
                       CONFIG_AUDIT_WRITER = 8,
-                      CONFIG_ALL = 15,
+                      CONFIG_ALL = 15, /* services */
+                      CONFIG_CLI = 16, /* the command `handoff` */
 };
 
 /* Strings are owned by the struct; never NULL ("" when not set). Durations are milliseconds. */
@@ -82,6 +83,8 @@ void config_done(struct config *c);
 /* The shared queues' type: quorum, or else classic. */
 bool config_wants_quorum(const struct config *c);
 void config_print_help(enum config_service service, FILE *out);
+/* Of it what is said of each name. */
+void config_print_rows(enum config_service service, FILE *out);
 /* Effective values with their source (default, environment, file), secrets redacted. */
 void config_print_values(const struct config *c, const char *const *environment, FILE *out);
 /* The rows as Markdown: docs/CONFIG.md is made from it. */

@@ -26,6 +26,10 @@ void config_print_help(enum config_service service, FILE *out) {
             "Handoff's %s. Configured by environment; an empty variable counts as not given.\n"
             "A name marked * may end in _FILE instead: the value is then read from that file.\n",
             name, name);
+    config_print_rows(service, out);
+}
+
+void config_print_rows(enum config_service service, FILE *out) {
     for (const struct config_row *row = config_rows(); row->name; row++) {
         if (!(row->services & service))
             continue;
@@ -66,7 +70,7 @@ void config_print_values(const struct config *c, const char *const *environment,
 }
 
 static void print_services(const struct config_row *row, FILE *out) {
-    if (row->services == CONFIG_ALL) {
+    if ((row->services & CONFIG_ALL) == CONFIG_ALL) {
         fputs("all", out);
         return;
     }

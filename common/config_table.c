@@ -35,10 +35,10 @@ static const struct config_row rows[] = {
      .help = "Most time that work in hand gets after SIGTERM."},
 
     {.name = "HANDOFF_AMQP_URL", .type = CONFIG_URL, .offset = FIELD(amqp_url),
-     .services = CONFIG_ALL, .fallback = "amqp://guest:guest@127.0.0.1:5672/%2f", .choices = "amqp",
+     .services = CONFIG_ALL | CONFIG_CLI, .fallback = "amqp://guest:guest@127.0.0.1:5672/%2f", .choices = "amqp",
      .help = "RabbitMQ: amqp://user:password@host:port/vhost; of a cluster several host:port, separated by commas, up to 16."},
     {.name = "HANDOFF_QUEUE_TYPE", .type = CONFIG_CHOICE, .offset = FIELD(queue_type),
-     .services = CONFIG_ALL, .fallback = "classic", .choices = "classic quorum",
+     .services = CONFIG_ALL | CONFIG_CLI, .fallback = "classic", .choices = "classic quorum",
      .help = "Type of the shared queues, the same for every service: quorum on a cluster of RabbitMQ, classic else."},
     {.name = "HANDOFF_REDIS_URL", .type = CONFIG_URL, .offset = FIELD(redis_url),
      .services = CONFIG_ALL, .fallback = "redis://127.0.0.1:6379/0", .choices = "redis",
@@ -175,6 +175,7 @@ bool config_row_may_be_file(const struct config_row *row) {
 }
 
 const char *config_service_name(enum config_service service) {
-    static const char *const names[] = {"session_api", "state_engine", "ws_fanout", "audit_writer"};
+    static const char *const names[] = {"session_api", "state_engine", "ws_fanout", "audit_writer",
+                                        "handoff"};
     return names[ffs((int)service) - 1];
 }

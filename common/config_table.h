@@ -33,7 +33,7 @@ struct config_row {
     size_t offset;        /* in struct config: of a char * or an int64_t */
     unsigned services;    /* bits of enum config_service */
     const char *fallback; /* the default, as it would be given; NULL: made up at start, "": none */
-    const char *by_service[4]; /* where a service's default is another one; in the bits' order */
+    const char *by_service[5]; /* where a service's default is another one; in the bits' order */
     int64_t least, most;
     const char *choices; /* separated by spaces */
     const char *help;

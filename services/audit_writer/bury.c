@@ -2,6 +2,7 @@
  * when the broker confirmed that is it acknowledged. */
 #include <errno.h>
 
+#include "base/timestamp.h"
 #include "proto/route.h"
 #include "services/audit_writer/writer_private.h"
 
@@ -9,6 +10,11 @@ static bool is_to_bury(const struct entry *e) {
     return e->reason[0] && !e->buried;
 }
 
+static const char *none_if_empty(const char *text) {
+    return text[0] ? text : NULL;
+}
+
+/* With what it came with, so that it can be put back; the timestamp says when it was put away. */
 static int publish(struct writer *w, struct entry *e) {
     const struct bus_publish m = {
         .exchange = "",
@@ -16,8 +22,15 @@ static int publish(struct writer *w, struct entry *e) {
         .body = e->body,
         .body_len = e->body_len,
         .persistent = true,
-        .message_id = e->message_id[0] ? e->message_id : NULL,
-        .type = e->type[0] ? e->type : NULL,
+        .message_id = none_if_empty(e->message_id),
+        .type = none_if_empty(e->type),
+        .timestamp_ms = timestamp_wall_ms(),
+        .epoch = e->event.position.epoch,
+        .version = e->event.position.version,
+        .device_id = none_if_empty(e->event.device_id),
+        .command_id = none_if_empty(e->event.command_id),
+        .key_hash = none_if_empty(e->event.key_hash),
+        .fingerprint = none_if_empty(e->event.fingerprint),
         .reason = e->reason,
     };
     return bus_publish(w->publisher, &m, &e->dead_seq);

@@ -279,8 +279,7 @@ struct entry *entry_new(const struct bus_message *m, uint64_t generation,
         snprintf(e->reason, sizeof(e->reason), "the message is too large to be an event");
     else if (read_event(e, &f))
         snprintf(e->reason, sizeof(e->reason), "%.*s", (int)sizeof(e->reason) - 1, f.detail);
-    else
-        take_headers(&e->event, m);
+    take_headers(&e->event, m);
     return e;
 }
 

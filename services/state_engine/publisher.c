@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/timestamp.h"
 #include "proto/route.h"
 #include "services/state_engine/publisher_private.h"
 
@@ -105,6 +106,7 @@ static int send_dead(struct publisher *p, const struct outgoing *o, uint64_t *re
         .body = o->event.body,
         .body_len = o->event.body_len,
         .persistent = true,
+        .timestamp_ms = timestamp_wall_ms(),
         .reason = o->reason,
     };
     return bus_publish(p->bus, &m, ret_seq);

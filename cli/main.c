@@ -1,0 +1,60 @@
+/* handoff: the command for those who run Handoff. `handoff dead-letters` looks at what the services
+ * put away, puts it back where it came from, or drops it. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "cli/arguments.h"
+#include "cli/dead_letters.h"
+#include "common/config.h"
+#include "common/version.h"
+
+extern char **environ;
+
+static const char usage[] =
+    "usage: handoff dead-letters list [--queue QUEUE] [--json]\n"
+    "       handoff dead-letters show ID\n"
+    "       handoff dead-letters replay ID | --all [--queue QUEUE]\n"
+    "       handoff dead-letters drop   ID | --all [--queue QUEUE]   --yes\n"
+    "       handoff --help | --version\n"
+    "\n"
+    "  list    a line for each dead letter; --json: an object on each line\n"
+    "  show    its headers and its body\n"
+    "  replay  puts it back into the queue that it came from, and then takes it away here\n"
+    "  drop    takes it away for good\n"
+    "\n"
+    "  ID      as list shows it\n"
+    "  QUEUE   audit_writer.dead or state_engine.dead; both unless it is given\n"
+    "\n"
+    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command or the\n"
+    "configuration. It is configured by the environment, as the services are:\n";
+
+static void print_help(FILE *out) {
+    fputs(usage, out);
+    config_print_rows(CONFIG_CLI, out);
+}
+
+static int run(const struct arguments *a) {
+    struct config config = {0};
+    if (config_load(CONFIG_CLI, (const char *const *)environ, &config, stderr) < 0)
+        return 2;
+    int code = dead_letters_run(a, &config);
+    config_done(&config);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    struct arguments a;
+    json_set_alloc_funcs(must_malloc, free);
+    const char *mistake = arguments_parse(argc, argv, &a);
+    if (mistake) {
+        fprintf(stderr, "handoff: %s\n\n%s", mistake, "Try handoff --help.\n");
+        return 2;
+    }
+    if (a.verb == VERB_VERSION)
+        printf("handoff %s\n", HANDOFF_VERSION);
+    if (a.verb == VERB_HELP)
+        print_help(stdout);
+    return a.verb == VERB_VERSION || a.verb == VERB_HELP ? 0 : run(&a);
+}

@@ -1,0 +1,178 @@
+"""handoff dead-letters: looks at what was put away, puts it back, or drops it."""
+
+import json
+import os
+import subprocess
+
+import pika
+import pytest
+
+from audit import DEAD, EVENTS, Trail, created, delta, new_session_id
+from harness import BUILD, wait_until
+
+COMMANDS, DEAD_COMMANDS = "state_engine.commands", "state_engine.dead"
+
+
+@pytest.fixture(scope="module")
+def trail(new_realm, tmp_path_factory):
+    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
+    try:
+        yield trail
+    finally:
+        trail.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_letters(trail):
+    for queue in (DEAD, DEAD_COMMANDS, COMMANDS):
+        trail.channel.queue_purge(queue)
+    yield
+
+
+def run(trail, *arguments, **env):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
+    return subprocess.run([BUILD / "bin" / "handoff", "dead-letters", *arguments], capture_output=True,
+                          env={**clean, "HANDOFF_AMQP_URL": trail.realm.rabbitmq.url, **env}, timeout=60)
+
+
+def handoff(trail, *arguments, code=0, **env):
+    """What it says: on stdout, or, where it ends with another code, on stderr."""
+    done = run(trail, *arguments, **env)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert bool(done.stderr) == bool(code), done.stderr
+    return done.stdout if code == 0 else done.stderr.decode()
+
+
+def letters(trail, *arguments):
+    return [json.loads(line) for line in handoff(trail, "list", "--json", *arguments).splitlines()]
+
+
+def put_away(trail, *bodies, queue=DEAD, **properties):
+    for body in bodies:
+        trail.channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2, **properties))
+
+
+def wait_queue(trail, queue, n):
+    """What handoff gave back is there again only when the broker has noticed that it is gone."""
+    wait_until(lambda: trail.n_messages(queue) == n, what=f"{n} in {queue}")
+
+
+def test_a_second_content_is_listed_shown_and_put_back_when_the_first_was_wrong(trail):
+    session = new_session_id()
+    wrong, right = delta(session, 2), delta(session, 2, rebased=True)
+    headers = {"commandId": session, "keyHash": "ab" * 32, "fingerprint": "cd" * 32}
+    trail.tell(created(session), wrong)
+    trail.tell(right, headers=headers)
+    trail.settle()
+    [letter] = letters(trail)
+    assert letter["queue"] == DEAD and letter["type"] == "state_delta" and letter["when"].endswith("Z")
+    assert letter["messageId"] == f"{session}:1:2" and "another content" in letter["reason"]
+    assert letter["bytes"] == len(json.dumps(right))
+    wait_queue(trail, DEAD, 1)
+
+    head, body = handoff(trail, "show", letter["id"]).decode().split("\n\n", 1)
+    shown = {line[:12].strip(): line[13:] for line in head.splitlines()}
+    assert json.loads(body) == right
+    assert shown == {"id": letter["id"], "queue": DEAD, "when": letter["when"], "reason": letter["reason"],
+                     "type": "state_delta", "message id": f"{session}:1:2", "epoch": "1", "version": "2",
+                     "device": "tab", "command": session, "key hash": "ab" * 32, "fingerprint": "cd" * 32}
+
+    trail.sql("delete from session_events where session_id = %s and version = 2", session)
+    wait_queue(trail, DEAD, 1)
+    assert handoff(trail, "replay", letter["id"]) == b"1 put back into audit_writer.events\n"
+    trail.settle()
+    rows = trail.suite.query("select payload, command_id::text, key_hash, fingerprint from session_events "
+                             "where session_id = %s and version = 2", session)
+    assert rows == [(right, *headers.values())]
+    assert trail.n_messages(DEAD) == 0 and letters(trail) == []
+
+
+def test_the_list_is_aligned_for_people(trail):
+    put_away(trail, b"{}", message_id="m", type="state_delta", timestamp=1770897600,
+             headers={"reason": "no\x1b[31m\nway"})
+    put_away(trail, b"[]", queue=DEAD_COMMANDS)
+    head, first, second = handoff(trail, "list").decode().splitlines()
+    at = [head.index(name) for name in ("QUEUE", "WHEN", "TYPE", "MESSAGE ID", "REASON")]
+    assert [first[a:].split()[0] for a in at] == [DEAD, "2026-02-12T12:00:00.000Z", "state_delta", "m", "no"]
+    assert [second[a:].split()[0] for a in at] == [DEAD_COMMANDS, "-", "-", "-", "-"]
+    assert "\x1b" not in first
+    assert [r["queue"] for r in letters(trail, "--queue", DEAD_COMMANDS)] == [DEAD_COMMANDS]
+
+
+def test_a_command_goes_back_to_the_engines_queue(trail):
+    put_away(trail, b'{"commands":1}', queue=DEAD_COMMANDS, headers={"reason": "commands must be an array"})
+    [letter] = letters(trail)
+    assert handoff(trail, "replay", letter["id"]) == b"1 put back into state_engine.commands\n"
+    assert trail.take(COMMANDS)[1] == b'{"commands":1}'
+    assert trail.n_messages(DEAD_COMMANDS) == 0
+
+
+def test_order_and_the_others_stay(trail):
+    put_away(trail, *(f"letter {n}".encode() for n in range(5)))
+    ids = [r["id"] for r in letters(trail)]
+    assert len(set(ids)) == 5
+    wait_queue(trail, DEAD, 5)
+    assert handoff(trail, "drop", ids[2], "--yes") == b"1 dropped from audit_writer.dead\n"
+    assert [r["id"] for r in letters(trail)] == ids[:2] + ids[3:]
+    wait_queue(trail, DEAD, 4)
+    assert "no letter" in handoff(trail, "drop", ids[2], "--yes", code=1)
+    assert "no letter" in handoff(trail, "replay", ids[2], code=1)
+
+
+def test_of_several_that_are_the_same_one_is_taken(trail):
+    put_away(trail, b"same", b"same")
+    ids = [r["id"] for r in letters(trail)]
+    assert ids[0] == ids[1]
+    wait_queue(trail, DEAD, 2)
+    handoff(trail, "drop", ids[0], "--yes")
+    assert [r["id"] for r in letters(trail)] == ids[:1]
+
+
+def test_all_of_more_than_are_held_at_a_time(trail):
+    with trail.suite.amqp() as connection:
+        channel = connection.channel()
+        for n in range(1003):
+            channel.basic_publish("", DEAD_COMMANDS, str(n).encode())
+    wait_queue(trail, DEAD_COMMANDS, 1003)
+    done = run(trail, "list", "--json")
+    assert len(done.stdout.splitlines()) == 1000 and b"the first 1000 of 1003" in done.stderr
+    wait_queue(trail, DEAD_COMMANDS, 1003)
+    assert handoff(trail, "replay", "--all") == b"1003 put back into state_engine.commands\n"
+    assert trail.n_messages(COMMANDS) == 1003
+    assert [trail.take(COMMANDS)[1] for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+def test_all_ends_although_what_is_put_back_comes_again(trail):
+    """What still cannot be written is put away again: once around, and no further."""
+    put_away(trail, *(f"junk {n}".encode() for n in range(30)))
+    assert handoff(trail, "replay", "--all", "--queue", DEAD) == b"30 put back into audit_writer.events\n"
+    trail.settle()
+    assert trail.n_messages(DEAD) == 30 and trail.n_messages(EVENTS) == 0
+    assert handoff(trail, "drop", "--all", "--yes") == b"30 dropped from audit_writer.dead\n"
+    assert handoff(trail, "drop", "--all", "--yes") == b""
+
+
+@pytest.mark.parametrize("arguments,says", [
+    ((), "knows list"), (("burn",), "knows list"), (("show",), "Which one"), (("replay",), "--all"),
+    (("drop", "0123456789ab"), "--yes"), (("drop", "--all"), "--yes"), (("show", "xyz"), "An ID has"),
+    (("list", "--queue", "other"), "--queue takes"), (("list", "--queue"), "--queue takes"),
+    (("list", "0123456789ab"), "no ID"), (("show", "0123456789ab", "0123456789ac"), "One ID"),
+    (("replay", "0123456789ab", "--all"), "instead of"), (("show", "--all"), "--all goes"),
+    (("show", "0123456789ab", "--json"), "--json goes"), (("list", "--fast"), "no such option"),
+    (("list", "--yes"), "--yes goes")])
+def test_mistakes_are_told(trail, arguments, says):
+    assert says in handoff(trail, *arguments, code=2)
+
+
+def test_configuration_and_help(trail):
+    assert "HANDOFF_AMQP_URL" in handoff(trail, "list", code=2, HANDOFF_AMQP_URL="http://x")
+    assert "HANDOFF_AMQP" in handoff(trail, "list", code=2, HANDOFF_AMQP="x")
+    done = subprocess.run([BUILD / "bin" / "handoff", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "dead-letters replay" in done.stdout and "HANDOFF_AMQP_URL" in done.stdout
+    assert "HANDOFF_REDIS_URL" not in done.stdout
+    done = subprocess.run([BUILD / "bin" / "handoff", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("handoff ")
+
+
+def test_a_broker_that_is_away_is_told(trail):
+    assert "Is RabbitMQ up" in handoff(trail, "list", code=1, HANDOFF_AMQP_URL="amqp://a:b@127.0.0.1:1/x")
