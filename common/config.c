@@ -118,10 +118,22 @@ static int take_row(struct config *c, const struct config_row *row, const char *
     return value ? take_value(c, row, value, err) : 0;
 }
 
+/* Until then Redis may still have a deleted session's tombstone. */
+#define PURGE_LEAST_MS (24LL * 3600 * 1000)
+
+static int check_purge(const struct config *c, FILE *err) {
+    if (c->service != CONFIG_AUDIT_WRITER || !c->purge_after_ms ||
+        c->purge_after_ms >= PURGE_LEAST_MS)
+        return 0;
+    fprintf(err, "%s: HANDOFF_PURGE_AFTER is too short; allowed: 0s (never), or 24h and more\n",
+            c->service_name);
+    return -EINVAL;
+}
+
 /* Mistakes that only several values together make. */
 static int check_together(const struct config *c, FILE *err) {
     if (!(c->service & (CONFIG_SESSION_API | CONFIG_WS_FANOUT)))
-        return 0;
+        return check_purge(c, err);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): each text has its default by now */
     if (*c->jwt_secret_previous && !*c->jwt_secret) {
         fprintf(err,

@@ -120,6 +120,9 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_AUDIT_WAIT", .type = CONFIG_DURATION, .offset = FIELD(audit_wait_ms),
      .services = AUDIT, .fallback = "50ms", .least = MS(0), .most = S(1),
      .help = "Longest that a row waits for others."},
+    {.name = "HANDOFF_PURGE_AFTER", .type = CONFIG_DURATION, .offset = FIELD(purge_after_ms),
+     .services = AUDIT, .fallback = "720h", .least = MS(0), .most = S(10 * 365 * 86400),
+     .help = "How long PostgreSQL keeps what is in a deleted session, 24h or more; 0s: for ever."},
 
     {.name = "HANDOFF_FANOUT_BINDING", .type = CONFIG_CHOICE, .offset = FIELD(fanout_binding),
      .services = FANOUT, .fallback = "all", .choices = "all session",

@@ -180,6 +180,12 @@ const char statement_upsert_sessions[] =
     "    OR (s.type IS NULL AND excluded.type IS NOT NULL)"
     "    OR (s.deleted_at IS NULL AND excluded.deleted_at IS NOT NULL)";
 
+const char statement_purge_step[] =
+    "SELECT session_purge(id, 1000) FROM ("
+    "  SELECT id FROM sessions"
+    "  WHERE deleted_at < now() - $1::bigint * interval '1 millisecond' AND purged_at IS NULL"
+    "  ORDER BY deleted_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS oldest";
+
 const char statement_make_partitions[] =
     "SELECT session_events_make_partition(date_trunc('month', now()) + n * interval '1 month')"
     " FROM generate_series(0, 2) AS n";

@@ -15,5 +15,8 @@ extern const char statement_upsert_participants[];
 extern const char statement_upsert_devices[];
 /* The newest of each group of columns wins, whatever the order of the events. */
 extern const char statement_upsert_sessions[];
+/* One step of session_purge, of the session that was deleted first; $1: ms that it has to be ago.
+ * No row: there is none. */
+extern const char statement_purge_step[];
 /* The partitions of this month and the next two. No parameters. */
 extern const char statement_make_partitions[];

@@ -218,6 +218,7 @@ static void on_schema_ready(void *arg) {
     struct writer *w = arg;
     w->db_ready = true;
     judge_database(w, "");
+    purge_begin(w->purge);
     if (!w->consumer && !w->draining && open_consumer(w))
         log_error(w->app->log, "consumer_failed", "The broker's address cannot be used.");
     if (w->state == WRITER_RESTING)
@@ -232,8 +233,11 @@ static void on_schema_failed(void *arg, const char *why) {
 
 static int open_database(struct writer *w) {
     static const struct db_callbacks callbacks = {on_db_up, on_db_down};
-    return db_new(&w->db, w->app->loop, w->app->config->database_url, "audit_writer",
-                  STATEMENT_TIMEOUT_MS, &callbacks, w);
+    int err = db_new(&w->db, w->app->loop, w->app->config->database_url, "audit_writer",
+                     STATEMENT_TIMEOUT_MS, &callbacks, w);
+    if (!err)
+        w->purge = purge_new(w->app, w->db);
+    return err;
 }
 
 /* ---- Life ---- */
@@ -298,6 +302,7 @@ void writer_drain(void *self) {
     struct writer *w = self;
     w->draining = true;
     gaps_stop(w->gaps);
+    purge_stop(w->purge);
     if (w->consumer)
         bus_cancel(w->consumer);
     if (w->state == WRITER_RESTING)
@@ -323,6 +328,7 @@ void writer_stop(void *self) {
     w->schema = schema_free(w->schema);
     w->db = db_free(w->db);
     w->gaps = gaps_free(w->gaps);
+    w->purge = purge_free(w->purge);
     while (w->first) {
         struct entry *next = w->first->next;
         entry_free(w->first);

@@ -9,6 +9,7 @@
 #include "services/audit_writer/batch.h"
 #include "services/audit_writer/entry.h"
 #include "services/audit_writer/gaps.h"
+#include "services/audit_writer/purge.h"
 #include "services/audit_writer/schema.h"
 
 /* One batch at a time goes through these; deliveries wait meanwhile. */
@@ -24,6 +25,7 @@ struct writer {
     struct db *db;
     struct schema *schema;
     struct gaps *gaps;
+    struct purge *purge;
     struct bus *consumer; /* NULL until the schema was ready once */
     struct bus *publisher;
     struct health_dependency *rabbitmq, *postgresql;

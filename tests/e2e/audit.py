@@ -17,7 +17,8 @@ EVENTS, DEAD = "audit_writer.events", "audit_writer.dead"
 OWNER = "6f1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
 MOMENT = "2026-02-12T12:00:00.000Z"
 KINDS = {"session_created": "created", "state_delta": "update", "status_changed": "status",
-         "session_deleted": "deleted", "snapshot": "snapshot", "session_rebuilt": "rebuilt", "device_joined": "device_joined"}
+         "session_deleted": "deleted", "snapshot": "snapshot", "session_rebuilt": "rebuilt", "device_joined": "device_joined",
+         "participant_changed": "participants"}
 
 
 def new_session_id():
