@@ -1,0 +1,100 @@
+"""Two audit_writers: one writes, the other takes over when it dies, stops or freezes; nothing is lost, and nothing
+is there twice."""
+
+import signal
+
+import pytest
+import requests
+
+from audit import DEAD, EVENTS, Trail, created, delta, new_session_id
+from harness import wait_until
+
+NAMES = ["audit_writer", "audit_writer-2"]
+
+
+@pytest.fixture
+def trail(new_realm, tmp_path):
+    trail = Trail(new_realm(), tmp_path / "log", instances=2)
+    try:
+        yield trail
+    finally:
+        trail.stop()
+
+
+def n_written(trail, name):
+    port = trail.suite.services[name].admin_port
+    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("handoff_audit_rows_total "))
+
+
+def who_writes(trail):
+    """(the active one, the one that stands by)"""
+    before = {name: n_written(trail, name) for name in NAMES}
+    trail.tell(created(new_session_id()))
+    trail.settle()
+    active = [name for name in NAMES if n_written(trail, name) > before[name]]
+    assert len(active) == 1, active
+    return active[0], next(name for name in NAMES if name not in active)
+
+
+class Story:
+    """A session that goes on and on."""
+
+    def __init__(self, trail):
+        self.trail, self.session, self.version = trail, new_session_id(), 1
+        trail.tell(created(self.session))
+
+    def go_on(self, n):
+        first, self.version = self.version + 1, self.version + n
+        self.trail.tell(*(delta(self.session, v) for v in range(first, self.version + 1)))
+
+    def check(self, timeout=20):
+        self.trail.hear(self.trail.ask(), timeout=timeout)
+        assert self.trail.versions(self.session) == list(range(1, self.version + 1))
+        assert self.trail.suite.query("select version from sessions where id = %s", self.session) == [(self.version,)]
+        assert self.trail.n_messages(DEAD) == 0 and self.trail.logged("audit_two_contents") == []
+
+
+def test_the_active_one_is_killed(trail):
+    active, standby = who_writes(trail)
+    story = Story(trail)
+    story.go_on(50)
+    trail.suite.kill(active)
+    story.go_on(50)
+    story.check()
+    assert n_written(trail, standby) > 0
+    # And back: the one that was killed stands by now.
+    trail.suite.restart(active)
+    trail.suite.kill(standby)
+    story.go_on(50)
+    story.check()
+
+
+def test_the_active_one_ends(trail):
+    active, standby = who_writes(trail)
+    story = Story(trail)
+    story.go_on(50)
+    assert trail.suite.terminate(active) == 0
+    story.go_on(50)
+    story.check()
+    assert n_written(trail, standby) > 0
+
+
+def test_the_active_one_freezes_and_comes_back(trail):
+    """The broker takes its messages back when it has been silent for long enough; what it still had in hand when
+    it comes back is written a second time, and changes nothing."""
+    active, standby = who_writes(trail)
+    story = Story(trail)
+    story.go_on(20)
+    process = trail.suite.services[active].process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        story.go_on(200)
+        story.check(timeout=60)
+        assert n_written(trail, standby) > 0
+    finally:
+        process.send_signal(signal.SIGCONT)
+    story.go_on(20)
+    story.check()
+    wait_until(lambda: trail.suite.services[active].is_ready(), what="the other one, ready again")
+    assert trail.n_messages(EVENTS) == 0
