@@ -146,8 +146,9 @@ static void check_due(struct gaps *g) {
     struct batch_statement s = {.sql = statement_find_before};
     if (g->checking.first || !db_is_up(g->db) || !is_due(g->waiting.first))
         return;
-    while (s.n_rows < MAX_CHECKS && is_due(g->waiting.first)) {
-        struct gap *gap = gap_list_take(&g->waiting);
+    struct gap *gap;
+    while (s.n_rows < MAX_CHECKS && is_due(g->waiting.first) &&
+           (gap = gap_list_take(&g->waiting))) {
         expected_put(&s, gap->session_id, gap->position);
         gap_list_add(&g->checking, gap);
     }
