@@ -36,18 +36,20 @@ static void take(struct gaps *g, struct gap *gap, const struct store_delta *delt
         gaps_tell(g, gap);
 }
 
-static void on_deltas(void *arg, int err, const struct store_delta *deltas, size_t n) {
+static void on_window(void *arg, int err, const struct session *session,
+                      const struct store_delta *deltas, size_t n) {
+    (void)session;
     struct gaps *g = arg;
     struct gap *gap = TAKE_PTR(g->reading);
     if (g->closed)
         return;
     if (!err)
         take(g, gap, deltas, n);
-    else if (err == -EBADMSG)
+    else if (err == -EBADMSG || err == -ENOENT)
         gaps_tell(g, gap);
     else
-        gap_list_add(&g->missing, gap); /* until Redis answers */
-    if (!err)
+        gap_list_add(&g->missing, gap); /* until Redis answers, and can be believed */
+    if (!err || err == -EBADMSG || err == -ENOENT)
         gaps_read_next(g);
 }
 
@@ -55,5 +57,5 @@ void gaps_read_next(struct gaps *g) {
     if (g->reading || !g->missing.first || !store_is_up(g->store) || !g->callbacks.has_room(g->arg))
         return;
     g->reading = gap_list_take(&g->missing);
-    store_read_deltas(g->store, g->reading->session_id, g->reading->low, READ_MAX, on_deltas, g);
+    store_read_window(g->store, g->reading->session_id, g->reading->low, READ_MAX, on_window, g);
 }
