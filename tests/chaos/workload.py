@@ -21,6 +21,7 @@ CLIENT_BOUND = 20.0   # s: a client's own; then the outcome is unknown
 MAX_ANSWER = 10.5     # s: contract 5, and what a busy machine adds
 TOKEN_SECONDS = 12 * 3600
 RING = 8
+KEYLESS = 4           # each so manieth write of a device
 NOT_APPLIED = {"unavailable", "rate_limited"}
 REFUSALS = {"version_conflict", "invalid_transition"}
 
@@ -119,10 +120,17 @@ class Device:
                 more = {"baseVersion": self.known[1], "epoch": self.known[0], "merge": "disjoint"}
         return self.model.begin(self.session, token, "patch", self.name), {"operations": operations, **more}
 
+    def key_of(self, op):
+        """Some writes have none: what happens to them is for the command's own id to say. Their outcome may stay
+        unknown, since they cannot be sent again."""
+        return None if op.kind == "patch" and self.n % KEYLESS == 0 else op.token
+
     def is_over(self, op, code, detail):
         """Judges a problem's code; whether the operation is over. Else it is to be sent again."""
         self.model.tried(op, code)
-        if code in NOT_APPLIED or code == "timeout":
+        if code == "timeout":
+            return not self.key_of(op)
+        if code in NOT_APPLIED:
             return False
         if code not in REFUSALS:
             self.model.violation("an answer that nobody may give", f"{op.token}: {code}: {detail}", self.session)
@@ -162,7 +170,7 @@ class Phone(Device):
             method, path, body = "POST", f"{path}?status={op.to}", None
         while not self.load.gate.ended.is_set():
             began = time.monotonic()
-            status, answer = self.rest.request(method, path, body, key=op.token)
+            status, answer = self.rest.request(method, path, body, key=self.key_of(op))
             self.took(op.token, began)
             if status in (200, 201):
                 self.known = (answer["epoch"], answer["version"])
@@ -205,6 +213,7 @@ class Laptop(Device):
         self.writes, self.watcher = writes, Watcher(load.model, session, name)
         self.headers = [f"Authorization: Bearer {make_token(session.user, name, seconds=TOKEN_SECONDS)}"]
         self.pending, self.sent, self.next = None, 0.0, 0.0
+        self.may_repeat = False  # the last try was certainly not applied
 
     def run(self):
         while not self.load.gate.ended.is_set():
@@ -283,6 +292,7 @@ class Laptop(Device):
             self.settle()
         else:
             self.sent, self.next = 0.0, time.monotonic() + self.random.uniform(0.05, 0.3)
+            self.may_repeat = frame["code"] in NOT_APPLIED
         return True
 
     def settle(self):
@@ -303,11 +313,11 @@ class Laptop(Device):
                 return True
             self.pending = self.choose_command()
         op, command = self.pending
-        if op.kind == "broadcast" and op.n_tries:  # it has no key
+        if op.n_tries and (op.kind == "broadcast" or not self.key_of(op)) and not self.may_repeat:
             self.settle()
             return True
         self.model.tried(op, "sent by WebSocket")
-        self.sent = now
+        self.sent, self.may_repeat = now, False
         ws.send(json.dumps(command))
         return True
 
@@ -317,7 +327,7 @@ class Laptop(Device):
             op, members = self.model.begin(self.session, token, "broadcast", self.name), {"message": {"t": token}}
         else:
             op, members = self.choose()
-            members["key"] = op.token
+            members.update({"key": self.key_of(op)} if self.key_of(op) else {})
         return op, {"type": op.kind, "id": op.token, "sessionId": self.session.id, **members}
 
 

@@ -44,7 +44,7 @@ class Disk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "chaos", folder], check=True)
 
     def _resize(self, size):
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True, stderr=subprocess.PIPE)
 
     def fill(self):
         """What is written meanwhile may make it bigger than what was asked for."""
@@ -95,12 +95,8 @@ class World:
         self.disks["postgresql"] = Disk(folder, DISKS["postgresql"])
         folder.chmod(0o700)
         self.servers.postgresql._own(folder)
-        connection = psycopg2.connect(self.servers.postgresql.url.rpartition("/")[0] + "/postgres")
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"create tablespace chaos location '{folder}'")
-            cursor.execute("alter database handoff set tablespace chaos")
-        connection.close()
+        self.in_database(f"create tablespace chaos location '{folder}'",
+                         "alter database handoff set tablespace chaos")
 
     def _make_links(self):
         """Each instance reaches each dependency by a link of its own; devices reach haproxy by two."""
@@ -210,11 +206,10 @@ class World:
 
     def in_database(self, *statements):
         """Each a transaction of its own, as the superuser, beside the database of the services."""
-        with psycopg2.connect(self.servers.postgresql.url.rpartition("/")[0] + "/postgres") as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
+        connection = psycopg2.connect(self.servers.postgresql.url.rpartition("/")[0] + "/postgres")
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
         connection.close()
 
     def lock_table(self, name):
