@@ -128,7 +128,7 @@ $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
 	@echo "  LINK  $@"
 	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
 
-.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench clean
+.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
@@ -165,7 +165,7 @@ demo: install ## two devices, the whole handoff, as a timeline in milliseconds
 token: ## a token of the local stack: make token USER=alice DEVICE=phone
 	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
 
-check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes
+check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
 	@tests/check
 
 .PHONY: flags
@@ -175,6 +175,11 @@ flags:
 bench: install ## measure; see tests/bench/README.md
 	@$(MAKE) --no-print-directory all bench-programs
 	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin
+
+MINUTES ?= 5
+chaos: install ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
+	@$(MAKE) --no-print-directory all
+	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/chaos/run.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) $(CHAOS)
 
 clean: ## remove what was built (data of make run stays in .run/)
 	rm -rf build

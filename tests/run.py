@@ -1,15 +1,18 @@
 """Runs test suites and sums them up: the last line says how many passed and failed.
 
-usage: run.py [--build build/gcc] [--instances 1] SUITE...     suites: unit integration contract e2e fuzz
+usage: run.py [--build build/gcc] [--instances 1] SUITE...     suites: unit integration contract e2e fuzz chaos
 
 unit         cmocka programs of the build's unit/ folder
 integration  cmocka programs of its integration/ folder, on private servers
-contract     pytest tests/contract: schemas, examples, patches against independent implementations
+contract     pytest tests/contract: schemas, examples, patches against independent implementations;
+             pytest tests/chaos: what judges the chaos suite, its proxy and its schedule
 e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
 fuzz         every fuzz target once over its corpus
+chaos        tests/chaos/run.py for some minutes: every kind of fault under load; CHAOS_SEED, else a new seed
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -22,6 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose" / "local"))
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+CHAOS_MINUTES, MIN_FAULTS = 2.9, 60
 
 
 class Tally:
@@ -92,6 +96,24 @@ def run_pytest(folder, env, tally):
     tally.add(len({(c.get("classname"), c.get("name")) for c in cases}) - len(failures), failures)
 
 
+def run_chaos(env, tally):
+    """At least MIN_FAULTS in at most 4 minutes; what was found is printed with its seed."""
+    report = ROOT / "build" / f"chaos-{os.getpid()}.json"
+    argv = ["/usr/bin/python3", "tests/chaos/run.py", "--minutes", str(CHAOS_MINUTES), "--patience", "1.15",
+            "--json", report]
+    if seed := os.environ.get("CHAOS_SEED"):
+        argv += ["--seed", seed]
+    done = subprocess.run(argv, env=env, cwd=ROOT)
+    summary = json.loads(report.read_text()) if report.exists() else {"violations": [], "faults": 0, "seed": None}
+    report.unlink(missing_ok=True)
+    failures = sorted({f"chaos: {v['what']} (seed {summary['seed']})" for v in summary["violations"]})
+    if summary["faults"] < MIN_FAULTS:
+        failures.append(f"chaos: {summary['faults']} faults, less than {MIN_FAULTS} (seed {summary['seed']})")
+    if done.returncode != 0 and not failures:
+        failures = [f"chaos: ended with {done.returncode}"]
+    tally.add(0 if failures else 1, failures)
+
+
 def run_fuzz(build, env, tally):
     del build
     targets = programs(ROOT / "build" / "fuzz")
@@ -129,8 +151,12 @@ def main():
             run_integration(build, env, tally)
         elif suite == "fuzz":
             run_fuzz(build, env, tally)
+        elif suite == "chaos":
+            run_chaos(env, tally)
         elif suite in ("contract", "e2e"):
             run_pytest(suite, env, tally)
+            if suite == "contract":
+                run_pytest("chaos", env, tally)
         else:
             arguments.error(f"no suite {suite}")
         print(f"   {suite}: {time.monotonic() - started:.0f} s", flush=True)

@@ -11,9 +11,11 @@ import json
 import threading
 import time
 
+BEGAN = time.monotonic()
 VERSIONED = {"session_created", "state_delta", "status_changed", "participant_changed", "device_changed",
              "session_deleted"}
-N_HISTORY = 40  # lines of a session that a violation is printed with
+N_HISTORY = 2000  # lines of a session that are kept
+N_PRINTED = 30    # of them a violation is printed with the last, and with all that name its token
 
 
 def canonical(value):
@@ -145,13 +147,15 @@ class Model:
         self.lost, self.finished = [], set()
         self.strangers = collections.defaultdict(list)  # events of sessions that nobody knows (yet)
 
-    def violation(self, what, text, session=None):
+    def violation(self, what, text, session=None, token=None):
         with self.lock:
-            lines = [f"VIOLATION {what} (seed {self.seed}): {text}"]
+            lines, history = [f"VIOLATION {what} (seed {self.seed}): {text}"], []
             if session:
-                lines += [f"  session {session.id}, its last events:", *("    " + h for h in session.history)]
+                about = [h for h in session.history if token and f" {token} " in h]
+                history = about + [f"-- the last {N_PRINTED} --"] + list(session.history)[-N_PRINTED:]
+                lines += [f"  session {session.id}:", *("    " + h for h in history)]
             self.violations.append({"what": what, "text": text, "session": session and session.id,
-                                    "history": list(session.history) if session else []})
+                                    "history": history})
             if len(self.violations) <= 20:
                 self.on_violation("\n".join(lines))
 
@@ -256,6 +260,7 @@ class Model:
             session.bodies[at] = event
             for token in tokens_of(event):
                 session.where[token].add(at)
+                session.note(f"{token} is version {at}, first seen by {source}")
             self.counts["events"] += 1
 
     def heard(self, session, event, source):
@@ -356,7 +361,7 @@ class Model:
             self.violation("two contents", f"state at {at} as {told[1]} had it", session)
         for token in tokens_of(event):
             if token in session.applied:
-                self.violation("applied twice", f"{token}, again at {at}", session)
+                self.violation("applied twice", f"{token}, at {sorted(session.where[token])}", session, token)
             session.applied.add(token)
             if token not in session.ops:
                 self.violation("nobody wrote this", f"{token} at {at}", session)
@@ -366,7 +371,7 @@ class Model:
         for token, op in list(session.ops.items()):
             is_applied = token in session.applied
             if op.outcome == "refused" and is_applied:
-                self.violation("refused, and applied", f"{token} at {session.where[token]}", session)
+                self.violation("refused, and applied", f"{token} at {session.where[token]}", session, token)
             if op.outcome == "acked" and op.kind not in ("status", "broadcast"):
                 self._check_acked(session, op, is_applied)
             if op.outcome == "unknown":
@@ -385,7 +390,8 @@ class Model:
                 self.lost.append((op.token, fault))
                 return
         what = "a lost write" if not is_applied else "an answer with another position than the event"
-        self.violation(what, f"{op.token}: answered {op.position}, seen at {sorted(session.where[op.token])}", session)
+        self.violation(what, f"{op.token}: answered {op.position}, seen at {sorted(session.where[op.token])}", session,
+                       op.token)
 
     def _check_rows(self, session, end, rows):
         seen = collections.Counter((epoch, version) for epoch, version, _ in rows)
