@@ -9,6 +9,7 @@ pass      bytes go on
 cut       open connections are reset, new ones too (way does not count)
 hole      bytes are taken and lost; a connection that lost some is reset when the mode ends, as by a
           firewall that forgot it
+half      the target sees a reset at once; who connected sees nothing, and is reset when the mode ends
 hold      bytes wait and go on when the mode ends, as TCP does after a short interruption
 delay     100 ms later
 throttle  64 KB/s a connection
@@ -27,7 +28,8 @@ DELAY = 0.1  # s
 RATE = 64 * 1024  # bytes a second
 CHUNK = 64 * 1024
 WAYS = ("up", "down")
-MODES = ("pass", "cut", "hole", "hold", "delay", "throttle")
+LOSSY = {"hole", "half"}
+MODES = ("pass", "cut", "hole", "half", "hold", "delay", "throttle")
 
 
 class Link:
@@ -45,7 +47,9 @@ class Link:
         for one in WAYS if way == "both" else (way,):
             self.modes[one] = mode
         for connection in list(self.connections):
-            if mode == "cut" or (connection.is_torn and "hole" not in self.modes.values()):
+            if mode == "half":
+                connection.reset_target()
+            elif mode == "cut" or (connection.is_torn and not LOSSY & set(self.modes.values())):
                 connection.reset()
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
@@ -88,7 +92,7 @@ class Connection:
         try:
             while data := await reader.read(CHUNK):
                 mode = self.link.modes[way]
-                if mode == "hole":
+                if mode in LOSSY:
                     self.is_torn = True
                     continue
                 queue.append((time.monotonic() + (DELAY if mode == "delay" else 0), data))
@@ -117,7 +121,7 @@ class Connection:
         while self.link.modes[way] == "hold":
             await self.link.changed.wait()
         if not data:
-            if writer.can_write_eof():
+            if writer.can_write_eof() and not (self.is_torn and LOSSY & set(self.link.modes.values())):
                 writer.write_eof()
             return
         while data and self.link.modes[way] == "throttle":
@@ -128,9 +132,13 @@ class Connection:
         writer.write(data)
         await writer.drain()
 
-    def reset(self):
+    def reset_target(self):
+        self.is_torn = True
+        self.reset(self.writers[1:])
+
+    def reset(self, writers=None):
         """RST, not an end: nobody is to take what came so far for everything."""
-        for writer in self.writers:
+        for writer in self.writers if writers is None else writers:
             sock = writer.get_extra_info("socket")
             if sock and sock.fileno() >= 0:
                 try:

@@ -293,8 +293,8 @@ class Model:
             self.strangers.clear()
 
     def check(self, session, resource, rows):
-        """resource: the session as it is read now, None when it is deleted. rows: [(epoch, version, payload)] of PostgreSQL, of the
-        versioned events that were not checked before."""
+        """resource: the session as it is read now, None when it is deleted. rows: [(epoch, version, payload)] of
+        PostgreSQL, of the versioned events that were not checked before."""
         with self.lock:
             end = self.end_of(session)
             if resource:

@@ -217,8 +217,8 @@ class Run:
               f"{c.get('reads', 0)} reads, {c.get('broadcasts heard', 0)} broadcasts\n"
               f"  answers   p50 {s['answers']['p50'] * 1000:.0f} ms, p99 {s['answers']['p99']:.2f} s, "
               f"max {s['answers']['max']:.2f} s\n"
-              f"  whole     p50 {s['whole']['p50']:.1f} s, p95 {s['whole']['p95']:.1f} s, max {s['whole']['max']:.1f} s "
-              f"after a fault's end; {len(s['over_goal'])} over the goal")
+              f"  whole     p50 {s['whole']['p50']:.1f} s, p95 {s['whole']['p95']:.1f} s, "
+              f"max {s['whole']['max']:.1f} s after a fault's end; {len(s['over_goal'])} over the goal")
         for d in s["over_goal"]:
             print(f"            #{d['n']} {d['name']} ({d['targets']}): "
                   f"{'never' if d['slowest'] is None else '%.1f s' % d['slowest']}")
@@ -236,7 +236,7 @@ def options_of(argv):
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--rate", type=float, default=100, help="writes a second of all devices together")
-    parser.add_argument("--faults", type=lambda text: text.split(","), help="names of kinds, else all that are possible")
+    parser.add_argument("--faults", type=lambda text: text.split(","), help="names of kinds; else all")
     parser.add_argument("--long", action="store_true", help="faults last five times as long now and then")
     parser.add_argument("--patience", type=float, default=1.5, help="stop after so many times the minutes")
     parser.add_argument("--no-clocks", action="store_true", help="without libfaketime in the services")

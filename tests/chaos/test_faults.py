@@ -63,5 +63,5 @@ def test_the_pairs_of_the_table_are_there(rows):
 
 def test_two_of_one_service_have_two_targets():
     for _, name, parts, _ in plan(5, 3000):
-        if name == "two engines":
+        if name == "two-engines":
             assert parts[0][1] != parts[1][1]

@@ -21,6 +21,7 @@ class Echo(threading.Thread):
         super().__init__(daemon=True)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port, self.n_bytes = self.listener.getsockname()[1], 0
+        self.n_ended = 0
         self.start()
 
     def run(self):
@@ -39,6 +40,7 @@ class Echo(threading.Thread):
         except OSError:
             pass
         connection.close()
+        self.n_ended += 1
 
 
 @pytest.fixture
@@ -110,6 +112,21 @@ def test_a_hole_takes_bytes_and_resets_who_lost_some(link):
         with pytest.raises(ConnectionResetError):
             torn.recv(1)
         assert ask(quiet) == b"x"
+
+
+def test_half_resets_the_target_alone(link):
+    with connect(link) as connection:
+        ask(connection)
+        link.set("a", "half")
+        wait_until(lambda: link.echo.n_ended == 1, 5, "the reset at the target")
+        connection.sendall(b"lost")
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        link.set("a", "pass")
+        connection.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
 
 
 def test_held_bytes_go_on_afterwards(link):

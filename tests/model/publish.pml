@@ -1,11 +1,12 @@
 /* How a saved version reaches the exchange, whatever dies (contract section 5; docs/decisions/0003).
  *
  * One session, N_COMMANDS commands, two engines, Redis and the broker. An engine takes a command, loads, saves by
- * compare-and-set, publishes, waits for the confirm, acknowledges, and moves the published mark some time later. Between
- * any two steps it may die (and start anew), lose the broker (its commands are delivered again, also while it goes on
- * with them), or have a save of which it does not learn the outcome; the broker may restart and lose the commands, which
- * are transient. How often is bounded, since Redis and the broker are to come to rest. Time is left out: what is due
- * later may happen at any moment, and a command's entry is old enough to go once nobody may deliver it again.
+ * compare-and-set, publishes, waits for the confirm, acknowledges, and moves the published mark some time later.
+ * Between any two steps it may die (and start anew), lose the broker (its commands are delivered again, also while it
+ * goes on with them), or have a save of which it does not learn the outcome; the broker may restart and lose the
+ * commands, which are transient. How often is bounded, since Redis and the broker are to come to rest. Time is left
+ * out: what is due later may happen at any moment, and a command's entry is old enough to go once nobody may deliver
+ * it again.
  *
  * Each guard is a line that -DNO_<guard> takes away; tests/model/check shows that each is needed. */
 
