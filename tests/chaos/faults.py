@@ -11,7 +11,7 @@ from world import DEPENDENCIES
 
 # What the services do not survive yet: kinds that await it are left out unless they are asked for by name. What is
 # able to be survived is to be taken out here.
-AWAITED = {"rebuild", "zombie"}
+AWAITED = {"rebuild", "refill", "zombie"}
 
 SERVICES = {"api": "session_api", "engine": "state_engine", "fanout": "ws_fanout", "audit": "audit_writer"}
 SERVERS = ("rabbitmq", "redis", "postgresql")
@@ -156,6 +156,18 @@ def promote_kept_redis(world, _):
     world.bring_kept_redis()
 
 
+def freeze_writers(world, _):
+    for name in world.instances("audit_writer"):
+        freeze(world, name)
+
+
+def purge_and_thaw_writers(world, _):
+    with world.suite.amqp() as connection:
+        connection.channel().queue_purge("audit_writer.events")
+    for name in world.instances("audit_writer"):
+        thaw(world, name)
+
+
 def refuse_rows(world, _):
     world.in_database("alter system set default_transaction_read_only = on", "select pg_reload_conf()",
                       "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'handoff'")
@@ -245,6 +257,8 @@ KINDS = [
     Kind("postgresql-locked", just("postgresql"), lock_rows, unlock_rows, (0.5, 4.0)),
     Kind("postgresql-connections", just("postgresql"), end_sessions, nothing, (0.0, 0.1)),
     Kind("engine-zombie", instances_of("state_engine"), make_zombie, end_zombie, (0.5, 2.0), awaits="zombie"),
+    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0,
+         awaits="refill"),
     Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, awaits="rebuild", loses=True),
     Kind("redis-aof-tail", just("redis"), cut_aof, start_server, (0.0, 1.0), 3.0, awaits="rebuild", loses=True),
     Kind("redis-stale", just("redis"), keep_redis, promote_kept_redis, (1.0, 4.0), 3.0, awaits="rebuild", loses=True),
@@ -303,9 +317,9 @@ def draw_pair(rng, world, kind):
     return faults
 
 
-def schedule(world, seed, seconds, names=None, long=False):
+def schedule(world, seed, seconds, names=None, long=False, scale=1.0):
     """Every kind once, in a drawn order, then every kind again, until the time is over. The same seed makes the same
-    faults at the same offsets. long: as long as faults.md has them, now and then."""
+    faults at the same offsets. long: as long as faults.md has them, now and then. scale: of how long each lasts."""
     rng, planned, offset, deck = random.Random(seed), [], 0.0, []
     while offset < seconds:
         if not deck:
@@ -313,7 +327,7 @@ def schedule(world, seed, seconds, names=None, long=False):
             rng.shuffle(deck)
         kind = deck.pop()
         low, high = kind.seconds
-        lasts = rng.uniform(low, high if not long else high * rng.choice((1, 1, 1, 5)))
+        lasts = scale * rng.uniform(low, high if not long else high * rng.choice((1, 1, 1, 5)))
         faults = draw_pair(rng, world, kind) if kind.parts else [(kind, rng.choice(kind.targets(world)))]
         planned.append(Planned(round(offset, 3), kind.name, faults, round(lasts, 3)))
         offset += lasts + kind.rest

@@ -163,7 +163,7 @@ class Run:
 
     def go(self):
         plan = faults.schedule(self.world, self.options.seed, self.options.minutes * 60, self.options.faults,
-                               self.options.long)
+                               self.options.long, self.options.scale)
         self.say(f"{len(plan)} faults planned, seed {self.options.seed}, {self.options.sessions} sessions")
         self.first = checked = time.monotonic()
         for n, planned in enumerate(plan, 1):
@@ -238,6 +238,7 @@ def options_of(argv):
     parser.add_argument("--rate", type=float, default=100, help="writes a second of all devices together")
     parser.add_argument("--faults", type=lambda text: text.split(","), help="names of kinds; else all")
     parser.add_argument("--long", action="store_true", help="faults last five times as long now and then")
+    parser.add_argument("--scale", type=float, default=1.0, help="of how long each fault lasts")
     parser.add_argument("--patience", type=float, default=1.5, help="stop after so many times the minutes")
     parser.add_argument("--no-clocks", action="store_true", help="without libfaketime in the services")
     parser.add_argument("--json", help="a file for everything that was measured")
@@ -256,7 +257,8 @@ def show(options):
         print(f"{kind.name:26} {'pair of ' + ', '.join(kind.parts) if kind.parts else ''}"
               f"{'needs ' + kind.needs if kind.needs else ''}{'awaits ' + kind.awaits if kind.awaits else ''}")
     print(f"\nseed {options.seed}:")
-    for p in faults.schedule(Anything(), options.seed, options.minutes * 60, options.faults, options.long):
+    for p in faults.schedule(Anything(), options.seed, options.minutes * 60, options.faults, options.long,
+                             options.scale):
         print(f"{p.offset:8.1f} s  {p.name} ({', '.join(t for _, t in p.faults)}) {p.seconds:.1f} s")
 
 
