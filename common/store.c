@@ -1,5 +1,5 @@
 /* What session_api and ws_fanout ask Redis, without ever blocking their loop: life of the store,
- * and questions on their way. The connection itself is in store_link.c, what is asked in
+ * and questions on their way. The connections are in store_link.c, what is asked in
  * store_read.c and others. A question is queued at once and sent in the loop's next turn, together
  * with all others of this turn. */
 #include "common/store.h"
@@ -20,24 +20,38 @@ void store_list_add(struct store_ask_list *list, struct store_ask *ask) {
     list->end = &ask->next;
 }
 
+void store_ask_finish(struct store_ask *ask, int err, const redisReply *reply) {
+    free(ask->bytes);
+    ask->bytes = NULL;
+    ask->is_redirected = false;
+    ask->n_redirects = 0;
+    ask->done(ask, err, reply);
+}
+
 void store_list_finish(struct store_ask_list *list, int err) {
     struct store_ask *ask = list->first;
     *list = (struct store_ask_list){0};
     while (ask) {
         struct store_ask *next = ask->next;
-        ask->done(ask, err ? err : ask->err, NULL);
+        store_ask_finish(ask, err ? err : ask->err, NULL);
         ask = next;
     }
 }
 
 /* ---- life ---- */
 
-void store_on_soon(uv_idle_t *idle) {
+static void on_soon(uv_idle_t *idle) {
     struct store *s = idle->data;
     uv_idle_stop(idle);
-    store_link_flush(s);
+    for (size_t i = 0; !s->closing && i < s->n_links; i++)
+        store_link_flush(s->links[i]);
     if (!s->closing)
         store_list_finish(&s->later, 0);
+}
+
+void store_write_soon(struct store *s) {
+    if (!s->closing)
+        uv_idle_start(&s->soon, on_soon);
 }
 
 int store_new(struct store **ret, uv_loop_t *loop, const char *url,
@@ -51,50 +65,63 @@ int store_new(struct store **ret, uv_loop_t *loop, const char *url,
     s->url = parsed;
     s->callbacks = callbacks ? *callbacks : (struct store_callbacks){0};
     s->arg = arg;
-    s->n_handles = 3;
+    s->n_handles = 1;
+    s->request_slot = -1;
     for (int i = 0; i < STORE_N_SCRIPTS; i++)
         store_script_sha((enum store_script)i, s->sha[i]);
-    uv_timer_init(loop, &s->tick); /* these three cannot fail */
-    uv_timer_init(loop, &s->retry);
-    uv_idle_init(loop, &s->soon);
-    s->tick.data = s->retry.data = s->soon.data = s;
-    store_link_start(s);
+    uv_idle_init(loop, &s->soon); /* cannot fail */
+    s->soon.data = s;
+    store_links_start(s);
     *ret = s;
     return 0;
 }
 
-static void on_closed(uv_handle_t *handle) {
-    struct store *s = handle->data;
+void store_handle_closed(struct store *s) {
     if (--s->n_handles)
         return;
     store_command_done(&s->command);
+    buf_done(&s->request);
     store_url_done(&s->url);
+    free(s->links);
+    free(s->map);
     free(s);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    store_handle_closed(handle->data);
 }
 
 struct store *store_free(struct store *s) {
     if (!s || s->closing)
         return NULL;
     s->closing = true;
-    store_link_stop(s);
-    s->n_waiting = 0;
-    while (s->waiting.first || s->later.first) {
-        store_list_finish(&s->waiting, -ECANCELED);
+    for (size_t i = 0; i < s->n_links; i++)
+        store_link_close(s->links[i], -ECANCELED);
+    while (s->later.first)
         store_list_finish(&s->later, -ECANCELED);
-    }
-    uv_close((uv_handle_t *)&s->tick, on_closed);
-    uv_close((uv_handle_t *)&s->retry, on_closed);
     uv_close((uv_handle_t *)&s->soon, on_closed);
     return NULL;
 }
 
+/* ---- what is known of it ---- */
+
 bool store_is_up(const struct store *s) {
-    return s->state == STORE_LINK_UP;
+    for (size_t i = 0; i < s->n_links; i++)
+        if (s->links[i]->is_named && s->links[i]->state == STORE_LINK_UP)
+            return true;
+    return false;
 }
 
 const char *store_run_id(const struct store *s, const char *session_id) {
-    (void)session_id;
-    return s->run_id;
+    char key[STORE_KEY_CAP];
+    store_key(STORE_META, session_id, key);
+    int slot = s->url.is_cluster ? (int)store_slot_of(key, strlen(key)) : -1;
+    const struct store_link *l = store_link_of(s, slot);
+    return l ? l->run_id : "";
+}
+
+uint64_t store_n_renewals(const struct store *s) {
+    return s->n_renewals;
 }
 
 bool store_is_current(const struct store *s, const char *session_id, const char *run_id) {
@@ -107,12 +134,43 @@ int64_t store_now(const struct store *s) {
 
 /* ---- asking ---- */
 
-bool store_may_ask(struct store *s, struct store_ask *ask) {
+void store_ask_part(struct store *s) {
+    store_command_print(&s->command, &s->request);
+    s->n_parts++;
+    if (s->request_slot < 0 && s->url.is_cluster)
+        s->request_slot = store_command_slot(&s->command);
+}
+
+void store_ask_refuse(struct store *s, struct store_ask *ask, int err) {
     ask->store = s;
-    ask->err = s->state != STORE_LINK_UP ? -ENOTCONN : s->n_waiting >= MAX_WAITING ? -EAGAIN : 0;
-    if (ask->err)
-        store_list_add(&s->later, ask);
-    if (!s->closing)
-        uv_idle_start(&s->soon, store_on_soon);
-    return !ask->err;
+    ask->err = err;
+    store_list_add(&s->later, ask);
+    store_write_soon(s);
+}
+
+/* A copy is kept where a node may send the question to another one. */
+static void send_request(struct store_link *l, struct store_ask *ask) {
+    struct store *s = l->store;
+    if (s->url.is_cluster) {
+        ask->bytes = must_memdup(s->request.data, s->request.len);
+        ask->n_bytes = s->request.len;
+    }
+    ask->n_commands = s->n_parts;
+    store_link_ask(l, ask, s->request.data, s->request.len, s->n_parts);
+    store_write_soon(s);
+}
+
+void store_ask_send(struct store *s, struct store_ask *ask) {
+    store_ask_part(s);
+    struct store_link *l = s->closing ? NULL : store_link_of(s, s->request_slot);
+    ask->store = s;
+    if (!l || l->state != STORE_LINK_UP)
+        store_ask_refuse(s, ask, -ENOTCONN);
+    else if (l->n_waiting >= MAX_WAITING)
+        store_ask_refuse(s, ask, -EAGAIN);
+    else
+        send_request(l, ask);
+    buf_clear(&s->request);
+    s->n_parts = 0;
+    s->request_slot = -1;
 }

@@ -30,10 +30,8 @@ void store_key_tries(const char *session_id, const char *command_id,
                      char ret[static STORE_KEY_CAP]);
 void store_key_create_claim(const char *user_id, const char *key_hash,
                             char ret[static STORE_KEY_CAP]);
-/* attention:{0} … {63}: by a hash of the member, which is a session id, or the prefix and an
- * instance of ws_fanout. */
+/* Members of attention:{0} … {63} are session ids, or this prefix and an instance of ws_fanout. */
 #define STORE_INSTANCE_PREFIX "instance:"
-void store_key_attention(const char *member, char ret[static STORE_KEY_CAP]);
 /* instance:{<iid>} and instance:{<iid>}:sessions */
 void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);
@@ -50,24 +48,32 @@ void store_key_bucket(enum store_bucket bucket, const char *who, char ret[static
 struct store;
 
 struct store_callbacks {
-    void (*up)(void *arg); /* reached, and maxmemory-policy is noeviction */
-    /* Lost, or not reached: once for each outage, and again when its reason changes. */
+    /* Reached, and maxmemory-policy is noeviction; of a cluster all masters, and no slot is without
+     * one. */
+    void (*up)(void *arg);
+    /* Lost, or not reached: once for each outage, and again when its reason changes. Of a cluster
+     * one node is enough: the reason names it, and what the others have can be asked. */
     void (*down)(void *arg, const char *why);
 };
 
-/* redis://[user:password@]host:port[/db]; -EINVAL for a url that is none. Connects by itself until
- * store_free; a silent server (2 s) counts as down. callbacks are copied. */
+/* redis://[user:password@]host:port[/db], or redis+cluster:// (see store_batch_new); -EINVAL for a
+ * url that is neither. Connects by itself until store_free; a silent server (2 s) counts as down.
+ * callbacks are copied. */
 MUSTCHECK int store_new(struct store **ret, uv_loop_t *loop, const char *url,
                         const struct store_callbacks *callbacks, void *arg);
 /* May be called from any callback. What waits is answered with -ECANCELED before this returns; the
  * rest of the memory goes when the loop has closed the handles. */
 struct store *store_free(struct store *s);
 DEFINE_CLEANUP(struct store *, store_free)
+/* Questions can be asked: of a cluster, of one node at least. */
 bool store_is_up(const struct store *s);
 /* Redis' TIME in ms now, carried on by the monotonic clock since the last answer; the wall clock
  * before the first. What deadlines and serverTime are given in, so that hosts' clocks do not
  * matter. */
 int64_t store_now(const struct store *s);
+/* Grows each time that a node was found to be another than before, or started again: what it was
+ * told last may be lost. */
+uint64_t store_n_renewals(const struct store *s);
 /* Of the node that has the session (or an instance), of the last connection that was made to it:
  * another one may have lost what was written. "": none was made. */
 const char *store_run_id(const struct store *s, const char *session_id);
@@ -75,9 +81,9 @@ const char *store_run_id(const struct store *s, const char *session_id);
 /* err: 0; -ENOENT no such session; -ESTALE what is there was saved under another run_id than the
  * node has now (or under none, by an old release): it may have lost what was saved since, ask the
  * engine (COMMAND_LOAD); -EBADMSG a value that cannot be, or data without its checksum: the same;
- * -ENOTCONN, -ETIMEDOUT not answered; -EAGAIN 10 000 questions wait already; -ECANCELED store_free
- * came first (called from within it). session: borrowed until the callback returns; deleted ones
- * come with .deleted set and err 0, whichever run_id they have. */
+ * -ENOTCONN, -ETIMEDOUT not answered (by its node); -EAGAIN 10 000 questions wait already;
+ * -ECANCELED store_free came first (called from within it). session: borrowed until the callback
+ * returns; deleted ones come with .deleted set and err 0, whichever run_id they have. */
 typedef void store_read_fn(void *arg, int err, const struct session *session);
 /* State and meta of one moment. done is always called, later (never before store_read returns).
  */

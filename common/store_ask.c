@@ -19,17 +19,19 @@ static void queue(struct store *s, struct script_ask *ask) {
     store_puts(c, ask->by_text ? store_script_text(ask->script) : s->sha[ask->script]);
     buf_put(&c->words, ask->args.words.data, ask->args.words.len);
     c->n_words += ask->args.n_words;
-    store_queue(s->context, c);
-    store_link_wait(s, &ask->ask, 1);
+    if (ask->args.key_len) {
+        c->key_at = c->words.len - ask->args.words.len + ask->args.key_at;
+        c->key_len = ask->args.key_len;
+    }
+    store_ask_send(s, &ask->ask);
 }
 
 static void finish(struct store_ask *base, int err, const redisReply *reply) {
     struct script_ask *ask = (struct script_ask *)base;
     struct store *s = base->store;
-    if (!err && !ask->by_text && store_is_noscript(reply) && s->state == STORE_LINK_UP) {
+    if (!err && !ask->by_text && store_is_noscript(reply)) {
         ask->by_text = true;
         queue(s, ask);
-        uv_idle_start(&s->soon, store_on_soon);
         return;
     }
     ask->done(ask->arg, err, reply);
@@ -43,6 +45,5 @@ void store_ask_script(struct store *s, enum store_script script, struct store_co
     *ask = (struct script_ask){
         .ask.done = finish, .script = script, .args = *args, .done = done, .arg = arg};
     *args = (struct store_command){0};
-    if (store_may_ask(s, &ask->ask))
-        queue(s, ask);
+    queue(s, ask);
 }

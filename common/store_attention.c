@@ -8,6 +8,12 @@
 
 #include "common/store_private.h"
 
+void store_put_attention(const struct store_batch *b, struct store_command *c, const char *member) {
+    char key[STORE_KEY_CAP];
+    store_key_attention_slot(store_map_attention(b->map, member), key);
+    store_put_name(c, key);
+}
+
 struct due_list {
     struct store_due *items;
     size_t n;
@@ -30,7 +36,8 @@ static void member_of(const struct store_due *due, char ret[static MEMBER_CAP]) 
 
 /* A member that is neither a session nor an instance (or a score that is no moment) is not ours:
  * passed over. */
-static void take_due(const redisReply *member, const redisReply *score, struct due_list *list) {
+static void take_due(const redisReply *member, const redisReply *score, unsigned set,
+                     struct due_list *list) {
     if (member->type != REDIS_REPLY_STRING || score->type != REDIS_REPLY_STRING)
         return;
     bool is_session = uuid_is(member->str, (size_t)member->len);
@@ -44,7 +51,7 @@ static void take_due(const redisReply *member, const redisReply *score, struct d
         list->items = must_realloc(list->items, list->cap * sizeof(*list->items));
     }
     struct store_due *due = &list->items[list->n++];
-    *due = (struct store_due){0};
+    *due = (struct store_due){.set = 1 + set};
     if (is_session)
         store_copy(due->session_id, sizeof(due->session_id), member->str, (size_t)member->len);
     else
@@ -53,45 +60,46 @@ static void take_due(const redisReply *member, const redisReply *score, struct d
     due->at = (int64_t)at;
 }
 
-static int take_slot(struct store_batch *b, struct due_list *list, bool *refused) {
+/* What a node has that is away comes when it is back. */
+static int take_set(struct store_batch *b, unsigned set, struct due_list *list, bool *refused) {
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
     int err = store_next(b, &reply);
     if (err)
         return err;
-    if (reply->type != REDIS_REPLY_ARRAY)
+    if (reply->type != REDIS_REPLY_ARRAY && !store_is_away(b, reply))
         *refused = true;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2)
-        take_due(reply->element[i], reply->element[i + 1], list);
+        take_due(reply->element[i], reply->element[i + 1], set, list);
     return 0;
 }
 
-static void queue_slot(struct store_batch *b, struct store_command *c, unsigned slot, int64_t until,
-                       size_t most) {
+static void queue_set(struct store_batch *b, struct store_command *c, unsigned set, int64_t until,
+                      size_t most) {
     char key[STORE_KEY_CAP];
-    store_key_attention_slot(slot, key);
+    store_key_attention_slot(set, key);
     store_command_begin(c, "ZRANGEBYSCORE");
-    store_puts(c, key);
+    store_put_name(c, key);
     store_puts(c, "-inf");
     store_put_i64(c, until);
     store_puts(c, "WITHSCORES");
     store_puts(c, "LIMIT");
     store_puts(c, "0");
     store_put_u64(c, most);
-    store_queue(b->context, c);
+    store_send(b, c);
 }
 
 int store_batch_due(struct store_batch *b, int64_t until, size_t most, struct store_due **ret,
                     size_t *ret_n) {
-    if (!b->context)
+    if (!store_batch_is_connected(b))
         return -ENOTCONN;
     _cleanup_(store_command_done) struct store_command c = {0};
     struct due_list list = {0};
     bool refused = false;
-    for (unsigned slot = 0; slot < STORE_N_ATTENTION; slot++)
-        queue_slot(b, &c, slot, until, most);
+    for (unsigned set = 0; set < STORE_N_ATTENTION; set++)
+        queue_set(b, &c, set, until, most);
     int err = 0;
-    for (unsigned slot = 0; slot < STORE_N_ATTENTION && !err; slot++)
-        err = take_slot(b, &list, &refused);
+    for (unsigned set = 0; set < STORE_N_ATTENTION && !err; set++)
+        err = take_set(b, set, &list, &refused);
     if (!err && refused)
         err = -EIO;
     if (err) {
@@ -106,6 +114,7 @@ int store_batch_due(struct store_batch *b, int64_t until, size_t most, struct st
 /* One question about an entry. */
 struct ask {
     char member[MEMBER_CAP];
+    unsigned set;          /* as store_due's */
     int64_t first, second; /* arguments of the script */
     bool is_open;          /* not answered: not sent, or NOSCRIPT */
     bool is_yes;
@@ -114,13 +123,17 @@ struct ask {
 static void queue_ask(struct store_batch *b, struct store_command *c, enum store_script script,
                       const struct ask *ask) {
     char key[STORE_KEY_CAP];
-    store_key_attention(ask->member, key);
     store_begin_script(b, c, script, 1);
-    store_puts(c, key);
+    if (ask->set) {
+        store_key_attention_slot(ask->set - 1, key);
+        store_put_name(c, key);
+    } else {
+        store_put_attention(b, c, ask->member);
+    }
     store_puts(c, ask->member);
     store_put_i64(c, ask->first);
     store_put_i64(c, ask->second);
-    store_queue(b->context, c);
+    store_send(b, c);
 }
 
 static int take_ask(struct store_batch *b, struct ask *ask) {
@@ -156,13 +169,12 @@ static bool is_any_open(const struct ask *asks, size_t n) {
 
 /* Only what found no script is asked again: a claim asked twice would look like somebody else's. */
 static int ask_all(struct store_batch *b, enum store_script script, struct ask *asks, size_t n) {
-    if (!b->context)
+    if (!store_batch_is_connected(b))
         return -ENOTCONN;
     int err = ask_open(b, script, asks, n);
     if (err || !is_any_open(asks, n))
         return err;
-    store_queue_scripts(b);
-    err = store_take_scripts(b);
+    err = store_load_scripts(b);
     return err ? err : ask_open(b, script, asks, n);
 }
 
@@ -170,7 +182,8 @@ int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n
                           int64_t lease_until) {
     _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
     for (size_t i = 0; i < n; i++) {
-        asks[i] = (struct ask){.first = due[i].at, .second = lease_until, .is_open = true};
+        asks[i] = (struct ask){
+            .set = due[i].set, .first = due[i].at, .second = lease_until, .is_open = true};
         member_of(&due[i], asks[i].member);
     }
     int err = ask_all(b, STORE_SCRIPT_CLAIM_DUE, asks, n);
@@ -184,7 +197,10 @@ int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n
 int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n) {
     _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
     for (size_t i = 0; i < n; i++) {
-        asks[i] = (struct ask){.first = due[i].lease, .second = due[i].next, .is_open = true};
+        asks[i] = (struct ask){.set = due[i].set,
+                               .first = due[i].lease,
+                               .second = due[i].next,
+                               .is_open = true};
         member_of(&due[i], asks[i].member);
     }
     return ask_all(b, STORE_SCRIPT_REARM, asks, n);
@@ -193,15 +209,15 @@ int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t
 /* ---- those that were forgotten ---- */
 
 struct missing {
+    const struct store_batch *b;
     const struct store_arm *arms;
 };
 
 static void put_missing(void *arg, size_t i, struct store_command *c) {
-    const struct store_arm *arm = &((const struct missing *)arg)->arms[i];
-    char key[STORE_KEY_CAP];
-    store_key_attention(arm->session_id, key);
+    const struct missing *t = arg;
+    const struct store_arm *arm = &t->arms[i];
     store_command_begin(c, "ZADD");
-    store_puts(c, key);
+    store_put_attention(t->b, c, arm->session_id);
     store_puts(c, "NX");
     store_put_i64(c, arm->at);
     store_puts(c, arm->session_id);
@@ -215,7 +231,7 @@ static void take_nothing(void *arg, size_t i, const redisReply *reply) {
 }
 
 int store_batch_arm_missing(struct store_batch *b, const struct store_arm *arms, size_t n) {
-    struct missing t = {arms};
+    struct missing t = {b, arms};
     const struct store_round r = {b, put_missing, take_nothing, &t};
     return store_ask_round(&r, n);
 }

@@ -1,5 +1,6 @@
-/* The engine's connection to Redis: blocking, every call with a timeout. Any error poisons a
- * hiredis context, so the connection is dropped at the first one and the caller connects again. */
+/* The engine's connections to Redis: blocking, every call with a timeout. Any error poisons a
+ * hiredis context, so the connection is dropped at the first one: one Redis' by the caller, who
+ * connects again; of a cluster's nodes each by itself (store_cluster.c). */
 #include "common/store_batch.h"
 
 #include <errno.h>
@@ -8,9 +9,9 @@
 
 #include "common/store_private.h"
 
-#define TIMEOUT_S 2
 #define CREATE_CLAIM_MS (24LL * 3600 * 1000)
 #define TRIES_MS 60000
+#define CONNECT_MS 10000 /* of one Redis: its silence ends it sooner */
 
 int store_batch_new(struct store_batch **ret, const char *url) {
     struct store_url parsed;
@@ -22,6 +23,12 @@ int store_batch_new(struct store_batch **ret, const char *url) {
     uuid_v4(b->token_prefix);
     for (size_t i = 0; i < STORE_N_SCRIPTS; i++)
         store_script_sha((enum store_script)i, b->sha[i]);
+    if (parsed.is_cluster) {
+        b->map = must_alloc(sizeof(*b->map));
+        store_map_clear(b->map);
+    } else {
+        store_node_at(b, &parsed.seeds[0])->is_named = true;
+    }
     *ret = b;
     return 0;
 }
@@ -29,48 +36,52 @@ int store_batch_new(struct store_batch **ret, const char *url) {
 struct store_batch *store_batch_free(struct store_batch *b) {
     if (!b)
         return NULL;
-    store_drop(b, 0);
+    store_pipe_clear(&b->pipe);
+    buf_done(&b->pipe.bytes);
+    free(b->pipe.units);
+    for (size_t i = 0; i < b->n_nodes; i++)
+        store_node_free(b->nodes[i]);
+    free(b->nodes);
+    free(b->map);
+    free(b->noted);
     store_url_done(&b->url);
     free(b);
     return NULL;
 }
 
+void store_batch_wait_for_replicas(struct store_batch *b, unsigned n) {
+    b->n_wait_replicas = n;
+}
+
 bool store_batch_is_connected(const struct store_batch *b) {
-    return b->context;
+    for (size_t i = 0; i < b->n_nodes; i++)
+        if (b->nodes[i]->is_named && b->nodes[i]->state == STORE_NODE_UP)
+            return true;
+    return false;
+}
+
+uint64_t store_batch_n_losses(const struct store_batch *b) {
+    return b->n_losses;
 }
 
 const char *store_batch_run_id(const struct store_batch *b, const char *session_id) {
-    (void)session_id;
-    return b->run_id;
+    char key[STORE_KEY_CAP];
+    store_key(STORE_META, session_id, key);
+    int slot = b->url.is_cluster ? (int)store_slot_of(key, strlen(key)) : -1;
+    const struct store_node *node = store_node_of(b, slot);
+    return node ? node->run_id : "";
 }
 
 int store_drop(struct store_batch *b, int err) {
-    if (b->context)
-        redisFree(b->context);
-    b->context = NULL;
+    store_pipe_clear(&b->pipe);
+    for (size_t i = 0; i < b->n_nodes; i++)
+        if (b->nodes[i]->state != STORE_NODE_AWAY)
+            store_node_fail(b, b->nodes[i], err, strerror(-err));
     return err;
 }
 
-static int error_of(const redisContext *c) {
-    int err = -errno;
-    if (c->err == REDIS_ERR_EOF)
-        return -ECONNRESET;
-    if (c->err == REDIS_ERR_IO && err == -EAGAIN)
-        return -ETIMEDOUT;
-    if (c->err == REDIS_ERR_IO && err < 0)
-        return err;
-    return -EIO;
-}
-
-int store_next(struct store_batch *b, redisReply **ret) {
-    void *reply = NULL;
-    if (!b->context)
-        return -ENOTCONN;
-    errno = 0;
-    if (redisGetReply(b->context, &reply) != REDIS_OK || !reply)
-        return store_drop(b, error_of(b->context));
-    *ret = reply;
-    return 0;
+bool store_is_away(const struct store_batch *b, const redisReply *reply) {
+    return b->url.is_cluster && store_is_temporary(reply);
 }
 
 /* ---- scripts ---- */
@@ -82,100 +93,65 @@ void store_begin_script(struct store_batch *b, struct store_command *c, enum sto
     store_put_u64(c, n_keys);
 }
 
-void store_queue_scripts(struct store_batch *b) {
+static void begin_script_load(struct store_command *c, size_t script) {
+    store_command_begin(c, "SCRIPT");
+    store_puts(c, "LOAD");
+    store_puts(c, store_script_text((enum store_script)script));
+}
+
+void store_queue_scripts(redisContext *context) {
     struct store_command c = {0};
     for (size_t i = 0; i < STORE_N_SCRIPTS; i++) {
-        store_command_begin(&c, "SCRIPT");
-        store_puts(&c, "LOAD");
-        store_puts(&c, store_script_text((enum store_script)i));
-        store_queue(b->context, &c);
+        begin_script_load(&c, i);
+        store_queue(context, &c);
     }
     store_command_done(&c);
 }
 
-/* A refused script is remembered until all answers are read; then the connection goes. */
-static int take_scripts(struct store_batch *b, char ret_why[static 256]) {
-    int refused = 0;
-    for (size_t i = 0; i < STORE_N_SCRIPTS; i++) {
-        _cleanup_(store_reply_freep) redisReply *reply = NULL;
-        int err = store_next(b, &reply);
-        if (err)
-            return err;
-        if (reply->type != REDIS_REPLY_STRING) {
-            snprintf(ret_why, 256, "%s was refused: %.200s",
-                     store_script_file((enum store_script)i), reply->str ? reply->str : "");
-            refused = -EIO;
+/* A refused script is remembered until all answers are read; then the connections go. */
+int store_load_scripts(struct store_batch *b) {
+    _cleanup_(store_command_done) struct store_command c = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_nodes; i++)
+        for (size_t k = 0; b->nodes[i]->state == STORE_NODE_UP && k < STORE_N_SCRIPTS; k++, n++) {
+            begin_script_load(&c, k);
+            store_send_to(b, b->nodes[i], &c);
         }
-    }
-    return refused ? store_drop(b, refused) : 0;
-}
-
-int store_take_scripts(struct store_batch *b) {
-    char why[256];
-    return take_scripts(b, why);
-}
-
-/* ---- connect ---- */
-
-static int take_login(struct store_batch *b, size_t n, char ret_why[static 256]) {
-    int refused = 0;
+    bool refused = false;
     for (size_t i = 0; i < n; i++) {
         _cleanup_(store_reply_freep) redisReply *reply = NULL;
         int err = store_next(b, &reply);
         if (err)
             return err;
-        if (reply->type == REDIS_REPLY_ERROR && !refused) {
-            snprintf(ret_why, 256, "login was refused: %.200s", reply->str);
-            refused = -EACCES;
-        }
+        refused |= reply->type != REDIS_REPLY_STRING && !store_is_away(b, reply);
     }
-    return refused;
+    return refused ? store_drop(b, -EIO) : 0;
 }
 
-static int take_info(struct store_batch *b, char ret_why[static 256]) {
-    _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    int err = store_next(b, &reply);
-    if (err)
-        return err;
-    return store_node_is_fit(reply, b->run_id, ret_why) ? 0 : -EPROTO;
-}
-
-static int introduce(struct store_batch *b, char ret_why[static 256]) {
-    struct store_command c = {0};
-    size_t n_login = store_queue_login(&c, &b->url, b->context);
-    store_command_begin(&c, "INFO");
-    store_queue(b->context, &c);
-    store_command_done(&c);
-    store_queue_scripts(b);
-
-    int err = take_login(b, n_login, ret_why);
-    if (!err)
-        err = take_info(b, ret_why);
-    return err ? err : take_scripts(b, ret_why);
-}
+/* ---- connect ---- */
 
 int store_batch_connect(struct store_batch *b, char ret_why[static 256]) {
-    static const struct timeval timeout = {.tv_sec = TIMEOUT_S};
     ret_why[0] = '\0';
-    if (b->context)
+    if (store_batch_is_connected(b))
         return 0;
-    b->context = redisConnectWithTimeout(b->url.host, b->url.port, timeout);
-    if (!b->context || b->context->err || redisSetTimeout(b->context, timeout) != REDIS_OK) {
-        snprintf(ret_why, 256, "%s", b->context ? b->context->errstr : "out of memory");
-        return store_drop(b, -ENOTCONN);
-    }
-    int err = introduce(b, ret_why);
-    if (err && !*ret_why)
-        snprintf(ret_why, 256, "no answer: %s", strerror(-err));
-    return err ? store_drop(b, err) : 0;
+    if (b->url.is_cluster)
+        return store_cluster_connect(b, ret_why) ? 0 : -ENOTCONN;
+    struct store_node *node = b->nodes[0];
+    if (node->state == STORE_NODE_AWAY)
+        store_node_start(b, node);
+    store_nodes_wait(b, CONNECT_MS);
+    if (node->state == STORE_NODE_UP)
+        return 0;
+    snprintf(ret_why, 256, "%s", node->why);
+    return node->err;
 }
 
 /* ---- one question, one answer ---- */
 
 static int ask_once(struct store_batch *b, const struct store_command *c, redisReply **ret) {
-    if (!b->context)
+    if (!store_batch_is_connected(b))
         return -ENOTCONN;
-    store_queue(b->context, c);
+    store_send(b, c);
     return store_next(b, ret);
 }
 
@@ -185,13 +161,14 @@ int store_ask(struct store_batch *b, const struct store_command *c, redisReply *
     if (!err && store_is_noscript(reply)) {
         store_reply_freep(&reply);
         reply = NULL;
-        store_queue_scripts(b);
-        err = store_take_scripts(b);
+        err = store_load_scripts(b);
         if (!err)
             err = ask_once(b, c, &reply);
     }
     if (err)
         return err;
+    if (store_is_away(b, reply))
+        return -ENOTCONN;
     if (reply->type == REDIS_REPLY_ERROR)
         return store_is_wrong_type(reply) ? -EBADMSG : -EIO;
     *ret = TAKE_PTR(reply);
@@ -212,7 +189,7 @@ int store_batch_snapshot(struct store_batch *b, const char *session_id, uint64_t
     char key[STORE_KEY_CAP];
     store_key_snapshot(session_id, version, key);
     store_command_begin(&c, "GET");
-    store_puts(&c, key);
+    store_put_name(&c, key);
     int err = store_ask(b, &c, &reply);
     if (err)
         return err;
@@ -229,7 +206,7 @@ static void begin_claim(struct store_batch *b, struct store_command *c,
     store_key_create_claim(claim->user_id, claim->key_hash, key);
     snprintf(value, sizeof(value), "%s %s", claim->wanted_id, claim->fingerprint);
     store_begin_script(b, c, STORE_SCRIPT_CLAIM_CREATE, 1);
-    store_puts(c, key);
+    store_put_name(c, key);
     store_puts(c, value);
     store_put_i64(c, CREATE_CLAIM_MS);
 }
@@ -251,7 +228,7 @@ static int claim_once(struct store_batch *b, struct store_claim *claims, size_t 
     _cleanup_(store_command_done) struct store_command c = {0};
     for (size_t i = 0; i < n; i++) {
         begin_claim(b, &c, &claims[i]);
-        store_queue(b->context, &c);
+        store_send(b, &c);
     }
     for (size_t i = 0; i < n; i++) {
         _cleanup_(store_reply_freep) redisReply *reply = NULL;
@@ -274,13 +251,12 @@ static bool lacks_script(const struct store_claim *claims, size_t n) {
 
 /* To claim again what was claimed changes nothing, so a second round may take all. */
 int store_batch_claim_creates(struct store_batch *b, struct store_claim *claims, size_t n) {
-    if (!b->context)
+    if (!store_batch_is_connected(b))
         return -ENOTCONN;
     int err = claim_once(b, claims, n);
     if (err || !lacks_script(claims, n))
         return err;
-    store_queue_scripts(b);
-    err = store_take_scripts(b);
+    err = store_load_scripts(b);
     return err ? err : claim_once(b, claims, n);
 }
 
@@ -291,7 +267,7 @@ int store_batch_count_try(struct store_batch *b, const char *session_id, const c
     char key[STORE_KEY_CAP];
     store_key_tries(session_id, command_id, key);
     store_begin_script(b, &c, STORE_SCRIPT_COUNT_TRY, 1);
-    store_puts(&c, key);
+    store_put_name(&c, key);
     store_put_i64(&c, TRIES_MS);
     int err = store_ask(b, &c, &reply);
     if (err)

@@ -15,6 +15,8 @@
 
 struct store_batch;
 
+/* redis://[user:password@]host:port[/db], or
+ * redis+cluster://[user:password@]host:port[,host:port…]; -EINVAL for a url that is neither. */
 MUSTCHECK int store_batch_new(struct store_batch **ret, const char *url);
 struct store_batch *store_batch_free(struct store_batch *b);
 DEFINE_CLEANUP(struct store_batch *, store_batch_free)
@@ -22,7 +24,15 @@ DEFINE_CLEANUP(struct store_batch *, store_batch_free)
  * log,
  * "" on success. No-op when connected. */
 MUSTCHECK int store_batch_connect(struct store_batch *b, char ret_why[static 256]);
+/* Also while some nodes of a cluster are away: what they have is answered so. */
 bool store_batch_is_connected(const struct store_batch *b);
+/* Whether all nodes are there; ret_why: "" or which is not, for the log. */
+bool store_batch_is_whole(const struct store_batch *b, char ret_why[static 256]);
+/* Grows with each connection that is lost: what was known of Redis may not hold any more. */
+uint64_t store_batch_n_losses(const struct store_batch *b);
+/* How many replicas have to have a save before store_batch_save returns, or a second has passed;
+ * 0, the default: none. */
+void store_batch_wait_for_replicas(struct store_batch *b, unsigned n);
 /* The run_id of the node that has the session, from the connect; "" before it. */
 const char *store_batch_run_id(const struct store_batch *b, const char *session_id);
 /* PING; negative when Redis does not answer. */
@@ -74,24 +84,29 @@ struct store_load {
     struct store_joiner *joiners; /* borrowed; their outs are the load's */
     size_t n_joiners;
     /* out; owned by the load */
-    int err; /* 0; -ENOENT not in Redis; -EBADMSG a value that cannot be */
+    int err; /* 0; -ENOENT not in Redis; -EBADMSG a value that cannot be; -ENOTCONN its node of a
+                cluster is away, others are there */
     struct session session;
     struct store_entry *entries;
     size_t n_entries;
     struct store_idem *idems; /* n_key_hashes */
 };
 void store_load_done(struct store_load *l);
-/* Loads all in one pipeline. *ret_now is Redis TIME, ms. Negative: nothing was loaded. */
+/* Loads all in one pipeline. *ret_now is Redis TIME, ms (of a cluster that of one node, carried on
+ * while that is away). Negative: nothing was loaded. */
 MUSTCHECK int store_batch_load(struct store_batch *b, struct store_load *loads, size_t n,
                                int64_t *ret_now);
 
 /* ---- save ---- */
 enum store_save_result {
     STORE_SAVED,
-    STORE_LOST,   /* another save came first: load again */
-    STORE_FULL,   /* 1000 unpublished versions or 16 MiB kept: refuse */
-    STORE_REFUSED /* Redis refuses writes (OOM, MISCONF, READONLY): nothing was written; why in text
-                   */
+    STORE_LOST,    /* another save came first: load again */
+    STORE_FULL,    /* 1000 unpublished versions or 16 MiB kept: refuse */
+    STORE_REFUSED, /* Redis refuses writes (OOM, MISCONF, READONLY): nothing was written; why in
+                      text */
+    STORE_AWAY,    /* its node of a cluster is away: nothing was written */
+    STORE_UNKNOWN, /* its node of a cluster was lost before it answered: look for the command again
+                    */
 };
 
 struct store_save {
@@ -120,6 +135,7 @@ struct store_save {
     int64_t now;
     /* out */
     enum store_save_result result;
+    bool is_unreplicated; /* STORE_SAVED, but too few replicas have it: it may be lost yet */
     char text[128];
 };
 /* Saves all in one pipeline, in order (so that several of one session build on each other). `marks`
@@ -170,6 +186,7 @@ MUSTCHECK int store_batch_count_try(struct store_batch *b, const char *session_i
 struct store_due {
     char session_id[UUID_LEN + 1]; /* "": it is an instance of ws_fanout */
     char instance[STORE_INSTANCE_MAX + 1];
+    unsigned set; /* 1 + which of the sets it is in; 0: where it would be armed */
     int64_t at;
     /* set by store_batch_claim_due */
     bool is_claimed;

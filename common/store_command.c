@@ -10,12 +10,12 @@
 
 void store_command_done(struct store_command *c) {
     buf_done(&c->words);
-    c->n_words = 0;
+    *c = (struct store_command){0};
 }
 
 void store_command_begin(struct store_command *c, const char *name) {
     buf_clear(&c->words);
-    c->n_words = 0;
+    c->n_words = c->key_len = 0;
     store_puts(c, name);
 }
 
@@ -42,10 +42,23 @@ void store_put_i64(struct store_command *c, int64_t n) {
     store_put(c, digits, (size_t)snprintf(digits, sizeof(digits), "%" PRId64, n));
 }
 
+void store_put_name(struct store_command *c, const char *key) {
+    size_t len = strlen(key);
+    store_put(c, key, len);
+    if (c->key_len)
+        return;
+    c->key_at = c->words.len - len - 2;
+    c->key_len = len;
+}
+
 void store_put_key(struct store_command *c, enum store_key key, const char *session_id) {
     char name[STORE_KEY_CAP];
     store_key(key, session_id, name);
-    store_puts(c, name);
+    store_put_name(c, name);
+}
+
+int store_command_slot(const struct store_command *c) {
+    return c->key_len ? (int)store_slot_of(c->words.data + c->key_at, c->key_len) : -1;
 }
 
 void store_put_entry_after(struct store_command *c, uint64_t since) {
@@ -68,20 +81,28 @@ void store_begin_read(struct store_command *c, const char *session_id, bool stat
     store_put_entry_after(c, since);
 }
 
+void store_begin_auth(struct store_command *c, const struct store_url *url) {
+    store_command_begin(c, "AUTH");
+    if (*url->user)
+        store_puts(c, url->user);
+    store_puts(c, url->password);
+}
+
+void store_begin_select(struct store_command *c, const struct store_url *url) {
+    store_command_begin(c, "SELECT");
+    store_put_i64(c, url->db);
+}
+
 size_t store_queue_login(struct store_command *c, const struct store_url *url,
                          redisContext *context) {
     size_t n_queued = 0;
     if (*url->password) {
-        store_command_begin(c, "AUTH");
-        if (*url->user)
-            store_puts(c, url->user);
-        store_puts(c, url->password);
+        store_begin_auth(c, url);
         store_queue(context, c);
         n_queued++;
     }
     if (url->db) {
-        store_command_begin(c, "SELECT");
-        store_put_i64(c, url->db);
+        store_begin_select(c, url);
         store_queue(context, c);
         n_queued++;
     }
@@ -89,7 +110,7 @@ size_t store_queue_login(struct store_command *c, const struct store_url *url,
 }
 
 /* hiredis refuses only when memory ran out; must_alloc's way out is taken then too. */
-static void append(redisContext *context, const char *data, size_t len) {
+void store_queue_bytes(redisContext *context, const char *data, size_t len) {
     if (redisAppendFormattedCommand(context, data, len) != REDIS_OK)
         abort();
 }
@@ -97,6 +118,13 @@ static void append(redisContext *context, const char *data, size_t len) {
 void store_queue(redisContext *context, const struct store_command *c) {
     char head[24];
     int len = snprintf(head, sizeof(head), "*%zu\r\n", c->n_words);
-    append(context, head, (size_t)len);
-    append(context, c->words.data, c->words.len);
+    store_queue_bytes(context, head, (size_t)len);
+    store_queue_bytes(context, c->words.data, c->words.len);
+}
+
+void store_command_print(const struct store_command *c, struct buf *out) {
+    buf_putc(out, '*');
+    buf_put_u64(out, c->n_words);
+    buf_put(out, "\r\n", 2);
+    buf_put(out, c->words.data, c->words.len);
 }

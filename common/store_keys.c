@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "common/store.h"
 
 void store_key(enum store_key key, const char *session_id, char ret[static STORE_KEY_CAP]) {
@@ -38,12 +37,6 @@ void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]) {
 
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]) {
     snprintf(ret, STORE_KEY_CAP, "instance:{%s}:sessions", instance);
-}
-
-void store_key_attention(const char *member, char ret[static STORE_KEY_CAP]) {
-    uint8_t digest[20];
-    hash_sha1(member, strlen(member), digest);
-    store_key_attention_slot(digest[0] % STORE_N_ATTENTION, ret);
 }
 
 void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]) {

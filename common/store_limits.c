@@ -42,7 +42,7 @@ void store_take_token(struct store *s, enum store_bucket bucket, const char *who
     store_key_bucket(bucket, who, key);
     snprintf(interval, sizeof(interval), "%.3f", 1e6 / (double)rate);
     store_puts(&args, "1");
-    store_puts(&args, key);
+    store_put_name(&args, key);
     store_puts(&args, interval);
     store_put_i64(&args, burst);
     store_ask_script(s, STORE_SCRIPT_TAKE_TOKEN, &args, on_answer, ask);

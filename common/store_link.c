@@ -1,7 +1,7 @@
-/* The asynchronous reader's connection: hiredis without its async layer. Its context is used as a
- * buffer and a parser, non-blocking, under a poll handle of ours. So the rules about who may free
- * what during a callback are ours too, and a silent server is told from a slow one by the bytes
- * that come.
+/* The asynchronous reader's connection to one node: hiredis without its async layer. Its context is
+ * used as a buffer and a parser, non-blocking, under a poll handle of ours. So the rules about who
+ * may free what during a callback are ours too, and a silent server is told from a slow one by the
+ * bytes that come.
  *
  * Every wait is counted in ticks of our own timer, not in clock time: when this process was stopped
  * for a while, it has missed ticks, not answers. */
@@ -18,10 +18,11 @@
 #define TICK_MS 250
 #define SILENT_TICKS 8 /* 2 s */
 #define TIME_TICKS 2   /* between two TIMEs while all is well */
+#define MAX_REDIRECTS 5
 
-struct store_resolve { /* lives until its callback, which may be after the store */
+struct store_resolve { /* lives until its callback, which may be after the link */
     uv_getaddrinfo_t request;
-    struct store *store; /* NULL: nobody wants the answer any more */
+    struct store_link *link; /* NULL: nobody wants the answer any more */
 };
 
 struct store_poll {
@@ -36,161 +37,238 @@ static void free_poll(uv_handle_t *handle) {
     free(handle);
 }
 
-void store_link_stop(struct store *s) {
-    if (s->resolve) {
-        s->resolve->store = NULL;
-        uv_cancel((uv_req_t *)&s->resolve->request);
-        s->resolve = NULL;
+static void stop(struct store_link *l) {
+    if (l->resolve) {
+        l->resolve->link = NULL;
+        uv_cancel((uv_req_t *)&l->resolve->request);
+        l->resolve = NULL;
     }
-    if (s->poll)
-        uv_close((uv_handle_t *)&s->poll->handle, free_poll);
-    s->poll = NULL;
-    if (s->context)
-        redisFree(s->context);
-    s->context = NULL;
-    uv_timer_stop(&s->tick);
-    s->state = STORE_LINK_RESTING;
-    s->asks_time = false;
-    s->silent_ticks = 0;
+    if (l->poll)
+        uv_close((uv_handle_t *)&l->poll->handle, free_poll);
+    l->poll = NULL;
+    if (l->context)
+        redisFree(l->context);
+    l->context = NULL;
+    uv_timer_stop(&l->tick);
+    l->state = STORE_LINK_RESTING;
+    l->asks_time = l->has_output = false;
+    l->silent_ticks = 0;
 }
 
-/* The callback hears of each outage once, and again when its reason changes. */
-static void link_down(struct store *s, int err, const char *why) {
-    bool is_news = s->state == STORE_LINK_UP || strcmp(s->why, why) != 0;
-    store_link_stop(s);
-    uv_timer_start(&s->retry, on_retry, backoff_next_ms(&s->backoff), 0);
-    snprintf(s->why, sizeof(s->why), "%s", why);
-    s->n_waiting = 0;
-    store_list_finish(&s->waiting, err);
-    if (is_news && !s->closing && s->callbacks.down)
-        s->callbacks.down(s->arg, s->why);
+static void finish_all(struct store_link *l, int err) {
+    l->n_waiting = 0;
+    store_list_finish(&l->waiting, err);
+    store_list_finish(&l->held, err);
 }
 
-static void link_failed(struct store *s, const char *what, const char *detail) {
+static void link_down(struct store_link *l, int err, const char *why) {
+    stop(l);
+    uv_timer_start(&l->retry, on_retry, backoff_next_ms(&l->backoff), 0);
+    snprintf(l->why, sizeof(l->why), "%s", why);
+    finish_all(l, err);
+    if (!l->is_closing)
+        store_links_judge(l->store);
+}
+
+static void link_failed(struct store_link *l, const char *what, const char *detail) {
     char why[256];
     snprintf(why, sizeof(why), "%.60s: %.180s", what, detail);
-    link_down(s, -ENOTCONN, why);
+    link_down(l, -ENOTCONN, why);
 }
 
-void store_link_wait(struct store *s, struct store_ask *ask, unsigned n_replies) {
-    if (!s->n_waiting)
-        s->silent_ticks = 0;
+static void wait_for(struct store_link *l, struct store_ask *ask, unsigned n_replies) {
+    if (!l->n_waiting)
+        l->silent_ticks = 0;
     ask->n_replies = n_replies;
-    store_list_add(&s->waiting, ask);
-    s->n_waiting++;
+    store_list_add(&l->waiting, ask);
+    l->n_waiting++;
+    l->has_output = true;
 }
 
-void store_link_flush(struct store *s) {
+void store_link_ask(struct store_link *l, struct store_ask *ask, const char *bytes, size_t n_bytes,
+                    unsigned n_replies) {
+    store_queue_bytes(l->context, bytes, n_bytes);
+    wait_for(l, ask, n_replies);
+}
+
+void store_link_flush(struct store_link *l) {
     int done = 0;
-    if (s->state < STORE_LINK_CHECKING)
+    if (l->state < STORE_LINK_CHECKING || !l->has_output)
         return;
-    if (redisBufferWrite(s->context, &done) != REDIS_OK) {
-        link_failed(s, "sending failed", s->context->errstr);
+    if (redisBufferWrite(l->context, &done) != REDIS_OK) {
+        link_failed(l, "sending failed", l->context->errstr);
         return;
     }
+    l->has_output = !done;
     int events = UV_READABLE | (done ? 0 : UV_WRITABLE);
-    if (events != s->poll->events)
-        uv_poll_start(&s->poll->handle, events, on_poll);
-    s->poll->events = events;
+    if (events != l->poll->events)
+        uv_poll_start(&l->poll->handle, events, on_poll);
+    l->poll->events = events;
 }
 
 /* ---- the link's own questions ---- */
 
-static void ask_own(struct store *s,
+struct own_ask {
+    struct store_ask ask;
+    struct store_link *link;
+};
+
+/* What is in s->command. */
+static void ask_own(struct store_link *l,
                     void (*done)(struct store_ask *ask, int err, const redisReply *reply)) {
-    struct store_ask *ask = must_alloc(sizeof(*ask));
-    ask->store = s;
-    ask->done = done;
-    store_link_wait(s, ask, 1);
+    struct own_ask *own = must_alloc(sizeof(*own));
+    own->ask.store = l->store;
+    own->ask.done = done;
+    own->link = l;
+    store_queue(l->context, &l->store->command);
+    wait_for(l, &own->ask, 1);
+}
+
+static struct store_link *take_own(struct store_ask *ask) {
+    struct own_ask *own = (struct own_ask *)ask;
+    struct store_link *l = own->link;
+    free(own);
+    return l;
+}
+
+static void ask_held(struct store_link *l) {
+    struct store_ask *ask = l->held.first;
+    l->held = (struct store_ask_list){0};
+    while (ask) {
+        struct store_ask *next = ask->next;
+        store_links_follow(ask);
+        ask = next;
+    }
+}
+
+static void link_up(struct store_link *l) {
+    l->state = STORE_LINK_UP;
+    l->why[0] = '\0';
+    backoff_reset(&l->backoff);
+    ask_held(l);
+    store_links_judge(l->store);
 }
 
 static void on_time(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store *s = ask->store;
+    struct store_link *l = take_own(ask);
+    struct store *s = l->store;
     int64_t now;
-    free(ask);
     if (err)
         return;
-    s->asks_time = false;
-    s->time_ticks = 0;
+    l->asks_time = false;
+    l->time_ticks = 0;
     if (!store_take_time(reply, &now)) {
-        link_failed(s, "TIME was refused", reply->str ? reply->str : "");
+        link_failed(l, "TIME was refused", reply->str ? reply->str : "");
         return;
     }
-    s->time_offset = now - timestamp_monotonic_ms();
-    s->has_time = true;
-    if (s->state != STORE_LINK_CHECKING)
-        return;
-    s->state = STORE_LINK_UP;
-    s->why[0] = '\0';
-    backoff_reset(&s->backoff);
-    if (s->callbacks.up)
-        s->callbacks.up(s->arg);
+    if (store_link_is_clock(l)) {
+        s->time_offset = now - timestamp_monotonic_ms();
+        s->has_time = true;
+    }
+    if (l->state == STORE_LINK_CHECKING)
+        link_up(l);
 }
 
 static void on_login(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store *s = ask->store;
-    free(ask);
+    struct store_link *l = take_own(ask);
     if (!err && reply->type == REDIS_REPLY_ERROR)
-        link_failed(s, "login was refused", reply->str);
+        link_failed(l, "login was refused", reply->str);
 }
 
 static void on_info(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store *s = ask->store;
-    char why[256];
-    free(ask);
-    if (!err && !store_node_is_fit(reply, s->run_id, why))
-        link_down(s, -ENOTCONN, why);
+    struct store_link *l = take_own(ask);
+    char why[256], run_id[41];
+    if (err)
+        return;
+    if (!store_node_is_fit(reply, l->store->url.is_cluster, run_id, why)) {
+        link_down(l, -ENOTCONN, why);
+        return;
+    }
+    l->store->n_renewals += l->run_id[0] && strcmp(l->run_id, run_id) != 0;
+    memcpy(l->run_id, run_id, sizeof(l->run_id));
 }
 
-static void ask_time(struct store *s) {
-    store_command_begin(&s->command, "TIME");
-    store_queue(s->context, &s->command);
-    ask_own(s, on_time);
-    s->asks_time = true;
+/* While it is up, an answer that is none leaves things as they are. */
+static void on_slots(struct store_ask *ask, int err, const redisReply *reply) {
+    struct store_link *l = take_own(ask);
+    if (err || store_links_take_slots(l, reply) || l->state == STORE_LINK_UP)
+        return;
+    link_failed(l, "CLUSTER SLOTS",
+                reply->type == REDIS_REPLY_ERROR ? reply->str : "nobody has any slot");
 }
 
-static void introduce(struct store *s) {
-    s->state = STORE_LINK_CHECKING;
-    size_t n_login = store_queue_login(&s->command, &s->url, s->context);
-    for (size_t i = 0; i < n_login; i++)
-        ask_own(s, on_login);
+void store_link_ask_slots(struct store_link *l) {
+    struct store_command *c = &l->store->command;
+    store_command_begin(c, "CLUSTER");
+    store_puts(c, "SLOTS");
+    ask_own(l, on_slots);
+}
+
+static void ask_time(struct store_link *l) {
+    store_command_begin(&l->store->command, "TIME");
+    ask_own(l, on_time);
+    l->asks_time = true;
+}
+
+static void introduce(struct store_link *l) {
+    struct store *s = l->store;
+    l->state = STORE_LINK_CHECKING;
+    if (*s->url.password) {
+        store_begin_auth(&s->command, &s->url);
+        ask_own(l, on_login);
+    }
+    if (s->url.db) {
+        store_begin_select(&s->command, &s->url);
+        ask_own(l, on_login);
+    }
     store_command_begin(&s->command, "INFO");
-    store_queue(s->context, &s->command);
-    ask_own(s, on_info);
-    ask_time(s);
-    store_link_flush(s);
+    ask_own(l, on_info);
+    if (s->url.is_cluster)
+        store_link_ask_slots(l);
+    ask_time(l);
+    store_link_flush(l);
 }
 
 /* ---- answers ---- */
 
-static void take_reply(struct store *s, const redisReply *reply) {
-    struct store_ask *ask = s->waiting.first;
+static void note_redirect(struct store_link *l, struct store_ask *ask, const redisReply *reply) {
+    if (ask->bytes && !ask->is_redirected &&
+        store_take_redirect(reply, &l->address, &ask->redirect))
+        ask->is_redirected = true;
+}
+
+static void take_reply(struct store_link *l, const redisReply *reply) {
+    struct store_ask *ask = l->waiting.first;
     if (!ask) { /* "max number of clients reached" comes unasked */
-        link_failed(s, "Redis said", reply->str ? reply->str : "what was not asked");
+        link_failed(l, "Redis said", reply->str ? reply->str : "what was not asked");
         return;
     }
+    note_redirect(l, ask, reply);
     if (--ask->n_replies)
         return;
-    s->waiting.first = ask->next;
-    if (!s->waiting.first)
-        s->waiting.end = NULL;
-    s->n_waiting--;
-    ask->done(ask, 0, reply);
+    l->waiting.first = ask->next;
+    if (!l->waiting.first)
+        l->waiting.end = NULL;
+    l->n_waiting--;
+    if (ask->is_redirected && ask->n_redirects++ < MAX_REDIRECTS)
+        store_links_follow(ask);
+    else
+        store_ask_finish(ask, 0, reply);
 }
 
 /* An answer's callback may end this connection, or the store: then the context is gone. */
-static void take_replies(struct store *s) {
-    while (s->context) {
+static void take_replies(struct store_link *l) {
+    while (l->context) {
         _cleanup_(store_reply_freep) redisReply *reply = NULL;
         void *next = NULL;
-        if (redisGetReplyFromReader(s->context, &next) != REDIS_OK) {
-            link_failed(s, "a bad answer", s->context->errstr);
+        if (redisGetReplyFromReader(l->context, &next) != REDIS_OK) {
+            link_failed(l, "a bad answer", l->context->errstr);
             return;
         }
         if (!next)
             return;
         reply = next;
-        take_reply(s, reply);
+        take_reply(l, reply);
     }
 }
 
@@ -203,68 +281,70 @@ static int socket_error(const redisContext *c) {
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events) {
-    struct store *s = handle->data;
-    s->silent_ticks = 0;
-    if (status < 0 || s->state == STORE_LINK_CONNECTING) {
-        int error = socket_error(s->context);
+    struct store_link *l = handle->data;
+    l->silent_ticks = 0;
+    if (status < 0 || l->state == STORE_LINK_CONNECTING) {
+        int error = socket_error(l->context);
         if (status < 0 || error)
-            link_failed(s, "the connection failed", error ? strerror(error) : uv_strerror(status));
+            link_failed(l, "the connection failed", error ? strerror(error) : uv_strerror(status));
         else
-            introduce(s);
+            introduce(l);
         return;
     }
     if (events & UV_READABLE) {
-        if (redisBufferRead(s->context) != REDIS_OK) {
-            link_failed(s, "the connection was lost", s->context->errstr);
+        if (redisBufferRead(l->context) != REDIS_OK) {
+            link_failed(l, "the connection was lost", l->context->errstr);
             return;
         }
-        take_replies(s);
+        take_replies(l);
     }
-    if ((events & UV_WRITABLE) && s->context)
-        store_link_flush(s);
+    if ((events & UV_WRITABLE) && l->context)
+        store_link_flush(l);
 }
 
 /* Something is asked in every state from CONNECTING on but in UP with nothing waiting. */
 static void on_tick(uv_timer_t *timer) {
-    struct store *s = timer->data;
-    bool is_asking = s->state != STORE_LINK_UP || s->n_waiting;
-    s->silent_ticks = is_asking ? s->silent_ticks + 1 : 0;
-    if (s->silent_ticks > SILENT_TICKS) {
-        link_down(s, -ETIMEDOUT, "Redis has not answered for 2 s");
-    } else if (s->state == STORE_LINK_UP && !s->asks_time && ++s->time_ticks >= TIME_TICKS) {
-        ask_time(s);
-        store_link_flush(s);
+    struct store_link *l = timer->data;
+    bool is_asking = l->state != STORE_LINK_UP || l->n_waiting;
+    l->silent_ticks = is_asking ? l->silent_ticks + 1 : 0;
+    if (l->silent_ticks > SILENT_TICKS) {
+        link_down(l, -ETIMEDOUT, "Redis has not answered for 2 s");
+    } else if (l->state == STORE_LINK_UP && !l->asks_time && ++l->time_ticks >= TIME_TICKS) {
+        ask_time(l);
+        store_link_flush(l);
     }
+    if (l->state == STORE_LINK_UP)
+        store_links_tick(l);
 }
 
 /* ---- connecting ---- */
 
-static int start_poll(struct store *s) {
-    s->poll = must_alloc(sizeof(*s->poll));
-    s->poll->handle.data = s;
-    int err = uv_poll_init(s->loop, &s->poll->handle, s->context->fd);
+static int start_poll(struct store_link *l) {
+    l->poll = must_alloc(sizeof(*l->poll));
+    l->poll->handle.data = l;
+    int err = uv_poll_init(l->store->loop, &l->poll->handle, l->context->fd);
     if (err) {
-        free(s->poll);
-        s->poll = NULL;
+        free(l->poll);
+        l->poll = NULL;
         return err;
     }
-    return uv_poll_start(&s->poll->handle, UV_WRITABLE, on_poll);
+    return uv_poll_start(&l->poll->handle, UV_WRITABLE, on_poll);
 }
 
-static void connect_to(struct store *s, const struct sockaddr *address) {
+static void connect_to(struct store_link *l, const struct sockaddr *address) {
     char ip[INET6_ADDRSTRLEN] = "";
     uv_ip_name(address, ip, sizeof(ip));
-    s->context = redisConnectNonBlock(ip, s->url.port);
-    if (!s->context || s->context->err) {
-        link_failed(s, "cannot connect", s->context ? s->context->errstr : "out of memory");
+    l->context = redisConnectNonBlock(ip, l->address.port);
+    if (!l->context || l->context->err) {
+        link_failed(l, "cannot connect", l->context ? l->context->errstr : "out of memory");
         return;
     }
-    s->state = STORE_LINK_CONNECTING;
-    s->silent_ticks = 0;
-    uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
-    int err = start_poll(s);
+    l->state = STORE_LINK_CONNECTING;
+    l->silent_ticks = 0;
+    uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
+    int err = start_poll(l);
     if (err)
-        link_failed(s, "cannot watch the connection", uv_strerror(err));
+        link_failed(l, "cannot watch the connection", uv_strerror(err));
 }
 
 /* A host may have several addresses (::1 and 127.0.0.1): each attempt takes the next one. */
@@ -279,34 +359,70 @@ static const struct addrinfo *pick(const struct addrinfo *list, unsigned n_tries
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list) {
     struct store_resolve *resolve = request->data;
-    struct store *s = resolve->store;
+    struct store_link *l = resolve->link;
     free(resolve);
-    if (s) {
-        s->resolve = NULL;
+    if (l) {
+        l->resolve = NULL;
         if (status || !list)
-            link_failed(s, "the host's name cannot be resolved",
+            link_failed(l, "the host's name cannot be resolved",
                         status ? uv_strerror(status) : "no address");
         else
-            connect_to(s, pick(list, s->n_tries++)->ai_addr);
+            connect_to(l, pick(list, l->n_tries++)->ai_addr);
     }
     uv_freeaddrinfo(list);
 }
 
-void store_link_start(struct store *s) {
+static void begin(struct store_link *l) {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct store_resolve *resolve = must_alloc(sizeof(*resolve));
     resolve->request.data = resolve;
-    resolve->store = s;
-    s->state = STORE_LINK_RESOLVING;
-    int err = uv_getaddrinfo(s->loop, &resolve->request, on_resolved, s->url.host, NULL, &hints);
+    resolve->link = l;
+    l->state = STORE_LINK_RESOLVING;
+    int err = uv_getaddrinfo(l->store->loop, &resolve->request, on_resolved, l->address.host, NULL,
+                             &hints);
     if (err) {
         free(resolve);
-        link_failed(s, "the host's name cannot be resolved", uv_strerror(err));
+        link_failed(l, "the host's name cannot be resolved", uv_strerror(err));
     } else {
-        s->resolve = resolve;
+        l->resolve = resolve;
     }
 }
 
 static void on_retry(uv_timer_t *timer) {
-    store_link_start(timer->data);
+    begin(timer->data);
+}
+
+/* ---- life ---- */
+
+struct store_link *store_link_new(struct store *s, const struct store_address *address) {
+    struct store_link *l = must_alloc(sizeof(*l));
+    l->store = s;
+    l->address = *address;
+    uv_timer_init(s->loop, &l->tick); /* these two cannot fail */
+    uv_timer_init(s->loop, &l->retry);
+    l->tick.data = l->retry.data = l;
+    l->n_handles = 2;
+    s->n_handles++;
+    return l;
+}
+
+void store_link_start(struct store_link *l) {
+    begin(l);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    struct store_link *l = handle->data;
+    if (--l->n_handles)
+        return;
+    store_handle_closed(l->store);
+    free(l);
+}
+
+void store_link_close(struct store_link *l, int err) {
+    l->is_closing = true;
+    stop(l);
+    uv_timer_stop(&l->retry);
+    finish_all(l, err);
+    uv_close((uv_handle_t *)&l->tick, on_closed);
+    uv_close((uv_handle_t *)&l->retry, on_closed);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/timestamp.h"
 #include "common/store_device.h"
 #include "common/store_private.h"
 
@@ -49,7 +50,7 @@ static void begin_with_key(struct store_command *c, const char *name, enum store
     store_put_key(c, key, l->session_id);
 }
 
-static void queue_joiner(redisContext *context, struct store_command *c, const struct store_load *l,
+static void queue_joiner(struct store_batch *b, struct store_command *c, const struct store_load *l,
                          const struct store_joiner *joiner) {
     char counter[UUID_LEN + 8];
     snprintf(counter, sizeof(counter), "#user:%s", joiner->user_id);
@@ -57,41 +58,41 @@ static void queue_joiner(redisContext *context, struct store_command *c, const s
     store_puts(c, joiner->device_id);
     store_puts(c, counter);
     store_puts(c, "#joined");
-    store_queue(context, c);
+    store_send_part(b, c);
 }
 
-static void queue_multi(redisContext *context, struct store_command *c,
+static void queue_multi(struct store_batch *b, struct store_command *c,
                         const struct store_load *l) {
     store_command_begin(c, "MULTI");
-    store_queue(context, c);
+    store_send_part(b, c);
     begin_with_key(c, "HGETALL", STORE_META, l);
-    store_queue(context, c);
+    store_send_part(b, c);
     if (l->wants_state) {
         begin_with_key(c, "GET", STORE_STATE, l);
-        store_queue(context, c);
+        store_send_part(b, c);
     }
     if (l->wants_deltas) {
         begin_with_key(c, "XRANGE", STORE_DELTAS, l);
         store_put_entry_after(c, l->deltas_since);
         store_puts(c, "+");
-        store_queue(context, c);
+        store_send_part(b, c);
     }
     if (l->n_key_hashes) {
         begin_with_key(c, "HMGET", STORE_IDEM, l);
         put_hashes(c, l);
-        store_queue(context, c);
+        store_send_part(b, c);
     }
     for (size_t i = 0; i < l->n_joiners; i++)
-        queue_joiner(context, c, l, &l->joiners[i]);
+        queue_joiner(b, c, l, &l->joiners[i]);
     store_command_begin(c, "EXEC");
-    store_queue(context, c);
+    store_send(b, c);
 }
 
-static void queue_script(redisContext *context, struct store_command *c,
+static void queue_script(struct store_batch *b, struct store_command *c,
                          const struct store_load *l) {
     store_begin_read(c, l->session_id, l->wants_state, l->wants_deltas, l->deltas_since);
     put_hashes(c, l);
-    store_queue(context, c);
+    store_send(b, c);
 }
 
 /* ---- taking answers ---- */
@@ -229,55 +230,93 @@ static size_t n_parts(const struct store_load *l, bool by_script) {
     return by_script ? 4 : n_asked;
 }
 
-/* Passes over MULTI's +OK and one +QUEUED a question. */
-static int skip_queued(struct store_batch *b, size_t n_questions) {
-    for (size_t i = 0; i <= n_questions; i++) {
-        _cleanup_(store_reply_freep) redisReply *queued = NULL;
-        int err = store_next(b, &queued);
-        if (err)
-            return err;
-    }
-    return 0;
-}
-
 static int take_load(struct store_batch *b, bool by_script, int64_t now, struct store_load *l,
                      bool *refused) {
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    size_t n = n_parts(l, by_script);
-    int err = by_script ? 0 : skip_queued(b, n);
-    if (!err)
-        err = store_next(b, &reply);
+    int err = store_next(b, &reply);
     if (err)
         return err;
     drop_results(l);
     l->idems = must_alloc(l->n_key_hashes * sizeof(*l->idems));
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == n)
+    if (store_is_away(b, reply))
+        l->err = -ENOTCONN;
+    else if (reply->type == REDIS_REPLY_ARRAY && reply->elements == n_parts(l, by_script))
         l->err = take_parts(reply, by_script, now, l);
     else
         *refused = true;
     return 0;
 }
 
-static int take_now(struct store_batch *b, int64_t *ret_now) {
-    _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    int err = store_next(b, &reply);
-    if (err)
-        return err;
-    return store_take_time(reply, ret_now) ? 0 : store_drop(b, -EIO);
+/* ---- the clock ---- */
+
+/* A cluster's nodes have a clock each: one of them is everybody's, and our own goes on with it
+ * while it is away. */
+static bool queue_time(struct store_batch *b) {
+    _cleanup_(store_command_done) struct store_command c = {0};
+    struct store_node *node = store_clock_node(b);
+    if (!node || node->state != STORE_NODE_UP)
+        return false;
+    store_command_begin(&c, "TIME");
+    store_send_to(b, node, &c);
+    return true;
 }
 
+static int take_now(struct store_batch *b, bool is_asked) {
+    _cleanup_(store_reply_freep) redisReply *reply = NULL;
+    int err = is_asked ? store_next(b, &reply) : 0;
+    if (err)
+        return err;
+    int64_t now, here = b->url.is_cluster ? b->pipe.heard_ms : timestamp_monotonic_ms();
+    if (is_asked && !store_is_away(b, reply)) {
+        if (!store_take_time(reply, &now))
+            return store_drop(b, -EIO);
+        b->time_offset = now - here;
+        b->has_time = true;
+    }
+    if (!b->has_time)
+        b->time_offset = timestamp_wall_ms() - timestamp_monotonic_ms();
+    return 0;
+}
+
+/* ---- who has which slot ---- */
+
+static bool queue_slots(struct store_batch *b) {
+    _cleanup_(store_command_done) struct store_command c = {0};
+    struct store_node *node = store_cluster_adviser(b);
+    if (!node)
+        return false;
+    store_command_begin(&c, "CLUSTER");
+    store_puts(&c, "SLOTS");
+    store_send_to(b, node, &c);
+    return true;
+}
+
+static int take_slots(struct store_batch *b, bool is_asked) {
+    _cleanup_(store_reply_freep) redisReply *reply = NULL;
+    if (!is_asked)
+        return 0;
+    int err = store_next(b, &reply);
+    if (!err && b->pipe.answered)
+        (void)store_cluster_note(b, b->pipe.answered, reply);
+    return err;
+}
+
+/* ---- all ---- */
+
 static int load_all(struct store_batch *b, bool by_script, struct store_load *loads, size_t n,
-                    int64_t *ret_now, bool *ret_refused) {
+                    bool *ret_refused) {
     struct store_command c = {0};
-    store_command_begin(&c, "TIME");
-    store_queue(b->context, &c);
+    bool asks_time = queue_time(b), asks_slots = queue_slots(b);
     for (size_t i = 0; i < n; i++)
-        (by_script ? queue_script : queue_multi)(b->context, &c, &loads[i]);
+        (by_script ? queue_script : queue_multi)(b, &c, &loads[i]);
     store_command_done(&c);
     *ret_refused = false;
-    int err = take_now(b, ret_now);
+    int err = take_now(b, asks_time);
+    if (!err)
+        err = take_slots(b, asks_slots);
+    int64_t now = timestamp_monotonic_ms() + b->time_offset;
     for (size_t i = 0; i < n && !err; i++)
-        err = take_load(b, by_script, *ret_now, &loads[i], ret_refused);
+        err = take_load(b, by_script, now, &loads[i], ret_refused);
     return err;
 }
 
@@ -285,16 +324,17 @@ static int load_all(struct store_batch *b, bool by_script, struct store_load *lo
  * that is refused too (loading, access) there is no answer about any session: the whole load is
  * void. */
 int store_batch_load(struct store_batch *b, struct store_load *loads, size_t n, int64_t *ret_now) {
-    if (!b->context)
+    if (b->url.is_cluster)
+        store_cluster_tend(b);
+    if (!store_batch_is_connected(b))
         return -ENOTCONN;
-    int64_t now = 0;
     bool refused = false;
-    int err = load_all(b, false, loads, n, &now, &refused);
+    int err = load_all(b, false, loads, n, &refused);
     if (!err && refused)
-        err = load_all(b, true, loads, n, &now, &refused);
+        err = load_all(b, true, loads, n, &refused);
     if (!err && refused)
         err = store_drop(b, -EIO);
     if (!err)
-        *ret_now = now;
+        *ret_now = timestamp_monotonic_ms() + b->time_offset;
     return err;
 }

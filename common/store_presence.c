@@ -90,17 +90,14 @@ static void send_plain(struct store *s, struct beside *beside) {
     *ask = (struct plain_ask){.ask.done = finish_plain, .beside = beside};
     if (beside)
         beside->n_shares++;
-    if (!store_may_ask(s, &ask->ask))
-        return;
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
+    store_ask_send(s, &ask->ask);
 }
 
 static void begin_arm(struct store *s, const char *member, int64_t at) {
     char key[STORE_KEY_CAP];
-    store_key_attention(member, key);
+    store_key_attention_slot(store_map_attention(s->map, member), key);
     store_command_begin(&s->command, "ZADD");
-    store_puts(&s->command, key);
+    store_put_name(&s->command, key);
     store_puts(&s->command, "LT");
     store_put_i64(&s->command, at);
     store_puts(&s->command, member);
@@ -111,7 +108,7 @@ static void begin_list(struct store *s, const char *name, const char *instance,
     char key[STORE_KEY_CAP];
     store_key_instance_sessions(instance, key);
     store_command_begin(&s->command, name);
-    store_puts(&s->command, key);
+    store_put_name(&s->command, key);
     store_puts(&s->command, session_id);
 }
 
@@ -153,7 +150,7 @@ static int take_admission(const redisReply *reply, enum store_admission *ret,
 
 /* The instance has no device in the session (any more). */
 static void unlist(struct store *s, const char *instance, const char *session_id) {
-    if (s->state != STORE_LINK_UP)
+    if (!store_is_up(s))
         return;
     s->n_forgotten++;
     begin_list(s, "SREM", instance, session_id);
@@ -164,7 +161,7 @@ static void unlist(struct store *s, const char *instance, const char *session_id
  * list, perhaps after this arrival had put it there. */
 static void list_again(const struct arrival_ask *ask) {
     struct store *s = ask->store;
-    if (s->n_forgotten == ask->n_forgotten || s->state != STORE_LINK_UP)
+    if (s->n_forgotten == ask->n_forgotten || !store_is_up(s))
         return;
     begin_list(s, "SADD", ask->instance, ask->session_id);
     send_plain(s, NULL);
@@ -258,7 +255,7 @@ static void begin_life(struct store_command *c, const char *instance, bool is_ne
     char key[STORE_KEY_CAP];
     store_key_instance(instance, key);
     store_command_begin(c, is_new ? "SET" : "PEXPIRE");
-    store_puts(c, key);
+    store_put_name(c, key);
     if (is_new) {
         store_puts(c, "1");
         store_puts(c, "PX");
@@ -278,11 +275,8 @@ void store_renew_instance(struct store *s, const char *instance, bool is_new,
     snprintf(member, sizeof(member), STORE_INSTANCE_PREFIX "%s", instance);
     begin_arm(s, member, store_now(s) + PRESENCE_INSTANCE_RENEW_MS);
     send_plain(s, ask->beside);
-    if (!store_may_ask(s, &ask->ask))
-        return;
     begin_life(&s->command, instance, is_new);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
+    store_ask_send(s, &ask->ask);
 }
 
 /* ---- reading ---- */
@@ -334,10 +328,7 @@ void store_read_devices(struct store *s, const char *session_id, store_devices_f
                         void *arg) {
     struct devices_ask *ask = must_alloc(sizeof(*ask));
     *ask = (struct devices_ask){.ask.done = finish_devices, .done = done, .arg = arg};
-    if (!store_may_ask(s, &ask->ask))
-        return;
     store_command_begin(&s->command, "HGETALL");
     store_put_key(&s->command, STORE_DEVICES, session_id);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
+    store_ask_send(s, &ask->ask);
 }

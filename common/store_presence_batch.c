@@ -19,6 +19,12 @@ static void begin_presence(struct store_batch *b, struct store_command *c, const
     store_put_presence(c, session_id, operation, now);
 }
 
+static int error_of(const struct store_batch *b, const redisReply *error) {
+    if (store_is_away(b, error))
+        return -ENOTCONN;
+    return store_is_wrong_type(error) ? -EBADMSG : -EIO;
+}
+
 /* ---- many scripts, one pipeline ---- */
 
 static int ask_round(const struct store_round *r, size_t n, bool *open, bool *ret_lacks) {
@@ -26,7 +32,7 @@ static int ask_round(const struct store_round *r, size_t n, bool *open, bool *re
     for (size_t i = 0; i < n; i++)
         if (open[i]) {
             r->put(r->arg, i, &c);
-            store_queue(r->b->context, &c);
+            store_send(r->b, &c);
         }
     *ret_lacks = false;
     for (size_t i = 0; i < n; i++) {
@@ -45,7 +51,7 @@ static int ask_round(const struct store_round *r, size_t n, bool *open, bool *re
 }
 
 int store_ask_round(const struct store_round *r, size_t n) {
-    if (!r->b->context)
+    if (!store_batch_is_connected(r->b))
         return -ENOTCONN;
     _cleanup_(freep) bool *open = must_alloc(n * sizeof(*open));
     for (size_t i = 0; i < n; i++)
@@ -54,8 +60,7 @@ int store_ask_round(const struct store_round *r, size_t n) {
     int err = ask_round(r, n, open, &lacks);
     if (err || !lacks)
         return err;
-    store_queue_scripts(r->b);
-    err = store_take_scripts(r->b);
+    err = store_load_scripts(r->b);
     if (!err)
         err = ask_round(r, n, open, &lacks);
     return !err && lacks ? store_drop(r->b, -EIO) : err;
@@ -73,7 +78,7 @@ static void put_life(void *arg, size_t i, struct store_command *c) {
     char key[STORE_KEY_CAP];
     store_key_instance(lives->items[i].instance, key);
     store_command_begin(c, "PTTL");
-    store_puts(c, key);
+    store_put_name(c, key);
 }
 
 /* An answer that is none (refused) says nothing about the instance: it is left alone. */
@@ -91,11 +96,10 @@ int store_batch_instances(struct store_batch *b, struct store_instance *instance
     return store_ask_round(&r, n);
 }
 
-static void put_arm(struct store_command *c, const redisReply *session, int64_t now) {
-    char key[STORE_KEY_CAP];
-    store_key_attention(session->str, key);
+static void put_arm(struct store_batch *b, struct store_command *c, const redisReply *session,
+                    int64_t now) {
     store_command_begin(c, "ZADD");
-    store_puts(c, key);
+    store_put_attention(b, c, session->str);
     store_puts(c, "LT");
     store_put_i64(c, now);
     store_put(c, session->str, (size_t)session->len);
@@ -106,8 +110,8 @@ static int arm_all(struct store_batch *b, const redisReply *sessions, int64_t no
     _cleanup_(store_command_done) struct store_command c = {0};
     bool refused = false;
     for (size_t i = 0; i < sessions->elements; i++) {
-        put_arm(&c, sessions->element[i], now);
-        store_queue(b->context, &c);
+        put_arm(b, &c, sessions->element[i], now);
+        store_send(b, &c);
     }
     for (size_t i = 0; i < sessions->elements; i++) {
         _cleanup_(store_reply_freep) redisReply *reply = NULL;
@@ -134,7 +138,7 @@ int store_batch_arm_orphans(struct store_batch *b, const char *instance, int64_t
     char key[STORE_KEY_CAP];
     store_key_instance_sessions(instance, key);
     store_command_begin(&c, "SRANDMEMBER");
-    store_puts(&c, key);
+    store_put_name(&c, key);
     store_puts(&c, N_ORPHANS);
     int err = store_ask(b, &c, &sessions);
     if (!err && !are_texts(sessions))
@@ -145,7 +149,7 @@ int store_batch_arm_orphans(struct store_batch *b, const char *instance, int64_t
         return err;
     *ret_n = sessions->elements;
     store_command_begin(&c, "SREM");
-    store_puts(&c, key);
+    store_put_name(&c, key);
     for (size_t i = 0; i < *ret_n; i++)
         store_put(&c, sessions->element[i]->str, (size_t)sessions->element[i]->len);
     return *ret_n ? store_ask(b, &c, &removed) : 0;
@@ -187,7 +191,7 @@ static void take_glance(void *arg, size_t i, const redisReply *reply) {
     struct judging *t = arg;
     struct store_presence *p = &t->presences[i / 2];
     if (reply->type == REDIS_REPLY_ERROR)
-        p->err = store_is_wrong_type(reply) ? -EBADMSG : -EIO;
+        p->err = error_of(t->b, reply);
     else if (i % 2 == 0 && reply->type == REDIS_REPLY_STRING)
         t->instances[i / 2] = must_memdup(reply->str, (size_t)reply->len);
     else if (i % 2 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
@@ -306,7 +310,7 @@ static int reap_dead(struct judging *t, size_t i) {
     }
     if (err)
         t->presences[i].err = err;
-    return err && !t->b->context ? err : 0;
+    return err && !store_batch_is_connected(t->b) ? err : 0;
 }
 
 /* ---- the script ---- */
@@ -360,12 +364,13 @@ static int take_change(const redisReply *row, uint64_t n_devices, struct store_p
     return 0;
 }
 
-static int take_judgement(const redisReply *reply, struct store_presence *p) {
+static int take_judgement(const struct store_batch *b, const redisReply *reply,
+                          struct store_presence *p) {
     uint64_t next, n_devices;
     if (reply->type == REDIS_REPLY_NIL)
         return -ENOENT;
     if (reply->type == REDIS_REPLY_ERROR)
-        return store_is_wrong_type(reply) ? -EBADMSG : -EIO;
+        return error_of(b, reply);
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5 ||
         !parse_text(reply->element[0], &p->position.version) ||
         !parse_text(reply->element[1], &p->position.epoch) ||
@@ -386,7 +391,7 @@ static void take_judge(void *arg, size_t i, const redisReply *reply) {
     const struct judging *t = arg;
     struct store_presence *p = &t->presences[t->judged[i]];
     p->next = 0;
-    p->err = take_judgement(reply, p);
+    p->err = take_judgement(t->b, reply, p);
 }
 
 void store_presence_done(struct store_presence *p) {

@@ -8,16 +8,21 @@
 #include "base/cleanup.h"
 #include "common/store.h"
 #include "common/store_batch.h"
+#include "common/store_node.h"
+#include "common/store_slots.h"
 
 /* ---- store_url.c ---- */
+#define STORE_MAX_SEEDS 32
 struct store_url { /* owned strings; "" when absent */
     char *user;
     char *password;
-    char *host;
-    int port;
+    bool is_cluster;
+    struct store_address *seeds; /* one Redis: it alone */
+    size_t n_seeds;
     int db;
 };
-/* -EINVAL for a text that is not redis://[user:password@]host:port[/db]. */
+/* -EINVAL for a text that is neither redis://[user:password@]host:port[/db] nor
+ * redis+cluster://[user:password@]host:port[,host:port…], at most STORE_MAX_SEEDS of them. */
 MUSTCHECK int store_url_parse(const char *text, struct store_url *ret);
 void store_url_done(struct store_url *url);
 
@@ -27,6 +32,7 @@ void store_url_done(struct store_url *url);
 struct store_command {
     struct buf words;
     size_t n_words;
+    size_t key_at, key_len; /* in words: the first key, by which it is routed; len 0: none */
 };
 void store_command_done(struct store_command *c);
 void store_command_begin(struct store_command *c, const char *name);
@@ -34,18 +40,27 @@ void store_put(struct store_command *c, const void *data, size_t len);
 void store_puts(struct store_command *c, const char *text);
 void store_put_u64(struct store_command *c, uint64_t n);
 void store_put_i64(struct store_command *c, int64_t n);
+/* A key by its name. */
+void store_put_name(struct store_command *c, const char *key);
 void store_put_key(struct store_command *c, enum store_key key, const char *session_id);
 /* read.lua for one session, by its text; key hashes may follow. The window is after `since`. */
 void store_begin_read(struct store_command *c, const char *session_id, bool state, bool deltas,
                       uint64_t since);
 /* The id of the first entry after version `since`. */
 void store_put_entry_after(struct store_command *c, uint64_t since);
+void store_begin_auth(struct store_command *c, const struct store_url *url);
+void store_begin_select(struct store_command *c, const struct store_url *url);
 /* AUTH (when the URL has a password) and SELECT (when it has a db); returns how many were queued.
  */
 size_t store_queue_login(struct store_command *c, const struct store_url *url,
                          redisContext *context);
+/* The slot of the command's key, -1 without one. */
+int store_command_slot(const struct store_command *c);
+/* Appends the command to out, as it is sent. */
+void store_command_print(const struct store_command *c, struct buf *out);
 /* Queues the command in the context's output; it may be queued again. */
 void store_queue(redisContext *context, const struct store_command *c);
+void store_queue_bytes(redisContext *context, const char *data, size_t len);
 
 DEFINE_CLEANUP(redisContext *, redisFree)
 static inline void store_reply_freep(redisReply **reply) {
@@ -79,9 +94,9 @@ MUSTCHECK int store_take_deltas(const redisReply *reply, size_t limit, struct st
 bool store_take_time(const redisReply *reply, int64_t *ret_ms);
 /* Copies the value of a line "name:value" of INFO (cut to cap); false when there is none. */
 bool store_info(const redisReply *info, const char *name, char *ret, size_t cap);
-/* Whether this node may serve us: loaded, and never evicting. false: *ret_why says what is wrong.
- * Also copies its run_id. */
-bool store_node_is_fit(const redisReply *info, char ret_run_id[static 41],
+/* Whether this node may serve us: loaded, never evicting, and of a cluster when that is wanted.
+ * false: *ret_why says what is wrong. Also copies its run_id. */
+bool store_node_is_fit(const redisReply *info, bool is_cluster, char ret_run_id[static 41],
                        char ret_why[static 256]);
 /* All of [text, text + len) as a decimal number. */
 bool store_parse_u64(const char *text, size_t len, uint64_t *ret);
@@ -118,26 +133,41 @@ void store_script_sha(enum store_script script, char ret[static 41]);
 /* ---- store_batch.c ---- */
 struct store_batch {
     struct store_url url;
-    redisContext *context; /* NULL while not connected */
-    char run_id[41];
+    struct store_node **nodes; /* owned, each; one Redis: the only one, always there */
+    size_t n_nodes, cap_nodes;
+    struct store_pipe pipe;
     char sha[STORE_N_SCRIPTS][41];
     char token_prefix[UUID_LEN + 1]; /* tells this batch's saves from any other's */
     uint64_t n_tokens;
+    unsigned n_wait_replicas; /* that a save waits for */
+    uint64_t n_losses;        /* of connections */
+
+    /* of a cluster */
+    struct store_map *map;     /* owned; by numbers in `nodes` */
+    struct store_range *noted; /* owned: the newest answer to CLUSTER SLOTS, not settled yet */
+    size_t n_noted;
+    bool is_stale;       /* who has which slot is to be asked again */
+    int64_t asked_ms;    /* monotonic: when it was last */
+    size_t n_asked;      /* the advisers take turns */
+    int64_t time_offset; /* the clock node's TIME less our monotonic clock */
+    bool has_time;
 };
 
-/* Next answer of the pipeline; never an answer that is missing. Negative: the connection is
- * dropped. */
-MUSTCHECK int store_next(struct store_batch *b, redisReply **ret);
-/* Drops the connection and returns err. */
+/* Drops all connections and returns err. */
 int store_drop(struct store_batch *b, int err);
+/* The key of the attention set for a session or an instance. */
+void store_put_attention(const struct store_batch *b, struct store_command *c, const char *member);
+/* Whether the answer means that the session's node cannot answer now, while others may. */
+bool store_is_away(const struct store_batch *b, const redisReply *reply);
 /* Begins EVALSHA with n_keys; the caller puts the keys and the arguments. */
 void store_begin_script(struct store_batch *b, struct store_command *c, enum store_script script,
                         size_t n_keys);
-/* Queues SCRIPT LOAD for every script: STORE_N_SCRIPTS answers. */
-void store_queue_scripts(struct store_batch *b);
-MUSTCHECK int store_take_scripts(struct store_batch *b);
-/* One command, one answer; an error answer is -EIO, and -EBADMSG for WRONGTYPE. Loads the scripts
- * again where they are gone. */
+/* SCRIPT LOAD of every script on every node that is up. */
+MUSTCHECK int store_load_scripts(struct store_batch *b);
+/* Queues them on one connection: STORE_N_SCRIPTS answers. */
+void store_queue_scripts(redisContext *context);
+/* One command, one answer; an error answer is -EIO, -EBADMSG for WRONGTYPE, and -ENOTCONN while a
+ * cluster's node is away. Loads the scripts again where they are gone. */
 MUSTCHECK int store_ask(struct store_batch *b, const struct store_command *c, redisReply **ret);
 
 /* ---- store_presence_batch.c ---- */

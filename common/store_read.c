@@ -46,17 +46,16 @@ static void begin_with_key(struct store_command *c, const char *name, enum store
 static void queue_multi(struct store *s, struct read_ask *ask) {
     struct store_command *c = &s->command;
     store_command_begin(c, "MULTI");
-    store_queue(s->context, c);
+    store_ask_part(s);
     begin_with_key(c, "HGETALL", STORE_META, ask->session_id);
-    store_queue(s->context, c);
+    store_ask_part(s);
     if (ask->window_done)
         begin_deltas(c, ask->session_id, ask->since, ask->limit);
     else
         begin_with_key(c, "GET", STORE_STATE, ask->session_id);
-    store_queue(s->context, c);
+    store_ask_part(s);
     store_command_begin(c, "EXEC");
-    store_queue(s->context, c);
-    store_link_wait(s, &ask->ask, 4);
+    store_ask_send(s, &ask->ask);
 }
 
 /* Out of memory, Redis queues no command, not even a read; a script may read on (read.lua). It has
@@ -64,13 +63,11 @@ static void queue_multi(struct store *s, struct read_ask *ask) {
 static bool read_by_script(struct read_ask *ask, const redisReply *reply) {
     struct store *s = ask->ask.store;
     bool window = ask->window_done != NULL;
-    if (reply->type != REDIS_REPLY_ERROR || ask->by_script || s->state != STORE_LINK_UP)
+    if (reply->type != REDIS_REPLY_ERROR || ask->by_script)
         return false;
     ask->by_script = true;
     store_begin_read(&s->command, ask->session_id, !window, window, ask->since);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
-    uv_idle_start(&s->soon, store_on_soon);
+    store_ask_send(s, &ask->ask);
     return true;
 }
 
@@ -122,8 +119,7 @@ void store_read(struct store *s, const char *session_id, store_read_fn *done, vo
     struct read_ask *ask = new_ask(session_id, arg);
     ask->ask.done = finish_read;
     ask->done = done;
-    if (store_may_ask(s, &ask->ask))
-        queue_multi(s, ask);
+    queue_multi(s, ask);
 }
 
 void store_read_window(struct store *s, const char *session_id, uint64_t since, size_t limit,
@@ -133,8 +129,7 @@ void store_read_window(struct store *s, const char *session_id, uint64_t since, 
     ask->window_done = done;
     ask->since = since;
     ask->limit = limit < MAX_DELTAS ? limit : MAX_DELTAS;
-    if (store_may_ask(s, &ask->ask))
-        queue_multi(s, ask);
+    queue_multi(s, ask);
 }
 
 /* ---- meta alone ---- */
@@ -155,9 +150,6 @@ void store_read_meta(struct store *s, const char *session_id, store_read_fn *don
     struct read_ask *ask = new_ask(session_id, arg);
     ask->ask.done = finish_meta;
     ask->done = done;
-    if (!store_may_ask(s, &ask->ask))
-        return;
     begin_with_key(&s->command, "HGETALL", STORE_META, session_id);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
+    store_ask_send(s, &ask->ask);
 }

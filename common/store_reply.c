@@ -175,9 +175,10 @@ bool store_info(const redisReply *info, const char *name, char *ret, size_t cap)
     return false;
 }
 
-bool store_node_is_fit(const redisReply *info, char ret_run_id[static 41],
+bool store_node_is_fit(const redisReply *info, bool is_cluster, char ret_run_id[static 41],
                        char ret_why[static 256]) {
-    char policy[32] = "", loading[8] = "";
+    char policy[32] = "", loading[8] = "", cluster[8] = "0";
+    (void)store_info(info, "cluster_enabled", cluster, sizeof(cluster));
     if (info->type == REDIS_REPLY_ERROR) {
         snprintf(ret_why, 256, "INFO was refused: %.200s", info->str);
     } else if (!store_info(info, "run_id", ret_run_id, 41) ||
@@ -185,6 +186,9 @@ bool store_node_is_fit(const redisReply *info, char ret_run_id[static 41],
         snprintf(ret_why, 256, "INFO does not tell run_id and maxmemory_policy");
     } else if (strcmp(policy, "noeviction") != 0) {
         snprintf(ret_why, 256, "maxmemory-policy is %s, it must be noeviction", policy);
+    } else if ((cluster[0] == '1') != is_cluster) {
+        snprintf(ret_why, 256, "this Redis is %s node of a cluster: the URL must begin with %s://",
+                 is_cluster ? "no" : "a", is_cluster ? "redis" : "redis+cluster");
     } else if (store_info(info, "loading", loading, sizeof(loading)) && loading[0] != '0') {
         snprintf(ret_why, 256, "Redis is loading its data");
     } else {

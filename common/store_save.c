@@ -10,11 +10,14 @@
 #include "common/store_private.h"
 
 #define MAX_ROUNDS 3
+#define WAIT_MS 1000
+#define WAIT_AGAIN_MS 10
 
 struct plan { /* one save's way through the rounds */
     uint64_t token;
-    uint64_t builds_on; /* token of the earlier save of that session in this batch; 0: none */
-    bool is_due;        /* to be sent, or sent again */
+    uint64_t builds_on;      /* token of the earlier save of that session in this batch; 0: none */
+    bool is_due;             /* to be sent, or sent again */
+    struct store_node *node; /* that answered */
 };
 
 struct batch {
@@ -33,8 +36,8 @@ struct batch {
 
 /* ---- plan ---- */
 
-static size_t slot_of(const struct store_save *saves, const size_t *slots, size_t n_slots,
-                      const char *session_id) {
+static size_t place_of(const struct store_save *saves, const size_t *slots, size_t n_slots,
+                       const char *session_id) {
     uint64_t hash = 14695981039346656037u; /* FNV-1a */
     for (const char *p = session_id; *p; p++)
         hash = (hash ^ (unsigned char)*p) * 1099511628211u;
@@ -49,7 +52,7 @@ static void make_plans(struct batch *t) {
     size_t n_slots = 2 * t->n_saves + 1;
     size_t *slots = must_alloc(n_slots * sizeof(*slots)); /* 1 + index of the session's last save */
     for (size_t i = 0; i < t->n_saves; i++) {
-        size_t slot = slot_of(t->saves, slots, n_slots, t->saves[i].session->id);
+        size_t slot = place_of(t->saves, slots, n_slots, t->saves[i].session->id);
         t->plans[i].token = ++t->b->n_tokens;
         t->plans[i].is_due = true;
         if (slots[slot])
@@ -65,18 +68,16 @@ static void make_plans(struct batch *t) {
 static void queue_save(struct batch *t, size_t i) {
     const struct plan *plan = &t->plans[i];
     store_begin_save(t->b, &t->command, &t->saves[i], plan->token, plan->builds_on);
-    store_queue(t->b->context, &t->command);
+    store_send(t->b, &t->command);
 }
 
 static void queue_arm(struct batch *t, const struct store_arm *arm) {
-    char key[STORE_KEY_CAP];
-    store_key_attention(arm->session_id, key);
     store_command_begin(&t->command, "ZADD");
-    store_puts(&t->command, key);
+    store_put_attention(t->b, &t->command, arm->session_id);
     store_puts(&t->command, "LT");
     store_put_i64(&t->command, arm->at);
     store_puts(&t->command, arm->session_id);
-    store_queue(t->b->context, &t->command);
+    store_send(t->b, &t->command);
 }
 
 static void queue_mark(struct batch *t, const struct store_mark *mark) {
@@ -86,14 +87,17 @@ static void queue_mark(struct batch *t, const struct store_mark *mark) {
     store_put_u64(&t->command, mark->published.version);
     store_put_u64(&t->command, mark->published.epoch);
     store_put_u64(&t->command, mark->first);
-    store_queue(t->b->context, &t->command);
+    store_send(t->b, &t->command);
 }
 
-/* Marks go first: what they free may be what keeps a window from being full. */
-static void queue_all(struct batch *t) {
+static void queue_arms(struct batch *t) {
     for (size_t i = 0; i < t->n_arms; i++)
         if (t->arm_is_due[i])
             queue_arm(t, &t->arms[i]);
+}
+
+/* Marks go first: what they free may be what keeps a window from being full. */
+static void queue_saves(struct batch *t) {
     for (size_t i = 0; i < t->n_marks; i++)
         if (t->mark_is_due[i])
             queue_mark(t, &t->marks[i]);
@@ -104,12 +108,18 @@ static void queue_all(struct batch *t) {
 
 /* ---- answers ---- */
 
-/* Every error is one from before the script's first write (save.lua sees to it). */
-static void take_save(const redisReply *reply, struct store_save *save, struct plan *plan) {
+/* Every error is one from before the script's first write (save.lua sees to it), but that of a node
+ * that was lost. */
+static void take_save(const struct store_batch *b, const redisReply *reply, struct store_save *save,
+                      struct plan *plan) {
     plan->is_due = store_is_noscript(reply);
+    plan->node = b->pipe.answered;
+    save->is_unreplicated = false;
     save->text[0] = '\0';
     save->result = STORE_REFUSED;
-    if (reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "SAVED") == 0)
+    if (store_is_away(b, reply))
+        save->result = store_is_gone(reply) ? STORE_UNKNOWN : STORE_AWAY;
+    else if (reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "SAVED") == 0)
         save->result = STORE_SAVED;
     else if (reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "LOST") == 0)
         save->result = STORE_LOST;
@@ -148,17 +158,15 @@ static int take_marks(struct batch *t) {
     return 0;
 }
 
-static int take_all(struct batch *t) {
-    int err = take_arms(t);
-    if (!err)
-        err = take_marks(t);
+static int take_saves(struct batch *t) {
+    int err = take_marks(t);
     for (size_t i = 0; i < t->n_saves && !err; i++) {
         if (!t->plans[i].is_due)
             continue;
         _cleanup_(store_reply_freep) redisReply *reply = NULL;
         err = store_next(t->b, &reply);
         if (!err)
-            take_save(reply, &t->saves[i], &t->plans[i]);
+            take_save(t->b, reply, &t->saves[i], &t->plans[i]);
     }
     return err;
 }
@@ -193,17 +201,57 @@ static bool lacks_scripts(const struct batch *t) {
     return lacks;
 }
 
+static int slot_of_session(const char *session_id) {
+    char key[STORE_KEY_CAP];
+    store_key(STORE_META, session_id, key);
+    return (int)store_slot_of(key, strlen(key));
+}
+
+/* A session's attention entry is to be there before what is saved: on the same node it goes before
+ * it in the pipeline. */
+static bool arms_are_apart(const struct batch *t) {
+    const struct store_map *map = t->b->map;
+    for (size_t i = 0; map && i < t->n_arms; i++) {
+        const struct store_node *node = store_node_of(t->b, slot_of_session(t->arms[i].session_id));
+        uint16_t owner = map->attention[store_map_attention(map, t->arms[i].session_id)];
+        if (owner == STORE_NOBODY || t->b->nodes[owner] != node)
+            return true;
+    }
+    return false;
+}
+
+/* What could not be armed is not saved. */
+static void hold_back_unarmed(struct batch *t) {
+    for (size_t a = 0; a < t->n_arms; a++)
+        for (size_t i = 0; t->arm_is_due[a] && i < t->n_saves; i++)
+            if (strcmp(t->saves[i].session->id, t->arms[a].session_id) == 0) {
+                t->plans[i].is_due = false;
+                t->saves[i].result = STORE_AWAY;
+            }
+}
+
+static int ask_all(struct batch *t) {
+    bool are_apart = arms_are_apart(t);
+    queue_arms(t);
+    int err = are_apart ? take_arms(t) : 0;
+    if (are_apart && !err)
+        hold_back_unarmed(t);
+    if (err)
+        return err;
+    queue_saves(t);
+    if (!are_apart)
+        err = take_arms(t);
+    return err ? err : take_saves(t);
+}
+
 /* An attention entry that Redis refused (out of memory) does not matter when the save was refused
  * as well; beside a save that went through it has to come, or nobody would look after that save's
  * event. */
 static int run_rounds(struct batch *t) {
     for (int round = 0; round < MAX_ROUNDS; round++) {
-        if (round)
-            store_queue_scripts(t->b);
-        queue_all(t);
-        int err = round ? store_take_scripts(t->b) : 0;
+        int err = round ? store_load_scripts(t->b) : 0;
         if (!err)
-            err = take_all(t);
+            err = ask_all(t);
         if (err)
             return err;
         revive_followers(t);
@@ -211,6 +259,54 @@ static int run_rounds(struct batch *t) {
             return 0;
     }
     return store_drop(t->b, -EIO);
+}
+
+/* ---- replicas ---- */
+
+/* One that had too few is not waited for as long again, until it has enough: others would wait
+ * behind it. */
+static void queue_wait(struct batch *t, struct store_node *node) {
+    store_command_begin(&t->command, "WAIT");
+    store_put_u64(&t->command, t->b->n_wait_replicas);
+    store_put_u64(&t->command, node->lacks_replicas ? WAIT_AGAIN_MS : WAIT_MS);
+    store_send_to(t->b, node, &t->command);
+}
+
+static int take_wait(struct batch *t, struct store_node *node) {
+    _cleanup_(store_reply_freep) redisReply *reply = NULL;
+    int err = store_next(t->b, &reply);
+    if (err)
+        return err;
+    node->lacks_replicas =
+        reply->type != REDIS_REPLY_INTEGER || reply->integer < (long long)t->b->n_wait_replicas;
+    for (size_t i = 0; i < t->n_saves; i++)
+        if (t->plans[i].node == node && t->saves[i].result == STORE_SAVED)
+            t->saves[i].is_unreplicated = node->lacks_replicas;
+    return 0;
+}
+
+static bool has_saved(const struct batch *t, const struct store_node *node) {
+    for (size_t i = 0; i < t->n_saves; i++)
+        if (t->plans[i].node == node && t->saves[i].result == STORE_SAVED)
+            return true;
+    return false;
+}
+
+/* On the connection of the saves: WAIT is about what that one wrote. */
+static int wait_for_replicas(struct batch *t) {
+    struct store_batch *b = t->b;
+    _cleanup_(freep) struct store_node **asked =
+        must_alloc(b->n_nodes * sizeof(struct store_node *));
+    size_t n = 0;
+    for (size_t i = 0; b->n_wait_replicas && i < b->n_nodes; i++)
+        if (has_saved(t, b->nodes[i])) {
+            queue_wait(t, b->nodes[i]);
+            asked[n++] = b->nodes[i];
+        }
+    int err = 0;
+    for (size_t i = 0; i < n && !err; i++)
+        err = take_wait(t, asked[i]);
+    return err;
 }
 
 static bool *all_true(size_t n) {
@@ -223,7 +319,7 @@ static bool *all_true(size_t n) {
 int store_batch_save(struct store_batch *b, struct store_save *saves, size_t n_saves,
                      const struct store_arm *arms, size_t n_arms, struct store_mark *marks,
                      size_t n_marks) {
-    if (!b->context)
+    if (!store_batch_is_connected(b))
         return -ENOTCONN;
     struct batch t = {
         .b = b,
@@ -239,6 +335,8 @@ int store_batch_save(struct store_batch *b, struct store_save *saves, size_t n_s
     };
     make_plans(&t);
     int err = run_rounds(&t);
+    if (!err)
+        err = wait_for_replicas(&t);
     free(t.plans);
     free(t.mark_is_due);
     free(t.arm_is_due);

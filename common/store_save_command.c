@@ -47,7 +47,7 @@ static size_t n_listed(const char *versions) {
 static void put_snapshot_key(struct store_command *c, const char *session_id, uint64_t version) {
     char key[STORE_KEY_CAP];
     store_key_snapshot(session_id, version, key);
-    store_puts(c, key);
+    store_put_name(c, key);
 }
 
 static void put_listed(struct store_command *c, const char *session_id, const char *versions) {

@@ -66,7 +66,7 @@ void store_read_past(struct store *s, const char *session_id, uint64_t kept, uin
     store_puts(&args, "3");
     store_put_key(&args, STORE_META, session_id);
     store_key_snapshot(session_id, kept, key);
-    store_puts(&args, key);
+    store_put_name(&args, key);
     store_put_key(&args, STORE_DELTAS, session_id);
     store_put_entry_after(&args, kept);
     snprintf(last, sizeof(last), "%" PRIu64 "-0", version);
@@ -95,11 +95,8 @@ void store_has_key(struct store *s, const char *session_id, const char *key_hash
                    store_key_fn *done, void *arg) {
     struct key_ask *ask = must_alloc(sizeof(*ask));
     *ask = (struct key_ask){.ask.done = finish_key, .done = done, .arg = arg};
-    if (!store_may_ask(s, &ask->ask))
-        return;
     store_command_begin(&s->command, "HEXISTS");
     store_put_key(&s->command, STORE_IDEM, session_id);
     store_puts(&s->command, key_hash);
-    store_queue(s->context, &s->command);
-    store_link_wait(s, &ask->ask, 1);
+    store_ask_send(s, &ask->ask);
 }

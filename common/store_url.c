@@ -1,5 +1,6 @@
-/* Where Redis is: redis://[user:password@]host:port[/db], by hand, since hiredis takes no URL. User
- * and password are percent-decoded, so that a password may hold any byte but NUL. */
+/* Where Redis is: redis://[user:password@]host:port[/db], or redis+cluster:// with several
+ * addresses, by hand, since hiredis takes no URL. User and password are percent-decoded, so that a
+ * password may hold any byte but NUL. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static int parse_number(const char *text, size_t len, uint64_t least, uint64_t m
 }
 
 /* host:port or [v6]:port */
-static int parse_address(const char *text, size_t len, struct store_url *url) {
+static int parse_address(const char *text, size_t len, struct store_address *ret) {
     const char *colon = memrchr(text, ':', len);
     if (!colon || colon == text)
         return -EINVAL;
@@ -60,18 +61,49 @@ static int parse_address(const char *text, size_t len, struct store_url *url) {
     } else if (memchr(text, ':', host_len)) {
         return -EINVAL;
     }
-    if (!host_len)
+    if (!host_len || host_len >= sizeof(ret->host))
         return -EINVAL;
-    url->host = must_memdup(text, host_len);
-    return parse_number(colon + 1, port_len, 1, 65535, &url->port);
+    store_copy(ret->host, sizeof(ret->host), text, host_len);
+    return parse_number(colon + 1, port_len, 1, 65535, &ret->port);
+}
+
+/* One address, or of a cluster several with commas between. */
+static int parse_addresses(const char *text, size_t len, struct store_url *url) {
+    const char *end = text + len;
+    url->seeds = must_alloc(STORE_MAX_SEEDS * sizeof(*url->seeds));
+    for (;;) {
+        const char *comma = url->is_cluster ? memchr(text, ',', (size_t)(end - text)) : NULL;
+        const char *stop = comma ? comma : end;
+        if (url->n_seeds == STORE_MAX_SEEDS)
+            return -EINVAL;
+        int err = parse_address(text, (size_t)(stop - text), &url->seeds[url->n_seeds++]);
+        if (err || !comma)
+            return err;
+        text = comma + 1;
+    }
+}
+
+/* What follows the scheme; NULL when it is not ours. */
+static const char *skip_scheme(const char *text, bool *ret_is_cluster) {
+    static const char *const schemes[] = {"redis://", "redis+cluster://"};
+    for (size_t i = 0; i < N_ELEMENTS(schemes); i++) {
+        *ret_is_cluster = i == 1;
+        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
+            return text + strlen(schemes[i]);
+    }
+    return NULL;
+}
+
+/* A cluster has but db 0. */
+static int parse_db(const char *text, struct store_url *url) {
+    return parse_number(text, strlen(text), 0, url->is_cluster ? 0 : 65535, &url->db);
 }
 
 int store_url_parse(const char *text, struct store_url *ret) {
-    static const char scheme[] = "redis://";
     struct store_url url = {0};
-    if (strncmp(text, scheme, sizeof(scheme) - 1) != 0)
+    text = skip_scheme(text, &url.is_cluster);
+    if (!text)
         return -EINVAL;
-    text += sizeof(scheme) - 1;
     int err = 0;
     const char *slash = strchr(text, '/');
     const char *end = slash ? slash : text + strlen(text);
@@ -80,9 +112,9 @@ int store_url_parse(const char *text, struct store_url *ret) {
         err = parse_login(text, (size_t)(at - text), &url);
     const char *address = at ? at + 1 : text;
     if (!err)
-        err = parse_address(address, (size_t)(end - address), &url);
+        err = parse_addresses(address, (size_t)(end - address), &url);
     if (!err && slash && slash[1])
-        err = parse_number(slash + 1, strlen(slash + 1), 0, 65535, &url.db);
+        err = parse_db(slash + 1, &url);
     if (err) {
         store_url_done(&url);
         return err;
@@ -98,6 +130,6 @@ int store_url_parse(const char *text, struct store_url *ret) {
 void store_url_done(struct store_url *url) {
     free(url->user);
     free(url->password);
-    free(url->host);
+    free(url->seeds);
     *url = (struct store_url){0};
 }

@@ -40,8 +40,7 @@ static void begin_again(struct presence *p, struct presence_device *d) {
 /* What was sent on a connection that is gone may still be done, after what is sent on the next one;
  * a node that was started again, or is another, may lack the last of what it was told. */
 bool presence_life_is_doubtful(const struct presence *p) {
-    return p->was_renewed &&
-           (p->is_doubtful || strcmp(p->run_id, store_run_id(p->store, p->instance)) != 0);
+    return p->was_renewed && (p->is_doubtful || p->n_renewals != store_n_renewals(p->store));
 }
 
 void presence_end_life(struct presence *p) {
@@ -78,7 +77,7 @@ void presence_renew(struct presence *p) {
         return;
     p->is_renewing = true;
     if (!p->was_renewed)
-        snprintf(p->run_id, sizeof(p->run_id), "%s", store_run_id(p->store, p->instance));
+        p->n_renewals = store_n_renewals(p->store);
     store_renew_instance(p->store, p->instance, !p->was_renewed, on_renewed, p);
 }
 

@@ -30,9 +30,9 @@ struct presence {
     char last_instance[STORE_INSTANCE_MAX + 1]; /* of the life before */
     uint32_t life;                              /* each has another name for the instance */
     bool is_renewing;
-    bool was_renewed; /* in this life: engines see it */
-    bool is_doubtful; /* in this life Redis did not say what became of an operation */
-    char run_id[41];  /* of the node on which this life began */
+    bool was_renewed;    /* in this life: engines see it */
+    bool is_doubtful;    /* in this life Redis did not say what became of an operation */
+    uint64_t n_renewals; /* of the store's nodes, when this life began */
     int64_t renewed_at, unparked_at; /* loop time, ms */
 
     struct presence_nudge *nudges; /* owned */

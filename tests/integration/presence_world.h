@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/store_presence.h"
+#include "common/store_slots.h"
 #include "tests/integration/store_batch_fixture.h"
 #include "tests/integration/store_run.h"
 
@@ -138,7 +139,7 @@ static inline bool is_listed(struct world *w, const char *instance) {
 
 static inline int64_t armed_at(struct world *w, const char *member) {
     char key[STORE_KEY_CAP];
-    store_key_attention(member, key);
+    store_key_attention_slot(store_map_attention(NULL, member), key);
     return FIXTURE_NUMBER(w->redis, "ZSCORE %s %s", key, member);
 }
 
