@@ -23,14 +23,15 @@ struct config {
     enum config_service service;
     const char *service_name; /* "session_api" */
 
-    char *instance;     /* HANDOFF_INSTANCE: default <host>-<pid>-<random> */
-    char *log_level;    /* debug info warn error */
-    char *log_format;   /* auto json text */
-    char *admin_listen; /* host:port; default 127.0.0.1:9100..9103 by service */
-    char *amqp_url;     /* amqp://user:password@host:port,host:port/vhost */
-    char *queue_type;   /* classic quorum */
-    char *redis_url;    /* redis://[user:password@]host:port[/db] */
-    char *database_url; /* postgres://… */
+    char *instance;            /* HANDOFF_INSTANCE: default <host>-<pid>-<random> */
+    char *log_level;           /* debug info warn error */
+    char *log_format;          /* auto json text */
+    char *admin_listen;        /* host:port; default 127.0.0.1:9100..9103 by service */
+    char *amqp_url;            /* amqp://user:password@host:port,host:port/vhost */
+    char *queue_type;          /* classic quorum */
+    char *redis_url;           /* redis://[user:password@]host:port[/db], or redis+cluster:// */
+    char *redis_wait_replicas; /* auto 0 1 2 3 */
+    char *database_url;        /* postgres://… */
 
     char *jwt_algorithms; /* HS256,RS256,ES256: comma-separated allow-list; default HS256 */
     char *jwt_secret;

@@ -49,6 +49,10 @@ struct store_batch *store_batch_free(struct store_batch *b) {
     return NULL;
 }
 
+bool store_batch_is_cluster(const struct store_batch *b) {
+    return b->url.is_cluster;
+}
+
 void store_batch_wait_for_replicas(struct store_batch *b, unsigned n) {
     b->n_wait_replicas = n;
 }
@@ -236,6 +240,8 @@ static int claim_once(struct store_batch *b, struct store_claim *claims, size_t 
         if (err)
             return err;
         take_claim(reply, &claims[i]);
+        if (store_is_away(b, reply))
+            claims[i].err = -ENOTCONN;
         if (store_is_noscript(reply))
             claims[i].err = -EAGAIN;
     }

@@ -30,6 +30,7 @@ bool store_batch_is_connected(const struct store_batch *b);
 bool store_batch_is_whole(const struct store_batch *b, char ret_why[static 256]);
 /* Grows with each connection that is lost: what was known of Redis may not hold any more. */
 uint64_t store_batch_n_losses(const struct store_batch *b);
+bool store_batch_is_cluster(const struct store_batch *b);
 /* How many replicas have to have a save before store_batch_save returns, or a second has passed;
  * 0, the default: none. */
 void store_batch_wait_for_replicas(struct store_batch *b, unsigned n);
@@ -172,7 +173,8 @@ struct store_claim {
     /* in; borrowed until the return */
     const char *user_id, *key_hash, *fingerprint, *wanted_id;
     /* out */
-    int err; /* 0; -EIO Redis refused; -EBADMSG what is there cannot be */
+    int err; /* 0; -EIO Redis refused; -ENOTCONN its node of a cluster is away; -EBADMSG what is
+                there cannot be */
     char session_id[UUID_LEN + 1];
     bool same_request;
 };

@@ -79,6 +79,9 @@ void attention_distrust(struct attention *a, const char *session_id) {
 int64_t attention_arm(void *arg, const char *session_id, int64_t now) {
     struct attention *a = arg;
     struct armed *armed = cached(a, session_id);
+    if (a->n_losses != store_batch_n_losses(a->store))
+        attention_forget(a); /* another node's set, perhaps */
+    a->n_losses = store_batch_n_losses(a->store);
     bool is_armed = strcmp(armed->session_id, session_id) == 0;
     if (is_armed && armed->at >= now + TRUST_MS)
         return 0;
@@ -104,6 +107,8 @@ static int publish_again(struct attention *a, const struct session *s,
     int r = republish_entry(a->store, s, entry, events, &n);
     if (r != 0 && !store_batch_is_connected(a->store))
         return r;
+    if (r == -ENOTCONN)
+        return 0; /* the session's node is away: the next look */
     if (r != 0) {
         log_error(a->app->log, "entry_damaged", "An entry of the delta window cannot be published.",
                   LOG_TEXT("sessionId", s->id), LOG_NUMBER("version", (int64_t)entry->version),
@@ -152,6 +157,10 @@ static int judge(struct attention *a, const struct store_load *load, struct stor
                  int64_t now, struct due *ret) {
     const struct session *s = &load->session;
     int r = 0;
+    if (load->err == -ENOTCONN) { /* its node is away, or will be another */
+        due->next = now + REARM_MS;
+        return 0;
+    }
     if (load->err != 0) {
         give(a, due, now);
         return 0;

@@ -18,6 +18,7 @@ struct attention {
     struct presence *presence;
     struct cooling *cooling;
     struct attention_owner owner;
+    uint64_t n_losses;      /* of the store's connections, when the cache was begun */
     struct armed *cache;    /* direct-mapped by the id's last digits, which are random */
     struct store_due *gone; /* owned: entries of sessions that are none, to be taken away */
     size_t n_gone;

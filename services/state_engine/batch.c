@@ -38,6 +38,7 @@ static bool needs_claim(const struct job *j) {
 
 static void take_claim(struct task *task, struct job *j, const struct store_claim *claim) {
     task->claim_failed = claim->err != 0;
+    task->claim_is_away = claim->err == -ENOTCONN;
     if (claim->err != 0)
         return;
     task->claim_differs = !claim->same_request;
@@ -230,6 +231,7 @@ static int save_all(struct batch *b) {
                              b->context->n_marks);
     for (size_t i = 0; r == 0 && i < n; i++) {
         tasks[i]->result = saves[i].result;
+        tasks[i]->is_unreplicated = saves[i].is_unreplicated;
         memcpy(tasks[i]->text, saves[i].text, sizeof(tasks[i]->text));
     }
     if (r != 0)
@@ -251,7 +253,7 @@ static void settle_all(struct batch *b) {
             *settled = task->settled;
             task->settled = (struct settled){0};
         } else {
-            task_settle_saved(task, b->jobs[i], settled);
+            task_settle_saved(task, b->jobs[i], b->now, settled);
         }
         if (settled->outcome == OUTCOME_AGAIN &&
             task->slot->loaded_version < b->jobs[i]->look_since && task->saves)

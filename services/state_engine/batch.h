@@ -19,6 +19,7 @@ enum outcome {
     OUTCOME_RECOVER,  /* Redis has no session to judge it on: `cause` says why */
     OUTCOME_ASK_KEY,  /* Redis may have forgotten the create's key: PostgreSQL knows it */
     OUTCOME_AGAIN,    /* another save came first: the next batch */
+    OUTCOME_LATER,    /* the session's node of a cluster is away: in a while */
 };
 
 #define SETTLED_MAX_EVENTS CHANGE_MAX_EVENTS

@@ -39,6 +39,7 @@ struct job {
     char id_hash[HASH_HEX_LEN + 1];
     uint64_t look_since; /* look for the command's id in the window after this version; JOB_NO_LOOK:
                             it cannot have been saved */
+    bool was_parked;     /* its session's node was away once already */
     bool is_uncertain;   /* a save was begun and its outcome is not known */
     unsigned n_recoveries; /* of its session, on its behalf */
     /* of a create */

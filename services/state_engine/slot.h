@@ -30,6 +30,7 @@ struct slot {
 struct task {
     struct slot *slot;
     bool claim_failed;  /* Redis refused to note a create's key */
+    bool claim_is_away; /* its node is */
     bool claim_differs; /* a create's key was claimed by another request */
     bool asks_key;      /* a create's key may have been used, and Redis have forgotten it */
     bool saves;
@@ -39,6 +40,7 @@ struct task {
     struct buf extra;       /* JSON array of the unversioned events saved beside the version */
     struct settled settled; /* when it does not save */
     enum store_save_result result;
+    bool is_unreplicated;
     char text[128];
 };
 
@@ -67,6 +69,6 @@ const struct store_entry *slot_find_command(const struct slot *slot, const char 
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context);
 /* Whether the window as loaded holds every version that a command may have left. */
 bool slot_window_is_whole(const struct slot *slot, uint64_t since);
-/* After a save: accepted, refused, or again (and then the slot is lost). */
-void task_settle_saved(struct task *task, const struct job *j, struct settled *ret);
+/* After a save: accepted, refused, later or again (and then the slot is lost). */
+void task_settle_saved(struct task *task, struct job *j, int64_t now, struct settled *ret);
 void task_done(struct task *task);

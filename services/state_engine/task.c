@@ -71,6 +71,20 @@ static void settle_unclaimed(struct task *task, const struct job *j) {
     strncpy(task->settled.damage, "a create's key was not taken", sizeof(task->settled.damage) - 1);
 }
 
+/* The session's node is away, and may be replaced in a moment: what was not begun waits a while,
+ * what may have taken effect until its deadline. */
+static void settle_away(struct task *task, const struct job *j, int64_t now) {
+    struct fault f;
+    bool may_be_saved = job_may_be_saved(j);
+    if (now <= j->command.deadline && (may_be_saved || !j->was_parked)) {
+        task->settled.outcome = OUTCOME_LATER;
+        return;
+    }
+    fault_set(&f, may_be_saved ? FAULT_TIMEOUT : FAULT_UNAVAILABLE, NULL,
+              "the session's node of the store is away");
+    settle_refused(task, j, &f);
+}
+
 static void settle_unchanged(struct task *task, const struct job *j) {
     task->settled.outcome = OUTCOME_ACCEPTED;
     reply_accept(j, task->slot->current, &task->settled.reply);
@@ -284,7 +298,9 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
                                           : NULL;
     const struct store_idem *taken = find_taken_snapshot(task, j);
     const struct store_idem *seen = find_seen(task, j);
-    if (slot->load.err == -EBADMSG) {
+    if (slot->load.err == -ENOTCONN || task->claim_is_away) {
+        settle_away(task, j, now);
+    } else if (slot->load.err == -EBADMSG) {
         settle_damaged(task, j, "state or meta");
     } else if (slot->is_stale) {
         settle_recover(task, j, RECOVER_STALE);
@@ -323,7 +339,13 @@ static void note_command(struct event *e, const struct job *j) {
 static void settle_accepted(struct task *task, const struct job *j, struct settled *ret) {
     struct change *change = &task->change;
     ret->outcome = OUTCOME_ACCEPTED;
-    reply_accept(j, &change->next, &ret->reply);
+    if (task->is_unreplicated) {
+        reply_start(j, &ret->reply);
+        fault_set(&ret->reply.fault, FAULT_TIMEOUT, NULL,
+                  "the change was saved, but too few replicas have it");
+    } else {
+        reply_accept(j, &change->next, &ret->reply);
+    }
     ret->reply.base_version = change->base_version;
     ret->reply.rebased = change->rebased;
     if (j->command.kind == COMMAND_SNAPSHOT)
@@ -338,22 +360,7 @@ static void settle_accepted(struct task *task, const struct job *j, struct settl
         note_command(&ret->events[0], j);
 }
 
-void task_settle_saved(struct task *task, const struct job *j, struct settled *ret) {
-    if (task->result == STORE_SAVED) {
-        settle_accepted(task, j, ret);
-        return;
-    }
-    task->slot->is_lost = true;
-    if (task->result == STORE_LOST) {
-        ret->outcome = OUTCOME_AGAIN;
-        return;
-    }
-    if (task->result == STORE_REFUSED && strstr(task->text, "WRONGTYPE")) {
-        settle_damaged(task, j, task->text);
-        *ret = task->settled;
-        task->settled = (struct settled){0};
-        return;
-    }
+static void settle_not_taken(struct task *task, const struct job *j, struct settled *ret) {
     struct fault f;
     fault_set(&f, FAULT_UNAVAILABLE, NULL, "%s",
               task->result == STORE_FULL ? "too many changes wait to be published"
@@ -363,4 +370,30 @@ void task_settle_saved(struct task *task, const struct job *j, struct settled *r
     task->settled = (struct settled){0};
     if (task->result == STORE_REFUSED)
         memcpy(ret->damage, task->text, sizeof(task->text));
+}
+
+/* A key of another type than ours. */
+static bool is_damage(const struct task *task) {
+    return task->result == STORE_REFUSED && strstr(task->text, "WRONGTYPE");
+}
+
+void task_settle_saved(struct task *task, struct job *j, int64_t now, struct settled *ret) {
+    if (task->result == STORE_SAVED) {
+        settle_accepted(task, j, ret);
+        return;
+    }
+    task->slot->is_lost = true;
+    j->is_uncertain |= task->result == STORE_UNKNOWN;
+    if (task->result == STORE_LOST || task->result == STORE_UNKNOWN) {
+        ret->outcome = OUTCOME_AGAIN;
+    } else if (task->result == STORE_AWAY || is_damage(task)) {
+        if (task->result == STORE_AWAY)
+            settle_away(task, j, now);
+        else
+            settle_damaged(task, j, task->text);
+        *ret = task->settled;
+        task->settled = (struct settled){0};
+    } else {
+        settle_not_taken(task, j, ret);
+    }
 }

@@ -30,10 +30,13 @@ static void store_lost(struct worker *w, const char *why) {
     health_report(w->store_health, w->app->log, false, why);
 }
 
+/* Perhaps without some nodes of a cluster. */
 static void store_works(struct worker *w) {
+    char why[256];
+    bool is_whole = store_batch_is_whole(w->store, why);
     w->store_down_ms = 0;
     backoff_reset(&w->store_backoff);
-    health_report(w->store_health, w->app->log, true, "");
+    health_report(w->store_health, w->app->log, is_whole, why);
 }
 
 /* A Redis that takes connections and says nothing holds the loop for 2 s a try: between two tries
@@ -82,6 +85,7 @@ static void on_down(void *arg, const char *why) {
     struct worker *w = arg;
     bus_lost(w, why);
     worker_drop_waiting(w, &w->jobs);
+    queue_push_front(&w->jobs, &w->parked);
     for (struct job *j; (j = queue_pop(&w->jobs));) {
         struct delivery *d = j->delivery;
         job_free(j);
@@ -186,6 +190,7 @@ static void on_tick(uv_timer_t *timer) {
     recover_tick(w->recover);
     worker_refuse_late_waiting(w, store_time(w));
     worker_end(w);
+    queue_push_front(&w->jobs, &w->parked);
     run(w);
     worker_begin(w);
     refuse_hopeless(w);
@@ -238,11 +243,20 @@ static void add_metrics(struct worker *w) {
         metrics_histogram(m, "handoff_batch_seconds", NULL, "Time from load to save of a batch.");
 }
 
+static unsigned n_wait_replicas(const struct worker *w) {
+    const char *text = w->app->config->redis_wait_replicas;
+    if (strcmp(text, "auto") == 0)
+        return store_batch_is_cluster(w->store);
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
 static int connect_parts(struct worker *w) {
     struct app *app = w->app;
     struct publisher_callbacks callbacks = {on_publisher_turn, on_confirmed, on_publisher_turn,
                                             on_told};
     int r = store_batch_new(&w->store, app->config->redis_url);
+    if (r == 0)
+        store_batch_wait_for_replicas(w->store, n_wait_replicas(w));
     if (r == 0)
         r = publisher_new(&w->publisher, app, &callbacks, w);
     if (r == 0)
@@ -333,6 +347,7 @@ void worker_free(struct worker *w) {
     publisher_free(w->publisher);
     presence_free(w->presence);
     store_batch_free(w->store);
+    queue_push_front(&w->jobs, &w->parked);
     for (struct job *j; (j = queue_pop(&w->jobs));)
         job_free(j);
     for (struct delivery *d = w->deliveries, *next; d; d = next) {

@@ -29,6 +29,7 @@ struct worker {
     struct cooling *cooling;
     struct backstop *backstop;
     struct queue jobs;
+    struct queue parked;         /* until the next tick: their sessions' nodes are away */
     struct delivery *deliveries; /* owned: those not acknowledged yet */
     size_t n_deliveries;
     size_t n_given;          /* of them: of the engine's own commands */

@@ -25,7 +25,7 @@ static bool is_request(const struct job *j) {
 
 static void settle_accepted(struct worker *w, struct job *j, struct settled *s) {
     struct delivery *d = j->delivery;
-    metric_add(w->n_commands[FAULT_NONE], 1);
+    metric_add(w->n_commands[s->reply.fault.code], 1);
     if (is_request(j))
         presence_touch(w->presence, s->reply.session_id, j->command.device_id,
                        timestamp_monotonic_ms() + w->store_offset_ms);
@@ -70,6 +70,10 @@ static void settle(struct worker *w, struct settled *s, struct queue *again) {
     case OUTCOME_AGAIN:
         metric_add(w->n_lost_races, 1);
         queue_push(again, j);
+        break;
+    case OUTCOME_LATER:
+        j->was_parked = true;
+        queue_push(&w->parked, j);
         break;
     }
     settled_done(s);
