@@ -16,10 +16,13 @@
 #define MEMBER_CAP (STORE_INSTANCE_MAX + sizeof(STORE_INSTANCE_PREFIX))
 
 /* The commands beside a question, counted until Redis took them. Each of them has a share: any of
- * them, and the question, may be answered last when the connection takes only some. */
+ * them, and the question, may be answered last when the connection takes only some. On a cluster
+ * they may be another node's: then the question waits for them. */
 struct beside {
     unsigned n_shares;
     unsigned n_taken;
+    void (*then)(void *arg); /* asks the question; NULL: it is asked already */
+    void *arg;
 };
 
 struct plain_ask {
@@ -32,7 +35,8 @@ struct arrival_ask {
     char session_id[UUID_LEN + 1];
     char instance[STORE_INSTANCE_MAX + 1];
     struct beside *beside;
-    uint64_t n_forgotten; /* store::n_forgotten then */
+    struct store_command script; /* owned, until it is asked */
+    uint64_t n_forgotten;        /* store::n_forgotten then */
     store_arrive_fn *done;
     void *arg;
 };
@@ -47,6 +51,8 @@ struct departure_ask {
 
 struct renewal_ask {
     struct store_ask ask;
+    struct store *store;
+    char instance[STORE_INSTANCE_MAX + 1];
     struct beside *beside;
     bool is_new;
     store_renewed_fn *done;
@@ -77,11 +83,25 @@ static unsigned beside_unref(struct beside *b) {
 
 static void finish_plain(struct store_ask *base, int err, const redisReply *reply) {
     struct plain_ask *ask = (struct plain_ask *)base;
-    if (ask->beside) {
-        ask->beside->n_taken += !err && reply->type == REDIS_REPLY_INTEGER;
-        beside_unref(ask->beside);
-    }
+    struct beside *b = ask->beside;
     free(ask);
+    if (!b)
+        return;
+    bool is_last = b->n_shares == 2; /* but for the question's */
+    b->n_taken += !err && reply->type == REDIS_REPLY_INTEGER;
+    if (is_last && b->then)
+        b->then(b->arg);
+    beside_unref(b);
+}
+
+/* Asks the question beside which the others are: now, when they go before it on its connection. */
+static void ask_beside(struct store *s, struct beside *b, void (*then)(void *arg), void *arg) {
+    if (!s->url.is_cluster) {
+        then(arg);
+        return;
+    }
+    b->then = then;
+    b->arg = arg;
 }
 
 /* Sends s->command, when the connection is there. */
@@ -184,10 +204,15 @@ static void finish_arrival(void *arg, int err, const redisReply *reply) {
     ask->done(ask->arg, err, admission);
 }
 
+static void ask_arrival(void *arg) {
+    struct arrival_ask *ask = arg;
+    store_ask_script(ask->store, STORE_SCRIPT_PRESENCE, &ask->script, finish_arrival, ask);
+}
+
 void store_arrive(struct store *s, const struct store_arrival *a, store_arrive_fn *done,
                   void *arg) {
     struct arrival_ask *ask = must_alloc(sizeof(*ask));
-    struct store_command c = {0};
+    struct store_command *c = &ask->script;
     int64_t now = store_now(s);
     *ask = (struct arrival_ask){.store = s,
                                 .beside = beside_new(),
@@ -200,15 +225,15 @@ void store_arrive(struct store *s, const struct store_arrival *a, store_arrive_f
     send_plain(s, ask->beside);
     begin_arm(s, a->session_id, now + ARM_MS);
     send_plain(s, ask->beside);
-    store_put_presence(&c, a->session_id, "arrive", now);
-    store_puts(&c, a->device_id);
-    store_puts(&c, a->instance);
-    store_puts(&c, a->user_id);
-    store_puts(&c, a->is_admin ? "1" : "0");
-    store_puts(&c, a->name);
-    store_puts(&c, a->platform);
-    store_puts(&c, store_run_id(s, a->session_id));
-    store_ask_script(s, STORE_SCRIPT_PRESENCE, &c, finish_arrival, ask);
+    store_put_presence(c, a->session_id, "arrive", now);
+    store_puts(c, a->device_id);
+    store_puts(c, a->instance);
+    store_puts(c, a->user_id);
+    store_puts(c, a->is_admin ? "1" : "0");
+    store_puts(c, a->name);
+    store_puts(c, a->platform);
+    store_puts(c, store_run_id(s, a->session_id));
+    ask_beside(s, ask->beside, ask_arrival, ask);
 }
 
 /* ---- departing ---- */
@@ -263,20 +288,27 @@ static void begin_life(struct store_command *c, const char *instance, bool is_ne
     store_put_i64(c, PRESENCE_INSTANCE_TTL_MS);
 }
 
+static void ask_renewal(void *arg) {
+    struct renewal_ask *ask = arg;
+    begin_life(&ask->store->command, ask->instance, ask->is_new);
+    store_ask_send(ask->store, &ask->ask);
+}
+
 void store_renew_instance(struct store *s, const char *instance, bool is_new,
                           store_renewed_fn *done, void *arg) {
     struct renewal_ask *ask = must_alloc(sizeof(*ask));
     char member[MEMBER_CAP];
     *ask = (struct renewal_ask){.ask.done = finish_renewal,
+                                .store = s,
                                 .beside = beside_new(),
                                 .is_new = is_new,
                                 .done = done,
                                 .arg = arg};
+    store_copy(ask->instance, sizeof(ask->instance), instance, strlen(instance));
     snprintf(member, sizeof(member), STORE_INSTANCE_PREFIX "%s", instance);
     begin_arm(s, member, store_now(s) + PRESENCE_INSTANCE_RENEW_MS);
     send_plain(s, ask->beside);
-    begin_life(&s->command, instance, is_new);
-    store_ask_send(s, &ask->ask);
+    ask_beside(s, ask->beside, ask_renewal, ask);
 }
 
 /* ---- reading ---- */

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "compose" / "local"))
 
 from process import free_ports  # noqa: E402
 from proxy import Proxy  # noqa: E402
-from servers import PostgreSQL, RabbitMQ, Redis  # noqa: E402
+from servers import PostgreSQL, RabbitMQ, Redis, RedisCluster  # noqa: E402
 from services import NAMES, environment, instance_name, make_service  # noqa: E402
 
 # s: nothing that a test waits for takes longer, whatever breaks and however busy the machine is. A wait

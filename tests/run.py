@@ -66,17 +66,21 @@ def run_unit(build, env, tally):
 
 def run_integration(build, env, tally):
     """Servers of its own: these tests stop, flush and starve them, one after another."""
-    from harness import Servers
+    from harness import RedisCluster, Servers, free_ports
     servers = Servers(redis_password=None)
+    cluster = RedisCluster(servers.folder / "cluster", free_ports(12))
     try:
         servers.start()
+        cluster.start()
         env = {**servers.rabbitmq.env(), **env,
                "HANDOFF_TEST_AMQP_URL": servers.rabbitmq.url,
                "HANDOFF_TEST_REDIS_URL": servers.redis.url,
+               "HANDOFF_TEST_REDIS_CLUSTER_URL": cluster.url,
                "HANDOFF_TEST_DATABASE_URL": servers.postgresql.url}
         for program in programs(build / "integration"):
             run_program([program], env, f"integration/{program.name}", tally)
     finally:
+        cluster.stop()
         servers.stop()
 
 

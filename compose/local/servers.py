@@ -27,6 +27,7 @@ class Redis:
         self.folder, self.port, self.password = pathlib.Path(folder), port, password
         self.log = self.folder / "redis.log"
         self.process = None
+        self.more, self.databases = "", 100  # of its configuration
 
     @property
     def url(self):
@@ -40,7 +41,7 @@ class Redis:
             f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\n"
             + (f"requirepass {self.password}\n" if self.password else "") +
             "appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n"
-            "databases 100\ndaemonize no\n"
+            f"databases {self.databases}\ndaemonize no\n" + self.more
         )
         config.chmod(0o600)
         self.process = spawn(["redis-server", config], log=self.log)
@@ -49,6 +50,94 @@ class Redis:
 
     def stop(self):
         stop(self.process)
+
+
+class RedisCluster:
+    """Masters with a replica each; nodes[:masters] are masters at first. What it has is lost with it."""
+
+    SLOTS = 16384
+
+    def __init__(self, folder, ports, masters=3, password=None, timeout_ms=2000):
+        """ports: of each node two, its own and its cluster bus'."""
+        self.masters, self.timeout_ms = masters, timeout_ms
+        self.buses = ports[1::2]
+        self.nodes = [Redis(pathlib.Path(folder) / str(port), port, password) for port in ports[::2]]
+        self.password = password
+
+    @property
+    def url(self):
+        user = f":{self.password}@" if self.password else ""
+        return f"redis+cluster://{user}" + ",".join(f"127.0.0.1:{n.port}" for n in self.nodes)
+
+    def ask(self, node, *words):
+        """A node's answer, as redis-cli prints it."""
+        argv = ["redis-cli", "-h", "127.0.0.1", "-p", str(node.port), *map(str, words)]
+        env = {**os.environ, **({"REDISCLI_AUTH": self.password} if self.password else {})}
+        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        return done.stdout.strip()
+
+    def _config(self, bus):
+        return (f"cluster-enabled yes\ncluster-port {bus}\n"
+                f"cluster-node-timeout {self.timeout_ms}\ncluster-config-file nodes.conf\n"
+                "cluster-replica-validity-factor 0\ncluster-require-full-coverage no\n"
+                "cluster-allow-replica-migration no\nrepl-diskless-sync-delay 0\n"
+                + (f"masterauth {self.password}\n" if self.password else ""))
+
+    def _share_out(self):
+        for i, master in enumerate(self.nodes[:self.masters]):
+            first, end = (self.SLOTS * k // self.masters for k in (i, i + 1))
+            self.ask(master, "cluster", "addslotsrange", first, end - 1)
+            self.ask(master, "cluster", "set-config-epoch", i + 1)
+
+    def _meet(self):
+        for node, bus in list(zip(self.nodes, self.buses))[1:]:
+            self.ask(self.nodes[0], "cluster", "meet", "127.0.0.1", node.port, bus)
+        wait_until("all nodes to meet", lambda: all(
+            len(self.ask(n, "cluster", "nodes").splitlines()) == len(self.nodes)
+            and "handshake" not in self.ask(n, "cluster", "nodes") for n in self.nodes), timeout=30)
+
+    def _replicate(self):
+        for i, replica in enumerate(self.nodes[self.masters:]):
+            master = self.ask(self.nodes[i % self.masters], "cluster", "myid")
+            self.ask(replica, "cluster", "replicate", master)
+        wait_until("the replicas", self.is_whole, timeout=30)
+
+    def is_whole(self):
+        return all("cluster_state:ok" in self.ask(n, "cluster", "info") for n in self.nodes) and all(
+            "master_link_status:up" in self.ask(n, "info", "replication")
+            for n in self.nodes[self.masters:]) and all(
+            "state=online" in self.ask(n, "info", "replication") for n in self.nodes[:self.masters])
+
+    def start(self):
+        for node, bus in zip(self.nodes, self.buses):
+            node.more, node.databases = self._config(bus), 1
+            node.start()
+        self._share_out()
+        self._meet()
+        self._replicate()
+        return self
+
+    def master_of(self, key):
+        """The node that has the key's slot now."""
+        slot = int(self.ask(self.nodes[0], "cluster", "keyslot", key).split()[-1])
+        return self.master_of_slot(slot)
+
+    def master_of_slot(self, slot):
+        """As those that run see it; None while nobody has it."""
+        for node in self.nodes:
+            if node.process.poll() is not None or "role:master" not in self.ask(node, "info", "replication"):
+                continue
+            own = next(l for l in self.ask(node, "cluster", "nodes").splitlines() if "myself" in l)
+            for part in own.split()[8:]:
+                first, _, last = part.partition("-")
+                if first.isdigit() and int(first) <= slot <= int(last or first):
+                    return node
+        return None
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
 
 
 class PostgreSQL:
