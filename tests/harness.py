@@ -132,15 +132,29 @@ def metric(service, name):
     return sum(v for k, v in samples(service).items() if name in (k, k.partition("{")[0]))
 
 
-class Servers:
-    """Private Redis, PostgreSQL and RabbitMQ."""
+def redis_client(url):
+    """A plain client of one Redis, or one that knows a cluster's slots."""
+    if not url.startswith("redis+cluster://"):
+        return redis.Redis.from_url(url, decode_responses=True)
+    login, _, addresses = url.removeprefix("redis+cluster://").rpartition("@")
+    nodes = [redis.cluster.ClusterNode(host, int(port))
+             for host, _, port in (address.partition(":") for address in addresses.split(","))]
+    return redis.cluster.RedisCluster(startup_nodes=nodes, password=login.removeprefix(":") or None,
+                                      require_full_coverage=False, decode_responses=True)
 
-    def __init__(self, redis_password="secret"):
+
+class Servers:
+    """Private Redis (with HANDOFF_TEST_REDIS=cluster, or is_cluster, a cluster), PostgreSQL and RabbitMQ."""
+
+    def __init__(self, redis_password="secret", is_cluster=None):
         # /var/tmp: the postgres user has to get there.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="handoff-test-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         ports = free_ports(5)
-        self.redis = Redis(self.folder / "redis", ports[0], redis_password)
+        if is_cluster is None:
+            is_cluster = os.environ.get("HANDOFF_TEST_REDIS") == "cluster"
+        self.redis = (RedisCluster(self.folder / "redis", free_ports(12), password=redis_password)
+                      if is_cluster else Redis(self.folder / "redis", ports[0], redis_password))
         self.postgresql = PostgreSQL(self.folder / "postgresql", ports[1], "secret")
         self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4])
         self.all = [self.redis, self.postgresql, self.rabbitmq]
@@ -297,7 +311,7 @@ class Suite:
     # ---- independent looks at the servers ----
 
     def redis_client(self):
-        return redis.Redis.from_url(self.servers.redis.url, decode_responses=True)
+        return redis_client(self.servers.redis.url)
 
     def query(self, sql, *parameters):
         connection = psycopg2.connect(self.servers.postgresql.url)

@@ -67,7 +67,7 @@ def run_unit(build, env, tally):
 def run_integration(build, env, tally):
     """Servers of its own: these tests stop, flush and starve them, one after another."""
     from harness import RedisCluster, Servers, free_ports
-    servers = Servers(redis_password=None)
+    servers = Servers(redis_password=None, is_cluster=False)
     cluster = RedisCluster(servers.folder / "cluster", free_ports(12))
     try:
         servers.start()
