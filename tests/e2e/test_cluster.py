@@ -76,11 +76,13 @@ def test_a_key_makes_one_session(suite, phone):
         assert answers[0].json()["id"] == answers[1].json()["id"]
 
 
-def test_a_change_that_too_few_replicas_have_is_of_unknown_outcome(servers, tmp_path, user):
+def test_a_change_that_too_few_replicas_have_is_of_unknown_outcome(suite, phone, tmp_path):
     """But is published all the same, and found by its key."""
-    suite = Suite(servers, tmp_path, HANDOFF_REDIS_WAIT_REPLICAS="2")  # each master has one
+    suite.terminate("state_engine")
+    engine = Suite(suite.servers, tmp_path, names=["state_engine"],
+                   HANDOFF_REDIS_WAIT_REPLICAS="2")  # each master has one
     try:
-        phone = suite.start().device(user, "phone")
+        engine.start()
         body = {"name": "n", "type": "meditation", "data": {}}
         answers = [phone.post("/sessions", json=body, headers={"Idempotency-Key": "made"})
                    for _ in range(2)]
@@ -91,7 +93,8 @@ def test_a_change_that_too_few_replicas_have_is_of_unknown_outcome(servers, tmp_
             assert watcher.recv_until("state_delta")["version"] == 2
         wait_until(lambda: len(suite.events_in_postgresql(session_id)) == 2, what="the audit")
     finally:
-        suite.stop()
+        engine.stop()
+        suite.restart("state_engine")
 
 
 class Writer:
