@@ -144,7 +144,8 @@ def redis_client(url):
 
 
 class Servers:
-    """Private Redis (with HANDOFF_TEST_REDIS=cluster, or is_cluster, a cluster), PostgreSQL and RabbitMQ."""
+    """Private Redis, PostgreSQL and RabbitMQ. With HANDOFF_TEST_REDIS=cluster, or is_cluster, Redis is a
+    cluster; it has one database, so that there are no realms on it."""
 
     def __init__(self, redis_password="secret", is_cluster=None):
         # /var/tmp: the postgres user has to get there.

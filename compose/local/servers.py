@@ -123,10 +123,20 @@ class RedisCluster:
         slot = int(self.ask(self.nodes[0], "cluster", "keyslot", key).split()[-1])
         return self.master_of_slot(slot)
 
-    def master_of_slot(self, slot):
-        """As those that run see it; None while nobody has it."""
+    def is_served(self):
+        """Each slot has a master with a replica, now."""
+        running = [n for n in self.nodes if n.process.poll() is None]
+        told = [self.ask(n, "info", "replication") for n in running]
+        masters = [t for t in told if "role:master" in t]
+        return len(masters) == self.masters and all("state=online" in t for t in masters) and all(
+            "master_link_status:up" in t for t in told if "role:slave" in t)
+
+    def master_of_slot(self, slot, but_not=None):
+        """As the nodes that run see it, but for one that does not answer; None while nobody has it."""
         for node in self.nodes:
-            if node.process.poll() is not None or "role:master" not in self.ask(node, "info", "replication"):
+            if node is but_not or node.process.poll() is not None:
+                continue
+            if "role:master" not in self.ask(node, "info", "replication"):
                 continue
             own = next(l for l in self.ask(node, "cluster", "nodes").splitlines() if "myself" in l)
             for part in own.split()[8:]:

@@ -2,8 +2,8 @@
 it is written to: the sessions of the others go on, and nothing that was answered is lost."""
 
 import contextlib
+import signal
 import threading
-import time
 
 import pytest
 import requests
@@ -102,7 +102,7 @@ class Writer:
 
     def __init__(self, suite, user, session):
         self.device, self.session = suite.device(user, "phone"), session
-        self.n_accepted, self.last_ms, self.stopped, self.error = 0, 0.0, False, None
+        self.n_accepted, self.stopped, self.error = 0, False, None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -111,7 +111,6 @@ class Writer:
             while not self.stopped:
                 if self._send(self.n_accepted):
                     self.n_accepted += 1
-                    self.last_ms = time.monotonic()
         except BaseException as error:
             self.error = error
 
@@ -165,6 +164,33 @@ def test_a_master_killed_under_load_loses_nothing(suite, user):
                    what="the audit")
         versions = [row[0] for row in suite.events_in_postgresql(session_id)]
         assert versions == list(range(1, read["version"] + 1))
+
+
+def test_a_master_that_stands_still_holds_up_nobody_else(suite, user):
+    """Longer than its replica waits to take over; what it had comes back with the replica."""
+    cluster = suite.servers.redis
+    wait_until(cluster.is_served, timeout=30, what="masters with replicas")
+    frozen = cluster.master_of_slot(0)
+    sessions = on_each_master(cluster, suite.device(user, "phone"))
+    writers = {port: Writer(suite, user, session) for port, session in sessions.items()}
+    try:
+        for writer in writers.values():
+            writer.moves_on(5)
+        frozen.process.send_signal(signal.SIGSTOP)
+        for port, writer in writers.items():
+            if port != frozen.port:
+                writer.moves_on(50)
+        wait_until(lambda: cluster.master_of_slot(0, frozen), timeout=30, what="a new master")
+        frozen.process.send_signal(signal.SIGCONT)
+        for writer in writers.values():
+            writer.moves_on(10)
+    finally:
+        frozen.process.send_signal(signal.SIGCONT)
+        for writer in writers.values():
+            writer.stop()
+    for writer in writers.values():
+        kept = writer.device.read(writer.session["id"])["data"]
+        assert all(kept.get(f"n{i}") == i for i in range(writer.n_accepted))
 
 
 def test_what_is_degraded_names_the_node(suite, user):
