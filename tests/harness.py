@@ -145,7 +145,7 @@ def redis_client(url):
 
 class Servers:
     """Private Redis, PostgreSQL and RabbitMQ. With HANDOFF_TEST_REDIS=cluster, or is_cluster, Redis is a
-    cluster; it has one database, so that there are no realms on it."""
+    cluster of three masters with a replica each."""
 
     def __init__(self, redis_password="secret", is_cluster=None):
         # /var/tmp: the postgres user has to get there.
@@ -182,8 +182,13 @@ class Servers:
         return done.stdout
 
     def realm(self, n):
-        """Another world on the same servers: an own virtual host, database and Redis database n."""
+        """Another world on the same servers: an own virtual host, database and Redis database n; a cluster
+        has but one, so that it is an own cluster."""
         name = f"handoff{n}"
+        redis_url = self.redis.url.removesuffix("/0") + f"/{n}"
+        if isinstance(self.redis, RedisCluster):
+            self.all.append(RedisCluster(self.folder / name, free_ports(12), password=self.redis.password))
+            redis_url = self.all[-1].start().url
         grant = ", ".join(['<<".*">>'] * 3)
         self.eval_in_broker(
             f'rabbit_vhost:add(<<"{name}">>, <<"test">>), rabbit_auth_backend_internal:'
@@ -193,7 +198,7 @@ class Servers:
         connection.cursor().execute(f"create database {name}")
         connection.close()
         return types.SimpleNamespace(
-            redis=types.SimpleNamespace(url=self.redis.url.removesuffix("/0") + f"/{n}"),
+            redis=types.SimpleNamespace(url=redis_url),
             rabbitmq=types.SimpleNamespace(url=self.rabbitmq.url.removesuffix("handoff") + name),
             postgresql=types.SimpleNamespace(url=self.postgresql.url.removesuffix("handoff") + name))
 
