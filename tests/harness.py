@@ -132,6 +132,13 @@ def metric(service, name):
     return sum(v for k, v in samples(service).items() if name in (k, k.partition("{")[0]))
 
 
+class ClusterClient(redis.cluster.RedisCluster):
+    """Whose keys are those of all nodes."""
+
+    def keys(self, pattern="*"):
+        return super().keys(pattern, target_nodes=self.PRIMARIES)
+
+
 def redis_client(url):
     """A plain client of one Redis, or one that knows a cluster's slots."""
     if not url.startswith("redis+cluster://"):
@@ -139,8 +146,8 @@ def redis_client(url):
     login, _, addresses = url.removeprefix("redis+cluster://").rpartition("@")
     nodes = [redis.cluster.ClusterNode(host, int(port))
              for host, _, port in (address.partition(":") for address in addresses.split(","))]
-    return redis.cluster.RedisCluster(startup_nodes=nodes, password=login.removeprefix(":") or None,
-                                      require_full_coverage=False, decode_responses=True)
+    return ClusterClient(startup_nodes=nodes, password=login.removeprefix(":") or None,
+                         require_full_coverage=False, decode_responses=True)
 
 
 class Servers:
