@@ -67,10 +67,11 @@ bool store_cluster_note(struct store_batch *b, const struct store_node *asked,
 static void free_unnamed(struct store_batch *b) {
     size_t kept = 0;
     for (size_t i = 0; i < b->n_nodes; i++) {
-        if (b->nodes[i]->is_named)
-            b->nodes[kept++] = b->nodes[i];
+        struct store_node *node = b->nodes[i];
+        if (node && node->is_named)
+            b->nodes[kept++] = node;
         else
-            store_node_free(b->nodes[i]);
+            store_node_free(node);
     }
     b->n_nodes = kept;
 }

@@ -8,7 +8,7 @@ import threading
 import pytest
 import requests
 
-from harness import MAX_WAIT, Servers, Suite, new_user, wait_until
+from harness import MAX_WAIT, Servers, Suite, wait_until
 from rest import accepted
 from ws import subscribed
 
