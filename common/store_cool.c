@@ -27,7 +27,7 @@ static void put_snapshots(struct store_command *c, const struct session *s) {
     for (size_t n = count_snapshots(s); n > 0; n--) {
         char *end;
         store_key_snapshot(s->id, strtoull(at, &end, 10), key);
-        store_puts(c, key);
+        store_put_name(c, key);
         at = end + (*end == ',');
     }
 }

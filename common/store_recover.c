@@ -92,7 +92,7 @@ static size_t n_listed(const char *versions) {
 static void put_snapshot_key(struct store_command *c, const char *session_id, uint64_t version) {
     char key[STORE_KEY_CAP];
     store_key_snapshot(session_id, version, key);
-    store_puts(c, key);
+    store_put_name(c, key);
 }
 
 static void put_keys(struct store_command *c, const char *session_id, uint64_t version,
@@ -161,10 +161,8 @@ static void put_meta(struct store_batch *b, struct store_command *c, const struc
 static int arm(struct store_batch *b, const char *session_id, int64_t at) {
     _cleanup_(store_command_done) struct store_command c = {0};
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    char key[STORE_KEY_CAP];
-    store_key_attention(session_id, key);
     store_command_begin(&c, "ZADD");
-    store_puts(&c, key);
+    store_put_attention(b, &c, session_id);
     store_puts(&c, "LT");
     store_put_i64(&c, at);
     store_puts(&c, session_id);
@@ -220,7 +218,7 @@ int store_batch_memory(struct store_batch *b, int64_t *ret_since, bool *ret_is_y
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
     uint64_t since, now;
     store_begin_script(b, &c, STORE_SCRIPT_MEMORY, 1);
-    store_puts(&c, STORE_KEY_MEMORY);
+    store_put_name(&c, STORE_KEY_MEMORY);
     store_puts(&c, store_batch_run_id(b, STORE_MEMORY_TAG));
     int err = store_ask(b, &c, &reply);
     if (err)
@@ -241,7 +239,7 @@ int store_batch_correct_claim(struct store_batch *b, const char *user_id, const 
     store_key_create_claim(user_id, key_hash, key);
     snprintf(value, sizeof(value), "%s %s", session_id, fingerprint);
     store_command_begin(&c, "SET");
-    store_puts(&c, key);
+    store_put_name(&c, key);
     store_puts(&c, value);
     store_puts(&c, "PX");
     store_put_i64(&c, STORE_MEMORY_MS);

@@ -139,7 +139,7 @@ static void test_what_is_armed_is_with_its_session(void **state) {
         assert_true(due[i].is_claimed);
         due[i].next = 0;
     }
-    assert_int_equal(store_batch_rearm(b, due, n, 5000), 0);
+    assert_int_equal(store_batch_rearm(b, due, n), 0);
     free(due);
     assert_int_equal(store_batch_due(b, INT64_MAX / 2000, 1000, &due, &n), 0);
     assert_int_equal(n, 0);

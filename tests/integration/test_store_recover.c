@@ -1,6 +1,7 @@
 /* What makes a session hot again: written only over what was found, all of it or nothing, and such
  * that engines can go on with it. */
 #include "common/store_recover.h"
+#include "common/store_slots.h"
 #include "tests/integration/store_batch_fixture.h"
 
 #define SNAPSHOT "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0003"
@@ -90,7 +91,7 @@ static void test_a_lost_session_is_written_whole(void **state) {
     assert_int_equal(strtol(fixture_ask(c, "HGET session:{%s}:meta deltaBytes", s.id), NULL, 10),
                      fixture_window_bytes(c, &s));
     char key[STORE_KEY_CAP];
-    store_key_attention(s.id, key);
+    store_key_attention_slot(store_map_attention(NULL, s.id), key);
     assert_int_equal(FIXTURE_NUMBER(c, "ZSCORE %s %s", key, s.id), r.arm_at);
     session_done(&s);
     redisFree(c);
