@@ -9,8 +9,8 @@ import signal
 import psycopg2
 import pytest
 
-from engine import get, metric, new_session_id
-from harness import wait_until
+from engine import get, new_session_id
+from harness import metric, wait_until
 
 
 def code(reply):
