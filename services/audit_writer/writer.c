@@ -134,9 +134,13 @@ static void take(struct writer *w, struct entry *e) {
     w->n_waiting_bytes += e->body_len;
 }
 
+/* While it drains it takes no more, but stays the queue's consumer: would it cancel, the next one
+ * had the queue, and answered a barrier, before what is in hand here is committed. What is not
+ * acknowledged the broker puts back into its place when the connection ends. */
 static void on_message(void *arg, const struct bus_message *m) {
     struct writer *w = arg;
-    take(w, entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms()));
+    if (!w->draining)
+        take(w, entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms()));
 }
 
 static void on_turn(void *arg) {
@@ -303,8 +307,6 @@ void writer_drain(void *self) {
     w->draining = true;
     gaps_stop(w->gaps);
     purge_stop(w->purge);
-    if (w->consumer)
-        bus_cancel(w->consumer);
     if (w->state == WRITER_RESTING)
         app_drained(w->app);
     else

@@ -3,6 +3,7 @@ is there twice."""
 
 import signal
 
+import psycopg2
 import pytest
 import requests
 
@@ -21,10 +22,14 @@ def trail(new_realm, tmp_path):
         trail.stop()
 
 
-def n_written(trail, name):
+def metric(trail, name, of):
     port = trail.suite.services[name].admin_port
     text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("handoff_audit_rows_total "))
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(of + " "))
+
+
+def n_written(trail, name):
+    return metric(trail, name, "handoff_audit_rows_total")
 
 
 def who_writes(trail):
@@ -98,3 +103,24 @@ def test_the_active_one_freezes_and_comes_back(trail):
     story.check()
     wait_until(lambda: trail.suite.services[active].is_ready(), what="the other one, ready again")
     assert trail.n_messages(EVENTS) == 0
+
+
+def test_a_barrier_waits_for_what_the_one_that_ends_has_in_hand(trail):
+    """The standby has nothing of it: only the broker keeps the order, and it must not hand on the queue before."""
+    active, _ = who_writes(trail)
+    session = new_session_id()
+    blocker = psycopg2.connect(trail.realm.postgresql.url)
+    try:
+        blocker.cursor().execute("lock table session_events in exclusive mode")
+        trail.tell(created(session))
+        wait_until(lambda: metric(trail, active, "handoff_audit_pending") == 1, what="the event in hand")
+        trail.suite.services[active].process.terminate()
+        names = trail.ask()
+        trail.connection.process_data_events(1)
+        assert not set(names) & {mark for mark, _ in trail.answers}, "answered before the commit"
+    finally:
+        blocker.close()
+    trail.hear(names)
+    assert trail.versions(session) == [1]
+    assert trail.suite.services[active].process.wait(timeout=15) == 0
+    assert trail.n_messages(DEAD) == 0
