@@ -123,6 +123,21 @@ typedef void store_window_fn(void *arg, int err, const struct session *session,
 void store_read_window(struct store *s, const char *session_id, uint64_t since, size_t limit,
                        store_window_fn *done, void *arg);
 
+/* An entry of the delta window with what it remembers of its command ("": nothing); borrowed during
+ * the callback. That of a rebuild (session_rebuilt) is one, too. */
+struct store_outboxed {
+    const char *event; /* as published */
+    size_t event_len;
+    char command_id[UUID_LEN + 1];
+    char key_hash[HASH_HEX_LEN + 1], fingerprint[HASH_HEX_LEN + 1];
+};
+typedef void store_outbox_fn(void *arg, int err, const struct store_outboxed *entries, size_t n);
+/* The entries after `since`, at most `limit`. Also what was saved under another run_id: it may not
+ * be the last, but what is there was told, or is still to be. err: -EBADMSG, -ENOTCONN, -ETIMEDOUT,
+ * -EAGAIN, -ECANCELED as store_read's; none at all is no error. done is always called, later. */
+void store_read_outbox(struct store *s, const char *session_id, uint64_t since, size_t limit,
+                       store_outbox_fn *done, void *arg);
+
 /* What an earlier version can be made of again; borrowed during the callback. */
 struct store_past {
     uint64_t epoch;    /* the session's */

@@ -1,5 +1,6 @@
 /* Reads of one session: meta alone, or with the state or the delta window, each of one moment. What
- * another node saved (or this one before it was started again) is not handed out: it may be old. */
+ * another node saved (or this one before it was started again) is not handed out: it may be old.
+ * And the window alone, as an outbox, of which each entry is right by itself. */
 #include <errno.h>
 #include <string.h>
 
@@ -151,5 +152,54 @@ void store_read_meta(struct store *s, const char *session_id, store_read_fn *don
     ask->ask.done = finish_meta;
     ask->done = done;
     begin_with_key(&s->command, "HGETALL", STORE_META, session_id);
+    store_ask_send(s, &ask->ask);
+}
+
+/* ---- the window alone ---- */
+
+struct outbox_ask {
+    struct store_ask ask;
+    store_outbox_fn *done;
+    void *arg;
+};
+
+static void copy_text(char *ret, size_t cap, struct store_text from) {
+    store_copy(ret, cap, from.text, from.text ? from.len : 0);
+}
+
+static int take_outbox(const redisReply *reply, struct store_outboxed **ret) {
+    if (reply->type != REDIS_REPLY_ARRAY)
+        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
+    _cleanup_(freep) struct store_outboxed *entries =
+        must_alloc(reply->elements * sizeof(*entries));
+    for (size_t i = 0; i < reply->elements; i++) {
+        struct store_entry_view view;
+        int err = store_view_entry(reply->element[i], &view);
+        if (err)
+            return err;
+        entries[i].event = view.event.text;
+        entries[i].event_len = view.event.len;
+        copy_text(entries[i].command_id, sizeof(entries[i].command_id), view.command_id);
+        copy_text(entries[i].key_hash, sizeof(entries[i].key_hash), view.key_hash);
+        copy_text(entries[i].fingerprint, sizeof(entries[i].fingerprint), view.fingerprint);
+    }
+    *ret = TAKE_PTR(entries);
+    return 0;
+}
+
+static void finish_outbox(struct store_ask *base, int err, const redisReply *reply) {
+    struct outbox_ask *ask = (struct outbox_ask *)base;
+    _cleanup_(freep) struct store_outboxed *entries = NULL;
+    if (!err)
+        err = take_outbox(reply, &entries);
+    ask->done(ask->arg, err, entries, err ? 0 : reply->elements);
+    free(ask);
+}
+
+void store_read_outbox(struct store *s, const char *session_id, uint64_t since, size_t limit,
+                       store_outbox_fn *done, void *arg) {
+    struct outbox_ask *ask = must_alloc(sizeof(*ask));
+    *ask = (struct outbox_ask){.ask.done = finish_outbox, .done = done, .arg = arg};
+    begin_deltas(&s->command, session_id, since, limit < MAX_DELTAS ? limit : MAX_DELTAS);
     store_ask_send(s, &ask->ask);
 }

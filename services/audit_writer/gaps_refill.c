@@ -10,24 +10,27 @@
 #define READ_MAX 100 /* entries */
 
 /* Gives one entry to the writer, as the broker would have brought it. */
-static bool refill(struct gaps *g, const struct gap *gap, const struct store_delta *d) {
+static bool refill(struct gaps *g, const struct gap *gap, const struct store_outboxed *entry) {
     _cleanup_(event_done) struct event e = {0};
     struct fault f = {0};
-    if (d->version > gap->position.version || event_parse(d->event, d->event_len, &e, NULL, &f) ||
-        e.position.epoch != gap->position.epoch || strcmp(e.session_id, gap->session_id) != 0)
+    if (event_parse(entry->event, entry->event_len, &e, NULL, &f) ||
+        e.position.version > gap->position.version || e.position.epoch != gap->position.epoch ||
+        strcmp(e.session_id, gap->session_id) != 0)
         return false;
-    struct bus_message m = {.body = d->event, .body_len = d->event_len};
-    if (e.type == EVENT_SESSION_REBUILT)
-        memcpy(m.message_id, e.message_id, sizeof(e.message_id));
+    struct bus_message m = {.body = entry->event, .body_len = entry->event_len};
+    memcpy(m.message_id, e.message_id, sizeof(e.message_id));
     snprintf(m.type, sizeof(m.type), "%s", event_type_name(e.type));
+    memcpy(m.command_id, entry->command_id, sizeof(entry->command_id));
+    memcpy(m.key_hash, entry->key_hash, sizeof(entry->key_hash));
+    memcpy(m.fingerprint, entry->fingerprint, sizeof(entry->fingerprint));
     g->callbacks.refill(g->arg, &m);
     return true;
 }
 
-static void take(struct gaps *g, struct gap *gap, const struct store_delta *deltas, size_t n) {
+static void take(struct gaps *g, struct gap *gap, const struct store_outboxed *entries, size_t n) {
     size_t n_refilled = 0;
     for (size_t i = 0; i < n; i++)
-        n_refilled += refill(g, gap, &deltas[i]);
+        n_refilled += refill(g, gap, &entries[i]);
     metric_add(g->refilled, (double)n_refilled);
     gap->n_refills++;
     if (n_refilled)
@@ -36,20 +39,18 @@ static void take(struct gaps *g, struct gap *gap, const struct store_delta *delt
         gaps_tell(g, gap);
 }
 
-static void on_window(void *arg, int err, const struct session *session,
-                      const struct store_delta *deltas, size_t n) {
-    (void)session;
+static void on_outbox(void *arg, int err, const struct store_outboxed *entries, size_t n) {
     struct gaps *g = arg;
     struct gap *gap = TAKE_PTR(g->reading);
     if (g->closed)
         return;
     if (!err)
-        take(g, gap, deltas, n);
-    else if (err == -EBADMSG || err == -ENOENT)
+        take(g, gap, entries, n);
+    else if (err == -EBADMSG)
         gaps_tell(g, gap);
     else
-        gap_list_add(&g->missing, gap); /* until Redis answers, and can be believed */
-    if (!err || err == -EBADMSG || err == -ENOENT)
+        gap_list_add(&g->missing, gap); /* until Redis answers */
+    if (!err || err == -EBADMSG)
         gaps_read_next(g);
 }
 
@@ -57,5 +58,5 @@ void gaps_read_next(struct gaps *g) {
     if (g->reading || !g->missing.first || !store_is_up(g->store) || !g->callbacks.has_room(g->arg))
         return;
     g->reading = gap_list_take(&g->missing);
-    store_read_window(g->store, g->reading->session_id, g->reading->low, READ_MAX, on_window, g);
+    store_read_outbox(g->store, g->reading->session_id, g->reading->low, READ_MAX, on_outbox, g);
 }

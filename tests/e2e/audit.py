@@ -139,11 +139,12 @@ class Trail:
     def redis(self):
         return redis.Redis.from_url(self.realm.redis.url, decode_responses=True)
 
-    def keep(self, *events):
-        """In the delta window, as an engine's save leaves them."""
+    def keep(self, *events, **more):
+        """In the delta window, as an engine's save leaves them; more: other fields of the entries."""
         for e in events:
             self.redis.xadd(f"session:{{{e['sessionId']}}}:deltas",
-                            {"t": int(time.time() * 1000), "c": str(uuid.uuid4()), "e": json.dumps(e)},
+                            {"t": int(time.time() * 1000), "c": str(uuid.uuid4()),
+                             "e": json.dumps(e, separators=(",", ":")), **more},
                             id=f"{e['version']}-0")
 
     # ---- the database ----

@@ -46,6 +46,19 @@ def test_what_was_lost_is_taken_from_the_window(trail):
     assert trail.suite.query("select version, checksum from sessions where id = %s", session) == [(10, "c10")]
 
 
+def test_what_a_rebuild_remembers_comes_with_it(trail):
+    """The command and its key, from the entry: else they could take effect a second time after a loss of Redis."""
+    session, command, key, fingerprint = new_session_id(), str(uuid.uuid4()), "ab" * 32, "cd" * 32
+    told = [created(session), delta(session, 2), delta(session, 3)]
+    trail.keep(told[0], c="")
+    trail.keep(told[1], c=command, k=key, f=fingerprint)
+    trail.tell(told[2])
+    wait_versions(trail, session, [1, 2, 3])
+    rows = trail.suite.query("select command_id::text, key_hash, fingerprint from session_events "
+                             "where session_id = %s order by version", session)
+    assert rows == [(None, None, None), (command, key, fingerprint), (None, None, None)]
+
+
 def test_more_than_one_read_brings(trail):
     session = new_session_id()
     told = [created(session), *(delta(session, v) for v in range(2, 252))]
