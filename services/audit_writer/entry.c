@@ -117,6 +117,12 @@ static int take_delta(struct session_change *c, const struct event *e, const jso
     return 0;
 }
 
+/* After a rebuild data may be older than the row tells; who changed it last, and when, stays. */
+static int take_rebuilt(struct session_change *c, const json_t *body, struct fault *f) {
+    c->data_position = entry_position(c->position);
+    return take_text(body, "checksum", TEXT_REQUIRED, c->checksum, sizeof(c->checksum), f);
+}
+
 static int take_status(struct session_change *c, const struct event *e, const json_t *body,
                        struct fault *f) {
     enum session_status status;
@@ -192,7 +198,7 @@ static int take(struct entry *e, json_t *body, struct fault *f) {
     struct session_change *c = &e->change;
     strcpy(c->id, e->event.session_id);
     c->position = e->event.position;
-    c->updated_at = e->event.timestamp;
+    c->updated_at = event_is_versioned(e->event.type) ? e->event.timestamp : 0;
     c->created_at = moment_of_id(c->id, e->event.timestamp);
     switch (e->event.type) {
     case EVENT_SESSION_CREATED:
@@ -203,6 +209,8 @@ static int take(struct entry *e, json_t *body, struct fault *f) {
     case EVENT_STATUS_CHANGED:
         take_seen(e, body);
         return take_status(c, &e->event, body, f);
+    case EVENT_SESSION_REBUILT:
+        return take_rebuilt(c, body, f);
     case EVENT_SESSION_DELETED:
         c->deleted_at = e->event.timestamp;
         return 0;
@@ -336,20 +344,27 @@ static void merge_last_active(struct session_change *to, const struct session_ch
     memcpy(to->last_active_device, from->last_active_device, sizeof(to->last_active_device));
 }
 
-static void merge_data(struct session_change *to, const struct session_change *from) {
-    if (from->data_position <= to->data_position)
-        return;
-    to->data_position = from->data_position;
+static void merge_modified(struct session_change *to, const struct session_change *from) {
     to->last_modified = from->last_modified;
     memcpy(to->modified_by, from->modified_by, sizeof(to->modified_by));
+}
+
+/* A rebuild tells the checksum alone. */
+static void merge_data(struct session_change *to, const struct session_change *from) {
+    bool is_newer = from->data_position > to->data_position;
+    if (is_newer ? from->last_modified != 0 : !to->last_modified)
+        merge_modified(to, from);
+    if (!is_newer)
+        return;
+    to->data_position = from->data_position;
     memcpy(to->checksum, from->checksum, sizeof(to->checksum));
 }
 
 void change_merge(struct session_change *to, struct session_change *from) {
-    if (entry_position(from->position) > entry_position(to->position)) {
+    if (entry_position(from->position) > entry_position(to->position))
         to->position = from->position;
+    if (from->updated_at > to->updated_at)
         to->updated_at = from->updated_at;
-    }
     merge_created(to, from);
     merge_status(to, from);
     merge_last_active(to, from);

@@ -18,7 +18,7 @@
 struct session_change {
     char id[UUID_LEN + 1];
     struct position position; /* the newest */
-    int64_t updated_at;       /* of the newest */
+    int64_t updated_at; /* of the newest that made a version; it grows with them. 0: none did */
     int64_t created_at;
     bool has_created; /* session_created was among them: user_id to on_idle, and created_at */
     char user_id[UUID_LEN + 1];
@@ -38,7 +38,7 @@ struct session_change {
     char last_active_device[SESSION_DEVICE_MAX + 1];
 
     int64_t data_position;
-    int64_t last_modified;
+    int64_t last_modified; /* 0: not said, as by a rebuild, of which the checksum is told */
     char modified_by[SESSION_DEVICE_MAX + 1];
     char checksum[HASH_HEX_LEN + 1];
 

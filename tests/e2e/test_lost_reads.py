@@ -54,6 +54,19 @@ def expect_rebuilt(device, session):
 
 # ---- REST ----
 
+def test_after_a_rebuild_the_list_and_the_cold_session_are_what_is_read(suite, phone, session):
+    """One ETag, one content: also where the last change was lost for good."""
+    suite.query("delete from session_events where session_id = %s and version = 3 returning 1", session["id"])
+    lose(suite, session["id"])
+    found = phone.read(session["id"])
+    assert (position(found), found["data"], found["checksum"]) == ((2, 3), {"n": 2}, checksum_of({"n": 2}))
+    wait_told(suite, found)
+    listed = next(s for s in phone.get("/sessions").json()["items"] if s["id"] == session["id"])
+    assert listed == {name: found[name] for name in listed if name != "expiresAt"} | {"expiresAt": listed["expiresAt"]}
+    cool(suite, session["id"])
+    assert phone.read(session["id"]) == {**found, "expiresAt": listed["expiresAt"]}
+
+
 def test_a_lost_session_is_read_and_everybody_reads_the_same(suite, phone, stranger, session):
     lose(suite, session["id"])
     refused(stranger.get(path_of(session)), 404, "not_found")

@@ -289,9 +289,12 @@ static void test_rebuilt_session_moves_to_its_new_epoch(void **state) {
     struct database *d = *state;
     static const char row[] = "SELECT concat_ws('|', epoch, version, updated_at, due_at, status, "
                               "checksum) FROM sessions";
-    static const char rebuilt[] = "2|4|2026-02-12 12:00:04+00|2026-02-12 12:01:04+00|active|c4 ";
+    static const char rebuilt[] = "2|4|2026-02-12 12:00:04+00|2026-02-12 12:01:04+00|active|c2 ";
+    static const char who[] = "SELECT concat_ws('|', last_modified, modified_by) FROM sessions";
     write_new_story(d);
-    write_one(d, event_at(STORY_ID, "session_rebuilt", 2, 4, ",\"checksum\":\"c4\""));
+    _cleanup_(freep) char *modified = must_strdup(run(d, who));
+    write_one(d, event_at(STORY_ID, "session_rebuilt", 2, 4, ",\"checksum\":\"c2\""));
+    assert_string_equal(run(d, who), modified);
     assert_string_equal(run(d, row), rebuilt);
     write_one(d, event(STORY_ID, "device_left", 9, ""));
     assert_string_equal(run(d, row), rebuilt); /* of the old epoch */

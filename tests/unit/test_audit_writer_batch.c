@@ -256,6 +256,45 @@ static void test_order_of_a_sessions_events_makes_no_difference(void **state) {
     }
 }
 
+/* Snapshots, comings and goings and a rebuild carry a position that others made. */
+static void test_only_what_makes_a_version_is_an_update(void **state) {
+    (void)state;
+    static const char *const later[] = {"device_joined", "device_left", "snapshot"};
+    for (size_t i = 0; i < N_ELEMENTS(later); i++) {
+        struct entry *e = event(ID_A, later[i], 30, ",\"data\":{},\"checksum\":\"c\"");
+        assert_string_equal(e->reason, "");
+        assert_int_equal(e->change.updated_at, 0);
+        entry_free(e);
+    }
+    struct entry *e =
+        event(ID_A, "participant_changed", 30, ",\"participant\":\"" OTHER "\",\"role\":null");
+    assert_int_equal(e->change.updated_at, MADE_AT + 30000);
+    entry_free(e);
+}
+
+static void test_a_rebuild_tells_the_checksum_and_no_more(void **state) {
+    (void)state;
+    static const char rebuilt[] =
+        "{\"type\":\"session_rebuilt\",\"sessionId\":\"" ID_A "\",\"epoch\":2,\"version\":2,"
+        "\"timestamp\":\"2026-02-12T12:30:00.000Z\",\"userId\":\"" OWNER "\",\"deviceId\":null,"
+        "\"checksum\":\"c1\"}";
+    for (size_t o = 0; o < 2; o++) {
+        struct entry *told[] = {delta(ID_A, 2, WRITE), read_bytes(rebuilt, strlen(rebuilt), "m")};
+        struct entry *entries[] = {told[o], told[1 - o]};
+        struct batch b;
+        assert_string_equal(told[1]->reason, "");
+        batch_build(entries, 2, &b);
+        expect_parameter(&b.sessions, 2, "{\"2\"}");
+        expect_parameter(&b.sessions, 4, "{\"2026-02-12T12:00:02.000Z\"}");
+        expect_parameter(&b.sessions, 16, "{\"8589934594\"}"); /* epoch 2, version 2 */
+        expect_parameter(&b.sessions, 17, "{\"2026-02-12T12:00:02.000Z\"}");
+        expect_parameter(&b.sessions, 18, "{\"tab\"}");
+        expect_parameter(&b.sessions, 19, "{\"c1\"}");
+        batch_done(&b);
+        free_all(entries, 2);
+    }
+}
+
 static void expect_name(const char *operations, const char *name) {
     struct entry *e = delta(ID_A, 2, operations);
     assert_string_equal(e->reason, "");
@@ -425,6 +464,8 @@ int main(void) {
         cmocka_unit_test(test_entries_that_are_no_events_are_left_out),
         cmocka_unit_test(test_owner_is_nobody_until_the_creation_is_seen),
         cmocka_unit_test(test_order_of_a_sessions_events_makes_no_difference),
+        cmocka_unit_test(test_only_what_makes_a_version_is_an_update),
+        cmocka_unit_test(test_a_rebuild_tells_the_checksum_and_no_more),
         cmocka_unit_test(test_name_is_what_the_last_operation_on_it_says),
         cmocka_unit_test(test_final_status_sets_the_end_and_no_other_does),
         cmocka_unit_test(test_greater_epoch_wins_whatever_the_versions),
