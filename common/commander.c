@@ -264,6 +264,10 @@ bool commander_is_up(const struct commander *c) {
     return bus_is_up(c->bus) && !bus_is_blocked(c->bus);
 }
 
+bool commander_may_load(const struct commander *c) {
+    return 2 * c->n_in_flight < c->max_in_flight;
+}
+
 size_t commander_n_in_flight(const struct commander *c) {
     return c->n_in_flight;
 }

@@ -56,6 +56,9 @@ void commander_send(struct commander *c, struct command *command, commander_done
 MUSTCHECK int commander_publish(struct commander *c, const struct bus_publish *m);
 
 /* Commands whose callback has not been called yet. */
+/* Whether sessions may be loaded on behalf of readers: half of what may be in flight is the
+ * clients' own, however many of them ask for sessions that are lost, or never were. */
+bool commander_may_load(const struct commander *c);
 size_t commander_n_in_flight(const struct commander *c);
 /* Calls drained(arg) once, when none is in flight (later, never before this returns). What is sent
  * after it counts too. */

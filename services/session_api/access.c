@@ -10,7 +10,8 @@
 #include "common/db_session.h"
 #include "services/session_api/api.h"
 
-#define MAX_LOADS 2
+#define MAX_LOADS 2          /* of one call */
+#define MAX_LOADS_OF_USER 64 /* at a time: nobody keeps the engines busy with what is not there */
 
 /* Whether the call may go on with the session; else it is answered. */
 static bool is_readable(struct call *call, const struct session *session) {
@@ -56,6 +57,7 @@ static void ask_store(struct call *call);
 /* A read has no effect: that its outcome is unknown is no news. */
 static void on_loaded(void *arg, struct reply *reply) {
     struct call *call = arg;
+    users_leave(&call->api->loaders, call->who.user_id);
     switch (reply->fault.code) {
     case FAULT_NONE:
         ask_store(call);
@@ -75,6 +77,11 @@ static void on_loaded(void *arg, struct reply *reply) {
 void access_load(struct call *call) {
     if (++call->n_loads > MAX_LOADS) {
         call_refuse_with(call, FAULT_UNAVAILABLE, "the session cannot be loaded now");
+        return;
+    }
+    if (!commander_may_load(call->api->commander) ||
+        !users_enter(&call->api->loaders, call->who.user_id, MAX_LOADS_OF_USER)) {
+        call_refuse_with(call, FAULT_UNAVAILABLE, "too many sessions are being loaded");
         return;
     }
     struct command command = {.kind = COMMAND_LOAD, .rights = call->who.rights};

@@ -86,6 +86,7 @@ int api_start(struct app *app, void **ret_self) {
     *ret_self = api; /* api_stop takes it half-built, too */
     api->redis = health_add(app->health, "redis");
     api->postgresql = health_add(app->health, "postgresql");
+    table_init(&api->loaders);
     api->metrics = call_metrics_new(app->metrics);
     limits_init(&api->limits, app->config, app->metrics);
     char random[UUID_LEN + 1];
@@ -125,6 +126,7 @@ void api_stop(void *self) {
     auth_free(api->auth);
     quota_free(api->quota);
     limits_done(&api->limits);
+    users_done(&api->loaders);
     call_metrics_free(api->metrics);
     free(api);
 }

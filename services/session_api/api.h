@@ -8,6 +8,7 @@
 #include "common/db.h"
 #include "common/http.h"
 #include "common/store.h"
+#include "common/users.h"
 #include "services/session_api/call.h"
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
@@ -28,6 +29,7 @@ struct api {
     struct call_metrics *metrics;
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
+    struct table loaders; /* users.h: for whom the engine is asked for sessions */
     struct version_job *version_jobs[VERSION_JOBS_MAX]; /* in hand; NULL: a free place */
 };
 

@@ -13,7 +13,7 @@
 #include "services/ws_fanout/hub.h"
 #include "services/ws_fanout/presence.h"
 #include "services/ws_fanout/socket.h"
-#include "services/ws_fanout/users.h"
+#include "common/users.h"
 
 struct fanout {
     struct app *app;

@@ -183,18 +183,12 @@ static void on_loaded(void *arg, struct reply *reply) {
     hub_settle(room);
 }
 
-/* Half of what may be in flight is the clients' own: a node that was started again has every room
- * ask. */
-static bool may_load(const struct hub *h) {
-    size_t most = (size_t)h->app->config->max_commands_in_flight;
-    return 2 * commander_n_in_flight(h->commander) < most;
-}
-
 static void load(struct room *room) {
     const struct connection *c = room->n_subscriptions ? room->subscriptions[0]->connection : NULL;
     if (!c)
         return;
-    if (!may_load(room->hub)) {
+    if (!commander_may_load(
+            room->hub->commander)) { /* a node that was started again has every room ask */
         room->wants_compare = room->wants_compare || room->was_compare;
         retry_later(room);
         return;

@@ -1,8 +1,10 @@
 """What readers and devices see of a session that Redis lost, has old, or has damaged: the session, after the
 engine put it in order; one state_sync for who watched; nothing of before under the new epoch."""
 
+import concurrent.futures
 import shutil
 import signal
+import uuid
 
 import pytest
 
@@ -255,6 +257,48 @@ def test_a_broadcast_by_websocket_to_what_is_not_there_is_sent(suite, phone, lap
         socket.send(type="broadcast", id="b", sessionId=session["id"], message={"a": 1})
         assert socket.recv_until("ack", id="b")["epoch"] == (2 if how is lose else 1)
         assert other.recv_until("broadcast")["message"] == {"a": 1}
+
+
+def test_nobody_keeps_the_engines_busy_with_what_is_not_there(own_suite):
+    """64 at a time are looked for on behalf of one user; others are served meanwhile."""
+    suite = own_suite()
+    api, engine = suite.services["session_api"], suite.services["state_engine"].process
+    stranger, other = (suite.device(new_user(), "phone") for _ in range(2))
+
+    def is_in_flight(n):
+        wait_until(lambda: metric(api, "handoff_commands_in_flight") == n, what=f"{n} in flight")
+
+    with concurrent.futures.ThreadPoolExecutor(65) as pool:
+        engine.send_signal(signal.SIGSTOP)
+        try:
+            asked = [pool.submit(stranger.get, f"/sessions/{uuid.uuid4()}") for _ in range(64)]
+            is_in_flight(64)
+            problem = refused(stranger.get(f"/sessions/{uuid.uuid4()}"), 503, "unavailable")
+            assert problem["temporary"] and "too many" in problem["detail"]
+            asked.append(pool.submit(other.get, f"/sessions/{uuid.uuid4()}"))
+            is_in_flight(65)
+        finally:
+            engine.send_signal(signal.SIGCONT)
+        assert [answer.result().status_code for answer in asked] == [404] * 65
+    refused(stranger.get(f"/sessions/{uuid.uuid4()}"), 404, "not_found")
+
+
+def test_half_of_what_may_be_in_flight_is_for_writes(own_suite):
+    suite = own_suite(HANDOFF_MAX_COMMANDS_IN_FLIGHT="16")
+    api, engine = suite.services["session_api"], suite.services["state_engine"].process
+    phone = suite.device(new_user(), "phone")
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        engine.send_signal(signal.SIGSTOP)
+        try:
+            reads = [pool.submit(phone.get, f"/sessions/{uuid.uuid4()}") for _ in range(8)]
+            wait_until(lambda: metric(api, "handoff_commands_in_flight") == 8, what="half of them")
+            refused(phone.get(f"/sessions/{uuid.uuid4()}"), 503, "unavailable")
+            write = pool.submit(phone.create, {})
+            wait_until(lambda: metric(api, "handoff_commands_in_flight") == 9, what="a write")
+        finally:
+            engine.send_signal(signal.SIGCONT)
+        assert [answer.result().status_code for answer in reads] == [404] * 8
+        assert write.result()["version"] == 1
 
 
 def test_a_broadcast_by_websocket_to_what_cannot_be_loaded_is_refused(own_suite):

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "services/ws_fanout/limits.h"
-#include "services/ws_fanout/users.h"
+#include "common/users.h"
 
 static void test_rates_and_bursts_are_as_configured(void **state) {
     struct limits l;

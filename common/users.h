@@ -1,4 +1,5 @@
-/* How many connections each user has on this instance. table_init makes an empty table. */
+/* How many of something each user has on this instance: connections, or loads under way. table_init
+ * makes an empty table. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +11,7 @@
 
 /* Frees what is left. */
 void users_done(struct table *t);
-/* One connection more; false: the user has `most` of them. */
+/* One more; false: the user has `most` of them. */
 MUSTCHECK bool users_enter(struct table *t, const char *user_id, int64_t most);
 /* One less, of a user that entered. */
 void users_leave(struct table *t, const char *user_id);

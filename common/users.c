@@ -1,5 +1,5 @@
-/* Users and their connections; see users.h. */
-#include "services/ws_fanout/users.h"
+/* Users and what they have; see users.h. */
+#include "common/users.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 struct user {
     struct table_node node; /* first */
     char id[UUID_LEN + 1];
-    int64_t n_connections;
+    int64_t n;
 };
 
 static void free_user(struct table_node *node) {
@@ -37,17 +37,17 @@ static struct user *add(struct table *t, const char *id, uint64_t hash) {
 bool users_enter(struct table *t, const char *user_id, int64_t most) {
     uint64_t hash = table_hash(t, user_id, UUID_LEN);
     struct user *user = find(t, user_id, hash);
-    if (user && user->n_connections >= most)
+    if (user && user->n >= most)
         return false;
     if (!user)
         user = add(t, user_id, hash);
-    user->n_connections++;
+    user->n++;
     return true;
 }
 
 void users_leave(struct table *t, const char *user_id) {
     struct user *user = find(t, user_id, table_hash(t, user_id, UUID_LEN));
-    if (!user || --user->n_connections > 0)
+    if (!user || --user->n > 0)
         return;
     table_remove(t, &user->node);
     free(user);
