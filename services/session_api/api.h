@@ -31,6 +31,7 @@ struct api {
     uint64_t n_requests;
     struct table loaders; /* users.h: for whom the engine is asked for sessions */
     struct version_job *version_jobs[VERSION_JOBS_MAX]; /* in hand; NULL: a free place */
+    struct version_job *cold_jobs[COLD_JOBS_MAX];       /* the same */
 };
 
 /* ---- api.c: the app_spec's functions ---- */

@@ -45,7 +45,7 @@ static void read_session(struct call *call, const struct session *session, bool 
     } else {
         session_done(&call->cold);
         session_copy(session, &call->cold);
-        version_job_start(call, session, false, session->position, on_cold_data);
+        version_job_start_cold(call, session, on_cold_data);
     }
 }
 

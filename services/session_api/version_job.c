@@ -15,6 +15,7 @@ struct version_job {
     struct call *call; /* NULL: gone, it will be freed when Redis answers */
     version_done_fn *done;
     struct position wanted;
+    bool is_cold;              /* a cold session's own data */
     uint64_t kept;             /* the version kept in Redis that is asked for; 0: none */
     bool is_asked;             /* Redis will answer */
     struct replay *replay;     /* of what Redis has */
@@ -27,16 +28,29 @@ static void job_free(struct version_job *job) {
         free(job);
 }
 
+struct places {
+    struct version_job **jobs;
+    size_t n;
+    unsigned n_of_user;
+};
+
+static struct places places_of(struct api *api, const struct version_job *job) {
+    if (job->is_cold)
+        return (struct places){api->cold_jobs, COLD_JOBS_MAX, COLD_JOBS_MAX_OF_USER};
+    return (struct places){api->version_jobs, VERSION_JOBS_MAX, VERSION_JOBS_MAX_OF_USER};
+}
+
 /* Takes a place among those in hand. False: there is none, or the user has its share of them. */
 static bool enter(struct version_job *job) {
-    struct version_job **jobs = job->call->api->version_jobs, **free_place = NULL;
+    struct places places = places_of(job->call->api, job);
+    struct version_job **free_place = NULL;
     unsigned n_of_user = 0;
-    for (size_t i = 0; i < VERSION_JOBS_MAX; i++)
-        if (!jobs[i])
-            free_place = &jobs[i];
-        else if (strcmp(jobs[i]->call->who.user_id, job->call->who.user_id) == 0)
+    for (size_t i = 0; i < places.n; i++)
+        if (!places.jobs[i])
+            free_place = &places.jobs[i];
+        else if (strcmp(places.jobs[i]->call->who.user_id, job->call->who.user_id) == 0)
             n_of_user++;
-    if (!free_place || n_of_user >= VERSION_JOBS_MAX_OF_USER)
+    if (!free_place || n_of_user >= places.n_of_user)
         return false;
     *free_place = job;
     job->call->version_job = job;
@@ -45,7 +59,7 @@ static bool enter(struct version_job *job) {
 
 static struct call *leave(struct version_job *job) {
     struct call *call = TAKE_PTR(job->call);
-    struct version_job **place = call->api->version_jobs;
+    struct version_job **place = places_of(call->api, job).jobs;
     while (*place != job)
         place++;
     *place = NULL;
@@ -174,19 +188,32 @@ static uint64_t newest_kept(const char *snapshots, uint64_t version) {
     return newest;
 }
 
+/* NULL: there is no place for it, and the call is answered. */
+static struct version_job *begin(struct call *call, struct position wanted, bool is_cold,
+                                 version_done_fn *done) {
+    struct version_job *job = must_alloc(sizeof(*job));
+    struct fault fault;
+    *job = (struct version_job){.call = call, .done = done, .wanted = wanted, .is_cold = is_cold};
+    if (enter(job))
+        return job;
+    fault_set(&fault, FAULT_UNAVAILABLE, NULL, "too many versions are being rebuilt");
+    job_free(job);
+    done(call, &fault, NULL);
+    return NULL;
+}
+
+void version_job_start_cold(struct call *call, const struct session *session,
+                            version_done_fn *done) {
+    struct version_job *job = begin(call, session->position, true, done);
+    if (job)
+        ask_database(job);
+}
+
 void version_job_start(struct call *call, const struct session *session, bool is_hot,
                        struct position wanted, version_done_fn *done) {
-    struct version_job *job = must_alloc(sizeof(*job));
-    job->call = call;
-    job->done = done;
-    job->wanted = wanted;
-    if (!enter(job)) {
-        struct fault fault;
-        fault_set(&fault, FAULT_UNAVAILABLE, NULL, "too many versions are being rebuilt");
-        job_free(job);
-        done(call, &fault, NULL);
+    struct version_job *job = begin(call, wanted, false, done);
+    if (!job)
         return;
-    }
     bool from_redis = is_hot && wanted.epoch == session->position.epoch;
     job->kept = from_redis ? newest_kept(session->snapshots, wanted.version) : 0;
     job->replay = replay_new(call->api->app->loop, on_replayed, job);

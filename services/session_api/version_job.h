@@ -13,6 +13,9 @@ struct version_job;
 
 #define VERSION_JOBS_MAX 8 /* at once; each holds at most REBUILD_MAX_BYTES and a session */
 #define VERSION_JOBS_MAX_OF_USER 4
+/* The same of cold sessions' own data, of which going cold left a snapshot: a session each. */
+#define COLD_JOBS_MAX 64
+#define COLD_JOBS_MAX_OF_USER 32
 
 struct version_result { /* borrowed during the callback */
     const char *data;   /* canonical */
@@ -28,5 +31,8 @@ typedef void version_done_fn(struct call *call, const struct fault *fault,
  * the call's version_job is NULL again then. */
 void version_job_start(struct call *call, const struct session *session, bool is_hot,
                        struct position wanted, version_done_fn *done);
+/* The data of a cold session, at the position that its row tells. */
+void version_job_start_cold(struct call *call, const struct session *session,
+                            version_done_fn *done);
 /* The call is gone; done is not called any more. */
 void version_job_forget(struct version_job *job);

@@ -226,6 +226,12 @@ void hub_lose(struct subscription *s, const struct fault *why) {
     resume_others(room->hub, c);
 }
 
+void hub_lose_deleted(struct subscription *s) {
+    struct fault gone = {0};
+    fault_set(&gone, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
+    hub_lose(s, &gone);
+}
+
 /* ---- admission ---- */
 
 void hub_enter(struct subscription *s) {

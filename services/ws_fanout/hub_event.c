@@ -33,12 +33,6 @@ static void forward(struct passage *p, struct subscription *s) {
 
 /* ---- versioned ---- */
 
-static void lose_deleted(struct subscription *s) {
-    struct fault gone = {0};
-    fault_set(&gone, FAULT_NOT_FOUND, NULL, "the session was deleted");
-    hub_lose(s, &gone);
-}
-
 static void need_rebuilt(struct passage *p, struct subscription *s) {
     s->state = SUBSCRIPTION_STALE;
     s->reason = SYNC_REBUILT;
@@ -53,7 +47,7 @@ static void pass_versioned(struct passage *p, struct subscription *s) {
         s->at = p->position;
         forward(p, s);
         if (p->type == EVENT_SESSION_DELETED)
-            lose_deleted(s);
+            hub_lose_deleted(s);
         break;
     case ORDER_GAP:
         s->state = SUBSCRIPTION_FILLING;

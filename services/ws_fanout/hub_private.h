@@ -43,6 +43,8 @@ int64_t hub_now(const struct hub *h);
 /* Ends a subscription that the session is lost to: `unsubscribed` with the code of why, and to one
  * that waits for an answer `error`. */
 void hub_lose(struct subscription *s, const struct fault *why);
+/* The same of a deleted session, in the words for one that never was: a stranger learns no more. */
+void hub_lose_deleted(struct subscription *s);
 /* Asks presence to admit it, again where it was absent; gives up after some tries, and then ends
  * it. */
 void hub_enter(struct subscription *s);

@@ -43,12 +43,6 @@ static enum session_role judge(const struct session *session, const struct subsc
     return role;
 }
 
-static void lose_deleted(struct subscription *s) {
-    struct fault gone = {0};
-    fault_set(&gone, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
-    hub_lose(s, &gone);
-}
-
 /* One that came while the read was under way waits for the next: this one does not even know who
  * may see the session now. */
 static bool is_too_early_for(const struct subscription *s) {
@@ -150,7 +144,7 @@ static enum session_role take_role(struct update *u, struct subscription *s) {
 
 static void update_by_state(struct update *u, struct subscription *s) {
     if (u->session->deleted) { /* and never comes back */
-        lose_deleted(s);
+        hub_lose_deleted(s);
         return;
     }
     if (is_too_early_for(s))
@@ -261,7 +255,7 @@ static void end_deleted(struct update *u, struct subscription *s) {
     if ((s->state == SUBSCRIPTION_LIVE || s->state == SUBSCRIPTION_FILLING) &&
         judge(u->session, s, &f) != SESSION_ROLE_NONE)
         bring(u, s);
-    lose_deleted(s);
+    hub_lose_deleted(s);
 }
 
 static void update_by_window(struct update *u, struct subscription *s) {

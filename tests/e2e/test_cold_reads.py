@@ -1,10 +1,13 @@
 """What is read of a session that is not in Redis, or not as it should be: from PostgreSQL while it is cold,
 else after the engine was asked; never what is old or damaged."""
 
+import concurrent.futures
+
+import psycopg2
 import pytest
 
 from cold import age, cool, lose
-from harness import Suite, checksum_of, new_user, wait_until
+from harness import Suite, checksum_of, metric, new_user, wait_until
 from rest import MISSING_ID, path_of, refused
 
 ADD = [{"op": "add", "path": "/data/n", "value": 3}]
@@ -93,6 +96,31 @@ def test_a_broadcast_reaches_nobody(suite, phone, session):
     cool(suite, session["id"])
     assert phone.post(f"{path_of(session)}/broadcast", json={"message": {"a": 1}}).status_code == 202
     assert not is_in_redis(suite, session)
+
+
+def test_many_are_read_at_once(own_suite):
+    """32 of one user's, which leave room for others'; however many earlier versions are being made again."""
+    suite = own_suite()
+    phone, other = (suite.device(new_user(), "phone") for _ in range(2))
+    sessions = [device.create({"n": 1}) for device in (phone, other)]
+    for session in sessions:
+        cool(suite, session["id"])
+    paths = [path_of(session) for session in sessions]
+    connection = psycopg2.connect(suite.servers.postgresql.url)
+    connection.cursor().execute("lock table session_snapshots in access exclusive mode")
+    with concurrent.futures.ThreadPoolExecutor(37) as pool:
+        asked = [pool.submit(suite.device(phone.user, "phone").get, path)
+                 for path in [paths[0]] * 32 + [f"{paths[0]}/snapshots/1"] * 4]
+        wait_until(lambda: metric(suite.services["session_api"], "handoff_http_requests_in_flight") == 36,
+                   what="as many as one user may")
+        problem = refused(suite.device(phone.user, "phone").get(paths[0]), 503, "unavailable")
+        assert problem["temporary"] and problem["detail"].startswith("too many")
+        good = pool.submit(other.get, paths[1])
+        connection.rollback()
+        assert good.result().status_code == 200
+        assert {answer.result().status_code for answer in asked} <= {200, 503}
+    connection.close()
+    assert phone.read(sessions[0]["id"]) == sessions[0]
 
 
 def test_while_postgresql_is_away_it_is_unavailable(shaky_servers, tmp_path):
