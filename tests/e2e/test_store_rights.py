@@ -1,0 +1,130 @@
+"""Each service has a user of its own in Redis and a role in PostgreSQL, with the rights of compose/redis/users.acl
+and compose/postgresql, and no others: enough for all that it does."""
+
+import pathlib
+
+import psycopg2
+import pytest
+import redis
+
+from cold import age, lose
+from harness import Servers, Suite, new_user, wait_until
+from rest import accepted, path_of, refused
+from test_due import Unused, go_cold
+from ws import subscribed
+
+COMPOSE = pathlib.Path(__file__).resolve().parents[2] / "compose"
+ROLES = ("session_api", "state_engine", "audit_writer")
+
+
+class Restricted(Suite):
+    """Whose services come as themselves."""
+
+    def _add(self, name, *more, **also):
+        redis_address = self.servers.redis.url.rpartition("@")[2]
+        postgresql_address = self.servers.postgresql.url.rpartition("@")[2]
+        everybodys = self.env
+        self.env = {**everybodys, "HANDOFF_REDIS_URL": f"redis://{name}:change-me-{name}@{redis_address}"}
+        if name in ROLES:
+            self.env["HANDOFF_DATABASE_URL"] = f"postgres://{name}:change%20me%3A%20{name}@{postgresql_address}"
+        try:
+            return super()._add(name, *more, **also)
+        finally:
+            self.env = everybodys
+
+
+def run_sql(url, name):
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute((COMPOSE / "postgresql" / name).read_text())
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def restricted(tmp_path_factory):
+    servers = Servers(is_cluster=False)
+    folders = [tmp_path_factory.mktemp(name) for name in ("audit", "rest")]
+    started = []
+    try:
+        servers.start()
+        client = redis.Redis.from_url(servers.redis.url)
+        for line in (COMPOSE / "redis" / "users.acl").read_text().splitlines():
+            client.execute_command("ACL", "SETUSER", *line.split()[1:])
+        run_sql(servers.postgresql.url, "roles.sql")
+        started.append(Restricted(servers, folders[0], names=["audit_writer"]).start())
+        run_sql(servers.postgresql.url, "rights.sql")
+        started.append(Restricted(servers, folders[1], names=["state_engine", "session_api", "ws_fanout"],
+                                  HANDOFF_API_USER_REQUESTS_PER_SECOND="1000").start())
+        started[1].services["audit_writer"] = started[0].services["audit_writer"]
+        yield started[1]
+    finally:
+        for suite in reversed(started):
+            suite.services = {n: s for n, s in suite.services.items()
+                              if suite is started[0] or n != "audit_writer"}
+            suite.stop()
+        servers.stop()
+
+
+def test_all_that_the_services_do(restricted):
+    suite, user = restricted, new_user()
+    phone, laptop = (suite.device(user, name) for name in ("phone", "laptop"))
+    session = phone.create({"n": 1}, ttlSeconds=86400)
+    path = path_of(session)
+    with subscribed(laptop, session["id"]) as socket:
+        accepted(phone.json_patch(session["id"], [{"op": "add", "path": "/data/n", "value": 2}]))
+        socket.expect("state_delta", version=2)
+        assert phone.post(f"{path}/broadcast", json={"message": 1}).status_code == 202
+        socket.recv_until("broadcast")
+    assert phone.post(f"{path}/snapshots", json={}).status_code == 201
+    assert phone.post(f"{path}/restore", json={"version": 1}).status_code == 200
+    assert phone.request("PUT", f"{path}/participants/{new_user()}", json={"role": "viewer"}).status_code == 204
+    wait_until(lambda: suite.query("select 1 from sessions where id = %s and version = 4", session["id"]),
+               what="the position in PostgreSQL")
+    for tail in ("", "/history", "/snapshots", "/snapshots/1", "/devices", "/participants", "/deltas?since=1"):
+        answer = phone.get(path + tail)
+        assert answer.status_code == 200, (tail, answer.text)
+    assert [s["id"] for s in phone.get("/sessions").json()["items"]] == [session["id"]]
+    age(suite, session["id"])
+    assert phone.read(session["id"])["epoch"] == 1
+    lose(suite, session["id"])
+    assert phone.read(session["id"])["epoch"] == 2
+    go_cold(Unused(suite, session["id"]))
+    assert phone.read(session["id"])["epoch"] == 2
+    assert phone.status(session["id"], "paused").status_code == 200
+    assert phone.delete(path).status_code == 204
+    refused(phone.get(path), 404, "not_found")
+
+
+def test_nobody_was_refused_anything(restricted):
+    """After all that was done above."""
+    client = redis.Redis.from_url(restricted.servers.redis.url, decode_responses=True)
+    assert client.acl_log() == []
+    for name in restricted.services:
+        denied = [r for r in restricted.log_records(name) if "42501" in str(r) or "permission denied" in str(r)]
+        assert denied == [], name
+
+
+@pytest.mark.parametrize("user, command", [
+    ("session_api", ("HSET", "session:{x}:meta", "a", "1")), ("session_api", ("GET", "user:{x}:idem:y")),
+    ("ws_fanout", ("GET", "user:{x}:idem:y")), ("ws_fanout", ("GET", "rate:{user:x}")),
+    ("audit_writer", ("DEL", "session:{x}:meta")), ("audit_writer", ("GET", "attention:{0}")),
+    *((user, ("FLUSHALL",)) for user in ("session_api", "audit_writer")),
+    *((user, ("CONFIG", "GET", "*")) for user in ("session_api", "ws_fanout", "state_engine", "audit_writer")),
+    ("state_engine", ("GET", "rate:{user:x}"))])
+def test_nobody_may_more_in_redis(restricted, user, command):
+    address = restricted.servers.redis.url.rpartition("@")[2]
+    client = redis.Redis.from_url(f"redis://{user}:change-me-{user}@{address}")
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command)
+
+
+@pytest.mark.parametrize("role, sql", [
+    ("session_api", "update sessions set name = 'x'"), ("session_api", "delete from session_events"),
+    ("state_engine", "update sessions set name = 'x'"), ("state_engine", "insert into session_snapshots default values"),
+    ("state_engine", "delete from sessions")])
+def test_nobody_may_more_in_postgresql(restricted, role, sql):
+    address = restricted.servers.postgresql.url.rpartition("@")[2]
+    connection = psycopg2.connect(f"postgres://{role}:change%20me%3A%20{role}@{address}")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        connection.cursor().execute(sql)
+    connection.close()
