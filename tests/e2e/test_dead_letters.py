@@ -29,10 +29,14 @@ def no_letters(trail):
     yield
 
 
-def run(trail, *arguments, **env):
+def environment(trail, **env):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
+    return {**clean, "HANDOFF_AMQP_URL": trail.realm.rabbitmq.url, **env}
+
+
+def run(trail, *arguments, **env):
     return subprocess.run([BUILD / "bin" / "handoff", "dead-letters", *arguments], capture_output=True,
-                          env={**clean, "HANDOFF_AMQP_URL": trail.realm.rabbitmq.url, **env}, timeout=60)
+                          env=environment(trail, **env), timeout=60)
 
 
 def handoff(trail, *arguments, code=0, **env):
@@ -150,6 +154,64 @@ def test_all_ends_although_what_is_put_back_comes_again(trail):
     assert trail.n_messages(DEAD) == 30 and trail.n_messages(EVENTS) == 0
     assert handoff(trail, "drop", "--all", "--yes") == b"30 dropped from audit_writer.dead\n"
     assert handoff(trail, "drop", "--all", "--yes") == b""
+
+
+def test_ten_thousand_are_dropped(trail):
+    with trail.suite.amqp() as connection:
+        channel = connection.channel()
+        for n in range(10_000):
+            channel.basic_publish("", DEAD, str(n).encode())
+    wait_queue(trail, DEAD, 10_000)
+    assert handoff(trail, "drop", "--all", "--yes") == b"10000 dropped from audit_writer.dead\n"
+    assert trail.n_messages(DEAD) == 0
+
+
+def test_who_is_killed_in_the_middle_of_a_replay_loses_nothing(trail):
+    with trail.suite.amqp() as connection:
+        channel = connection.channel()
+        for n in range(3000):
+            channel.basic_publish("", DEAD_COMMANDS, str(n).encode())
+    wait_queue(trail, DEAD_COMMANDS, 3000)
+    process = subprocess.Popen([BUILD / "bin" / "handoff", "dead-letters", "replay", "--all"], stdout=subprocess.DEVNULL,
+                               env=environment(trail))
+    try:
+        wait_until(lambda: trail.n_messages(COMMANDS) >= 50, what="the first ones")
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: trail.n_messages(COMMANDS) + trail.n_messages(DEAD_COMMANDS) >= 3000, what="all of them")
+    assert 0 < trail.n_messages(DEAD_COMMANDS), "it was killed in the middle"
+    run(trail, "replay", "--all")
+    assert trail.n_messages(DEAD_COMMANDS) == 0
+    bodies = [trail.take(COMMANDS)[1] for _ in range(trail.n_messages(COMMANDS))]
+    assert set(bodies) == {str(n).encode() for n in range(3000)}
+    assert len(bodies) <= 3000 + 4, "what was confirmed and not taken away yet is there twice"
+
+
+def test_large_letters(trail):
+    """Up to 16 MiB goes through; what is larger stays until it is dropped."""
+    most = bytes(range(256)) * (1 << 16)
+    put_away(trail, most, most + b"!", queue=DEAD_COMMANDS)
+    largest, larger = letters(trail)
+    assert largest["bytes"] == 1 << 24
+    wait_queue(trail, DEAD_COMMANDS, 2)
+    assert handoff(trail, "replay", largest["id"]) == b"1 put back into state_engine.commands\n"
+    assert trail.take(COMMANDS)[1] == most
+    wait_queue(trail, DEAD_COMMANDS, 1)
+    assert "still there" in handoff(trail, "replay", larger["id"], code=1)
+    wait_queue(trail, DEAD_COMMANDS, 1)
+    assert handoff(trail, "drop", larger["id"], "--yes") == b"1 dropped from state_engine.dead\n"
+
+
+def test_what_another_has_in_hand_is_not_waited_for(trail):
+    put_away(trail, *(f"letter {n}".encode() for n in range(5)))
+    wait_queue(trail, DEAD, 5)
+    with trail.suite.amqp() as connection:
+        channel = connection.channel()
+        channel.basic_get(DEAD)
+        assert len(letters(trail)) == 4
+        wait_queue(trail, DEAD, 4)
+    wait_queue(trail, DEAD, 5)
 
 
 @pytest.mark.parametrize("arguments,says", [
