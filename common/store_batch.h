@@ -56,7 +56,7 @@ struct store_entry {
 
 struct store_idem {
     bool found;
-    int64_t time; /* ms: of the save that remembered it */
+    int64_t time;                       /* ms: of the save that remembered it */
     char fingerprint[HASH_HEX_LEN + 1]; /* "": of a command without a key; see recover.h */
     struct position position;
     char checksum[HASH_HEX_LEN + 1];

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "common/store_presence.h"
+#include "common/store_recover.h"
 #include "common/store_slots.h"
 #include "tests/integration/store_batch_fixture.h"
 #include "tests/integration/store_run.h"
@@ -71,10 +72,44 @@ static unsigned slot_of(const char *session_id) {
     return store_slot_of(key, strlen(key));
 }
 
-static void session_in(unsigned slot, struct session *ret) {
+/* As one that is saved on the node that has it. */
+static void belong(const struct store_batch *b, struct session *s) {
+    snprintf(s->run_id, sizeof(s->run_id), "%s", store_batch_run_id(b, s->id));
+    assert_int_equal(strlen(s->run_id), 40);
+}
+
+static void session_in(const struct store_batch *b, unsigned slot, struct session *ret) {
     fixture_session(ret);
     while (slot_of(ret->id) != slot)
         uuid_v4(ret->id);
+    belong(b, ret);
+}
+
+static bool is_slot_used(unsigned slot) {
+    for (size_t i = 0; i < N; i++)
+        if (slot_of(sessions[i].id) == slot)
+            return true;
+    return false;
+}
+
+/* A new one that shares its slot with none. */
+static void create_alone(struct store_batch *b, struct session *ret) {
+    fixture_session(ret);
+    while (is_slot_used(slot_of(ret->id)))
+        uuid_v4(ret->id);
+    belong(b, ret);
+    assert_int_equal(fixture_save_one(b, fixture_save(ret, 5)), STORE_SAVED);
+}
+
+static void adopt(struct store_batch *b, const char *session_id) {
+    struct store_found found;
+    bool is_done;
+    int64_t now;
+    assert_int_equal(store_recover_look(b, session_id, &found, &now), 0);
+    assert_int_equal(found.kind, STORE_FOUND_HASH);
+    assert_string_not_equal(found.run_id, store_batch_run_id(b, session_id));
+    assert_int_equal(store_recover_adopt(b, session_id, &found, &is_done), 0);
+    assert_true(is_done);
 }
 
 /* ---- all slots ---- */
@@ -97,6 +132,7 @@ static void test_sessions_of_all_nodes_are_saved_and_loaded(void **state) {
     static struct store_mark marks[N];
     for (size_t i = 0; i < N; i++) {
         fixture_session(&sessions[i]);
+        belong(b, &sessions[i]);
         saves[i] = fixture_save(&sessions[i], 5);
         arms[i].at = 1000;
         fixture_set_id(arms[i].session_id, sessions[i].id);
@@ -288,7 +324,7 @@ static void test_a_moving_slot_is_followed(void **state) {
     struct move m;
     struct run run;
     unsigned n = 0;
-    fixture_create(b, &chain[0]);
+    create_alone(b, &chain[0]);
     for (int i = 0; i < 3; i++) {
         if (i)
             session_copy(&chain[0], &chain[i]);
@@ -299,7 +335,7 @@ static void test_a_moving_slot_is_followed(void **state) {
     RUN_UNTIL(&run, run.n_up);
 
     begin_move(&m, slot_of(chain[0].id));
-    session_in(m.slot, &late);
+    session_in(b, m.slot, &late);
     /* one key alone, not there: ASK; several, some here and some there: not now */
     assert_int_equal(store_batch_count_try(b, late.id, FIXTURE_COMMAND, &n), 0);
     assert_int_equal(n, 1);
@@ -320,7 +356,9 @@ static void test_a_moving_slot_is_followed(void **state) {
         assert_int_equal(saves[i].result, STORE_SAVED);
     assert_int_equal(fixture_version(b, chain[0].id), 4);
     assert_int_equal(fixture_save_one(b, fixture_save(&late, 5)), STORE_SAVED);
-    assert_int_equal(read_one(&run, chain[0].id), 0); /* MOVED */
+    assert_int_equal(read_one(&run, chain[0].id), -ESTALE); /* MOVED: it came from another node */
+    adopt(b, chain[0].id);
+    assert_int_equal(read_one(&run, chain[0].id), 0);
     assert_int_equal(run.session.position.version, 4);
     stop(&run);
     for (int i = 0; i < 3; i++)
@@ -424,6 +462,8 @@ static void test_a_killed_master_gives_way_to_its_replica(void **state) {
     assert_true(run.n_down > 0);
     assert_non_null(strstr(run.why, ":"));
     assert_true(store_n_renewals(run.store) > n_renewals);
+    assert_int_equal(read_one(&run, lost), -ESTALE); /* its new master may not have all of it */
+    adopt(b, lost);
     assert_int_equal(read_one(&run, lost), 0);
     assert_int_equal(run.session.position.version, 7);
     assert_string_equal(store_run_id(run.store, lost), store_batch_run_id(b, lost));
