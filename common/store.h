@@ -35,9 +35,9 @@ void store_key_create_claim(const char *user_id, const char *key_hash,
 /* instance:{<iid>} and instance:{<iid>}:sessions */
 void store_key_instance(const char *instance, char ret[static STORE_KEY_CAP]);
 void store_key_instance_sessions(const char *instance, char ret[static STORE_KEY_CAP]);
-/* When Redis began to remember: '<ms> <run_id>'. */
-#define STORE_MEMORY_TAG "0"
-#define STORE_KEY_MEMORY "store:{" STORE_MEMORY_TAG "}:memory"
+/* store:{<number>}:memory: when Redis began to remember, '<ms> <run_id>'; one Redis has number 0.
+ */
+void store_key_memory(unsigned number, char ret[static STORE_KEY_CAP]);
 void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]);
 
 enum store_bucket { STORE_BUCKET_USER, STORE_BUCKET_ADDRESS };

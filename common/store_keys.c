@@ -43,6 +43,10 @@ void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]) {
     snprintf(ret, STORE_KEY_CAP, "attention:{%u}", slot);
 }
 
+void store_key_memory(unsigned number, char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "store:{%u}:memory", number);
+}
+
 void store_key_bucket(enum store_bucket bucket, const char *who, char ret[static STORE_KEY_CAP]) {
     static const char *const names[] = {
         [STORE_BUCKET_USER] = "user", [STORE_BUCKET_ADDRESS] = "address"};

@@ -211,25 +211,7 @@ int store_recover_adopt(struct store_batch *b, const char *session_id,
     return ask_done(b, &c, ret_done);
 }
 
-/* ---- memory ---- */
-
-int store_batch_memory(struct store_batch *b, int64_t *ret_since, bool *ret_is_young) {
-    _cleanup_(store_command_done) struct store_command c = {0};
-    _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    uint64_t since, now;
-    store_begin_script(b, &c, STORE_SCRIPT_MEMORY, 1);
-    store_put_name(&c, STORE_KEY_MEMORY);
-    store_puts(&c, store_batch_run_id(b, STORE_MEMORY_TAG));
-    int err = store_ask(b, &c, &reply);
-    if (err)
-        return err;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
-        !take_number(reply->element[0], &since) || !take_number(reply->element[1], &now))
-        return -EBADMSG;
-    *ret_since = (int64_t)since;
-    *ret_is_young = now < since || (int64_t)(now - since) < STORE_MEMORY_MS;
-    return 0;
-}
+/* ---- claims ---- */
 
 int store_batch_correct_claim(struct store_batch *b, const char *user_id, const char *key_hash,
                               const char *session_id, const char *fingerprint) {

@@ -55,9 +55,18 @@ MUSTCHECK int store_recover_adopt(struct store_batch *b, const char *session_id,
                                   const struct store_found *found, bool *ret_done);
 
 #define STORE_MEMORY_MS (24LL * 3600 * 1000)
-/* Since when (ms) Redis remembers what was written to it; who asks first after a loss notes it.
- * *ret_is_young: for less than STORE_MEMORY_MS. */
-MUSTCHECK int store_batch_memory(struct store_batch *b, int64_t *ret_since, bool *ret_is_young);
+/* Since when Redis remembers the claims of a user's creates; who asks first after a loss notes it.
+ * Of a cluster: the node that has them. */
+struct store_memory {
+    const char *user_id; /* in; borrowed until the return */
+    /* out */
+    unsigned number; /* which node's: with the same number it is the same memory */
+    int err;         /* 0; -ENOTCONN the node is away; -EIO Redis refused; -EBADMSG */
+    int64_t since;   /* ms */
+    bool is_young;   /* for less than STORE_MEMORY_MS */
+};
+/* One pipeline, one question a node. Negative: the connection was lost. */
+MUSTCHECK int store_batch_memories(struct store_batch *b, struct store_memory *memories, size_t n);
 /* The claim of a create's key (see store_batch_claim_creates) becomes this session's. */
 MUSTCHECK int store_batch_correct_claim(struct store_batch *b, const char *user_id,
                                         const char *key_hash, const char *session_id,

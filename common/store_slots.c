@@ -189,3 +189,21 @@ unsigned store_map_attention(const struct store_map *m, const char *member) {
     }
     return first;
 }
+
+/* Ends: below 110000 there is a number in every slot. */
+unsigned store_map_memory(const struct store_map *m, unsigned slot) {
+    char key[STORE_KEY_CAP];
+    for (unsigned number = 0;; number++) {
+        store_key_memory(number, key);
+        if (m->owners[store_slot_of(key, strlen(key))] == m->owners[slot])
+            return number;
+    }
+}
+
+uint64_t store_map_digest(const struct store_map *m, unsigned slot) {
+    uint64_t digest = 14695981039346656037u; /* FNV-1a */
+    for (unsigned i = 0; i < STORE_N_SLOTS; i++)
+        if (m->owners[i] == m->owners[slot])
+            digest = (digest ^ i) * 1099511628211u;
+    return digest;
+}

@@ -63,3 +63,7 @@ bool store_map_is_whole(const struct store_map *m);
  * what is armed and what is saved go one way and are lost together; any, when that node has none or
  * there is no cluster (m is NULL). */
 unsigned store_map_attention(const struct store_map *m, const char *member);
+/* Which of the memories is that of the node that has the slot: the first whose own slot it has. */
+unsigned store_map_memory(const struct store_map *m, unsigned slot);
+/* Of all slots of the node that has this one. */
+uint64_t store_map_digest(const struct store_map *m, unsigned slot);

@@ -128,18 +128,20 @@ static bool may_be_forgotten(const struct task *task, const struct job *j) {
 /* A key without a claim was never used, or Redis has forgotten it: only an old memory tells which.
  */
 static int judge_keys(struct batch *b) {
-    int64_t since;
-    bool is_young = false, is_known = false;
-    int r = 0;
+    _cleanup_(freep) struct store_memory *memories = must_alloc(b->n * sizeof(*memories));
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (may_be_forgotten(&b->tasks[i], b->jobs[i]))
+            memories[n++].user_id = b->jobs[i]->command.user_id;
+    int r = n > 0 ? store_batch_memories(b->context->store, memories, n) : 0;
+    n = 0;
     for (size_t i = 0; r == 0 && i < b->n; i++) {
         if (!may_be_forgotten(&b->tasks[i], b->jobs[i]))
             continue;
-        if (!is_known)
-            r = store_batch_memory(b->context->store, &since, &is_young);
-        is_known = r == 0;
-        b->tasks[i].asks_key = r == 0 && is_young;
+        b->tasks[i].asks_key = memories[n].err != 0 || memories[n].is_young;
+        n++;
     }
-    return store_batch_is_connected(b->context->store) ? 0 : r;
+    return r;
 }
 
 static int load_all(struct batch *b) {

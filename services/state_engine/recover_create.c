@@ -14,7 +14,7 @@ struct recover_question {
     struct recover *owner;
     int64_t asked_at; /* ms, monotonic; 0: not yet */
     bool is_parked;   /* it could not be put yet: PostgreSQL is away, or has too many */
-    int64_t memory_since;
+    struct store_memory memory;
     char user_id[UUID_LEN + 1];
     char key_hash[HASH_HEX_LEN + 1];
     recover_create_fn *done; /* NULL: it was answered, for want of patience */
@@ -66,19 +66,30 @@ static void ask(struct recover_question *q) {
         (void)!db_end(r->db, NULL, NULL); /* of its failure the question is told */
 }
 
+/* Of the memories whose numbers share a place, one is known: of the others a barrier is asked for.
+ */
+static bool has_passed(const struct recover_question *q) {
+    const struct recover_memory *m = &q->owner->memories[q->memory.number % RECOVER_N_PASSED];
+    return m->number == q->memory.number && m->since == q->memory.since;
+}
+
+static void note_passed(const struct recover_question *q) {
+    q->owner->memories[q->memory.number % RECOVER_N_PASSED] =
+        (struct recover_memory){q->memory.number, q->memory.since};
+}
+
 static void on_barrier(void *arg, bool passed) {
     struct recover_question *q = arg;
     if (!passed) {
         end(q, -ENOTCONN, NULL, NULL);
         return;
     }
-    q->owner->memory_passed = q->memory_since;
+    note_passed(q);
     ask(q);
 }
 
 void recover_ask_create(struct recover *r, const char *user_id, const char *key_hash,
                         recover_create_fn *done, void *arg) {
-    bool is_young;
     struct recover_question *q = must_alloc(sizeof(*q));
     *q = (struct recover_question){.owner = r, .done = done, .arg = arg};
     memcpy(q->user_id, user_id, sizeof(q->user_id));
@@ -89,10 +100,11 @@ void recover_ask_create(struct recover *r, const char *user_id, const char *key_
         q->next->link = &q->next;
     r->questions = q;
     r->n_questions++;
+    q->memory.user_id = q->user_id;
     if (r->is_silent || r->n_questions > MAX_QUESTIONS ||
-        store_batch_memory(r->store, &q->memory_since, &is_young) != 0)
+        store_batch_memories(r->store, &q->memory, 1) != 0 || q->memory.err != 0)
         end(q, -ENOTCONN, NULL, NULL);
-    else if (q->memory_since == r->memory_passed)
+    else if (has_passed(q))
         ask(q);
     else
         barrier_ask(r->barrier, on_barrier, q);

@@ -45,6 +45,11 @@ struct recovery {
 
 struct recover_question;
 
+struct recover_memory { /* a node's, that a barrier came after */
+    unsigned number;
+    int64_t since; /* ms; 0: none */
+};
+
 struct recover {
     struct app *app;
     struct store_batch *store; /* borrowed, as the next two */
@@ -63,7 +68,7 @@ struct recover {
     bool is_closing;    /* answers that still come are for nobody */
     char passed[RECOVER_N_PASSED][41]; /* runs of nodes that a barrier came after */
     size_t n_passed;
-    int64_t memory_passed; /* the memory (ms, its beginning) that a barrier came after; 0: none */
+    struct recover_memory memories[RECOVER_N_PASSED]; /* by number modulo their count */
 
     struct metric *n_cold, *n_rebuilt, *n_adopted, *n_not_found, *n_unknown, *n_damaged;
     struct metric *n_open;

@@ -209,6 +209,44 @@ static void test_other_keys_go_to_their_own_nodes(void **state) {
     store_batch_free(b);
 }
 
+static struct store_memory memory_of(struct store_batch *b, const char *user_id) {
+    struct store_memory m = {.user_id = user_id};
+    assert_int_equal(store_batch_memories(b, &m, 1), 0);
+    assert_int_equal(m.err, 0);
+    return m;
+}
+
+/* Asked for with the claims of its users, and on their node. */
+static void test_each_node_has_its_own_memory(void **state) {
+    (void)state;
+    struct store_batch *b = connect_batch();
+    static struct store_memory memories[N];
+    unsigned numbers[3], n = 0;
+    for (size_t i = 0; i < N; i++)
+        memories[i].user_id = sessions[i].id;
+    assert_int_equal(store_batch_memories(b, memories, N), 0);
+    for (size_t i = 0; i < N; i++) {
+        struct store_address one, other;
+        char claim[STORE_KEY_CAP], key[STORE_KEY_CAP];
+        bool is_new = true;
+        store_key_create_claim(sessions[i].id, FIXTURE_HASH, claim);
+        store_key_memory(memories[i].number, key);
+        ask_owner_at(&first_node, store_slot_of(claim, strlen(claim)), &one);
+        ask_owner_at(&first_node, store_slot_of(key, strlen(key)), &other);
+        assert_true(store_address_is(&one, &other));
+        assert_int_equal(memories[i].err, 0);
+        assert_true(memories[i].is_young);
+        for (unsigned k = 0; k < n; k++)
+            is_new &= numbers[k] != memories[i].number;
+        assert_true(!is_new || n < 3);
+        if (is_new)
+            numbers[n++] = memories[i].number;
+    }
+    assert_int_equal(n, 3);
+    assert_int_equal(memory_of(b, sessions[0].id).since, memories[0].since);
+    store_batch_free(b);
+}
+
 static void test_scripts_lost_by_one_node_are_hidden(void **state) {
     (void)state;
     struct store_batch *b = connect_batch();
@@ -325,6 +363,7 @@ static void test_a_moving_slot_is_followed(void **state) {
     struct run run;
     unsigned n = 0;
     create_alone(b, &chain[0]);
+    struct store_memory before = memory_of(b, chain[0].id);
     for (int i = 0; i < 3; i++) {
         if (i)
             session_copy(&chain[0], &chain[i]);
@@ -359,6 +398,8 @@ static void test_a_moving_slot_is_followed(void **state) {
     assert_int_equal(read_one(&run, chain[0].id), -ESTALE); /* MOVED: it came from another node */
     adopt(b, chain[0].id);
     assert_int_equal(read_one(&run, chain[0].id), 0);
+    /* what the other node was given may have been forgotten before */
+    assert_true(memory_of(b, chain[0].id).since > before.since);
     assert_int_equal(run.session.position.version, 4);
     stop(&run);
     for (int i = 0; i < 3; i++)
@@ -441,6 +482,7 @@ static void test_a_killed_master_gives_way_to_its_replica(void **state) {
     uint64_t n_renewals = store_n_renewals(run.store), n_losses = store_batch_n_losses(b);
     ask_owner_at(&first_node, slot_of(lost), &owner);
     snprintf(before, sizeof(before), "%s", store_batch_run_id(b, lost));
+    struct store_memory memory = memory_of(b, lost);
     redisContext *c = connect_to(&owner);
     pid_t pid = fixture_pid(c);
     redisFree(c);
@@ -455,6 +497,7 @@ static void test_a_killed_master_gives_way_to_its_replica(void **state) {
     load_until_whole(b);
     assert_true(store_batch_is_whole(b, why));
     assert_string_not_equal(store_batch_run_id(b, lost), before);
+    assert_true(memory_of(b, lost).since > memory.since);
     assert_int_equal(fixture_save_one(b, save), STORE_SAVED);
     assert_int_equal(fixture_version(b, lost), 7);
 
@@ -478,6 +521,7 @@ int main(void) {
         cmocka_unit_test(test_sessions_of_all_nodes_are_saved_and_loaded),
         cmocka_unit_test(test_what_is_armed_is_with_its_session),
         cmocka_unit_test(test_other_keys_go_to_their_own_nodes),
+        cmocka_unit_test(test_each_node_has_its_own_memory),
         cmocka_unit_test(test_scripts_lost_by_one_node_are_hidden),
         cmocka_unit_test(test_a_save_waits_for_its_replica),
         cmocka_unit_test(test_one_redis_is_told_from_a_cluster),

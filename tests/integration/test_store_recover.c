@@ -289,32 +289,48 @@ static void test_a_deleted_one_becomes_a_tombstone(void **state) {
     store_batch_free(b);
 }
 
+__attribute__((format(printf, 1, 2))) static const char *text_of(const char *format, ...) {
+    static char text[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return text;
+}
+
+#define MEMORY "store:{0}:memory"
+
+static struct store_memory memory_of(struct store_batch *b) {
+    struct store_memory m = {.user_id = FIXTURE_COMMAND};
+    assert_int_equal(store_batch_memories(b, &m, 1), 0);
+    assert_int_equal(m.err, 0);
+    assert_int_equal(m.number, 0);
+    return m;
+}
+
 static void test_memory_begins_where_it_is_missing_or_of_another_run(void **state) {
     (void)state;
     struct store_batch *b = fixture_batch();
     redisContext *c = fixture_redis();
-    int64_t first, again, now;
-    bool is_young = false;
+    int64_t now;
     assert_int_equal(store_batch_load(b, NULL, 0, &now), 0);
-    assert_int_equal(store_batch_memory(b, &first, &is_young), 0);
-    assert_true(is_young && first >= now);
-    assert_int_equal(store_batch_memory(b, &again, &is_young), 0);
-    assert_int_equal(first, again);
-    const char *run_id = store_batch_run_id(b, STORE_MEMORY_TAG);
-    char value[80];
-    snprintf(value, sizeof(value), "%lld %s", (long long)(first - STORE_MEMORY_MS), run_id);
-    fixture_ask(c, "SET " STORE_KEY_MEMORY " %s", value);
-    assert_int_equal(store_batch_memory(b, &again, &is_young), 0);
-    assert_false(is_young);
-    assert_int_equal(again, first - STORE_MEMORY_MS);
-    snprintf(value, sizeof(value), "%lld another", (long long)(first - STORE_MEMORY_MS));
-    fixture_ask(c, "SET " STORE_KEY_MEMORY " %s", value);
-    assert_int_equal(store_batch_memory(b, &again, &is_young), 0);
-    assert_true(is_young && again >= first);
-    fixture_ask(c, "DEL " STORE_KEY_MEMORY);
-    fixture_ask(c, "RPUSH " STORE_KEY_MEMORY " x");
-    assert_int_not_equal(store_batch_memory(b, &again, &is_young), 0);
-    assert_true(store_batch_is_connected(b));
+    struct store_memory first = memory_of(b);
+    assert_true(first.is_young && first.since >= now);
+    assert_int_equal(memory_of(b).since, first.since);
+    const char *run_id = store_batch_run_id(b, FIXTURE_COMMAND);
+    long long a_day_ago = (long long)(first.since - STORE_MEMORY_MS);
+    fixture_ask(c, "SET " MEMORY " %s", text_of("%lld %s", a_day_ago, run_id));
+    assert_false(memory_of(b).is_young);
+    assert_int_equal(memory_of(b).since, a_day_ago);
+    /* another run's, and what cannot be */
+    fixture_ask(c, "SET " MEMORY " %s", text_of("%lld another", a_day_ago));
+    assert_true(memory_of(b).since >= first.since);
+    fixture_ask(c, "SET " MEMORY " %s", text_of("1%018d %s", 0, run_id));
+    assert_true(memory_of(b).since >= first.since);
+    fixture_ask(c, "DEL " MEMORY);
+    fixture_ask(c, "RPUSH " MEMORY " x");
+    assert_true(memory_of(b).since >= first.since);
+    assert_true(memory_of(b).is_young);
     redisFree(c);
     store_batch_free(b);
 }

@@ -224,6 +224,56 @@ static void test_a_node_without_a_set_uses_anothers(void **state) {
 
 /* ---- the URL ---- */
 
+static unsigned slot_of_memory(unsigned number) {
+    char key[STORE_KEY_CAP];
+    store_key_memory(number, key);
+    return slot(key);
+}
+
+static void test_each_node_has_its_own_memory(void **state) {
+    (void)state;
+    static struct store_map m;
+    store_map_clear(&m);
+    for (uint16_t owner = 0; owner < 3; owner++)
+        store_map_set(&m, owner * 5000u, owner * 5000u + 4999, owner);
+    for (unsigned i = 0; i < 15000; i++) {
+        unsigned number = store_map_memory(&m, i);
+        assert_int_equal(m.owners[slot_of_memory(number)], m.owners[i]);
+        assert_int_equal(number, store_map_memory(&m, i / 5000 * 5000));
+        assert_true(number < 10);
+    }
+}
+
+/* The most nodes that there can be: each has a slot of its own. */
+static void test_every_slot_has_a_number(void **state) {
+    (void)state;
+    static bool has[STORE_N_SLOTS];
+    unsigned n = 0;
+    for (unsigned number = 0; number < 110000; number++) {
+        unsigned at = slot_of_memory(number);
+        n += !has[at];
+        has[at] = true;
+    }
+    assert_int_equal(n, STORE_N_SLOTS);
+}
+
+/* With each slot that is given to it, or taken from it. */
+static void test_a_nodes_slots_are_told_apart(void **state) {
+    (void)state;
+    static struct store_map m;
+    store_map_clear(&m);
+    store_map_set(&m, 0, 4999, 1);
+    store_map_set(&m, 5000, 16383, 2);
+    uint64_t one = store_map_digest(&m, 0), two = store_map_digest(&m, 5000);
+    assert_true(one != two);
+    assert_true(store_map_digest(&m, 4999) == one);
+    store_map_set(&m, 5000, 5000, 1);
+    assert_true(store_map_digest(&m, 0) != one);
+    assert_true(store_map_digest(&m, 5001) != two);
+    store_map_set(&m, 5000, 5000, 2);
+    assert_true(store_map_digest(&m, 0) == one);
+}
+
 static void test_a_clusters_url_has_seeds(void **state) {
     (void)state;
     struct store_url url;
@@ -269,6 +319,9 @@ int main(void) {
         cmocka_unit_test(test_what_passes_is_told_from_what_stays),
         cmocka_unit_test(test_what_is_armed_stays_with_its_node),
         cmocka_unit_test(test_a_node_without_a_set_uses_anothers),
+        cmocka_unit_test(test_each_node_has_its_own_memory),
+        cmocka_unit_test(test_every_slot_has_a_number),
+        cmocka_unit_test(test_a_nodes_slots_are_told_apart),
         cmocka_unit_test(test_a_clusters_url_has_seeds),
         cmocka_unit_test(test_seeds_are_bounded),
     };
