@@ -191,3 +191,10 @@ void store_print_idem(int64_t time, const char *fingerprint, struct position pos
  * batch which it builds on, 0 for none. */
 void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,
                       uint64_t token, uint64_t builds_on);
+
+/* ---- store_replicas.c ---- */
+/* Asks the nodes how many replicas have the saves that each took (nodes: of each save the one, NULL
+ * for what was not saved), and sets is_unreplicated; what a node took to which the slot belongs no
+ * more becomes STORE_UNKNOWN. Negative: the connections were lost. */
+MUSTCHECK int store_wait_for_replicas(struct store_batch *b, struct store_save *saves,
+                                      struct store_node *const *nodes, size_t n);

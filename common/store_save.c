@@ -10,8 +10,6 @@
 #include "common/store_private.h"
 
 #define MAX_ROUNDS 3
-#define WAIT_MS 1000
-#define WAIT_AGAIN_MS 10
 
 struct plan { /* one save's way through the rounds */
     uint64_t token;
@@ -263,50 +261,12 @@ static int run_rounds(struct batch *t) {
 
 /* ---- replicas ---- */
 
-/* One that had too few is not waited for as long again, until it has enough: others would wait
- * behind it. */
-static void queue_wait(struct batch *t, struct store_node *node) {
-    store_command_begin(&t->command, "WAIT");
-    store_put_u64(&t->command, t->b->n_wait_replicas);
-    store_put_u64(&t->command, node->lacks_replicas ? WAIT_AGAIN_MS : WAIT_MS);
-    store_send_to(t->b, node, &t->command);
-}
-
-static int take_wait(struct batch *t, struct store_node *node) {
-    _cleanup_(store_reply_freep) redisReply *reply = NULL;
-    int err = store_next(t->b, &reply);
-    if (err)
-        return err;
-    node->lacks_replicas =
-        reply->type != REDIS_REPLY_INTEGER || reply->integer < (long long)t->b->n_wait_replicas;
-    for (size_t i = 0; i < t->n_saves; i++)
-        if (t->plans[i].node == node && t->saves[i].result == STORE_SAVED)
-            t->saves[i].is_unreplicated = node->lacks_replicas;
-    return 0;
-}
-
-static bool has_saved(const struct batch *t, const struct store_node *node) {
-    for (size_t i = 0; i < t->n_saves; i++)
-        if (t->plans[i].node == node && t->saves[i].result == STORE_SAVED)
-            return true;
-    return false;
-}
-
-/* On the connection of the saves: WAIT is about what that one wrote. */
 static int wait_for_replicas(struct batch *t) {
-    struct store_batch *b = t->b;
-    _cleanup_(freep) struct store_node **asked =
-        must_alloc(b->n_nodes * sizeof(struct store_node *));
-    size_t n = 0;
-    for (size_t i = 0; b->n_wait_replicas && i < b->n_nodes; i++)
-        if (has_saved(t, b->nodes[i])) {
-            queue_wait(t, b->nodes[i]);
-            asked[n++] = b->nodes[i];
-        }
-    int err = 0;
-    for (size_t i = 0; i < n && !err; i++)
-        err = take_wait(t, asked[i]);
-    return err;
+    _cleanup_(freep) struct store_node **nodes =
+        must_alloc(t->n_saves * sizeof(struct store_node *));
+    for (size_t i = 0; i < t->n_saves; i++)
+        nodes[i] = t->saves[i].result == STORE_SAVED ? t->plans[i].node : NULL;
+    return t->b->n_wait_replicas ? store_wait_for_replicas(t->b, t->saves, nodes, t->n_saves) : 0;
 }
 
 static bool *all_true(size_t n) {

@@ -2,8 +2,11 @@
  * (HANDOFF_TEST_REDIS_CLUSTER_URL): sessions of all slots, a slot that moves, and, last, a master
  * that is killed. */
 #include <errno.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/store_presence.h"
+#include "common/store_private.h"
 #include "common/store_recover.h"
 #include "common/store_slots.h"
 #include "tests/integration/store_batch_fixture.h"
@@ -514,6 +517,84 @@ static void test_a_killed_master_gives_way_to_its_replica(void **state) {
     store_batch_free(b);
 }
 
+/* ---- a master that stood still ---- */
+
+/* Bytes that have come to the port and were not read. */
+static unsigned long n_unread(int port) {
+    char line[512];
+    unsigned long sum = 0, n;
+    unsigned at;
+    FILE *table = fopen("/proc/net/tcp", "r");
+    assert_non_null(table);
+    while (fgets(line, sizeof(line), table))
+        if (sscanf(line, " %*u: %*x:%x %*x:%*x %*x %*x:%lx", &at, &n) == 2 && at == (unsigned)port)
+            sum += n;
+    fclose(table);
+    return sum;
+}
+
+/* Wakes it when a question lies before it. */
+static pid_t wake_when_asked(pid_t frozen, int port) {
+    unsigned long before = n_unread(port);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child)
+        return child;
+    int64_t until = timestamp_monotonic_ms() + PATIENCE_MS;
+    while (n_unread(port) <= before && timestamp_monotonic_ms() < until)
+        usleep(1000);
+    kill(frozen, SIGCONT);
+    _exit(0);
+}
+
+/* One whose master was not killed. */
+static struct session *any_but_beside(struct store_batch *b, const struct session *other) {
+    size_t i = 0;
+    while (strcmp(store_batch_run_id(b, sessions[i].id), store_batch_run_id(b, other->id)) == 0)
+        assert_true(++i < N);
+    return &sessions[i];
+}
+
+static void wait_for_another_master(struct store_batch *b, const char *session_id) {
+    char before[41];
+    int64_t until = timestamp_monotonic_ms() + PATIENCE_MS;
+    snprintf(before, sizeof(before), "%s", store_batch_run_id(b, session_id));
+    for (bool is_there = false; !is_there;) {
+        assert_true(timestamp_monotonic_ms() < until);
+        struct store_load l = fixture_load(b, session_id, false, NULL, 0);
+        is_there = l.err == 0 && strcmp(store_batch_run_id(b, session_id), before) != 0;
+        store_load_done(&l);
+    }
+}
+
+/* It takes the write of an engine that stood still as well, before either has heard that the slot
+ * is another's, where that version is another's, too: nobody may be told that it was saved. */
+static void test_what_a_frozen_master_takes_is_not_saved(void **state) {
+    (void)state;
+    struct store_batch *b = connect_batch(), *late = connect_batch();
+    struct session *s = any_but_beside(b, &sessions[0]);
+    struct store_address owner;
+    store_batch_wait_for_replicas(late, 1);
+    s->position.version = fixture_version(late, s->id) + 1;
+    struct store_save save = fixture_save(s, 5), late_save = fixture_save(s, 6);
+    owner = late->nodes[late->map->owners[slot_of(s->id)]]->address;
+    redisContext *c = connect_to(&owner);
+    pid_t pid = fixture_pid(c);
+    redisFree(c);
+
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    wait_for_another_master(b, s->id);
+    adopt(b, s->id);
+    assert_int_equal(fixture_save_one(b, save), STORE_SAVED);
+    pid_t waker = wake_when_asked(pid, owner.port);
+    assert_int_equal(store_batch_save(late, &late_save, 1, NULL, 0, NULL, 0), 0);
+    assert_int_equal(waitpid(waker, NULL, 0), waker);
+    assert_int_not_equal(late_save.result, STORE_SAVED);
+    assert_int_equal(fixture_version(b, s->id), s->position.version);
+    store_batch_free(late);
+    store_batch_free(b);
+}
+
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     cluster_url();
@@ -528,6 +609,7 @@ int main(void) {
         cmocka_unit_test(test_a_moving_slot_is_followed),
         cmocka_unit_test(test_reads_and_arrivals_go_to_all_nodes),
         cmocka_unit_test(test_a_killed_master_gives_way_to_its_replica),
+        cmocka_unit_test(test_what_a_frozen_master_takes_is_not_saved),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (size_t i = 0; i < N; i++)
