@@ -61,7 +61,7 @@ static void finish_all(struct store_link *l, int err) {
     store_list_finish(&l->held, err);
 }
 
-static void link_down(struct store_link *l, int err, const char *why) {
+void store_link_down(struct store_link *l, int err, const char *why) {
     stop(l);
     uv_timer_start(&l->retry, on_retry, backoff_next_ms(&l->backoff), 0);
     snprintf(l->why, sizeof(l->why), "%s", why);
@@ -70,13 +70,13 @@ static void link_down(struct store_link *l, int err, const char *why) {
         store_links_judge(l->store);
 }
 
-static void link_failed(struct store_link *l, const char *what, const char *detail) {
+void store_link_fail(struct store_link *l, const char *what, const char *detail) {
     char why[256];
     snprintf(why, sizeof(why), "%.60s: %.180s", what, detail);
-    link_down(l, -ENOTCONN, why);
+    store_link_down(l, -ENOTCONN, why);
 }
 
-static void wait_for(struct store_link *l, struct store_ask *ask, unsigned n_replies) {
+void store_link_wait(struct store_link *l, struct store_ask *ask, unsigned n_replies) {
     if (!l->n_waiting)
         l->silent_ticks = 0;
     ask->n_replies = n_replies;
@@ -88,7 +88,7 @@ static void wait_for(struct store_link *l, struct store_ask *ask, unsigned n_rep
 void store_link_ask(struct store_link *l, struct store_ask *ask, const char *bytes, size_t n_bytes,
                     unsigned n_replies) {
     store_queue_bytes(l->context, bytes, n_bytes);
-    wait_for(l, ask, n_replies);
+    store_link_wait(l, ask, n_replies);
 }
 
 void store_link_flush(struct store_link *l) {
@@ -96,7 +96,7 @@ void store_link_flush(struct store_link *l) {
     if (l->state < STORE_LINK_CHECKING || !l->has_output)
         return;
     if (redisBufferWrite(l->context, &done) != REDIS_OK) {
-        link_failed(l, "sending failed", l->context->errstr);
+        store_link_fail(l, "sending failed", l->context->errstr);
         return;
     }
     l->has_output = !done;
@@ -104,129 +104,6 @@ void store_link_flush(struct store_link *l) {
     if (events != l->poll->events)
         uv_poll_start(&l->poll->handle, events, on_poll);
     l->poll->events = events;
-}
-
-/* ---- the link's own questions ---- */
-
-struct own_ask {
-    struct store_ask ask;
-    struct store_link *link;
-};
-
-/* What is in s->command. */
-static void ask_own(struct store_link *l,
-                    void (*done)(struct store_ask *ask, int err, const redisReply *reply)) {
-    struct own_ask *own = must_alloc(sizeof(*own));
-    own->ask.store = l->store;
-    own->ask.done = done;
-    own->link = l;
-    store_queue(l->context, &l->store->command);
-    wait_for(l, &own->ask, 1);
-}
-
-static struct store_link *take_own(struct store_ask *ask) {
-    struct own_ask *own = (struct own_ask *)ask;
-    struct store_link *l = own->link;
-    free(own);
-    return l;
-}
-
-static void ask_held(struct store_link *l) {
-    struct store_ask *ask = l->held.first;
-    l->held = (struct store_ask_list){0};
-    while (ask) {
-        struct store_ask *next = ask->next;
-        store_links_follow(ask);
-        ask = next;
-    }
-}
-
-static void link_up(struct store_link *l) {
-    l->state = STORE_LINK_UP;
-    l->why[0] = '\0';
-    backoff_reset(&l->backoff);
-    ask_held(l);
-    store_links_judge(l->store);
-}
-
-static void on_time(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store_link *l = take_own(ask);
-    struct store *s = l->store;
-    int64_t now;
-    if (err)
-        return;
-    l->asks_time = false;
-    l->time_ticks = 0;
-    if (!store_take_time(reply, &now)) {
-        link_failed(l, "TIME was refused", reply->str ? reply->str : "");
-        return;
-    }
-    if (store_link_is_clock(l)) {
-        s->time_offset = now - timestamp_monotonic_ms();
-        s->has_time = true;
-    }
-    if (l->state == STORE_LINK_CHECKING)
-        link_up(l);
-}
-
-static void on_login(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store_link *l = take_own(ask);
-    if (!err && reply->type == REDIS_REPLY_ERROR)
-        link_failed(l, "login was refused", reply->str);
-}
-
-static void on_info(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store_link *l = take_own(ask);
-    char why[256], run_id[41];
-    if (err)
-        return;
-    if (!store_node_is_fit(reply, l->store->url.is_cluster, run_id, why)) {
-        link_down(l, -ENOTCONN, why);
-        return;
-    }
-    l->store->n_renewals += l->run_id[0] && strcmp(l->run_id, run_id) != 0;
-    memcpy(l->run_id, run_id, sizeof(l->run_id));
-}
-
-/* While it is up, an answer that is none leaves things as they are. */
-static void on_slots(struct store_ask *ask, int err, const redisReply *reply) {
-    struct store_link *l = take_own(ask);
-    if (err || store_links_take_slots(l, reply) || l->state == STORE_LINK_UP)
-        return;
-    link_failed(l, "CLUSTER SLOTS",
-                reply->type == REDIS_REPLY_ERROR ? reply->str : "nobody has any slot");
-}
-
-void store_link_ask_slots(struct store_link *l) {
-    struct store_command *c = &l->store->command;
-    store_command_begin(c, "CLUSTER");
-    store_puts(c, "SLOTS");
-    ask_own(l, on_slots);
-}
-
-static void ask_time(struct store_link *l) {
-    store_command_begin(&l->store->command, "TIME");
-    ask_own(l, on_time);
-    l->asks_time = true;
-}
-
-static void introduce(struct store_link *l) {
-    struct store *s = l->store;
-    l->state = STORE_LINK_CHECKING;
-    if (*s->url.password) {
-        store_begin_auth(&s->command, &s->url);
-        ask_own(l, on_login);
-    }
-    if (s->url.db) {
-        store_begin_select(&s->command, &s->url);
-        ask_own(l, on_login);
-    }
-    store_command_begin(&s->command, "INFO");
-    ask_own(l, on_info);
-    if (s->url.is_cluster)
-        store_link_ask_slots(l);
-    ask_time(l);
-    store_link_flush(l);
 }
 
 /* ---- answers ---- */
@@ -240,7 +117,7 @@ static void note_redirect(struct store_link *l, struct store_ask *ask, const red
 static void take_reply(struct store_link *l, const redisReply *reply) {
     struct store_ask *ask = l->waiting.first;
     if (!ask) { /* "max number of clients reached" comes unasked */
-        link_failed(l, "Redis said", reply->str ? reply->str : "what was not asked");
+        store_link_fail(l, "Redis said", reply->str ? reply->str : "what was not asked");
         return;
     }
     note_redirect(l, ask, reply);
@@ -262,7 +139,7 @@ static void take_replies(struct store_link *l) {
         _cleanup_(store_reply_freep) redisReply *reply = NULL;
         void *next = NULL;
         if (redisGetReplyFromReader(l->context, &next) != REDIS_OK) {
-            link_failed(l, "a bad answer", l->context->errstr);
+            store_link_fail(l, "a bad answer", l->context->errstr);
             return;
         }
         if (!next)
@@ -286,14 +163,15 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     if (status < 0 || l->state == STORE_LINK_CONNECTING) {
         int error = socket_error(l->context);
         if (status < 0 || error)
-            link_failed(l, "the connection failed", error ? strerror(error) : uv_strerror(status));
+            store_link_fail(l, "the connection failed",
+                            error ? strerror(error) : uv_strerror(status));
         else
-            introduce(l);
+            store_link_introduce(l);
         return;
     }
     if (events & UV_READABLE) {
         if (redisBufferRead(l->context) != REDIS_OK) {
-            link_failed(l, "the connection was lost", l->context->errstr);
+            store_link_fail(l, "the connection was lost", l->context->errstr);
             return;
         }
         take_replies(l);
@@ -308,9 +186,9 @@ static void on_tick(uv_timer_t *timer) {
     bool is_asking = l->state != STORE_LINK_UP || l->n_waiting;
     l->silent_ticks = is_asking ? l->silent_ticks + 1 : 0;
     if (l->silent_ticks > SILENT_TICKS) {
-        link_down(l, -ETIMEDOUT, "Redis has not answered for 2 s");
+        store_link_down(l, -ETIMEDOUT, "Redis has not answered for 2 s");
     } else if (l->state == STORE_LINK_UP && !l->asks_time && ++l->time_ticks >= TIME_TICKS) {
-        ask_time(l);
+        store_link_ask_time(l);
         store_link_flush(l);
     }
     if (l->state == STORE_LINK_UP)
@@ -336,7 +214,7 @@ static void connect_to(struct store_link *l, const struct sockaddr *address) {
     uv_ip_name(address, ip, sizeof(ip));
     l->context = redisConnectNonBlock(ip, l->address.port);
     if (!l->context || l->context->err) {
-        link_failed(l, "cannot connect", l->context ? l->context->errstr : "out of memory");
+        store_link_fail(l, "cannot connect", l->context ? l->context->errstr : "out of memory");
         return;
     }
     l->state = STORE_LINK_CONNECTING;
@@ -344,7 +222,7 @@ static void connect_to(struct store_link *l, const struct sockaddr *address) {
     uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
     int err = start_poll(l);
     if (err)
-        link_failed(l, "cannot watch the connection", uv_strerror(err));
+        store_link_fail(l, "cannot watch the connection", uv_strerror(err));
 }
 
 /* A host may have several addresses (::1 and 127.0.0.1): each attempt takes the next one. */
@@ -364,8 +242,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     if (l) {
         l->resolve = NULL;
         if (status || !list)
-            link_failed(l, "the host's name cannot be resolved",
-                        status ? uv_strerror(status) : "no address");
+            store_link_fail(l, "the host's name cannot be resolved",
+                            status ? uv_strerror(status) : "no address");
         else
             connect_to(l, pick(list, l->n_tries++)->ai_addr);
     }
@@ -382,7 +260,7 @@ static void begin(struct store_link *l) {
                              &hints);
     if (err) {
         free(resolve);
-        link_failed(l, "the host's name cannot be resolved", uv_strerror(err));
+        store_link_fail(l, "the host's name cannot be resolved", uv_strerror(err));
     } else {
         l->resolve = resolve;
     }

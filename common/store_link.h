@@ -144,7 +144,17 @@ void store_link_ask(struct store_link *l, struct store_ask *ask, const char *byt
                     unsigned n_replies);
 /* Sends what is queued. */
 void store_link_flush(struct store_link *l);
-/* Asks CLUSTER SLOTS. */
+/* Counts as asked, and waits for n_replies answers: its bytes are queued. */
+void store_link_wait(struct store_link *l, struct store_ask *ask, unsigned n_replies);
+/* -> RESTING, for a while: why is told, and what waits is answered with err, or -ENOTCONN. */
+void store_link_down(struct store_link *l, int err, const char *why);
+void store_link_fail(struct store_link *l, const char *what, const char *detail);
+
+/* ---- store_link_check.c ---- */
+/* Logs in and asks who the node is. CONNECTING -> CHECKING, and by the last answer UP. */
+void store_link_introduce(struct store_link *l);
+/* These two are queued: store_link_flush. */
+void store_link_ask_time(struct store_link *l);
 void store_link_ask_slots(struct store_link *l);
 
 /* ---- store_links.c ---- */
