@@ -168,6 +168,7 @@ void commander_send(struct commander *c, struct command *command, commander_done
     int64_t now = store_now(c->store);
     uuid_v7(now, command->id);
     command->deadline = now + c->deadline_ms;
+    command->sent_at = store_has_time(c->store) ? now : 0;
     struct pending *p = must_alloc(sizeof(*p));
     memcpy(p->id, command->id, sizeof(p->id));
     memcpy(p->session_id, command->session_id, sizeof(p->session_id));

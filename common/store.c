@@ -128,6 +128,10 @@ bool store_is_current(const struct store *s, const char *session_id, const char 
     return run_id[0] && strcmp(run_id, store_run_id(s, session_id)) == 0;
 }
 
+bool store_has_time(const struct store *s) {
+    return s->has_time;
+}
+
 int64_t store_now(const struct store *s) {
     return s->has_time ? timestamp_monotonic_ms() + s->time_offset : timestamp_wall_ms();
 }

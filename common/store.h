@@ -71,6 +71,8 @@ bool store_is_up(const struct store *s);
  * before the first. What deadlines and serverTime are given in, so that hosts' clocks do not
  * matter. */
 int64_t store_now(const struct store *s);
+/* Whether Redis told its time yet; then store_now is never ahead of it. */
+bool store_has_time(const struct store *s);
 /* Grows each time that a node was found to be another than before, or started again: what it was
  * told last may be lost. */
 uint64_t store_n_renewals(const struct store *s);

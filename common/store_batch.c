@@ -76,6 +76,10 @@ const char *store_batch_run_id(const struct store_batch *b, const char *session_
     return node ? node->run_id : "";
 }
 
+const char *store_batch_saver(const struct store_batch *b) {
+    return b->token_prefix;
+}
+
 int store_drop(struct store_batch *b, int err) {
     store_pipe_clear(&b->pipe);
     for (size_t i = 0; i < b->n_nodes; i++)

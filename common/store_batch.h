@@ -36,6 +36,8 @@ bool store_batch_is_cluster(const struct store_batch *b);
 void store_batch_wait_for_replicas(struct store_batch *b, unsigned n);
 /* The run_id of the node that has the session, from the connect; "" before it. */
 const char *store_batch_run_id(const struct store_batch *b, const char *session_id);
+/* Tells this batch's saves from those of all others. */
+const char *store_batch_saver(const struct store_batch *b);
 /* PING; negative when Redis does not answer. */
 MUSTCHECK int store_batch_ping(struct store_batch *b);
 

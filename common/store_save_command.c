@@ -7,10 +7,7 @@
 
 #include "common/store_device.h"
 #include "common/store_private.h"
-
-/* No entry younger than a command may live (its deadline, its redeliveries) leaves the window, else
- * a command that comes again would not be found. */
-#define COMMAND_LIFETIME_MS 15000
+#include "proto/command.h"
 
 static void put_token(struct store_batch *b, struct store_command *c, uint64_t token) {
     char text[UUID_LEN + 24] = "";
@@ -214,6 +211,7 @@ void store_begin_save(struct store_batch *b, struct store_command *c, const stru
     put_flags(c, save);
     store_put_u64(c, save->session->position.version);
     store_put_i64(c, save->now);
+    /* No younger entry leaves the window, else a command that comes again would not be found. */
     store_put_i64(c, COMMAND_LIFETIME_MS);
     put_state(c, save);
     put_idem(c, save);

@@ -145,6 +145,8 @@ void command_print(const struct command *c, struct buf *out) {
     put_scope(out, c->rights);
     put_text_if_any(out, "key", c->key);
     put_number(out, "deadline", c->deadline);
+    if (c->sent_at)
+        put_number(out, "sentAt", c->sent_at);
     put_base(out, c);
     if (c->wants_session)
         buf_puts(out, ",\"wantsSession\":true");

@@ -14,6 +14,8 @@
 #define COMMAND_KEY_MAX 128
 #define COMMAND_MAX_IF_MATCH 16
 #define COMMAND_MAX_PER_MESSAGE 64
+/* How long one may be under way: so long it is found again by its id. */
+#define COMMAND_LIFETIME_MS 15000
 
 enum command_kind {
     COMMAND_CREATE,
@@ -50,6 +52,8 @@ struct command {
     unsigned rights;                        /* enum command_right */
     char key[COMMAND_KEY_MAX + 1];          /* idempotency key, "" without */
     int64_t deadline;                       /* ms, store time: not begun after it */
+    int64_t sent_at; /* ms, store time, never later than it was; 0: unknown. What was saved before
+                        cannot be this command's doing */
 
     /* The base. If-Match is judged first (412), then base_version (409). */
     bool if_match_any;

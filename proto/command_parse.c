@@ -340,6 +340,8 @@ static int take_common(const json_t *object, struct command *c, struct fault *f)
         (r = take_text(object, &key_rule, TEXT_OPTIONAL, c->key, f)) ||
         (r = text_get_integer(object, "deadline", TEXT_REQUIRED, 0, TEXT_INTEGER_MAX, &c->deadline,
                               f)) ||
+        (r = text_get_integer(object, "sentAt", TEXT_OPTIONAL, 0, TEXT_INTEGER_MAX, &c->sent_at,
+                              f)) ||
         (r = take_if_match(object, c, f)) || (r = take_base(object, c, f)))
         return r;
     return text_get_bool(object, "wantsSession", TEXT_OPTIONAL, &c->wants_session, f);

@@ -82,6 +82,8 @@ struct session {
     char snapshots[SESSION_N_SNAPSHOTS * 21 + 1]; /* versions kept, comma-separated, oldest first */
     char run_id[41];                              /* of the Redis node that took the last save */
     char cooling[41];                             /* going-cold mark, "" while none */
+    char saver[UUID_LEN + 1]; /* who made the last version (store_batch_saver); "": unknown */
+    int64_t saver_since;      /* no version of anybody else is younger */
 };
 
 void session_done(struct session *s);

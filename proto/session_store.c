@@ -205,6 +205,8 @@ static const struct meta_field {
     TEXT("snapshots", snapshots, is_list_of_versions),
     TEXT("run_id", run_id, text_is_printable),
     TEXT("cooling", cooling, text_is_printable),
+    TEXT("saver", saver, text_is_printable),
+    MOMENT("saverSince", saver_since),
     {"deleted", META_DELETED, 0, 0, NULL},
     {"participants", META_LIST, offsetof(struct session, participants), 0,
      session_participants_are_valid},

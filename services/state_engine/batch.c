@@ -80,6 +80,7 @@ static void sort_into_slots(struct batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         struct slot *slot = slot_for(b, b->jobs[i]->command.session_id);
         b->tasks[i].slot = slot;
+        b->tasks[i].looks = b->jobs[i]->look_since != JOB_NO_LOOK;
         slot_add_job(slot, b->jobs[i], b->n);
     }
 }
@@ -96,28 +97,58 @@ static int load_slots(struct batch *b, struct slot **slots, size_t n) {
     return r;
 }
 
-/* Those that have to be judged against what was missed are loaded once more, with their window: the
- * usual command needs none, and a conflict can afford a round trip. */
-static int load_windows(struct batch *b) {
-    _cleanup_(freep) struct slot **behind = must_alloc(b->n_slots * sizeof(struct slot *));
-    size_t n = 0;
+/* Those that have to be judged against what was missed, or to be looked for in what another engine
+ * did: their sessions are loaded once more, with the window. The usual command needs none, and a
+ * conflict can afford a round trip. */
+static void find_behind(struct batch *b) {
+    const char *saver = store_batch_saver(b->context->store);
     for (size_t i = 0; i < b->n; i++) {
         struct slot *slot = b->tasks[i].slot;
         uint64_t since;
-        if (slot->load.err != 0 ||
-            !apply_window_since(&slot->load.session, &b->jobs[i]->command, &since))
+        if (slot->load.err != 0)
             continue;
-        if (slot->load.wants_deltas && slot->load.deltas_since <= since)
-            continue;
-        slot->load.wants_deltas = true;
-        slot->load.deltas_since = since;
-        if (!slot->is_behind)
-            behind[n++] = slot;
-        slot->is_behind = true;
+        if (apply_window_since(&slot->load.session, &b->jobs[i]->command, &since))
+            slot_want_window(slot, since);
+        if (!b->tasks[i].looks)
+            (void)slot_may_hide(slot, b->jobs[i], saver, b->now);
     }
-    for (size_t i = 0; i < n; i++)
-        slot_unload(behind[i]);
-    return load_slots(b, behind, n);
+}
+
+/* What comes in between the two loads may be any of its jobs' doing. */
+static void look_for_all(struct batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        struct task *task = &b->tasks[i];
+        if (!task->slot->is_behind || task->looks)
+            continue;
+        slot_look_for(task->slot, b->jobs[i], b->n);
+        task->looks = true;
+    }
+}
+
+static int load_again(struct batch *b, bool (*is_wanted)(const struct slot *slot)) {
+    _cleanup_(freep) struct slot **wanted = must_alloc(b->n_slots * sizeof(struct slot *));
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_slots; i++)
+        if (is_wanted(&b->slots[i]))
+            wanted[n++] = &b->slots[i];
+    for (size_t i = 0; i < n; i++) {
+        bool is_short = slot_is_short(wanted[i]);
+        slot_unload(wanted[i]);
+        if (is_short)
+            wanted[i]->load.deltas_since = 0;
+    }
+    return load_slots(b, wanted, n);
+}
+
+static bool is_behind(const struct slot *slot) {
+    return slot->is_behind;
+}
+
+static int load_windows(struct batch *b) {
+    find_behind(b);
+    look_for_all(b);
+    int r = load_again(b, is_behind);
+    return r == 0 ? load_again(b, slot_is_short) : r;
 }
 
 static bool may_be_forgotten(const struct task *task, const struct job *j) {

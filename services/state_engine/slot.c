@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define LOOK_BACK 16 /* versions, at first; nearly always those are enough */
+
 static bool activates(const struct command *c) {
     return c->kind == COMMAND_STATUS && c->status == SESSION_ACTIVE && c->device_id[0];
 }
@@ -58,6 +60,59 @@ void slot_add_job(struct slot *slot, struct job *j, size_t n_most) {
     add_joiner(slot, &j->command, n_most);
     if (j->key_hash[0])
         add_key_hash(slot, j->key_hash, n_most);
+}
+
+void slot_want_window(struct slot *slot, uint64_t since) {
+    struct store_load *load = &slot->load;
+    if (load->wants_deltas && load->deltas_since <= since)
+        return;
+    load->wants_deltas = true;
+    load->deltas_since = since;
+    slot->is_behind = true;
+}
+
+/* Those of which only one save would hold, or no harm comes of two, and a snapshot, which is
+ * remembered among the keys. */
+static bool is_harmless_twice(const struct job *j) {
+    switch (j->command.kind) {
+    case COMMAND_HEARTBEAT:
+    case COMMAND_LOAD:
+    case COMMAND_PRESENCE:
+    case COMMAND_SNAPSHOT:
+    case COMMAND_DUE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The broker gives a command to another engine when it thinks that this one is gone, which may not
+ * know. The other one's save is younger than the command. */
+bool slot_may_hide(struct slot *slot, const struct job *j, const char *saver, int64_t now) {
+    const struct session *s = &slot->load.session;
+    int64_t others_until = strcmp(s->saver, saver) == 0 ? s->saver_since : s->updated_at;
+    int64_t from = j->command.sent_at;
+    if (from == 0 || from > now)
+        from = now - COMMAND_LIFETIME_MS;
+    if (is_harmless_twice(j) || others_until < from)
+        return false;
+    if (slot->look_from == 0 || from < slot->look_from)
+        slot->look_from = from;
+    slot_want_window(slot, s->position.version > LOOK_BACK ? s->position.version - LOOK_BACK : 0);
+    slot->is_behind = true;
+    return true;
+}
+
+void slot_look_for(struct slot *slot, struct job *j, size_t n_most) {
+    if (!is_harmless_twice(j))
+        add_key_hash(slot, job_hash_id(j), n_most);
+}
+
+bool slot_is_short(const struct slot *slot) {
+    const struct store_load *load = &slot->load;
+    return slot->look_from != 0 && load->n_entries > 0 && load->deltas_since > 0 &&
+           load->entries[0].version == load->deltas_since + 1 &&
+           load->entries[0].time >= slot->look_from;
 }
 
 static void slot_add_entry(struct slot *slot, struct window_entry entry) {

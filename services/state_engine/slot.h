@@ -13,7 +13,8 @@ struct slot {
     struct store_load load;
     const char **key_hashes;      /* owned: what load.key_hashes points to */
     struct store_joiner *joiners; /* owned: what load.joiners points to */
-    bool is_behind;               /* loaded with its window for a command with an old base */
+    bool is_behind;               /* to be loaded once more, with its window */
+    int64_t look_from; /* what was saved since is looked through for commands; 0: for none */
 
     bool is_stale; /* saved under another run: not to be believed */
 
@@ -29,6 +30,7 @@ struct slot {
 
 struct task {
     struct slot *slot;
+    bool looks;         /* for the command's id: it may have taken effect */
     bool claim_failed;  /* Redis refused to note a create's key */
     bool claim_is_away; /* its node is */
     bool claim_differs; /* a create's key was claimed by another request */
@@ -46,6 +48,15 @@ struct task {
 
 /* Notes what a job needs loaded. n_most: the jobs there may be. */
 void slot_add_job(struct slot *slot, struct job *j, size_t n_most);
+/* Whether another engine may have done the command, as its session was loaded. `saver`: this one;
+ * now: ms. Then its window is wanted. */
+bool slot_may_hide(struct slot *slot, const struct job *j, const char *saver, int64_t now);
+/* Its window after this version is wanted. */
+void slot_want_window(struct slot *slot, uint64_t since);
+/* It is loaded once more: what happened meanwhile may be the job's doing. */
+void slot_look_for(struct slot *slot, struct job *j, size_t n_most);
+/* Whether more of the window than was loaded has to be looked through. */
+bool slot_is_short(const struct slot *slot);
 /* After the load from the node of this run: the state that the first job sees. */
 void slot_ready(struct slot *slot, const char *run_id);
 /* Forgets what was loaded, keeps what is wanted. */

@@ -151,7 +151,7 @@ static void settle_snapshot_again(struct task *task, const struct job *j,
 
 /* A snapshot's command that came again: what the window's entry is for the other kinds. */
 static const struct store_idem *find_taken_snapshot(const struct task *task, const struct job *j) {
-    if (j->command.kind != COMMAND_SNAPSHOT || j->look_since == JOB_NO_LOOK || !task->slot->current)
+    if (j->command.kind != COMMAND_SNAPSHOT || !task->looks || !task->slot->current)
         return NULL;
     const struct store_idem *idem = slot_find_key(task->slot, j->key_hash);
     return idem && idem->found && strcmp(idem->fingerprint, j->fingerprint) == 0 ? idem : NULL;
@@ -159,7 +159,7 @@ static const struct store_idem *find_taken_snapshot(const struct task *task, con
 
 /* A session that was rebuilt has no window from before, but remembers what it saw. */
 static const struct store_idem *find_seen(const struct task *task, struct job *j) {
-    if (j->look_since == JOB_NO_LOOK || !task->slot->current)
+    if (!task->looks || !task->slot->current)
         return NULL;
     const struct store_idem *idem = slot_find_key(task->slot, job_hash_id(j));
     return idem && idem->found ? idem : NULL;
@@ -209,6 +209,14 @@ static void note_node(struct session *s, const char *run_id) {
     strncpy(s->run_id, run_id, sizeof(s->run_id) - 1);
 }
 
+/* Who makes the version. Those before it are not younger than it. */
+static void note_saver(struct session *s, const char *saver) {
+    if (strcmp(s->saver, saver) == 0)
+        return;
+    memcpy(s->saver, saver, sizeof(s->saver));
+    s->saver_since = s->updated_at;
+}
+
 static const struct apply_device *describe(const struct store_joiner *joiner,
                                            struct apply_device *ret) {
     *ret = (struct apply_device){.has_joined = joiner->has_joined,
@@ -246,6 +254,7 @@ static void apply(struct task *task, const struct job *j, int64_t now,
         task->saves = true;
         slot->arms |= task->change.n_events > 0;
         note_node(&task->change.next, store_batch_run_id(context->store, task->change.next.id));
+        note_saver(&task->change.next, store_batch_saver(context->store));
         if (slot->current)
             task->expected = slot->current->position;
         republish_print_extra(task->change.events, task->change.n_events, &task->extra);
@@ -272,8 +281,8 @@ static bool is_late(struct task *task, const struct job *j, int64_t now) {
 }
 
 /* What came again while its first copy is in the same batch is looked for in the next one. */
-static bool is_twin(const struct slot *slot, const struct job *j) {
-    return j->look_since != JOB_NO_LOOK && slot_saves_command(slot, j->command.id);
+static bool is_twin(const struct task *task, const struct job *j) {
+    return task->looks && slot_saves_command(task->slot, j->command.id);
 }
 
 /* Whether there may be a session where Redis has none: a create of which nobody heard before makes
@@ -293,9 +302,8 @@ static void settle_forgotten(struct task *task, const struct job *j) {
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
     struct slot *slot = task->slot;
     struct fault f;
-    const struct store_entry *entry = j->look_since != JOB_NO_LOOK && slot->current
-                                          ? slot_find_command(slot, j->command.id)
-                                          : NULL;
+    const struct store_entry *entry =
+        task->looks && slot->current ? slot_find_command(slot, j->command.id) : NULL;
     const struct store_idem *taken = find_taken_snapshot(task, j);
     const struct store_idem *seen = find_seen(task, j);
     if (slot->load.err == -ENOTCONN || task->claim_is_away) {
@@ -306,7 +314,7 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
         settle_recover(task, j, RECOVER_STALE);
     } else if (task->claim_failed) {
         settle_unclaimed(task, j);
-    } else if (is_twin(slot, j)) {
+    } else if (is_twin(task, j)) {
         task->settled.outcome = OUTCOME_AGAIN;
     } else if (entry) {
         settle_found(task, j, entry, context);

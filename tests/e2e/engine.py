@@ -64,6 +64,9 @@ class Relay:
                 wanted = [server] if self._is_held(link) else [client, server]
                 for source in select.select(wanted, [], [], 0.02)[0]:
                     data = source.recv(65536)
+                    if not data and source is server and link.get("lost"):
+                        while client.recv(65536):
+                            pass
                     if not data:
                         return
                     if source is client and b"connection_name" in data:
@@ -95,6 +98,13 @@ class Relay:
                         end.shutdown(socket.SHUT_RDWR)
                     except OSError:
                         pass
+
+    def lose(self, name):
+        """The broker is rid of the connections of this name, and their engines do not learn it."""
+        for link in list(self.links):
+            if name in link["name"]:
+                link["lost"] = True
+                link["sockets"][1].shutdown(socket.SHUT_RDWR)
 
     def close(self):
         self.listener.close()

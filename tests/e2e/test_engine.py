@@ -131,6 +131,41 @@ def test_the_same_message_twice_in_one_batch_takes_effect_once(world):
     assert [r["version"] for r in backend.replies[create_command["id"]]] == [1, 1]
 
 
+def sent(backend):
+    return {"sentAt": backend.now()}
+
+
+def test_what_another_engine_did_meanwhile_is_not_done_again(world):
+    """An engine was stopped over commands that came to it for the first time. The broker has long given them to
+    another when it goes on, and it does not know."""
+    relay = world.relay()
+    zombie, other = world.engine(relay=relay), world.engine()
+    backend, subscriber = world.connect(), world.subscribe()
+    session_id, n, n_new = backend.create({"list": []}), 40, 10
+    created = [new_session_id() for _ in range(n_new)]
+    backend.take(backend.send(backend.patch(session_id, "/data/first", 1)))
+    before = metric(zombie, "handoff_commands_total"), metric(other, "handoff_commands_total")
+    stop_process(zombie.process.pid)
+    ids = [i for k in range(n) for i in
+           backend.send(backend.patch(session_id, "/data/list/-", k, **(sent(backend) if k % 4 > 1 else {})))]
+    ids += [i for s in created for i in
+            backend.send(backend.command("create", s, name="n", type="t", status="active", data={}))]
+    wait_until(lambda: metric(other, "handoff_commands_total") - before[1] == len(ids) / 2, what="its half is done")
+    relay.lose("consume")
+    backend.take(ids)
+    assert code(backend.take(backend.send(backend.patch(session_id, "/data/last", 1)))[0]) is None
+    continue_process(zombie.process.pid)
+    wait_until(lambda: metric(zombie, "handoff_commands_total") - before[0] >= len(ids) / 2, what="done again")
+    # One of the zombie's own does not hide what the other one did before it.
+    backend.take(backend.send(backend.patch(session_id, "/data/end", 1)))
+    assert sorted(world.data(session_id)["list"]) == list(range(n))
+    assert world.version(session_id) == n + 4
+    for i in ids:
+        assert {code(r) for r in backend.replies[i]} == {None}
+        assert len({r["version"] for r in backend.replies[i]}) == 1
+    subscriber.wait_for(session_id, n + 4)
+
+
 def test_the_fifth_redelivery_goes_to_the_dead_letters(world):
     engine = world.engine()
     backend = world.connect()

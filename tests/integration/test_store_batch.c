@@ -12,6 +12,8 @@ static void test_every_field_survives_the_round_trip(void **state) {
     fixture_session(s);
     s->completed_at = 1770897600002;
     s->status = SESSION_COMPLETED;
+    memcpy(s->saver, store_batch_saver(f->batch), sizeof(s->saver));
+    s->saver_since = 1770897600003;
     struct store_save save = fixture_save(s, 1770897600009);
     save.extra = "[{\"type\":\"device_joined\"}]";
     save.snapshot_id = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0002";
@@ -49,6 +51,8 @@ static void test_every_field_survives_the_round_trip(void **state) {
     assert_string_equal(r->snapshots, s->snapshots);
     assert_string_equal(r->run_id, s->run_id);
     assert_string_equal(r->cooling, "");
+    assert_string_equal(r->saver, s->saver);
+    assert_int_equal(r->saver_since, s->saver_since);
 
     assert_int_equal(l.n_entries, 1);
     assert_int_equal(l.entries[0].version, 1);

@@ -49,6 +49,7 @@ static void test_patches_are_read_whole(void **state) {
     struct command c = golden_command("command.patch");
     assert_int_equal(c.format, COMMAND_PATCH_OPERATIONS);
     assert_true(c.has_base && c.wants_session && !c.disjoint);
+    assert_int_equal(c.sent_at, c.deadline - 5000);
     assert_int_equal(c.base.version, 41);
     assert_int_equal(c.base.epoch, 1);
     assert_int_equal(json_array_size(c.patch), 2);
@@ -183,13 +184,16 @@ static void test_missing_members_are_named(void **state) {
 static void test_wrong_types_are_invalid_requests(void **state) {
     (void)state;
     static const struct change wrong[] = {
-        {"id", "1"},           {"kind", "null"},      {"sessionId", "[]"},
-        {"userId", "{}"},      {"deviceId", "false"}, {"scope", "\"read\""},
-        {"key", "1"},          {"deadline", "\"1\""}, {"deadline", "1.5"},
-        {"wantsSession", "1"}, {"ifMatch", "\"42\""}, {"ifMatch", "[]"},
-        {"ifMatch", "null"},   {"ifMatch", "[42]"},   {"baseVersion", "null"},
-        {"epoch", "\"1\""},    {"operations", "{}"},  {"merge", "true"},
-        {"checksum", "null"},
+        {"id", "1"},           {"kind", "null"},
+        {"sessionId", "[]"},   {"userId", "{}"},
+        {"deviceId", "false"}, {"scope", "\"read\""},
+        {"key", "1"},          {"deadline", "\"1\""},
+        {"deadline", "1.5"},   {"sentAt", "1.5"},
+        {"wantsSession", "1"}, {"ifMatch", "\"42\""},
+        {"ifMatch", "[]"},     {"ifMatch", "null"},
+        {"ifMatch", "[42]"},   {"baseVersion", "null"},
+        {"epoch", "\"1\""},    {"operations", "{}"},
+        {"merge", "true"},     {"checksum", "null"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         expect_refusal("command.patch", wrong[i], FAULT_INVALID_REQUEST, wrong[i].member);
@@ -272,6 +276,8 @@ static void test_values_out_of_range_are_invalid_values(void **state) {
         {"key", "\"a\\tb\""},
         {"deadline", "-1"},
         {"deadline", "9007199254740992"},
+        {"sentAt", "-1"},
+        {"sentAt", "9007199254740992"},
         {"baseVersion", "0"},
         {"baseVersion", "9007199254740992"},
         {"epoch", "0"},

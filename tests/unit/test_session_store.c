@@ -169,8 +169,8 @@ static void test_meta_writes_what_is_empty_too(void **state) {
     struct session s = {.deleted = true};
     json_t *fields = json_object();
     session_each_meta(&s, put_into_object, fields);
-    static const char *const empty[] = {"name",      "activeDeviceId", "lastActiveDeviceId",
-                                        "snapshots", "run_id",         "cooling"};
+    static const char *const empty[] = {
+        "name", "activeDeviceId", "lastActiveDeviceId", "snapshots", "run_id", "cooling", "saver"};
     for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
         assert_string_equal(json_string_value(json_object_get(fields, empty[i])), "");
     assert_string_equal(json_string_value(json_object_get(fields, "completedAt")), "0");
@@ -214,6 +214,8 @@ static void test_impossible_meta_is_refused(void **state) {
         {"run_id", "0123456789012345678901234567890123456789", 0},
         {"run_id", "01234567890123456789012345678901234567890", -EBADMSG},
         {"cooling", "a\nb", -EBADMSG},
+        {"saver", "00000000-0000-4000-8000-0000000000000", -EBADMSG},
+        {"saverSince", "-1", -EBADMSG},
         {"deleted", "2", -EBADMSG},
         {"deleted", "", -EBADMSG},
         {"someLaterField", "anything", 0},

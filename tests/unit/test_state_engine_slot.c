@@ -39,6 +39,84 @@ static void test_the_earliest_look_says_how_much_of_the_window(void **state) {
     slot_done(&slot);
 }
 
+#define NOW 1770897600000
+#define OWN "0190aaaa-bbbb-4ccc-8ddd-eeeeffff0001"
+#define FOREIGN "0190aaaa-bbbb-4ccc-8ddd-eeeeffff0002"
+
+static struct slot saved_by(const char *saver, uint64_t version) {
+    struct slot slot = new_slot();
+    struct session *s = &slot.load.session;
+    memcpy(s->saver, saver, sizeof(s->saver));
+    s->updated_at = NOW - 10;
+    s->saver_since = NOW - 2000;
+    s->position = (struct position){version, 1};
+    return slot;
+}
+
+static void test_a_command_is_looked_for_in_what_others_saved_since_it_was_sent(void **state) {
+    (void)state;
+    static const struct {
+        const char *saver;
+        int64_t sent_at;
+        enum command_kind kind;
+        bool looks;
+        int64_t from;
+    } cases[] = {
+        {FOREIGN, NOW - 9, COMMAND_PATCH, false, 0},
+        {FOREIGN, NOW - 10, COMMAND_PATCH, true, NOW - 10},
+        {FOREIGN, NOW - 10, COMMAND_CREATE, true, NOW - 10},
+        {FOREIGN, NOW - 10, COMMAND_HEARTBEAT, false, 0},
+        {FOREIGN, NOW - 10, COMMAND_SNAPSHOT, false, 0},
+        {OWN, NOW - 10, COMMAND_PATCH, false, 0},
+        {OWN, NOW - 1999, COMMAND_PATCH, false, 0},
+        {OWN, NOW - 2000, COMMAND_PATCH, true, NOW - 2000},
+        {"", NOW - 10, COMMAND_PATCH, true, NOW - 10},
+        {OWN, 0, COMMAND_PATCH, true, NOW - COMMAND_LIFETIME_MS},
+        {FOREIGN, NOW + 1, COMMAND_PATCH, true, NOW - COMMAND_LIFETIME_MS}, /* another's clock */
+    };
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        struct slot slot = saved_by(cases[i].saver, 20);
+        struct job j = {.command = {.kind = cases[i].kind, .sent_at = cases[i].sent_at}};
+        if (slot_may_hide(&slot, &j, OWN, NOW) != cases[i].looks)
+            fail_msg("case %zu", i);
+        assert_int_equal(slot.is_behind, cases[i].looks);
+        assert_int_equal(slot.look_from, cases[i].from);
+        assert_int_equal(slot.load.deltas_since, cases[i].looks ? 4 : JOB_NO_LOOK);
+    }
+}
+
+static void test_the_oldest_command_says_how_far_to_look(void **state) {
+    (void)state;
+    struct slot slot = saved_by(FOREIGN, 16);
+    struct job young = {.command = {.sent_at = NOW - 20}}, old = {.command = {.sent_at = NOW - 30}};
+    assert_true(slot_may_hide(&slot, &young, OWN, NOW));
+    assert_true(slot_may_hide(&slot, &old, OWN, NOW));
+    assert_true(slot_may_hide(&slot, &young, OWN, NOW));
+    assert_int_equal(slot.look_from, NOW - 30);
+    assert_int_equal(slot.load.deltas_since, 0);
+}
+
+static void test_a_window_is_short_while_its_first_entry_is_younger_than_the_command(void **state) {
+    (void)state;
+    struct store_entry entries[] = {{.version = 5, .time = NOW - 30}, {.version = 6, .time = NOW}};
+    struct slot slot = {.load = {.wants_deltas = true, .deltas_since = 4, .entries = entries}};
+    slot.load.n_entries = 2;
+    assert_false(slot_is_short(&slot)); /* nothing is looked for */
+    slot.look_from = NOW - 30;
+    assert_true(slot_is_short(&slot));
+    slot.look_from = NOW - 29;
+    assert_false(slot_is_short(&slot));
+    slot.look_from = NOW - 30;
+    entries[0].version = 6; /* those before are not kept any more */
+    assert_false(slot_is_short(&slot));
+    slot.load.deltas_since = 0;
+    entries[0].version = 1;
+    assert_false(slot_is_short(&slot));
+    slot.load.deltas_since = 4;
+    slot.load.n_entries = 0;
+    assert_false(slot_is_short(&slot));
+}
+
 static void test_a_window_is_whole_from_its_first_entry_on(void **state) {
     (void)state;
     struct store_entry entries[] = {{.version = 5}, {.version = 6}};
@@ -147,6 +225,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_job_needs_the_state_and_the_usual_one_no_window),
         cmocka_unit_test(test_the_earliest_look_says_how_much_of_the_window),
+        cmocka_unit_test(test_a_command_is_looked_for_in_what_others_saved_since_it_was_sent),
+        cmocka_unit_test(test_the_oldest_command_says_how_far_to_look),
+        cmocka_unit_test(test_a_window_is_short_while_its_first_entry_is_younger_than_the_command),
         cmocka_unit_test(test_a_window_is_whole_from_its_first_entry_on),
         cmocka_unit_test(test_what_a_batch_saves_is_known_to_its_later_jobs),
         cmocka_unit_test(test_a_session_of_another_run_is_not_believed),
