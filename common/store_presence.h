@@ -89,8 +89,8 @@ struct store_presence {
     char session_id[UUID_LEN + 1];
     bool judges; /* also when nothing is due: position and active_device are wanted */
     /* out; owned */
-    int err; /* 0; -ENOENT no such session; -EIO refused; -ENOTCONN its node of a cluster is
-                away; -EBADMSG what is there cannot be */
+    int err; /* 0; -ENOENT no such session; -ESTALE saved under another run_id; -EIO refused;
+                -ENOTCONN its node of a cluster is away; -EBADMSG what is there cannot be */
     struct position position; /* these two when something was due; version 0 else */
     char active_device[SESSION_DEVICE_MAX + 1];
     struct store_presence_change *changes;

@@ -317,9 +317,11 @@ static int reap_dead(struct judging *t, size_t i) {
 
 static void put_judge(void *arg, size_t i, struct store_command *c) {
     const struct judging *t = arg;
-    begin_presence(t->b, c, t->presences[t->judged[i]].session_id, "judge", t->now);
+    const char *session_id = t->presences[t->judged[i]].session_id;
+    begin_presence(t->b, c, session_id, "judge", t->now);
     store_put_u64(c, PRESENCE_MAX_DUE);
     store_put_i64(c, t->lease_until);
+    store_puts(c, store_batch_run_id(t->b, session_id));
 }
 
 static bool parse_text(const redisReply *reply, uint64_t *ret) {
@@ -371,6 +373,8 @@ static int take_judgement(const struct store_batch *b, const redisReply *reply,
         return -ENOENT;
     if (reply->type == REDIS_REPLY_ERROR)
         return error_of(b, reply);
+    if (reply->type == REDIS_REPLY_STRING)
+        return -ESTALE;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5 ||
         !parse_text(reply->element[0], &p->position.version) ||
         !parse_text(reply->element[1], &p->position.epoch) ||

@@ -175,12 +175,13 @@ local function step(device, d)
   end
 end
 
--- ARGV 3 how many at most, 4 end of the lease. Returns {version, epoch, active device, next look or 0, devices
+-- ARGV 3 how many at most, 4 end of the lease, 5 the node's run_id. Returns {version, epoch, active device, next look or 0, devices
 -- joined, then for each device with something to tell: {device, user, name, platform, moment of a join or
--- 0, moment of a leave or 0}}; nil without a session.
-function operations.judge(most, lease)
-  local head = redis.call('HMGET', meta, 'version', 'epoch', 'activeDeviceId', 'deleted')
+-- 0, moment of a leave or 0}}; nil without a session, 'STALE' of one that was saved under another run_id.
+function operations.judge(most, lease, run_id)
+  local head = redis.call('HMGET', meta, 'version', 'epoch', 'activeDeviceId', 'deleted', 'run_id')
   if not head[1] or not head[2] or head[4] == '1' then return nil end
+  if head[5] ~= run_id then return 'STALE' end
   local answer = {head[1], head[2], head[3] or '', '0', '0'}
   for _, device in ipairs(redis.call('ZRANGEBYSCORE', presence, '-inf', now, 'LIMIT', 0, most)) do
     local d = read(device)

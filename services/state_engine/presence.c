@@ -133,7 +133,7 @@ int presence_judge(struct presence *p, struct store_presence *sessions, size_t n
     if (r == 0)
         r = store_batch_presence(p->store, sessions, n, now, lease_until);
     for (size_t i = 0; r == 0 && i < n; i++) {
-        if (sessions[i].err != 0 && sessions[i].err != -ENOENT && sessions[i].err != -ENOTCONN)
+        if (sessions[i].err == -EIO || sessions[i].err == -EBADMSG)
             report(p, &sessions[i]);
         publish(p, &sessions[i], deliveries ? deliveries[i] : NULL, lease_until);
     }

@@ -40,11 +40,20 @@ static bool may_be_believed(const struct recovery *rec) {
            rec->found.has_position;
 }
 
+static void clear_mark(struct recovery *rec);
+
+/* Redis let go of it, and nothing was told of it since. */
+static bool is_cold(const struct recovery *rec) {
+    return rec->found.kind == STORE_FOUND_ABSENT && rec->row.is_cold && rec->row.is_whole;
+}
+
 static void judge_row(struct recovery *rec) {
     if (rec->row.is_deleted && rec->found.kind == STORE_FOUND_ABSENT)
         recovery_end(rec, RECOVER_DELETED);
     else if (rec->row.is_deleted)
         recovery_bury(rec);
+    else if (is_cold(rec))
+        clear_mark(rec);
     else if (may_be_believed(rec) && !is_ahead(rec->row.session.position, rec->found.position))
         recovery_adopt(rec);
     else if (rec->row.is_whole)
@@ -146,8 +155,10 @@ static void on_mark_cleared(void *arg, int err, const struct db_result *result) 
         recovery_end(rec, RECOVER_UNKNOWN);
     else if (db_n_affected(result) != 1)
         recovery_pass_barrier(rec); /* another engine was faster, or lost what it took */
-    else
+    else {
+        rec->is_cold = true;
         recovery_rebuild(rec);
+    }
 }
 
 /* Before the keys are written: with a mark left standing, what is written later could be lost
@@ -158,7 +169,6 @@ static void clear_mark(struct recovery *rec) {
     snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)p->epoch);
     snprintf(version, sizeof(version), "%llu", (unsigned long long)p->version);
     const char *params[] = {rec->session_id, epoch, version};
-    rec->is_cold = true;
     recovery_query(rec,
                    "UPDATE sessions SET cold_epoch = NULL, cold_version = NULL "
                    "WHERE id = $1::uuid AND cold_epoch = $2::integer AND epoch = $2::integer "
@@ -166,7 +176,8 @@ static void clear_mark(struct recovery *rec) {
                    N_ELEMENTS(params), params, on_mark_cleared, clear_mark);
 }
 
-/* What the row says without a barrier: that it went cold, or was deleted, which nothing undoes. */
+/* What the row says without a barrier: that it was deleted, which nothing undoes. A cold mark may
+ * stand though the session was used, until PostgreSQL hears of that. */
 static void on_first_row(void *arg, int err, const struct db_result *result) {
     struct recovery *rec = arg;
     bool is_there;
@@ -174,8 +185,6 @@ static void on_first_row(void *arg, int err, const struct db_result *result) {
         return;
     if (is_there && rec->row.is_deleted)
         recovery_end(rec, RECOVER_DELETED);
-    else if (is_there && rec->row.is_cold && rec->row.is_whole)
-        clear_mark(rec);
     else
         recovery_pass_barrier(rec);
 }

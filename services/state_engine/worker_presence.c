@@ -42,8 +42,8 @@ static void accept_one(struct worker *w, struct job *j, const struct store_prese
 static void settle_one(struct worker *w, struct job *j, const struct store_presence *s) {
     if (s->err == 0)
         accept_one(w, j, s);
-    else if (s->err == -ENOENT)
-        worker_refuse_with(w, j, FAULT_NOT_FOUND, "the session is not in the store");
+    else if (s->err == -ENOENT || s->err == -ESTALE)
+        worker_recover(w, j, s->err == -ENOENT ? RECOVER_ABSENT : RECOVER_STALE);
     else
         worker_refuse_with(w, j, FAULT_UNAVAILABLE, "the session's devices cannot be judged now");
 }

@@ -93,8 +93,7 @@ static void on_recovered(void *arg, enum recover_answer answer) {
 }
 
 bool worker_waits_for(const struct worker *w, const struct job *j) {
-    return w->n_waiting > 0 && j->command.kind != COMMAND_PRESENCE &&
-           find(w, j->command.session_id);
+    return w->n_waiting > 0 && find(w, j->command.session_id);
 }
 
 void worker_wait_with(struct worker *w, struct job *j) {

@@ -115,6 +115,40 @@ def test_who_asks_at_once_shares_a_barrier(world, audit_pid):
     assert {code(r) for r in replies} == {"not_found"}
 
 
+def test_a_cold_mark_does_not_hide_what_was_told_of_since(world, audit_pid):
+    """A write that came while the session was going cold keeps it in Redis. Until the audit trail has it, the row
+    says "cold", and Redis is emptied right then."""
+    world.engine()
+    backend, subscriber = world.connect(), world.subscribe()
+    session_id = backend.create({"a": 0})
+    recorded(world, session_id, 1)
+    query(world, "update sessions set cold_epoch = epoch, cold_version = version where id = %s returning 1", session_id)
+    with audit_stopped(audit_pid):
+        backend.take(backend.send(backend.patch(session_id, "/data/a", 1)))
+        subscriber.wait_for(session_id, 2)
+        world.redis.flushall()
+        assert code(backend.ask("load", session_id)) == "unavailable"
+    assert code(backend.ask("load", session_id)) is None
+    assert world.meta(session_id)["epoch"] == "2" and world.version(session_id) == 2
+    assert world.data(session_id) == {"a": 1}
+
+
+@pytest.mark.parametrize("loss, epoch", [("gone", 2), ("another run", 1)])
+def test_who_is_there_is_judged_of_a_session_that_was_lost(world, loss, epoch):
+    world.engine()
+    backend = world.connect()
+    session_id = backend.create()
+    recorded(world, session_id, 1)
+    if loss == "gone":
+        world.redis.flushall()
+    else:
+        world.redis.hset(f"session:{{{session_id}}}:meta", "run_id", "0" * 40)
+    reply = backend.ask("presence", session_id, scope=["read"])
+    assert (code(reply), reply.get("version"), reply.get("epoch")) == (None, 1, epoch)
+    assert world.meta(session_id)["run_id"] == world.redis.info("server")["run_id"]
+    assert code(backend.ask("presence", new_session_id(), scope=["read"])) == "not_found"
+
+
 def test_no_more_commands_wait_for_a_session_than_may(world, audit_pid):
     world.engine()
     backend = world.connect()

@@ -231,9 +231,10 @@ def test_a_cold_session_is_loaded_in_the_same_epoch(lossy, rebuilds):
     phone = lossy.device(new_user(), "phone")
     session = phone.create({"a": 1})
     let_go(lossy, session, 1)
-    with stopped(lossy.services["audit_writer"].process.pid):  # it needs no barrier
-        answer = phone.patch(session["id"], add("b", 2), baseVersion=1, timeout=MAX_WAIT)
-        assert position(answer.json()) == (1, 2)
+    with stopped(lossy.services["audit_writer"].process.pid):  # only the barrier shows that it is the last
+        refused(phone.patch(session["id"], add("b", 2), baseVersion=1, timeout=MAX_WAIT), 503, "unavailable")
+    answer = phone.patch(session["id"], add("b", 2), baseVersion=1, timeout=MAX_WAIT)
+    assert position(answer.json()) == (1, 2)
     assert lossy.query("select cold_epoch from sessions where id = %s", session["id"]) == [(None,)]
     assert phone.read(session["id"])["data"] == {"a": 1, "b": 2}
     assert rebuilds.take() == {}
