@@ -66,7 +66,7 @@ static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
         return;
     for (uint64_t i = multiple ? p->seq_first : seq; i <= seq; i++)
         confirm_one(p, i, ok);
-    /* Replies stand as NULL: nobody waits for their confirms, so they may be passed before. */
+    /* Barriers stand as NULL: nobody waits for their confirms, so they may be passed before. */
     while (p->seq_first != p->seq_end && !p->sent[p->seq_first % PUBLISHER_N_SENT])
         p->seq_first++;
 }
@@ -118,18 +118,18 @@ static int send_one(struct publisher *p, const struct outgoing *o, uint64_t *ret
     return o->dead_queue ? send_dead(p, o, ret_seq) : send_event(p, &o->event, ret_seq);
 }
 
-void publisher_note_sent(struct publisher *p, uint64_t seq, struct outgoing *o) {
+static void note_sent(struct publisher *p, uint64_t seq, struct outgoing *o) {
     p->sent[seq % PUBLISHER_N_SENT] = o;
     p->seq_end = seq + 1;
     metric_add(p->n_published, 1);
 }
 
-bool publisher_may_send(const struct publisher *p) {
+static bool may_send(const struct publisher *p) {
     return p->seq_end - p->seq_first < PUBLISHER_N_SENT;
 }
 
 void publisher_send_waiting(struct publisher *p) {
-    while (p->waiting && publisher_may_send(p)) {
+    while (p->waiting && may_send(p)) {
         struct outgoing *o = p->waiting;
         uint64_t seq;
         if (send_one(p, o, &seq) != 0)
@@ -137,7 +137,7 @@ void publisher_send_waiting(struct publisher *p) {
         p->waiting = o->next;
         if (!p->waiting)
             p->waiting_end = &p->waiting;
-        publisher_note_sent(p, seq, o->barrier[0] ? NULL : o);
+        note_sent(p, seq, o->barrier[0] ? NULL : o);
         if (o->barrier[0])
             free(o);
     }
@@ -232,6 +232,8 @@ int publisher_new(struct publisher **ret, struct app *app,
         .arg = p,
     };
     int r = bus_new(&p->bus, app->loop, &options);
+    if (r == 0)
+        r = publisher_open_replies(p);
     if (r != 0)
         p = publisher_free(p);
     *ret = p;
@@ -259,6 +261,7 @@ struct publisher *publisher_free(struct publisher *p) {
     if (!p)
         return NULL;
     bus_free(p->bus);
+    bus_free(p->replies);
     for (uint64_t seq = p->seq_first; seq != p->seq_end; seq++)
         drop(p->sent[seq % PUBLISHER_N_SENT]);
     drop_all(p->waiting);
@@ -329,11 +332,13 @@ void publisher_dead(struct publisher *p, const char *queue, const void *body, si
 }
 
 void publisher_cork(struct publisher *p) {
+    bus_cork(p->replies);
     bus_cork(p->bus);
 }
 
 void publisher_uncork(struct publisher *p) {
     publisher_send_answers(p);
+    bus_uncork(p->replies);
     publisher_send_waiting(p);
     bus_uncork(p->bus);
 }

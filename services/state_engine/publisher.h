@@ -1,6 +1,6 @@
-/* Publishes what was saved, and keeps it until the broker confirmed it: replies and events go out
- * over one connection; after a reconnect everything unconfirmed goes out again. Tells its owner
- * when a version's events are all confirmed, and moves the published marks. */
+/* Publishes what was saved, and keeps it until the broker confirmed it: after a reconnect
+ * everything unconfirmed goes out again. Replies go over another connection, unconfirmed. Tells its
+ * owner when a version's events are all confirmed, and moves the published marks. */
 #pragma once
 
 #include <stdbool.h>

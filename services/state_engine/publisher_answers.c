@@ -1,5 +1,7 @@
-/* Replies on their way; see publisher.h. One message answers what came in one (or in several with
- * the same correlation id), as every RPC client expects it. */
+/* Replies on their way; see publisher.h. They have a connection of their own: RabbitMQ 3.10 closes
+ * the one over which a message for a forged address comes, and events must not pay for it. One
+ * message answers what came in one (or in several with the same correlation id), as every RPC
+ * client expects it. */
 #include <errno.h>
 #include <string.h>
 
@@ -43,7 +45,7 @@ void publisher_reply(struct publisher *p, const struct delivery *d, struct reply
 }
 
 bool publisher_has_answers(const struct publisher *p) {
-    return p->n_answers > 0 && bus_is_up(p->bus) && !bus_is_blocked(p->bus);
+    return p->n_answers > 0 && bus_is_up(p->replies) && !bus_is_blocked(p->replies);
 }
 
 /* False: not now. */
@@ -57,13 +59,10 @@ static bool send_one(struct publisher *p, struct answers *a) {
         .body_len = a->body.len,
         .correlation_id = a->correlation_id[0] ? a->correlation_id : NULL,
     };
-    uint64_t seq;
-    int r = publisher_may_send(p) ? bus_publish(p->bus, &m, &seq) : -EAGAIN;
-    if (r == 0)
-        publisher_note_sent(p, seq, NULL);
-    else if (r == -EAGAIN || r == -ENOTCONN)
+    int r = bus_publish(p->replies, &m, NULL);
+    if (r == -EAGAIN || r == -ENOTCONN)
         a->body.len = len; /* more may join it */
-    else
+    else if (r != 0)
         metric_add(p->n_dropped_replies, 1);
     return r != -EAGAIN && r != -ENOTCONN;
 }
@@ -83,6 +82,40 @@ void publisher_send_answers(struct publisher *p) {
     p->n_answer_bytes = n_bytes;
     if (n > 0)
         memmove(p->answers, p->answers + n, p->n_answers * sizeof(*p->answers));
+}
+
+/* ---- the connection ---- */
+
+static void on_up(void *arg) {
+    struct publisher *p = arg;
+    health_report(p->replies_health, p->app->log, true, "");
+    publisher_send_answers(p);
+    p->callbacks.turn(p->arg); /* it may have been all that a drain waited for */
+}
+
+static void on_down(void *arg, const char *why) {
+    struct publisher *p = arg;
+    health_report(p->replies_health, p->app->log, false, why);
+}
+
+static void on_blocked(void *arg, bool blocked) {
+    if (!blocked)
+        publisher_send_answers(arg);
+}
+
+int publisher_open_replies(struct publisher *p) {
+    const struct bus_options options = {
+        .url = p->app->config->amqp_url,
+        .quorum_queues = config_wants_quorum(p->app->config),
+        .connection_name = "state_engine reply",
+        .callbacks = {.up = on_up,
+                      .down = on_down,
+                      .connect_failed = on_down,
+                      .blocked = on_blocked},
+        .arg = p,
+    };
+    p->replies_health = health_add(p->app->health, "rabbitmq_reply");
+    return bus_new(&p->replies, p->app->loop, &options);
 }
 
 void publisher_drop_answers(struct publisher *p) {

@@ -5,7 +5,7 @@
 #include "services/state_engine/marks.h"
 #include "services/state_engine/publisher.h"
 
-#define PUBLISHER_N_SENT 32768 /* a power of two; replies count too */
+#define PUBLISHER_N_SENT 32768 /* a power of two; barriers count too */
 
 /* One saved version whose events are on their way. */
 struct saved {
@@ -36,13 +36,15 @@ struct answers {
 
 struct publisher {
     struct app *app;
-    struct bus *bus;
+    struct bus *bus;     /* events, dead letters, barriers */
+    struct bus *replies; /* those alone: where they go a stranger says, and what he says may cost
+                            the connection */
     struct publisher_callbacks callbacks;
     void *arg;
 
     struct outgoing *waiting, **waiting_end;
     struct outgoing *nacked;                 /* by the broker: tried again at the next tick */
-    struct outgoing *sent[PUBLISHER_N_SENT]; /* NULL: a reply, or confirmed */
+    struct outgoing *sent[PUBLISHER_N_SENT]; /* NULL: a barrier, or confirmed */
     uint64_t seq_first, seq_end;             /* [first, end) are not confirmed on this connection */
     size_t n_unconfirmed, n_bytes;
 
@@ -52,14 +54,9 @@ struct publisher {
     struct publisher_barrier_callbacks barriers; /* NULLs while nobody watches */
     void *barriers_arg;
 
-    struct health_dependency *health;
+    struct health_dependency *health, *replies_health;
     struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies;
 };
-
-/* Whether one more message may be sent on this connection. */
-bool publisher_may_send(const struct publisher *p);
-/* Notes a message that was sent; o NULL: a reply, whose confirm nobody waits for. */
-void publisher_note_sent(struct publisher *p, uint64_t seq, struct outgoing *o);
 
 /* publisher_barrier.c */
 MUSTCHECK int publisher_send_barrier(struct publisher *p, const char *correlation_id,
@@ -74,5 +71,6 @@ void publisher_wait_for_sending(struct publisher *p, struct outgoing *o);
 void publisher_send_waiting(struct publisher *p);
 
 /* publisher_answers.c */
+MUSTCHECK int publisher_open_replies(struct publisher *p);
 void publisher_send_answers(struct publisher *p);
 void publisher_drop_answers(struct publisher *p);

@@ -34,7 +34,7 @@ def add(path, value):
 
 class Relay:
     """Passes bytes between engines and the broker. A connection is known by the name that the engine
-    gives it: "state_engine consume" or "state_engine publish"."""
+    gives it: "state_engine consume", "… publish" or "… reply"."""
 
     def __init__(self, port):
         self.target, self.links, self.held = port, [], set()
@@ -71,7 +71,7 @@ class Relay:
                         return
                     if source is client and b"connection_name" in data:
                         name = data.split(b"connection_name")[1]
-                        link["name"] = "consume" if b"consume" in name else "publish"
+                        link["name"] = next(n for n in ("consume", "reply", "publish") if n.encode() in name)
                     (server if source is client else client).sendall(data)
                     if self.mutes_consumers and source is client and BASIC_CONSUME in data:
                         link["muted"] = True

@@ -14,6 +14,10 @@ def code(reply):
     return reply.get("error", {}).get("code")
 
 
+def records(engine):
+    return [json.loads(line) for line in engine.log.read_text(errors="replace").splitlines() if line.startswith("{")]
+
+
 NOWHERE = ["amq.rabbitmq.reply-to.x", "amq.rabbitmq.reply-to." + "A" * 230, "amq.rabbitmq.reply-to.*",
            "amq.rabbitmq.reply-to.#", "amq.rabbitmq.reply-to.x.y.z"]
 # RabbitMQ 3.10 ends the connection that publishes to one of these (541).
@@ -48,8 +52,8 @@ def test_an_address_that_leads_nowhere_disturbs_nobody(world):
 
 
 @pytest.mark.parametrize("address", FATAL)
-def test_an_address_that_the_broker_chokes_on_costs_a_reconnect_and_nothing_else(world, address):
-    world.engine()
+def test_an_address_that_the_broker_chokes_on_costs_replies_and_nothing_else(world, address):
+    engine = world.engine()
     backend, subscriber = world.connect(), world.subscribe()
     session_id = backend.create()
     backend.send(backend.patch(session_id, "/data/forged"), reply_to=address)
@@ -65,6 +69,10 @@ def test_an_address_that_the_broker_chokes_on_costs_a_reconnect_and_nothing_else
     wait_until(is_answered, what="an answer, under the same key")
     subscriber.wait_for(session_id, 3)
     assert world.data(session_id) == {"forged": 0, "a": 0}
+    lost = [r["dependency"] for r in records(engine) if r["event"] == "dependency_lost"]
+    assert set(lost) <= {"rabbitmq_reply"}
+    # The same answer, when the reply got lost; no event twice, since its connection stayed.
+    assert len([m for m, _, _ in subscriber.got if m.startswith(session_id + ":")]) == 3
     wait_until(lambda: backend.channel.queue_declare(COMMANDS, passive=True).method.message_count == 0,
                what="an empty queue")
 

@@ -17,7 +17,8 @@ from test_crash import add, patch_until_accepted, ready, unsure
 # service -> the names of its dependencies on /ready, by server
 DEPENDS = {
     "session_api": {"redis": {"redis"}, "rabbitmq": {"rabbitmq"}, "postgresql": {"postgresql"}},
-    "state_engine": {"redis": {"redis"}, "rabbitmq": {"rabbitmq", "rabbitmq_publish"}, "postgresql": {"postgresql"}},
+    "state_engine": {"redis": {"redis"}, "rabbitmq": {"rabbitmq", "rabbitmq_publish", "rabbitmq_reply"},
+                     "postgresql": {"postgresql"}},
     "ws_fanout": {"redis": {"redis"}, "rabbitmq": {"rabbitmq"}},
     "audit_writer": {"rabbitmq": {"rabbitmq"}, "postgresql": {"postgresql"}},
 }
