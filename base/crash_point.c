@@ -1,10 +1,13 @@
 #include "base/crash_point.h"
 
 #ifdef HANDOFF_CRASH_POINTS
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +38,32 @@ bool crash_point(const char *name) {
     if (strcmp(action, "pause") == 0)
         pause_all();
     return strcmp(action, "fail") == 0;
+}
+
+#define MAX_FDS 1024
+
+/* Of a URL's first address; 0 without one. */
+static int port_of(const char *url) {
+    const char *address = url ? strrchr(url, '@') : NULL;
+    const char *colon = address ? strchr(address, ':') : NULL;
+    return colon ? (int)strtol(colon + 1, NULL, 10) : 0;
+}
+
+static void shut_down(int port) {
+    for (int fd = 0; fd < MAX_FDS; fd++) {
+        struct sockaddr_in peer;
+        socklen_t len = sizeof(peer);
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET &&
+            ntohs(peer.sin_port) == port)
+            shutdown(fd, SHUT_RDWR);
+    }
+}
+
+bool crash_point_cut(const char *name, const char *url_variable) {
+    bool fails = crash_point(name);
+    if (fails)
+        shut_down(port_of(getenv(url_variable)));
+    return fails;
 }
 #else
 typedef int crash_point_is_absent; /* a file may not be empty */

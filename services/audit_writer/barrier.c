@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "proto/route.h"
 #include "services/audit_writer/writer_private.h"
 
@@ -18,6 +19,7 @@ static int answer(struct writer *w, const struct entry_barrier *b) {
     };
     if (!route_is_reply_to(b->reply_to, strlen(b->reply_to)))
         return -EINVAL;
+    CRASH_LINK("audit.barrier.answering", CRASH_BROKER);
     return bus_publish(w->publisher, &m, NULL);
 }
 
@@ -40,6 +42,8 @@ void writer_answer_barriers(struct writer *w) {
             dropped(w, b, err);
         else if (b)
             metric_add(w->barriers, 1);
+        if (b)
+            CRASH_LINK("audit.barrier.answered", CRASH_BROKER);
     }
     bus_uncork(w->publisher);
 }

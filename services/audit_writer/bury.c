@@ -2,6 +2,7 @@
  * when the broker confirmed that is it acknowledged. */
 #include <errno.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "proto/route.h"
 #include "services/audit_writer/writer_private.h"
@@ -33,6 +34,7 @@ static int publish(struct writer *w, struct entry *e) {
         .fingerprint = none_if_empty(e->event.fingerprint),
         .reason = e->reason,
     };
+    CRASH_LINK("audit.dead_letter.publishing", CRASH_BROKER);
     return bus_publish(w->publisher, &m, &e->dead_seq);
 }
 
@@ -73,6 +75,8 @@ void writer_on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
         struct entry *e = w->batch[i];
         if (!is_to_bury(e) || !e->dead_seq || (multiple ? e->dead_seq > seq : e->dead_seq != seq))
             continue;
+        if (CRASH_POINT_CUT("audit.dead_letter.confirmed", CRASH_BROKER))
+            return;
         e->dead_seq = 0;
         if (ok)
             buried(w, e);

@@ -3,6 +3,7 @@
  * first that was written stays, the other becomes a dead letter, and somebody has to look. */
 #include <stdio.h>
 
+#include "base/crash_point.h"
 #include "services/audit_writer/writer_private.h"
 
 static void found(struct writer *w, struct entry *e) {
@@ -40,6 +41,7 @@ void writer_compare(struct writer *w) {
     int err = writer_send(w, &s, on_others);
     if (!err)
         err = db_end(w->db, on_end, w);
+    CRASH_LINK("audit.comparison.sent", CRASH_DATABASE);
     batch_statement_done(&s);
     if (err)
         writer_rest(w, "the connection was lost");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "services/audit_writer/expected.h"
 #include "services/audit_writer/gaps_private.h"
@@ -154,6 +155,7 @@ static void check_due(struct gaps *g) {
     }
     expected_end(&s);
     const char *parameters[] = {s.parameters[0].data, s.parameters[1].data, s.parameters[2].data};
+    CRASH_LINK("audit.gap.checking", CRASH_DATABASE);
     int err = db_query(g->db, s.sql, s.n_parameters, parameters, on_checked, g);
     if (!err)
         err = db_end(g->db, NULL, NULL);

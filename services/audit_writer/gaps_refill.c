@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "proto/event.h"
 #include "services/audit_writer/gaps_private.h"
 
@@ -31,6 +32,7 @@ static void take(struct gaps *g, struct gap *gap, const struct store_outboxed *e
     size_t n_refilled = 0;
     for (size_t i = 0; i < n; i++)
         n_refilled += refill(g, gap, &entries[i]);
+    CRASH_LINK("audit.gap.refilled", CRASH_DATABASE);
     metric_add(g->refilled, (double)n_refilled);
     gap->n_refills++;
     if (n_refilled)
@@ -44,6 +46,8 @@ static void on_outbox(void *arg, int err, const struct store_outboxed *entries, 
     struct gap *gap = TAKE_PTR(g->reading);
     if (g->closed)
         return;
+    if (CRASH_POINT_CUT("audit.gap.read", CRASH_REDIS))
+        err = -ENOTCONN;
     if (!err)
         take(g, gap, entries, n);
     else if (err == -EBADMSG)
@@ -58,5 +62,6 @@ void gaps_read_next(struct gaps *g) {
     if (g->reading || !g->missing.first || !store_is_up(g->store) || !g->callbacks.has_room(g->arg))
         return;
     g->reading = gap_list_take(&g->missing);
+    CRASH_LINK("audit.gap.reading", CRASH_REDIS);
     store_read_outbox(g->store, g->reading->session_id, g->reading->low, READ_MAX, on_outbox, g);
 }

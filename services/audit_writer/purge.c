@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/crash_point.h"
 #include "services/audit_writer/statements.h"
 
 #define HOUR_MS (3600ull * 1000)
@@ -39,6 +40,7 @@ static void all_gone(struct purge *p) {
 
 static void on_step(void *arg, int err, const struct db_result *r) {
     struct purge *p = arg;
+    CRASH_LINK("audit.purge.step_made", CRASH_DATABASE);
     p->asking = false;
     if (err && !p->stopped && r)
         log_warn(p->app->log, "purge_failed",

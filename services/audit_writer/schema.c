@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "base/crash_point.h"
 #include "base/embedded.h"
 #include "common/backoff.h"
 #include "services/audit_writer/statements.h"
@@ -48,6 +49,7 @@ static void maybe_destroy(struct schema *s) {
 static void on_partitions_due(uv_timer_t *timer);
 
 static void on_partitions_made(void *arg, int err, const struct db_result *r) {
+    CRASH_LINK("audit.partitions.made", CRASH_DATABASE);
     struct schema *s = arg;
     if (s->closed)
         return;
@@ -77,6 +79,7 @@ static void work(uv_work_t *w) {
     size_t n = 0;
     for (const struct embedded *e = embedded_migrations; e->name && n < MAX_MIGRATIONS; e++)
         migrations[n++] = (struct db_migration){e->name, e->text};
+    CRASH_LINK("audit.migration.begun", CRASH_DATABASE);
     s->err = db_migrate(s->url, migrations, n, &s->error);
 }
 
@@ -88,6 +91,7 @@ static void on_retry(uv_timer_t *timer) {
 
 static void on_worked(uv_work_t *w, int status) {
     struct schema *s = w->data;
+    CRASH_LINK("audit.migration.done", CRASH_DATABASE);
     s->running = false;
     if (s->closed) {
         maybe_destroy(s);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "services/audit_writer/batch.h"
 #include "services/audit_writer/writer_private.h"
@@ -94,12 +95,14 @@ static void on_statement(void *arg, int err, const struct db_result *r) {
 static void on_events(void *arg, int err, const struct db_result *r) {
     struct writer *w = arg;
     on_statement(w, err, r);
+    CRASH_LINK("audit.events.inserted", CRASH_DATABASE);
     w->n_inserted = err ? 0 : db_n_affected(r);
 }
 
 static void on_missing(void *arg, int err, const struct db_result *r) {
     struct writer *w = arg;
     on_statement(w, err, r);
+    CRASH_LINK("audit.rest.inserted", CRASH_DATABASE);
     for (size_t i = 0; !err && i < db_n_rows(r); i++)
         gaps_suspect(w->gaps, db_value(r, i, 0, NULL),
                      (struct position){.epoch = (uint64_t)db_number(r, i, 1),
@@ -153,6 +156,8 @@ static void on_end(void *arg, int err, const struct db_result *r) {
     struct writer *w = arg;
     if (w->closed)
         return;
+    if (CRASH_POINT_CUT("audit.commit.answered", CRASH_DATABASE))
+        err = -ENOTCONN;
     if (err)
         note_refusal(w, r);
     if (!err)
@@ -186,6 +191,7 @@ static int send_batch(struct writer *w, const struct batch *b) {
         err = writer_send(w, &b->expected, on_missing);
     if (!err)
         err = db_end(w->db, on_end, w);
+    CRASH_LINK("audit.commit.sent", CRASH_DATABASE);
     return err;
 }
 
@@ -236,5 +242,6 @@ void writer_begin(struct writer *w) {
     w->from = 0;
     w->to = w->n_batch;
     w->began_at = timestamp_monotonic_ms();
+    CRASH_LINK("audit.batch.begun", CRASH_DATABASE);
     writer_resume(w);
 }

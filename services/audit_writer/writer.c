@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "proto/route.h"
 #include "services/audit_writer/writer_private.h"
@@ -72,7 +73,9 @@ static void acknowledge(struct writer *w) {
 
 void writer_finish(struct writer *w) {
     writer_answer_barriers(w);
+    CRASH_LINK("audit.acknowledgement.sending", CRASH_BROKER);
     acknowledge(w);
+    CRASH_LINK("audit.acknowledgement.sent", CRASH_BROKER);
     metric_add(w->batches, 1);
     metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
     free_batch(w);
@@ -139,6 +142,7 @@ static void take(struct writer *w, struct entry *e) {
  * acknowledged the broker puts back into its place when the connection ends. */
 static void on_message(void *arg, const struct bus_message *m) {
     struct writer *w = arg;
+    CRASH_LINK("audit.delivery.received", CRASH_BROKER);
     if (!w->draining)
         take(w, entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms()));
 }

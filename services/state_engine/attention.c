@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "services/state_engine/attention_private.h"
 #include "services/state_engine/republish.h"
@@ -116,6 +117,7 @@ static int publish_again(struct attention *a, const struct session *s,
         return 0;
     }
     publisher_publish(a->publisher, events, n, NULL);
+    CRASH_LINK("engine.attention.republished", CRASH_BROKER);
     metric_add(a->n_republished, 1);
     return 0;
 }
@@ -148,6 +150,7 @@ static void look_sooner(struct store_due *due, int64_t at) {
 static void give(struct attention *a, struct store_due *due, int64_t now) {
     bool is_given = a->owner.give(a->owner.arg, due->session_id, due->lease);
     metric_add(a->n_due[DUE_LAPSE], is_given);
+    CRASH_LINK("engine.due.given", CRASH_REDIS);
     due->next = is_given ? due->lease : now;
 }
 
@@ -246,6 +249,8 @@ static int look(struct attention *a, struct store_due *due, size_t n, int64_t no
     int64_t ignored;
     int r = store_batch_claim_due(a->store, due, n, now + ATTENTION_LEASE_MS);
     n = r == 0 ? attention_keep_claimed(due, n) : 0;
+    if (n > 0)
+        CRASH_LINK("engine.attention.claimed", CRASH_REDIS);
     if (n == 0)
         return r;
     metric_add(a->n_looks, (double)n);
@@ -257,6 +262,7 @@ static int look(struct attention *a, struct store_due *due, size_t n, int64_t no
         r = look_at_loads(a, loads, due, n, now);
     for (size_t i = 0; i < n; i++)
         store_load_done(&loads[i]);
+    CRASH_LINK("engine.attention.rearming", CRASH_REDIS);
     return r != 0 ? r : store_batch_rearm(a->store, due, n);
 }
 

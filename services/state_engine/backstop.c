@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "services/state_engine/due.h"
 
@@ -45,6 +46,7 @@ static void on_found(void *arg, int err, const struct ledger_row *rows, size_t n
     b->after = 0;
     if (err != 0 || n == 0)
         return;
+    CRASH_LINK("engine.backstop.found", CRASH_REDIS);
     metric_add(b->n_overdue, (double)n);
     b->found = must_alloc(n * sizeof(*rows));
     memcpy(b->found, rows, n * sizeof(*rows));
@@ -94,6 +96,7 @@ static int judge_some(struct backstop *b, struct ledger_row *rows, size_t n, int
         store_load_done(&loads[i]);
     if (r == 0)
         r = store_batch_arm_missing(b->store, arms, n);
+    CRASH_LINK("engine.backstop.armed", CRASH_DATABASE);
     if (r == 0)
         ledger_move_due(b->ledger, rows, n_moved);
     return r;

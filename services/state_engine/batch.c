@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "common/store_recover.h"
 #include "services/state_engine/slot.h"
 
@@ -58,7 +59,11 @@ static int claim_creates(struct batch *b) {
                                                .fingerprint = j->fingerprint,
                                                .wanted_id = j->command.session_id};
     }
+    if (n > 0)
+        CRASH_LINK("engine.claims.asking", CRASH_REDIS);
     int r = n > 0 ? store_batch_claim_creates(b->context->store, claims, n) : 0;
+    if (n > 0 && CRASH_POINT_CUT("engine.claims.answered", CRASH_REDIS))
+        r = -EIO;
     n = 0;
     for (size_t i = 0; r == 0 && i < b->n; i++)
         if (needs_claim(b->jobs[i]))
@@ -91,9 +96,12 @@ static int load_slots(struct batch *b, struct slot **slots, size_t n) {
     _cleanup_(freep) struct store_load *loads = must_alloc(n * sizeof(*loads));
     for (size_t i = 0; i < n; i++)
         loads[i] = slots[i]->load;
+    CRASH_LINK("engine.load.asking", CRASH_REDIS);
     int r = store_batch_load(b->context->store, loads, n, &b->now);
     for (size_t i = 0; i < n; i++)
         slots[i]->load = loads[i];
+    if (CRASH_POINT_CUT("engine.load.answered", CRASH_REDIS))
+        r = -EIO;
     return r;
 }
 
@@ -137,6 +145,8 @@ static int load_again(struct batch *b, bool (*is_wanted)(const struct slot *slot
         if (is_short)
             wanted[i]->load.deltas_since = 0;
     }
+    if (n > 0)
+        CRASH_LINK("engine.window.asking", CRASH_REDIS);
     return load_slots(b, wanted, n);
 }
 
@@ -260,8 +270,14 @@ static int save_all(struct batch *b) {
     if (n == 0 && b->context->n_marks == 0)
         return 0;
     size_t n_arms = fill_arms(b, arms);
+    if (n_arms > 0)
+        CRASH_LINK("engine.attention.arming", CRASH_REDIS);
+    if (n > 0)
+        CRASH_LINK("engine.save.sending", CRASH_REDIS);
     int r = store_batch_save(b->context->store, saves, n, arms, n_arms, b->context->marks,
                              b->context->n_marks);
+    if (n > 0 && CRASH_POINT_CUT("engine.save.answered", CRASH_REDIS))
+        r = -EIO;
     for (size_t i = 0; r == 0 && i < n; i++) {
         tasks[i]->result = saves[i].result;
         tasks[i]->is_unreplicated = saves[i].is_unreplicated;

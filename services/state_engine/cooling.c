@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "common/store_cool.h"
 
@@ -111,6 +112,7 @@ static void take_marked(struct cooling *c, struct session *s, const char *mark, 
     if (strcmp(s->cooling, mark) != 0 || session_verify(s) != 0)
         return;
     publish_snapshot(c, s);
+    CRASH_LINK("engine.cooling.snapshot_published", CRASH_BROKER);
     struct taken *item = take(c, lease);
     memcpy(item->mark, mark, sizeof(item->mark));
     item->session = *s;
@@ -149,6 +151,8 @@ static int mark_cold(struct cooling *c, struct cooling_ask *const *asks, size_t 
         uuid_v4(cools[i].mark);
     }
     int r = n > 0 ? store_batch_cool_begin(c->store, cools, n) : 0;
+    if (n > 0)
+        CRASH_LINK("engine.cooling.begun", CRASH_REDIS);
     for (size_t i = 0; r == 0 && i < n; i++)
         if (cools[i].result == STORE_COOL_USED)
             asks[i]->next = session_expires_at(asks[i]->session);
@@ -195,6 +199,7 @@ static void on_noted(void *arg, int err, const struct ledger_row *rows, size_t n
     struct cooling *c = arg;
     for (size_t i = 0; i < n; i++)
         note(c, &rows[i]);
+    CRASH_LINK("engine.cooling.row_marked", CRASH_REDIS);
     if (err != 0 && !c->has_failed)
         fail(c, "the database does not answer");
     if (--c->n_questions == 0)
@@ -222,6 +227,7 @@ static void on_barrier(void *arg, bool passed) {
         c->state = ROUND_NOTED;
         return;
     }
+    CRASH_LINK("engine.cooling.barrier_passed", CRASH_DATABASE);
     c->n_questions = (n_cold > 0) + (n_deleted > 0);
     if (n_cold > 0)
         ledger_mark_cold(c->ledger, cold, n_cold, on_noted, c);
@@ -283,8 +289,10 @@ static int end_some(struct cooling *c, bool deleted) {
     size_t n = gather(c, deleted, cools, items);
     if (n == 0)
         return 0;
+    CRASH_LINK("engine.cooling.keys_going", CRASH_REDIS);
     int r =
         deleted ? store_batch_bury(c->store, cools, n) : store_batch_cool_end(c->store, cools, n);
+    CRASH_LINK("engine.cooling.keys_gone", CRASH_REDIS);
     return r != 0 ? r : settle(c, cools, items, n, deleted ? c->n_buried : c->n_cooled);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 
 #define LEASE_MS 10000 /* not confirmed in this time: told again, by whoever looks */
@@ -92,6 +93,7 @@ static void publish(struct presence *p, const struct store_presence *s, struct d
         if (d)
             d->n_open++;
         publisher_publish_presence(p->publisher, events, n, d, lease_until);
+        CRASH_LINK("engine.presence.published", CRASH_BROKER);
         i += n;
     }
 }
@@ -132,6 +134,8 @@ int presence_judge(struct presence *p, struct store_presence *sessions, size_t n
     int r = presence_flush(p, now);
     if (r == 0)
         r = store_batch_presence(p->store, sessions, n, now, lease_until);
+    if (CRASH_POINT_CUT("engine.presence.judged", CRASH_REDIS))
+        r = -EIO;
     for (size_t i = 0; r == 0 && i < n; i++) {
         if (sessions[i].err == -EIO || sessions[i].err == -EBADMSG)
             report(p, &sessions[i]);
@@ -196,7 +200,11 @@ void presence_touch(struct presence *p, const char *session_id, const char *devi
 int presence_flush(struct presence *p, int64_t now) {
     int r = 0;
     if (p->n_told > 0)
+        CRASH_LINK("engine.presence.noting", CRASH_REDIS);
+    if (p->n_told > 0)
         r = store_batch_presence_told(p->store, p->told, p->n_told, now);
+    if (p->n_told > 0)
+        CRASH_LINK("engine.presence.noted", CRASH_REDIS);
     if (r == 0)
         p->n_told = 0;
     if (r == 0 && p->n_touches > 0)

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "proto/route.h"
 #include "services/state_engine/publisher_private.h"
@@ -22,6 +23,8 @@ void publisher_wait_for_sending(struct publisher *p, struct outgoing *o) {
 
 static void finish(struct publisher *p, struct outgoing *o) {
     struct saved *saved = o->saved;
+    if (o->dead_queue)
+        CRASH_LINK("engine.dead_letter.confirmed", CRASH_BROKER);
     p->n_unconfirmed--;
     p->n_bytes -= o->event.body_len;
     bool is_last = --saved->n_open == 0;
@@ -34,6 +37,7 @@ static void finish(struct publisher *p, struct outgoing *o) {
         return;
     if (saved->is_version)
         marks_add(&p->marks, saved->session_id, saved->position);
+    CRASH_LINK("engine.confirm.noted", CRASH_BROKER);
     p->callbacks.confirmed(p->arg, saved->delivery);
     free(saved);
 }
@@ -63,6 +67,8 @@ void publisher_retry(struct publisher *p) {
 static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
     struct publisher *p = arg;
     if (seq < p->seq_first || seq >= p->seq_end)
+        return;
+    if (CRASH_POINT_CUT("engine.confirm.received", CRASH_BROKER))
         return;
     for (uint64_t i = multiple ? p->seq_first : seq; i <= seq; i++)
         confirm_one(p, i, ok);
@@ -138,6 +144,7 @@ void publisher_send_waiting(struct publisher *p) {
         if (!p->waiting)
             p->waiting_end = &p->waiting;
         note_sent(p, seq, o->barrier[0] ? NULL : o);
+        CRASH_LINK("engine.publish.put", CRASH_BROKER);
         if (o->barrier[0])
             free(o);
     }
@@ -341,6 +348,8 @@ void publisher_uncork(struct publisher *p) {
     bus_uncork(p->replies);
     publisher_send_waiting(p);
     bus_uncork(p->bus);
+    if (p->n_unconfirmed > 0)
+        CRASH_LINK("engine.publish.sent", CRASH_BROKER);
 }
 
 /* ---- marks ---- */

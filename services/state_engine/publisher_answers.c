@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "services/state_engine/publisher_private.h"
 
 #define MAX_BODY (1u << 20)     /* a message is not added to beyond it */
@@ -60,6 +61,8 @@ static bool send_one(struct publisher *p, struct answers *a) {
         .correlation_id = a->correlation_id[0] ? a->correlation_id : NULL,
     };
     int r = bus_publish(p->replies, &m, NULL);
+    if (r == 0)
+        CRASH_LINK("engine.reply.sent", CRASH_BROKER);
     if (r == -EAGAIN || r == -ENOTCONN)
         a->body.len = len; /* more may join it */
     else if (r != 0)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "services/state_engine/recover_private.h"
 
@@ -97,6 +98,7 @@ static void on_known_row(void *arg, int err, const struct db_result *result) {
     bool is_there;
     if (!take_row(rec, err, result, &is_there))
         return;
+    CRASH_LINK("engine.recovery.looking", CRASH_REDIS);
     if (store_recover_look(r->store, rec->session_id, &now, &ignored) != 0) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return;
@@ -136,11 +138,13 @@ static void on_barrier(void *arg, bool passed) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return;
     }
+    CRASH_LINK("engine.recovery.barrier_passed", CRASH_DATABASE);
     note_passed(rec->owner, rec->run_id);
     ask_known_row(rec);
 }
 
 void recovery_pass_barrier(struct recovery *rec) {
+    CRASH_LINK("engine.recovery.barrier_asking", CRASH_BROKER);
     barrier_ask(rec->owner->barrier, on_barrier, rec);
 }
 
@@ -151,6 +155,7 @@ static void on_mark_cleared(void *arg, int err, const struct db_result *result) 
     if (rec->owner->is_closing)
         return;
     rec->asked_at = 0;
+    CRASH_LINK("engine.recovery.mark_cleared", CRASH_DATABASE);
     if (err != 0)
         recovery_end(rec, RECOVER_UNKNOWN);
     else if (db_n_affected(result) != 1)
@@ -169,6 +174,7 @@ static void clear_mark(struct recovery *rec) {
     snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)p->epoch);
     snprintf(version, sizeof(version), "%llu", (unsigned long long)p->version);
     const char *params[] = {rec->session_id, epoch, version};
+    CRASH_LINK("engine.recovery.mark_clearing", CRASH_DATABASE);
     recovery_query(rec,
                    "UPDATE sessions SET cold_epoch = NULL, cold_version = NULL "
                    "WHERE id = $1::uuid AND cold_epoch = $2::integer AND epoch = $2::integer "
@@ -183,6 +189,7 @@ static void on_first_row(void *arg, int err, const struct db_result *result) {
     bool is_there;
     if (!take_row(rec, err, result, &is_there))
         return;
+    CRASH_LINK("engine.recovery.row_answered", CRASH_BROKER);
     if (is_there && rec->row.is_deleted)
         recovery_end(rec, RECOVER_DELETED);
     else
@@ -191,6 +198,7 @@ static void on_first_row(void *arg, int err, const struct db_result *result) {
 
 static void ask_first_row(struct recovery *rec) {
     const char *params[] = {rec->session_id};
+    CRASH_LINK("engine.recovery.row_asking", CRASH_DATABASE);
     recovery_query(rec, db_session_sql, N_ELEMENTS(params), params, on_first_row, ask_first_row);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "proto/command.h"
 #include "services/state_engine/recover_private.h"
@@ -69,6 +70,7 @@ static void on_keys(void *arg, int err, const struct db_result *rows) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return;
     }
+    CRASH_LINK("engine.recovery.keys_answered", CRASH_REDIS);
     rec->keys = must_alloc(2 * db_n_rows(rows) * sizeof(*rec->keys));
     for (size_t i = 0; i < db_n_rows(rows); i++)
         remember(rec, rows, i);
@@ -130,6 +132,7 @@ static void on_rebuilt(void *arg, int err, const struct db_rebuilt *rebuilt) {
         return;
     }
     rec->rebuilding_since = 0;
+    CRASH_LINK("engine.recovery.data_rebuilt", CRASH_DATABASE);
     if (err == 0) {
         take_data(rec, rebuilt);
         ask_keys(rec);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "services/state_engine/recover_private.h"
 
 #define ARM_MS 2500    /* until another engine publishes what this one could not */
@@ -95,16 +96,20 @@ void recovery_write(struct recovery *rec) {
     bool is_done = false;
     int err = store_batch_load(r->store, NULL, 0, &now);
     if (err == 0) {
+        CRASH_LINK("engine.recovery.writing", CRASH_REDIS);
         complete(rec, now);
         if (n_events > 0)
             make_events(&rec->row.session, now, events);
         err = write_session(rec, events, n_events, now, &is_done);
     }
+    if (CRASH_POINT_CUT("engine.recovery.written", CRASH_REDIS))
+        err = -EIO;
     if (err == 0)
         report_rebuilt(rec, is_done);
     if (err == 0 && is_done && n_events > 0) {
         publisher_cork(r->publisher);
         publisher_publish(r->publisher, events, n_events, NULL);
+        CRASH_LINK("engine.recovery.published", CRASH_BROKER);
         publisher_uncork(r->publisher);
     }
     for (size_t i = 0; i < N_ELEMENTS(events); i++)
@@ -115,6 +120,7 @@ void recovery_write(struct recovery *rec) {
 void recovery_adopt(struct recovery *rec) {
     struct recover *r = rec->owner;
     bool is_done = false;
+    CRASH_LINK("engine.recovery.adopting", CRASH_REDIS);
     int err = store_recover_adopt(r->store, rec->session_id, &rec->found, &is_done);
     if (err == 0 && is_done)
         metric_add(r->n_adopted, 1);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "proto/route.h"
 #include "services/state_engine/worker_private.h"
@@ -161,7 +162,11 @@ static int look_around(struct worker *w) {
     w->store_offset_ms = now - timestamp_monotonic_ms();
     struct store_mark *marks = publisher_marks(w->publisher, &n_marks);
     if (n_marks > 0)
+        CRASH_LINK("engine.mark.moving", CRASH_REDIS);
+    if (n_marks > 0)
         r = store_batch_save(w->store, NULL, 0, NULL, 0, marks, n_marks);
+    if (n_marks > 0 && CRASH_POINT_CUT("engine.mark.moved", CRASH_REDIS))
+        r = -EIO;
     publisher_marks_done(w->publisher);
     if (r == 0)
         r = presence_flush(w->presence, now);

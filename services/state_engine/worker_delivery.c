@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/crash_point.h"
 #include "proto/route.h"
 #include "services/state_engine/worker_private.h"
 
@@ -51,7 +52,11 @@ struct delivery *worker_own_delivery(struct worker *w) {
  * that a refusal of now would not hold. */
 static void acknowledge(struct worker *w, struct delivery *d) {
     bool counts = bus_is_up(w->bus) && bus_generation(w->bus) == d->generation;
+    CRASH_LINK("engine.acknowledgement.sending", CRASH_BROKER);
     bus_ack(w->bus, d->generation, d->tag, false);
+    CRASH_LINK("engine.acknowledgement.queued", CRASH_BROKER);
+    if (d->n_held > 0)
+        CRASH_LINK("engine.refusal.acknowledged", CRASH_BROKER);
     for (size_t i = 0; counts && i < d->n_held; i++)
         publisher_reply(w->publisher, d, &d->held[i]);
     w->n_given -= d->generation == 0;
@@ -77,6 +82,7 @@ void worker_refuse(struct worker *w, struct job *j, struct reply *reply) {
     metric_add(w->n_commands[reply->fault.code], 1);
     worker_due_refused(w, &j->command, reply->fault.code);
     hold(d, reply);
+    CRASH_LINK("engine.refusal.held", CRASH_BROKER);
     job_free(j);
     worker_close_one(w, d);
 }
@@ -98,6 +104,7 @@ static void to_dead_letters(struct worker *w, struct delivery *d, const char *bo
     metric_add(w->n_dead, 1);
     d->n_open = 1;
     worker_begin(w);
+    CRASH_LINK("engine.dead_letter.publishing", CRASH_BROKER);
     publisher_dead(w->publisher, ROUTE_COMMANDS_DEAD_QUEUE, body, len, reason, d);
     worker_end(w);
 }
@@ -109,9 +116,11 @@ int worker_count_try(struct worker *w) {
     if (!d->redelivered || d->is_counted)
         return 0;
     unsigned n = 0;
+    CRASH_LINK("engine.redelivery.counting", CRASH_REDIS);
     int r = store_batch_count_try(w->store, c->session_id, c->id, &n);
     if (r != 0 && !store_batch_is_connected(w->store))
         return r;
+    CRASH_LINK("engine.redelivery.counted", CRASH_REDIS);
     d->is_counted = true;
     if (n < MAX_TRIES)
         return 0;
@@ -135,6 +144,7 @@ void worker_on_message(void *arg, const struct bus_message *m) {
     struct worker *w = arg;
     struct delivery *d = NULL;
     struct fault f;
+    CRASH_LINK("engine.delivery.received", CRASH_BROKER);
     if (delivery_read(m, bus_generation(w->bus), &d, &w->jobs, &f) != 0)
         take_malformed(w, m, f.detail);
     else

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "common/store_recover.h"
 #include "services/state_engine/worker_private.h"
@@ -139,6 +140,7 @@ static void on_create_known(void *arg, int err, const char *session_id, const ch
     struct job *j = jobs.first;
     forget(waiting);
     worker_begin(w);
+    CRASH_LINK("engine.key.answered", CRASH_REDIS);
     if (j && err == 0 && session_id)
         err = take_session(w, j, session_id, fingerprint);
     if (j && err != 0) {
@@ -158,6 +160,7 @@ void worker_ask_key(struct worker *w, struct job *j) {
     }
     struct waiting *waiting = waiting_new(w, "");
     queue_push(&waiting->jobs, j);
+    CRASH_LINK("engine.key.asking", CRASH_DATABASE);
     recover_ask_create(w->recover, j->command.user_id, j->key_hash, on_create_known, waiting);
 }
 

@@ -1,5 +1,6 @@
 /* A batch of the worker's queue: run, and each job sent on its way by what became of it. */
 #include "base/buf.h"
+#include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "services/state_engine/batch.h"
 #include "services/state_engine/worker_private.h"
@@ -30,9 +31,11 @@ static void settle_accepted(struct worker *w, struct job *j, struct settled *s) 
         presence_touch(w->presence, s->reply.session_id, j->command.device_id,
                        timestamp_monotonic_ms() + w->store_offset_ms);
     publisher_reply(w->publisher, d, &s->reply);
+    CRASH_LINK("engine.reply.queued", CRASH_BROKER);
     if (s->n_events > 0) {
         d->n_open++;
         publisher_publish(w->publisher, s->events, s->n_events, d);
+        CRASH_LINK("engine.publish.queued", CRASH_BROKER);
     }
     job_free(j);
     worker_close_one(w, d);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "common/broadcast.h"
 #include "services/ws_fanout/fanout.h"
 
@@ -53,6 +54,7 @@ static void unlink_pending(struct pending_command *p) {
 static void answered(void *arg, struct reply *reply) {
     struct pending_command *p = arg;
     struct connection *c = p->connection;
+    CRASH_LINK("fanout.reply.received", CRASH_BROKER);
     if (c) {
         struct buf out = BUF_NULL;
         unlink_pending(p);
@@ -63,6 +65,7 @@ static void answered(void *arg, struct reply *reply) {
             protocol_print_ack(p->id, reply, &out);
         connection_send_buf(c, &out);
     }
+    CRASH_LINK("fanout.reply.forwarded", CRASH_BROKER);
     free(p);
 }
 
@@ -102,6 +105,7 @@ void commands_send(struct connection *c, struct protocol_message *m) {
     memcpy(command->user_id, c->principal.user_id, sizeof(command->user_id));
     memcpy(command->device_id, c->device_id, sizeof(command->device_id));
     command->rights = c->principal.rights;
+    CRASH_LINK("fanout.command.taken", CRASH_BROKER);
     commander_send(c->fanout->commander, command, answered, p);
 }
 
@@ -142,6 +146,7 @@ static void publish(struct pending_broadcast *p, const struct session *session) 
     struct fanout *fanout = p->fanout;
     struct fault f = {0};
     int r = broadcast_publish(fanout->commander, session, store_now(fanout->store), &broadcast, &f);
+    CRASH_LINK("fanout.broadcast.published", CRASH_BROKER);
     end_broadcast(p, r ? &f : NULL, session->position);
 }
 
@@ -168,6 +173,7 @@ static void load(struct pending_broadcast *p) {
 
 static void on_session(void *arg, int err, const struct session *session) {
     struct pending_broadcast *p = arg;
+    CRASH_LINK("fanout.broadcast.read", CRASH_BROKER);
     if (!err)
         publish(p, session);
     else if (err == -ENOENT || err == -ESTALE || err == -EBADMSG)

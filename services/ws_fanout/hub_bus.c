@@ -1,4 +1,5 @@
 /* The hub's side of the broker: the connection and its bindings. */
+#include "base/crash_point.h"
 #include "proto/route.h"
 #include "services/ws_fanout/hub_private.h"
 
@@ -20,6 +21,7 @@ void hub_bind(struct room *room) {
     if (bus_is_up(h->bus) &&
         bus_bind(h->bus, BUS_BIND, ROUTE_UPDATES_EXCHANGE, key, (uint64_t)(uintptr_t)room) == 0)
         room->binding = ROOM_BINDING;
+    CRASH_LINK("fanout.binding.asked", CRASH_BROKER);
 }
 
 void hub_unbind(struct room *room) {
@@ -40,6 +42,7 @@ static void compare(struct hub *h, struct room *room) {
 
 static void on_bound(void *arg, uint64_t ticket) {
     struct hub *h = arg;
+    CRASH_LINK("fanout.binding.confirmed", CRASH_BROKER);
     if (ticket == TICKET_ALL) {
         h->is_bound = true;
         rooms_each(&h->rooms, compare, h);
@@ -84,11 +87,13 @@ static void on_down(void *arg, const char *why) {
 }
 
 static void on_message(void *arg, const struct bus_message *m) {
+    CRASH_LINK("fanout.event.received", CRASH_BROKER);
     hub_take_message(arg, m);
 }
 
 static void on_turn(void *arg) {
     hub_end_turn(arg);
+    CRASH_LINK("fanout.event.forwarded", CRASH_BROKER);
 }
 
 int hub_bus_new(struct hub *h) {

@@ -2,6 +2,7 @@
  * whom it is for. Only the rare ones that change who may watch, or tell of devices, are parsed. */
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "proto/event.h"
 #include "proto/route.h"
 #include "services/ws_fanout/crowd.h"
@@ -28,6 +29,7 @@ static void forward(struct passage *p, struct subscription *s) {
             p->frame->position = p->position;
     }
     metric_add(s->room->hub->deliveries_metric, 1);
+    CRASH_LINK("fanout.event.sending", CRASH_BROKER);
     connection_send(s->connection, p->frame, s);
 }
 

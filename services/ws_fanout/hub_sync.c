@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "services/ws_fanout/hub_private.h"
 #include "services/ws_fanout/order.h"
 
@@ -81,8 +82,11 @@ static void begin_read(struct room *room, enum room_need need) {
     room->was_compare = room->wants_compare;
     room->wants_compare = false;
     if (need == ROOM_NEEDS_STATE)
+        CRASH_LINK("fanout.state.asking", CRASH_REDIS);
+    if (need == ROOM_NEEDS_STATE)
         store_read(h->store, room->session_id, on_state, room);
     else {
+        CRASH_LINK("fanout.window.asking", CRASH_REDIS);
         room->window_since = choose_since(room);
         store_read_window(h->store, room->session_id, room->window_since, MAX_DELTAS, on_window,
                           room);
@@ -167,6 +171,7 @@ static void refuse_loader(struct room *room, const struct fault *why) {
 
 static void on_loaded(void *arg, struct reply *reply) {
     struct room *room = arg;
+    CRASH_LINK("fanout.load.answered", CRASH_REDIS);
     room->is_busy = false;
     room->wants_compare = room->wants_compare || room->was_compare;
     if (reply->fault.code) {
@@ -202,6 +207,7 @@ static void load(struct room *room) {
     memcpy(command.user_id, c->principal.user_id, sizeof(command.user_id));
     memcpy(room->loader, c->principal.user_id, sizeof(room->loader));
     room->is_busy = true;
+    CRASH_LINK("fanout.load.asking", CRASH_BROKER);
     commander_send(room->hub->commander, &command, on_loaded, room);
 }
 
@@ -244,6 +250,8 @@ static void on_window(void *arg, int err, const struct session *session,
                       const struct store_delta *deltas, size_t n) {
     struct room *room = arg;
     struct hub *h = room->hub;
+    if (deltas && CRASH_POINT_CUT("fanout.window.answered", CRASH_REDIS))
+        err = -ENOTCONN;
     if (!err && !h->is_stopped)
         take(room, session, deltas, n); /* nothing begins meanwhile: the room is busy */
     room->is_busy = false;
@@ -259,5 +267,7 @@ static void on_window(void *arg, int err, const struct session *session,
 }
 
 static void on_state(void *arg, int err, const struct session *session) {
+    if (CRASH_POINT_CUT("fanout.state.answered", CRASH_REDIS))
+        err = -ENOTCONN;
     on_window(arg, err, session, NULL, 0);
 }

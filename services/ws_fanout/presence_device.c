@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "services/ws_fanout/presence_private.h"
 
 #define MAX_UNDER_WAY 512 /* operations: Redis' answers to others wait behind them */
@@ -158,6 +159,8 @@ static void on_arrived(void *arg, int err, enum store_admission admission) {
     struct presence *p = d->owner;
     if (p->is_stopped)
         return;
+    if (CRASH_POINT_CUT("fanout.arrival.answered", CRASH_REDIS))
+        err = -ENOTCONN;
     if (err)
         arrival_failed(p, d, err);
     else if (admission > STORE_ADMITTED_FIRST)
@@ -200,6 +203,7 @@ static void arrive(struct presence *p, struct presence_device *d) {
         d->noted = PRESENCE_PERHAPS_NOTED; /* a refusal leaves it noted */
     d->life = p->life;
     d->is_renamed = false;
+    CRASH_LINK("fanout.arrival.asking", CRASH_REDIS);
     store_arrive(p->store, &a, on_arrived, d);
 }
 
@@ -208,6 +212,8 @@ static void on_departed(void *arg, int err) {
     struct presence *p = d->owner;
     if (p->is_stopped)
         return;
+    if (CRASH_POINT_CUT("fanout.departure.answered", CRASH_REDIS))
+        err = -ENOTCONN;
     p->is_doubtful |= err != 0;
     if (err)
         park(p, d);
@@ -232,6 +238,7 @@ static bool is_known(const struct presence *p, const struct presence_device *d) 
 }
 
 static void depart(struct presence *p, struct presence_device *d) {
+    CRASH_LINK("fanout.departure.asking", CRASH_REDIS);
     store_depart(p->store, d->session_id, d->device_id,
                  d->life == p->life ? p->instance : p->last_instance, on_departed, d);
 }

@@ -1,8 +1,10 @@
 /* The instance's life in Redis, and the engine's being told that somebody came. See presence.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/crash_point.h"
 #include "services/ws_fanout/presence_private.h"
 
 #define NUDGE_MS 50
@@ -54,6 +56,8 @@ static void on_renewed(void *arg, int err, bool lives) {
     p->is_renewing = false;
     if (p->is_stopped)
         return;
+    if (CRASH_POINT_CUT("fanout.instance.renewed", CRASH_REDIS))
+        err = -ENOTCONN;
     if (err) {
         if (!p->was_renewed)
             presence_refuse_queued(p);
@@ -78,6 +82,7 @@ void presence_renew(struct presence *p) {
     p->is_renewing = true;
     if (!p->was_renewed)
         p->n_renewals = store_n_renewals(p->store);
+    CRASH_LINK("fanout.instance.renewing", CRASH_REDIS);
     store_renew_instance(p->store, p->instance, !p->was_renewed, on_renewed, p);
 }
 
@@ -97,6 +102,7 @@ static void send_nudge(struct presence *p, const struct presence_nudge *n) {
     struct command command = {.kind = COMMAND_PRESENCE, .rights = COMMAND_READ};
     memcpy(command.session_id, n->session_id, sizeof(command.session_id));
     memcpy(command.user_id, n->user_id, sizeof(command.user_id));
+    CRASH_LINK("fanout.nudge.sending", CRASH_BROKER);
     commander_send(p->commander, &command, on_nudged, NULL);
 }
 
