@@ -36,7 +36,7 @@ CONTRACT_TOOLS := $(patsubst tests/contract/%.c,$(OUT)/contract/%,$(wildcard tes
 all: $(BINARIES) ## build the services and the command handoff (CC=clang, SANITIZE=1)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
@@ -128,7 +128,7 @@ $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
 	@echo "  LINK  $@"
 	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
 
-.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos clean
+.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
@@ -180,6 +180,10 @@ MINUTES ?= 5
 chaos: install ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
 	@$(MAKE) --no-print-directory all
 	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/chaos/run.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) $(CHAOS)
+
+crash-points: install ## die, fail and stand still (20 s) at every step between receive and acknowledge
+	@$(MAKE) --no-print-directory SANITIZE=1 all
+	@HANDOFF_TEST_CRASH_POINTS=all HANDOFF_BUILD=build/$(notdir $(firstword $(CC)))-asan $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/e2e/test_crash_points.py
 
 clean: ## remove what was built (data of make run stays in .run/)
 	rm -rf build

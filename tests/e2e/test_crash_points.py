@@ -4,7 +4,7 @@ that was not passed fails. Only builds with sanitizers have crash points; of any
 none.
 
 The default is a part: every point with `die`, and a third of the rest, another one each day, pausing 3 s.
-HANDOFF_CRASH_POINTS=all (make crash-points) is all of it, pausing 20 s."""
+HANDOFF_TEST_CRASH_POINTS=all (make crash-points) is all of it, pausing 20 s."""
 
 import concurrent.futures
 import datetime
@@ -22,9 +22,9 @@ from test_due import HOUR, MINUTE, Unused
 
 POINTS = points_of_sources()
 HAS_POINTS = any(binary_has(service_of(p), p) for p in POINTS)
-IS_ALL = os.environ.get("HANDOFF_CRASH_POINTS") == "all"
-N_LANES = int(os.environ.get("HANDOFF_CRASH_LANES", "3"))
-PAUSE_MS = 20_000 if IS_ALL else 3_000
+IS_ALL = os.environ.get("HANDOFF_TEST_CRASH_POINTS") == "all"
+N_LANES = int(os.environ.get("HANDOFF_TEST_CRASH_LANES", "3"))
+PAUSE_MS = int(os.environ.get("CRASH_POINT_PAUSE_MS", 20_000 if IS_ALL else 3_000))
 COMMANDS, EVENTS = "state_engine.commands", "audit_writer.events"
 
 
