@@ -11,7 +11,7 @@ from world import DEPENDENCIES
 
 # What the services do not survive yet: kinds that await it are left out unless they are asked for by name. What is
 # able to be survived is to be taken out here.
-AWAITED = {"rebuild", "refill"}
+AWAITED = {"zombie"}
 
 SERVICES = {"api": "session_api", "engine": "state_engine", "fanout": "ws_fanout", "audit": "audit_writer"}
 SERVERS = ("rabbitmq", "redis", "postgresql")

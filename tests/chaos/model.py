@@ -279,11 +279,13 @@ class Model:
         with self.lock:
             return max((at for at in session.contents if len(at) == 2), default=(1, 0))
 
-    def is_whole(self, session, end):
-        """All positions from the last check to the end were seen, by subscribers and watchers."""
+    def is_whole(self, session, end, rows):
+        """All positions from the last check to the end were seen, by subscribers and watchers, and are rows."""
         with self.lock:
-            known = all((end[0], v) in session.published for v in range(session.folded[1] + 1, end[1] + 1))
-            return (known or end[0] > session.folded[0]) and all(w.position == end for w in session.watchers)
+            steps = self.lineage(session, end)
+            return steps is not None and all(w.position == end for w in session.watchers) and all(
+                (epoch, version) in session.published and (epoch, version) in rows
+                for kind, epoch, version in steps if kind == "event")
 
     def check_strangers(self):
         """While nothing is written: who made these?"""
@@ -300,44 +302,62 @@ class Model:
             if resource:
                 self.read(session, session.floor, resource, "the final read")
                 end = (resource["epoch"], resource["version"])
-            self._check_rows(session, end, rows)
-            self._check_log(session, end, resource)
+            self._check_rows(session, rows)
+            self._check_log(session, end, resource, {(epoch, version) for epoch, version, _ in rows})
             self._check_ops(session)
             for watcher in session.watchers:
                 if watcher.position != end:
                     self.violation("a watcher's view: behind", f"{watcher.name} at {watcher.position} of {end}",
                                    session)
 
-    def _lineage(self, session, end):
-        """The positions that lead from what was folded to the end; an epoch begins where it was rebuilt."""
+    def lineage(self, session, end):
+        """The positions that lead from what was folded to the end, as ("event", epoch, version); an epoch begins where
+        it was rebuilt: ("rebuilt", epoch, version). None while nobody heard of that."""
         epoch, version = session.folded
+        steps = []
         while epoch < end[0]:
             following = min((e for e in session.rebuilt if e > epoch), default=None)
-            if following is None:
-                self.violation("an epoch grew without session_rebuilt", f"{epoch} to {end[0]}", session)
-                return
+            if following is None or following > end[0]:
+                return None
             last = session.rebuilt[following][0]
             if last < version:
-                yield ("rewound", following, last)
-            yield from ((epoch, v) for v in range(version + 1, last + 1))
+                return [*steps, ("rewound", following, last)]
+            steps += [("event", epoch, v) for v in range(version + 1, last + 1)] + [("rebuilt", following, last)]
             epoch, version = following, last
-        yield from ((epoch, v) for v in range(version + 1, end[1] + 1))
+        return steps + [("event", epoch, v) for v in range(version + 1, end[1] + 1)]
 
-    def _check_log(self, session, end, resource):
-        for at in self._lineage(session, end):
-            if at[0] == "rewound":
-                self.violation("a rebuild went behind what was seen", f"epoch {at[1]} begins at {at[2]}", session)
+    def _check_log(self, session, end, resource, rows):
+        steps, missing = self.lineage(session, end), []
+        if steps is None:
+            self.violation("an epoch grew without session_rebuilt", f"{session.folded} to {end}", session)
+            return
+        for kind, *at in steps:
+            at = tuple(at)
+            if kind == "rewound":
+                self.violation("a rebuild went behind what was seen", f"epoch {at[0]} begins at {at[1]}", session)
                 return
+            if kind == "rebuilt":
+                self._check_rebuilt(session, at)
+                continue
             event = session.bodies.pop(at, None)
             if not event:
                 self.violation("a lost event", f"nobody saw {at} of {end}", session)
                 return
             if at not in session.published:
                 self.violation("a lost event", f"the subscriber did not get {at} of {end}", session)
+            missing += [at] if at not in rows else []
             self._fold(session, at, event)
         session.folded = end
+        if missing:
+            self.violation("rows are missing", f"{missing[:10]} of {end}", session)
         if resource and session.data != resource["data"]:
             self.violation("the state is not what its events make", f"at {end}", session)
+
+    def _check_rebuilt(self, session, at):
+        """What an epoch begins with is what the events before it make."""
+        if session.rebuilt[at[0]][1] != checksum_of(session.data):
+            self.violation("rebuilt to another state", f"{at}", session)
+        self.counts["rebuilds"] += 1
 
     def _fold(self, session, at, event):
         if event["type"] == "session_created":
@@ -393,16 +413,10 @@ class Model:
         self.violation(what, f"{op.token}: answered {op.position}, seen at {sorted(session.where[op.token])}", session,
                        op.token)
 
-    def _check_rows(self, session, end, rows):
-        seen = collections.Counter((epoch, version) for epoch, version, _ in rows)
-        for at, n in seen.items():
+    def _check_rows(self, session, rows):
+        for at, n in collections.Counter((epoch, version) for epoch, version, _ in rows).items():
             if n > 1:
                 self.violation("two rows of one position", f"{at}: {n}", session)
-        for epoch, version, payload in rows:
+        for _, _, payload in rows:
             self.event(payload, "PostgreSQL")
-        first = session.folded[1] + 1 if session.folded[0] == end[0] else None
-        if first is not None:
-            missing = [v for v in range(first, end[1] + 1) if (end[0], v) not in seen]
-            if missing:
-                self.violation("rows are missing", f"{missing[:10]} of epoch {end[0]}", session)
         session.n_rows += len(rows)

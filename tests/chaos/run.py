@@ -113,11 +113,10 @@ class Run:
             return None
         end = (resource["epoch"], resource["version"]) if resource else self.model.end_of(session)
         after = rows.after(session.id, session.folded)
-        if after is None or not self.model.is_whole(session, end):
+        if after is None:
             return None
         has = {(epoch, version) for epoch, version, _ in after}
-        first = session.folded[1] + 1 if session.folded[0] == end[0] else end[1]
-        return (resource, after) if all((end[0], v) in has for v in range(first, end[1] + 1)) else None
+        return (resource, after) if self.model.is_whole(session, end, has) else None
 
     def check(self):
         """Stops the writers, waits until nothing moves, and judges every session."""

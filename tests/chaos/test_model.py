@@ -246,6 +246,14 @@ def test_what_a_rebuild_lost_is_explained_by_a_double_fault_or_a_violation():
     assert rebuilt(lost_tail=True, explains=lambda since, until: None) == {"a lost write"}
 
 
+def test_an_epoch_begins_with_what_led_to_it():
+    history = History()
+    history.published.append({"type": "session_rebuilt", "sessionId": "s", "epoch": 2, "version": 3,
+                              "checksum": "0" * 64})
+    history.resource["epoch"] = 2
+    assert "rebuilt to another state" in history.judge()
+
+
 def test_two_answers_to_one_key():
     history = History()
     history.model.acked(history.ops[1], (1, 2))
