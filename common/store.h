@@ -22,7 +22,8 @@ enum store_key {
     STORE_IDEM_ORDER, /* session:{<id>}:idem_order */
     STORE_DEVICES,    /* session:{<id>}:devices */
     STORE_PRESENCE,   /* session:{<id>}:presence: device -> when to look at it (sorted set) */
-    STORE_CONFIRMED   /* session:{<id>}:confirmed: runs of versions above the mark (mark.lua) */
+    STORE_CONFIRMED,  /* session:{<id>}:confirmed: runs of versions above the mark (mark.lua) */
+    STORE_LOSS        /* session:{<id>}:loss: a token, while what was lost is recovered */
 };
 void store_key(enum store_key key, const char *session_id, char ret[static STORE_KEY_CAP]);
 void store_key_snapshot(const char *session_id, uint64_t version, char ret[static STORE_KEY_CAP]);

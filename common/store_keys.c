@@ -9,10 +9,15 @@
 
 void store_key(enum store_key key, const char *session_id, char ret[static STORE_KEY_CAP]) {
     static const char *const names[] = {
-        [STORE_STATE] = "state",           [STORE_META] = "meta",
-        [STORE_DELTAS] = "deltas",         [STORE_IDEM] = "idem",
-        [STORE_IDEM_ORDER] = "idem_order", [STORE_DEVICES] = "devices",
-        [STORE_PRESENCE] = "presence",     [STORE_CONFIRMED] = "confirmed",
+        [STORE_STATE] = "state",
+        [STORE_META] = "meta",
+        [STORE_DELTAS] = "deltas",
+        [STORE_IDEM] = "idem",
+        [STORE_IDEM_ORDER] = "idem_order",
+        [STORE_DEVICES] = "devices",
+        [STORE_PRESENCE] = "presence",
+        [STORE_CONFIRMED] = "confirmed",
+        [STORE_LOSS] = "loss",
     };
     snprintf(ret, STORE_KEY_CAP, "session:{%s}:%s", session_id, names[key]);
 }

@@ -27,12 +27,31 @@ static bool is_list_of_versions(const char *text) {
     return text[strspn(text, "0123456789,")] == '\0';
 }
 
+/* No other save or loss has it. */
+static void put_token(struct store_batch *b, struct store_command *c) {
+    char token[UUID_LEN + 24];
+    snprintf(token, sizeof(token), "%s:%" PRIu64, b->token_prefix, ++b->n_tokens);
+    store_puts(c, token);
+}
+
 static int ask_key(struct store_batch *b, const char *name, const char *session_id,
                    redisReply **ret) {
     _cleanup_(store_command_done) struct store_command c = {0};
     store_command_begin(&c, name);
     store_put_key(&c, STORE_META, session_id);
     return store_ask(b, &c, ret);
+}
+
+static int take_loss(struct store_batch *b, const char *session_id, struct store_found *ret) {
+    _cleanup_(store_command_done) struct store_command c = {0};
+    _cleanup_(store_reply_freep) redisReply *reply = NULL;
+    store_command_begin(&c, "GET");
+    store_put_key(&c, STORE_LOSS, session_id);
+    int err = store_ask(b, &c, &reply);
+    if (err)
+        return err == -EBADMSG ? 0 : err;
+    take_text(reply, ret->token, sizeof(ret->token));
+    return 0;
 }
 
 static int take_head(struct store_batch *b, const char *session_id, struct store_found *ret) {
@@ -70,9 +89,23 @@ int store_recover_look(struct store_batch *b, const char *session_id, struct sto
     if (err)
         return err;
     if (reply->type != REDIS_REPLY_INTEGER || reply->integer == 0)
-        return 0;
+        return take_loss(b, session_id, ret);
     ret->kind = STORE_FOUND_HASH;
     return take_head(b, session_id, ret);
+}
+
+int store_recover_look_at_loss(struct store_batch *b, const char *session_id,
+                               struct store_found *ret, int64_t *ret_now) {
+    _cleanup_(store_command_done) struct store_command c = {0};
+    _cleanup_(store_reply_freep) redisReply *reply = NULL;
+    store_command_begin(&c, "SET");
+    store_put_key(&c, STORE_LOSS, session_id);
+    put_token(b, &c);
+    store_puts(&c, "PX");
+    store_put_i64(&c, STORE_LOSS_MS);
+    store_puts(&c, "NX");
+    int err = store_ask(b, &c, &reply);
+    return err ? err : store_recover_look(b, session_id, ret, ret_now);
 }
 
 bool store_found_equal(const struct store_found *a, const struct store_found *b) {
@@ -81,6 +114,8 @@ bool store_found_equal(const struct store_found *a, const struct store_found *b)
 }
 
 /* ---- writing ---- */
+
+#define N_KEYS 10 /* but old snapshots */
 
 static size_t n_listed(const char *versions) {
     size_t n = 0;
@@ -99,7 +134,7 @@ static void put_keys(struct store_command *c, const char *session_id, uint64_t v
                      const char *old_snapshots) {
     static const enum store_key keys[] = {STORE_META,    STORE_STATE,      STORE_DELTAS,
                                           STORE_IDEM,    STORE_IDEM_ORDER, STORE_CONFIRMED,
-                                          STORE_DEVICES, STORE_PRESENCE};
+                                          STORE_DEVICES, STORE_PRESENCE,   STORE_LOSS};
     for (size_t i = 0; i < N_ELEMENTS(keys); i++)
         store_put_key(c, keys[i], session_id);
     put_snapshot_key(c, session_id, version);
@@ -151,10 +186,8 @@ static void put_meta_field(void *arg, const char *field, const char *value, size
 }
 
 static void put_meta(struct store_batch *b, struct store_command *c, const struct session *s) {
-    char token[UUID_LEN + 24];
-    snprintf(token, sizeof(token), "%s:%" PRIu64, b->token_prefix, ++b->n_tokens);
     store_puts(c, "token");
-    store_puts(c, token);
+    put_token(b, c);
     session_each_meta(s, put_meta_field, c);
 }
 
@@ -188,7 +221,7 @@ int store_recover_write(struct store_batch *b, const struct store_recovery *r, b
         return err;
     if (!s->deleted)
         session_print_state(s, &state);
-    store_begin_script(b, &c, STORE_SCRIPT_RECOVER, 9 + n_listed(r->found->snapshots));
+    store_begin_script(b, &c, STORE_SCRIPT_RECOVER, N_KEYS + n_listed(r->found->snapshots));
     put_keys(&c, s->id, s->position.version, r->found->snapshots);
     put_found(&c, r->found);
     store_puts(&c, s->deleted ? "d" : "");
@@ -203,7 +236,7 @@ int store_recover_write(struct store_batch *b, const struct store_recovery *r, b
 int store_recover_adopt(struct store_batch *b, const char *session_id,
                         const struct store_found *found, bool *ret_done) {
     _cleanup_(store_command_done) struct store_command c = {0};
-    store_begin_script(b, &c, STORE_SCRIPT_RECOVER, 9);
+    store_begin_script(b, &c, STORE_SCRIPT_RECOVER, N_KEYS);
     put_keys(&c, session_id, found->position.version, "");
     put_found(&c, found);
     store_puts(&c, "a");

@@ -13,7 +13,7 @@ enum store_found_kind {
 /* What stands in Redis where the session's meta should be. Texts are "" when absent. */
 struct store_found {
     enum store_found_kind kind;
-    char token[128];
+    char token[128]; /* of the save; of what is absent, that of its loss */
     char run_id[41];
     bool has_position; /* epoch and version can be read */
     struct position position;
@@ -22,7 +22,12 @@ struct store_found {
 /* Negative: Redis did not answer, or refuses to. *ret_now is its TIME, ms. */
 MUSTCHECK int store_recover_look(struct store_batch *b, const char *session_id,
                                  struct store_found *ret, int64_t *ret_now);
-/* Whether two looks saw the same save. */
+/* The same, and notes the loss of what is absent, for STORE_LOSS_MS: what is recovered from it is
+ * not written once there was another save, or another loss, since. */
+#define STORE_LOSS_MS 60000
+MUSTCHECK int store_recover_look_at_loss(struct store_batch *b, const char *session_id,
+                                         struct store_found *ret, int64_t *ret_now);
+/* Whether two looks saw the same save, or the same loss. */
 bool store_found_equal(const struct store_found *a, const struct store_found *b);
 
 /* One key that the session remembers. */

@@ -1,9 +1,10 @@
 -- Makes a session hot again that was lost, is damaged, or went cold (docs/decisions/0009): all of it or
 -- nothing, and only while what is there is what was found.
 --
--- KEYS  1 meta, 2 state, 3 deltas, 4 idem, 5 idem_order, 6 confirmed, 7 devices, 8 presence, 9 the snapshot
---       that is kept, then old snapshots to drop
--- ARGV  1 what was found: absent, hash, or other (a wrong type), 2 its token or '', 3 its run_id or '',
+-- KEYS  1 meta, 2 state, 3 deltas, 4 idem, 5 idem_order, 6 confirmed, 7 devices, 8 presence, 9 loss, 10 the
+--       snapshot that is kept, then old snapshots to drop
+-- ARGV  1 what was found: absent, hash, or other (a wrong type), 2 its token (absent: that of the loss) or '',
+--       3 its run_id or '',
 --       4 flags: a adopt (meta's run_id alone changes), d deleted (a tombstone), 5 the new run_id,
 --       6 text of the state, 7 number of words of the entry (0: none), the entry's id and its words,
 --       number of words of remembered keys, the keys (hash, value, time), the words for meta
@@ -21,7 +22,10 @@ end
 
 local function is_as_found()
   local kind = type_of(meta)
-  if ARGV[1] == 'absent' then return kind == 'none' end
+  if ARGV[1] == 'absent' then
+    local loss = type_of(KEYS[9]) == 'string' and redis.call('GET', KEYS[9]) or ''
+    return kind == 'none' and loss == ARGV[2]
+  end
   if ARGV[1] == 'other' then return kind ~= 'none' and kind ~= 'hash' end
   if kind ~= 'hash' then return false end
   local head = redis.call('HMGET', meta, 'token', 'run_id')
@@ -45,13 +49,13 @@ local keys_end = at + tonumber(ARGV[at])
 
 -- The first write: what Redis refuses (out of memory) is refused here.
 if has('d') then redis.call('DEL', meta)
-else redis.call('SET', KEYS[9], ARGV[6]) end
-redis.call('DEL', unpack(KEYS, 1, 6))
-for i = 10, #KEYS do
-  if KEYS[i] ~= KEYS[9] then redis.call('DEL', KEYS[i]) end
+else redis.call('SET', KEYS[10], ARGV[6]) end
+redis.call('DEL', KEYS[9], unpack(KEYS, 1, 6))
+for i = 11, #KEYS do
+  if KEYS[i] ~= KEYS[10] then redis.call('DEL', KEYS[i]) end
 end
 if has('d') then
-  redis.call('DEL', KEYS[7], KEYS[8], KEYS[9])
+  redis.call('DEL', KEYS[7], KEYS[8], KEYS[10])
 else
   drop_unless(KEYS[7], 'hash')
   drop_unless(KEYS[8], 'zset')

@@ -85,9 +85,15 @@ static bool is_done_already(const struct recovery *rec, const struct store_found
     return !store_found_equal(&rec->found, now);
 }
 
-/* What the node lost when it restarted once more, that barrier did not ask for. */
-static bool is_of_run(const struct recovery *rec) {
+bool recovery_is_of_run(const struct recovery *rec) {
     return strcmp(store_batch_run_id(rec->owner->store, rec->session_id), rec->run_id) == 0;
+}
+
+static void recover_known(struct recovery *rec);
+
+/* Its creation was not committed yet when it was first asked for. */
+static bool is_new_to_postgresql(const struct recovery *rec, bool is_there) {
+    return rec->cause == RECOVER_ABSENT && is_there && !rec->has_looked;
 }
 
 static void on_known_row(void *arg, int err, const struct db_result *result) {
@@ -98,12 +104,16 @@ static void on_known_row(void *arg, int err, const struct db_result *result) {
     bool is_there;
     if (!take_row(rec, err, result, &is_there))
         return;
+    if (is_new_to_postgresql(rec, is_there)) {
+        recover_known(rec);
+        return;
+    }
     CRASH_LINK("engine.recovery.looking", CRASH_REDIS);
     if (store_recover_look(r->store, rec->session_id, &now, &ignored) != 0) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return;
     }
-    bool is_done = is_done_already(rec, &now) || !is_of_run(rec);
+    bool is_done = is_done_already(rec, &now) || !recovery_is_of_run(rec);
     rec->found = now;
     if (is_done || (rec->cause == RECOVER_STALE && now.kind == STORE_FOUND_ABSENT))
         recovery_end(rec, RECOVER_HOT); /* or lost meanwhile, as who loads it finds */
@@ -182,6 +192,18 @@ static void clear_mark(struct recovery *rec) {
                    N_ELEMENTS(params), params, on_mark_cleared, clear_mark);
 }
 
+/* Before anything is asked that the judgement stands on: which loss it is. */
+static void recover_known(struct recovery *rec) {
+    int64_t ignored;
+    rec->has_looked = true;
+    if (store_recover_look_at_loss(rec->owner->store, rec->session_id, &rec->found, &ignored) != 0)
+        recovery_end(rec, RECOVER_UNKNOWN);
+    else if (rec->found.kind != STORE_FOUND_ABSENT)
+        recovery_end(rec, RECOVER_HOT); /* another engine was faster */
+    else
+        recovery_pass_barrier(rec);
+}
+
 /* What the row says without a barrier: that it was deleted, which nothing undoes. A cold mark may
  * stand though the session was used, until PostgreSQL hears of that. */
 static void on_first_row(void *arg, int err, const struct db_result *result) {
@@ -192,6 +214,8 @@ static void on_first_row(void *arg, int err, const struct db_result *result) {
     CRASH_LINK("engine.recovery.row_answered", CRASH_BROKER);
     if (is_there && rec->row.is_deleted)
         recovery_end(rec, RECOVER_DELETED);
+    else if (is_there)
+        recover_known(rec);
     else
         recovery_pass_barrier(rec);
 }
@@ -211,7 +235,7 @@ static void begin_damaged(struct recovery *rec) {
     log_error(r->app->log, "session_damaged", "Redis holds of a session what cannot be.",
               LOG_TEXT("sessionId", rec->session_id),
               LOG_TEXT("hint", "something else than Handoff wrote there; it is rebuilt"));
-    if (store_recover_look(r->store, rec->session_id, &rec->found, &ignored) != 0)
+    if (store_recover_look_at_loss(r->store, rec->session_id, &rec->found, &ignored) != 0)
         recovery_end(rec, RECOVER_UNKNOWN);
     else
         recovery_pass_barrier(rec);

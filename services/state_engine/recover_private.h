@@ -34,7 +34,7 @@ struct recovery {
     void (*parked)(struct recovery *rec);
     int64_t asked_at;         /* ms, monotonic: the row or the keys were asked for; 0: nothing is */
     int64_t rebuilding_since; /* the same of the rebuild, its turn included */
-    bool has_passed;          /* PostgreSQL knows by now what had been told of */
+    bool has_looked;          /* at Redis, after PostgreSQL said that there is such a session */
     bool is_cold;             /* Redis let go of it on purpose: it comes back at the same epoch */
     struct store_found found;
     struct db_session row;      /* of the last answer; data and checksum come with the rebuild */
@@ -87,6 +87,9 @@ void recovery_query(struct recovery *rec, const char *sql, size_t n, const char 
 /* ---- recover_judge.c ---- */
 /* The first step. */
 void recovery_begin(struct recovery *rec);
+/* Whether the node still has the run that was recovered: what it lost when it restarted once more,
+ * the barrier did not ask for. */
+bool recovery_is_of_run(const struct recovery *rec);
 /* A barrier, then the row, then the judgement of both. */
 void recovery_pass_barrier(struct recovery *rec);
 

@@ -95,7 +95,7 @@ void recovery_write(struct recovery *rec) {
     int64_t now;
     bool is_done = false;
     int err = store_batch_load(r->store, NULL, 0, &now);
-    if (err == 0) {
+    if (err == 0 && recovery_is_of_run(rec)) {
         CRASH_LINK("engine.recovery.writing", CRASH_REDIS);
         complete(rec, now);
         if (n_events > 0)

@@ -136,6 +136,43 @@ static void test_of_two_engines_one_writes(void **state) {
     store_batch_free(b);
 }
 
+/* What was recovered from one loss is not written after the next: something was saved in between.
+ */
+static void test_another_loss_is_not_that_which_was_found(void **state) {
+    (void)state;
+    struct store_batch *b = fixture_batch();
+    redisContext *c = fixture_redis();
+    struct session s, other;
+    struct store_found slow, fast, again;
+    int64_t now;
+    fixture_session(&s);
+    session_copy(&s, &other);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &slow, &now), 0);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &fast, &now), 0);
+    assert_int_equal(slow.kind, STORE_FOUND_ABSENT);
+    assert_true(store_found_equal(&slow, &fast)); /* of two engines, one writes */
+    long lifetime = FIXTURE_NUMBER(c, "PTTL session:{%s}:loss", s.id);
+    assert_in_range(lifetime, 1, STORE_LOSS_MS);
+    assert_true(write_over(b, &s, &fast));
+    assert_int_equal(exists(c, &s, "loss"), 0);
+    fixture_ask(c, "DEL session:{%s}:meta", s.id);
+    assert_false(write_over(b, &other, &slow));
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &again, &now), 0);
+    assert_false(store_found_equal(&slow, &again));
+    assert_false(write_over(b, &other, &slow));
+    assert_true(write_over(b, &other, &again));
+    fixture_ask(c, "DEL session:{%s}:meta", s.id);
+    fixture_ask(c, "RPUSH session:{%s}:loss x", s.id);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &again, &now), 0);
+    assert_string_equal(again.token, "");
+    assert_true(write_over(b, &other, &again)); /* whatever somebody put there */
+    assert_int_equal(exists(c, &s, "loss"), 0);
+    session_done(&s);
+    session_done(&other);
+    redisFree(c);
+    store_batch_free(b);
+}
+
 static void test_what_stood_there_goes_but_who_is_there_stays(void **state) {
     (void)state;
     struct store_batch *b = fixture_batch();
@@ -384,6 +421,7 @@ int main(void) {
         cmocka_unit_test(test_a_lost_session_is_written_whole),
         cmocka_unit_test(test_a_save_goes_on_behind_it_and_the_mark_moves_over_it),
         cmocka_unit_test(test_of_two_engines_one_writes),
+        cmocka_unit_test(test_another_loss_is_not_that_which_was_found),
         cmocka_unit_test(test_what_stood_there_goes_but_who_is_there_stays),
         cmocka_unit_test(test_wrong_types_are_written_over),
         cmocka_unit_test(test_values_that_cannot_be_are_no_values),
