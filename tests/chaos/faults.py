@@ -9,10 +9,6 @@ from dataclasses import dataclass, field
 
 from world import DEPENDENCIES
 
-# What the services do not survive yet: kinds that await it are left out unless they are asked for by name. What is
-# able to be survived is to be taken out here.
-AWAITED = {"zombie"}
-
 SERVICES = {"api": "session_api", "engine": "state_engine", "fanout": "ws_fanout", "audit": "audit_writer"}
 SERVERS = ("rabbitmq", "redis", "postgresql")
 
@@ -30,7 +26,6 @@ class Kind:
     rest: float = 1.0
     goal: float = 5.0
     needs: str = ""
-    awaits: str = ""
     hangs: bool = False
     loses: bool = False
     parts: tuple = field(default=())  # of a pair: names of kinds
@@ -257,11 +252,10 @@ KINDS = [
     Kind("postgresql-locked", just("postgresql"), lock_rows, unlock_rows, (0.5, 4.0)),
     Kind("postgresql-connections", just("postgresql"), end_sessions, nothing, (0.0, 0.1)),
     Kind("engine-zombie", instances_of("state_engine"), make_zombie, end_zombie, (0.5, 2.0)),
-    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0,
-         awaits="refill"),
-    Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, awaits="rebuild", loses=True),
-    Kind("redis-aof-tail", just("redis"), cut_aof, start_server, (0.0, 1.0), 3.0, awaits="rebuild", loses=True),
-    Kind("redis-stale", just("redis"), keep_redis, promote_kept_redis, (1.0, 4.0), 3.0, awaits="rebuild", loses=True),
+    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0),
+    Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, loses=True),
+    Kind("redis-aof-tail", just("redis"), cut_aof, start_server, (0.0, 1.0), 3.0, loses=True),
+    Kind("redis-stale", just("redis"), keep_redis, promote_kept_redis, (1.0, 4.0), 3.0, loses=True),
 ]
 
 PAIRS = {
@@ -301,8 +295,8 @@ class Planned:
 
 
 def possible(world, names=None):
-    """Kinds that this machine allows, and that may be expected of the services."""
-    kinds = [BY_NAME[name] for name in names] if names else [k for k in BY_NAME.values() if k.awaits not in AWAITED]
+    """Kinds that this machine allows."""
+    kinds = [BY_NAME[name] for name in names] if names else list(BY_NAME.values())
     return [k for k in kinds if not k.needs or k.needs in world.can]
 
 

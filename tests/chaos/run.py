@@ -254,7 +254,7 @@ class Anything:
 def show(options):
     for kind in faults.BY_NAME.values():
         print(f"{kind.name:26} {'pair of ' + ', '.join(kind.parts) if kind.parts else ''}"
-              f"{'needs ' + kind.needs if kind.needs else ''}{'awaits ' + kind.awaits if kind.awaits else ''}")
+              f"{'needs ' + kind.needs if kind.needs else ''}")
     print(f"\nseed {options.seed}:")
     for p in faults.schedule(Anything(), options.seed, options.minutes * 60, options.faults, options.long,
                              options.scale):

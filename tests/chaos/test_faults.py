@@ -32,12 +32,6 @@ def test_every_kind_comes_before_any_comes_again():
     assert len(set(names[:n])) == n == len(set(names))
 
 
-def test_what_is_awaited_is_left_out_unless_it_is_named():
-    awaited = {k.name for k in faults.KINDS if k.awaits in faults.AWAITED}
-    assert not awaited & {name for _, name, _, _ in plan(3, 3600)}
-    assert {name for _, name, _, _ in plan(3, 60, ["redis-flushall"])} == {"redis-flushall"}
-
-
 def test_what_the_machine_does_not_allow_is_left_out():
     class Poor(Planned):
         can = set()
