@@ -18,16 +18,19 @@ struct memories {
     size_t n_asked;
 };
 
-static int slot_of_claim(const char *user_id) {
+static unsigned slot_of(const struct store_memory *m) {
     char key[STORE_KEY_CAP];
-    store_key_create_claim(user_id, "", key);
-    return (int)store_slot_of(key, strlen(key));
+    if (m->session_id)
+        store_key(STORE_META, m->session_id, key);
+    else
+        store_key_create_claim(m->user_id, "", key);
+    return store_slot_of(key, strlen(key));
 }
 
 /* What the node would have to be for its memory to count. */
 static void print_run(const struct store_batch *b, const struct store_memory *m,
                       char ret[static RUN_CAP]) {
-    unsigned slot = (unsigned)slot_of_claim(m->user_id);
+    unsigned slot = slot_of(m);
     const struct store_node *node = store_node_of(b, (int)slot);
     const char *run_id = node ? node->run_id : "";
     if (b->map)
@@ -91,8 +94,7 @@ int store_batch_memories(struct store_batch *b, struct store_memory *memories, s
     _cleanup_(freep) size_t *asked = must_alloc(n * sizeof(*asked));
     struct memories t = {b, memories, asked, 0};
     for (size_t i = 0; i < n; i++) {
-        memories[i].number =
-            b->map ? store_map_memory(b->map, (unsigned)slot_of_claim(memories[i].user_id)) : 0;
+        memories[i].number = b->map ? store_map_memory(b->map, slot_of(&memories[i])) : 0;
         if (first_of(&t, memories[i].number) == t.n_asked)
             asked[t.n_asked++] = i;
     }

@@ -60,10 +60,10 @@ MUSTCHECK int store_recover_adopt(struct store_batch *b, const char *session_id,
                                   const struct store_found *found, bool *ret_done);
 
 #define STORE_MEMORY_MS (24LL * 3600 * 1000)
-/* Since when Redis remembers the claims of a user's creates; who asks first after a loss notes it.
- * Of a cluster: the node that has them. */
+/* Since when Redis remembers a session, or the claims of a user's creates; who asks first after a
+ * loss notes it. Of a cluster: the node that has them. */
 struct store_memory {
-    const char *user_id; /* in; borrowed until the return */
+    const char *session_id, *user_id; /* in: one of them; borrowed until the return */
     /* out */
     unsigned number; /* which node's: with the same number it is the same memory */
     int err;         /* 0; -ENOTCONN the node is away; -EIO Redis refused; -EBADMSG */

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/timestamp.h"
 #include "base/uuid.h"
 
 struct asker {
     struct asker *next;
+    int64_t at; /* ms, monotonic: its barrier goes no sooner */
     barrier_fn *done;
     void *arg;
 };
@@ -20,14 +22,14 @@ struct askers {
 struct barrier {
     struct publisher *publisher;
     struct askers running, waiting; /* of the one under way; of the next one */
+    struct askers resting;          /* until their time has come */
     char correlation_id[UUID_LEN + 1];
-    uv_timer_t patience;
+    uv_timer_t patience, rest;
     struct metric *n_passed, *n_failed;
 };
 
-static void add(struct askers *list, barrier_fn *done, void *arg) {
-    struct asker *a = must_alloc(sizeof(*a));
-    *a = (struct asker){.done = done, .arg = arg};
+static void add(struct askers *list, struct asker *a) {
+    a->next = NULL;
     *(list->end ? list->end : &list->first) = a;
     list->end = &a->next;
 }
@@ -72,6 +74,24 @@ static void begin(struct barrier *b) {
     publisher_barrier(b->publisher, b->correlation_id);
 }
 
+/* Those that rest are asked in any order of their times: what is due goes on, the rest rests on. */
+static void on_rested(uv_timer_t *timer) {
+    struct barrier *b = timer->data;
+    struct askers resting = b->resting;
+    int64_t now = timestamp_monotonic_ms(), next = INT64_MAX;
+    b->resting = (struct askers){0};
+    for (struct asker *a = resting.first, *following; a; a = following) {
+        following = a->next;
+        add(a->at <= now ? &b->waiting : &b->resting, a);
+        if (a->at > now && a->at < next)
+            next = a->at;
+    }
+    if (b->resting.first)
+        uv_timer_start(timer, on_rested, (uint64_t)(next - now), 0);
+    if (b->waiting.first && !b->running.first)
+        begin(b);
+}
+
 static void on_answered(void *arg, const char *correlation_id) {
     struct barrier *b = arg;
     if (!b->running.first || strcmp(correlation_id, b->correlation_id) != 0)
@@ -98,13 +118,19 @@ struct barrier *barrier_new(struct app *app, struct publisher *publisher) {
     b->n_passed = metrics_counter(app->metrics, name, "outcome=\"passed\"", help);
     b->n_failed = metrics_counter(app->metrics, name, "outcome=\"failed\"", help);
     uv_timer_init(app->loop, &b->patience);
-    b->patience.data = b;
+    uv_timer_init(app->loop, &b->rest);
+    b->patience.data = b->rest.data = b;
     publisher_watch_barriers(publisher, &callbacks, b);
     return b;
 }
 
 static void on_closed(uv_handle_t *handle) {
     free(handle->data);
+}
+
+static void on_rest_closed(uv_handle_t *handle) {
+    struct barrier *b = handle->data;
+    uv_close((uv_handle_t *)&b->patience, on_closed);
 }
 
 struct barrier *barrier_free(struct barrier *b) {
@@ -114,12 +140,15 @@ struct barrier *barrier_free(struct barrier *b) {
     publisher_watch_barriers(b->publisher, &nobody, NULL);
     drop(&b->running);
     drop(&b->waiting);
-    uv_close((uv_handle_t *)&b->patience, on_closed);
+    drop(&b->resting);
+    uv_timer_stop(&b->patience);
+    uv_close((uv_handle_t *)&b->rest, on_rest_closed);
     return NULL;
 }
 
-void barrier_ask(struct barrier *b, barrier_fn *done, void *arg) {
-    add(&b->waiting, done, arg);
-    if (!b->running.first)
-        begin(b);
+void barrier_ask(struct barrier *b, int64_t at, barrier_fn *done, void *arg) {
+    struct asker *a = must_alloc(sizeof(*a));
+    *a = (struct asker){.at = at, .done = done, .arg = arg};
+    add(&b->resting, a);
+    on_rested(&b->rest);
 }

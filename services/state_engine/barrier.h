@@ -21,4 +21,5 @@ DEFINE_CLEANUP(struct barrier *, barrier_free)
 /* passed false: no answer within BARRIER_PATIENCE_MS, or the broker was lost. done is called
  * exactly once, later. */
 typedef void barrier_fn(void *arg, bool passed);
-void barrier_ask(struct barrier *b, barrier_fn *done, void *arg);
+/* It goes when it is `at` (ms, monotonic; 0: at once), or later. */
+void barrier_ask(struct barrier *b, int64_t at, barrier_fn *done, void *arg);

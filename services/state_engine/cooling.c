@@ -239,7 +239,7 @@ void cooling_go(struct cooling *c) {
     if (c->state != ROUND_OPEN || c->n == 0)
         return;
     c->state = ROUND_UNDERWAY;
-    barrier_ask(c->barrier, on_barrier, c);
+    barrier_ask(c->barrier, 0, on_barrier, c);
 }
 
 /* ---- the end ---- */

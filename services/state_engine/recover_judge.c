@@ -154,8 +154,15 @@ static void on_barrier(void *arg, bool passed) {
 }
 
 void recovery_pass_barrier(struct recovery *rec) {
+    struct store_memory memory = {.session_id = rec->session_id};
+    int64_t at = 0;
+    /* A node that was started again was away for longer than anything is on its way. */
+    if (rec->cause != RECOVER_STALE)
+        at = store_batch_memories(rec->owner->store, &memory, 1) == 0
+                 ? recover_settled_at(rec->owner, &memory)
+                 : timestamp_monotonic_ms() + RECOVER_SETTLE_MS;
     CRASH_LINK("engine.recovery.barrier_asking", CRASH_BROKER);
-    barrier_ask(rec->owner->barrier, on_barrier, rec);
+    barrier_ask(rec->owner->barrier, at, on_barrier, rec);
 }
 
 /* ---- gone cold ---- */

@@ -11,6 +11,7 @@
 #define RECOVER_N_PASSED 16
 #define RECOVER_MAX_REBUILDS 8 /* at a time: each may hold 16 MiB of events */
 #define RECOVER_MAX_KEYS 1000
+#define RECOVER_SETTLE_MS 500
 #define RECOVER_PATIENCE_MS 2000 /* with PostgreSQL: then those who wait are told, as of Redis */
 
 struct recover_asker {
@@ -77,6 +78,9 @@ struct recover {
 /* ---- recover.c ---- */
 /* Whether a question may wait for PostgreSQL to come (back): err is db_query's. */
 bool recover_may_wait(const struct recover *r, int err);
+/* When (ms, monotonic) a barrier may go: RECOVER_SETTLE_MS after Redis began to remember. Until then
+ * other engines may have on their way to the broker what they saved before. */
+int64_t recover_settled_at(struct recover *r, const struct store_memory *memory);
 /* Answers all askers; frees rec. */
 void recovery_end(struct recovery *rec, enum recover_answer answer);
 /* Asks one statement about the session; done gets rec. When PostgreSQL is away `again`, which has

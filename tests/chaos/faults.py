@@ -151,6 +151,11 @@ def promote_kept_redis(world, _):
     world.bring_kept_redis()
 
 
+def wipe_broker(world, _):
+    world.forget()
+    world.wipe_broker()
+
+
 def freeze_writers(world, _):
     for name in world.instances("audit_writer"):
         freeze(world, name)
@@ -251,6 +256,7 @@ KINDS = [
     Kind("postgresql-refuses", just("postgresql"), refuse_rows, take_rows, (0.5, 4.0), 2.0, 35.0),
     Kind("postgresql-locked", just("postgresql"), lock_rows, unlock_rows, (0.5, 4.0)),
     Kind("postgresql-connections", just("postgresql"), end_sessions, nothing, (0.0, 0.1)),
+    Kind("rabbitmq-wiped", just("rabbitmq"), wipe_broker, start_server, (0.0, 1.0), 6.0, 15.0),
     Kind("engine-zombie", instances_of("state_engine"), make_zombie, end_zombie, (0.5, 2.0)),
     Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0),
     Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, loses=True),
@@ -267,6 +273,10 @@ PAIRS = {
     "fanout+broker": ("fanout-kill", "rabbitmq-cut"),
     "engine+broker-cut": ("engine-kill", "rabbitmq-cut"),
     "redis+postgresql-cut": ("redis-cut", "postgresql-cut"),
+    "stopped-engine+lost-redis": ("engine-stop", "redis-flushall"),
+    "killed-engine+lost-redis": ("engine-kill", "redis-flushall"),
+    "broker+lost-redis": ("rabbitmq-kill", "redis-flushall"),
+    "postgresql+lost-redis": ("postgresql-stop", "redis-flushall"),
     "stopped-engine+redis": ("engine-stop", "redis-restart"),
 }
 
@@ -311,11 +321,11 @@ def draw_pair(rng, world, kind):
     return faults
 
 
-def schedule(world, seed, seconds, names=None, long=False, scale=1.0):
-    """Every kind once, in a drawn order, then every kind again, until the time is over. The same seed makes the same
+def schedule(world, seed, seconds, names=None, long=False, scale=1.0, least=0):
+    """Every kind once, in a drawn order, then every kind again, until the time is over and there are `least` faults. The same seed makes the same
     faults at the same offsets. long: as long as faults.md has them, now and then. scale: of how long each lasts."""
     rng, planned, offset, deck = random.Random(seed), [], 0.0, []
-    while offset < seconds:
+    while offset < seconds or sum(len(p.faults) for p in planned) < least:
         if not deck:
             deck = possible(world, names)
             rng.shuffle(deck)

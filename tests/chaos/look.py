@@ -47,6 +47,11 @@ class Subscriber(threading.Thread):
                 break
         connection.close()
 
+    def lose(self):
+        """The broker lost the queue; it is missed until it is there again."""
+        self.bound.clear()
+        self.model.forgets = True
+
     def take(self, properties, event):
         self.model.event(event, "subscriber")
         if event["type"] in ("broadcast", "device_joined", "device_left", "snapshot", "session_rebuilt"):
@@ -69,13 +74,21 @@ class Rows:
 
     def after(self, session_id, position):
         """[(epoch, version, payload)] of versioned events; None while PostgreSQL does not answer."""
+        return self._ask(ROWS, (session_id, *position))
+
+    def is_cold(self, session_id):
+        """False also while PostgreSQL does not answer."""
+        rows = self._ask("select cold_epoch is not null from sessions where id = %s", (session_id,))
+        return bool(rows and rows[0][0])
+
+    def _ask(self, statement, values):
         try:
             if not self.connection:
                 self.connection = psycopg2.connect(self.url, connect_timeout=2,
                                                    options="-c statement_timeout=2000 -c lock_timeout=2000")
                 self.connection.autocommit = True
             with self.connection.cursor() as cursor:
-                cursor.execute(ROWS, (session_id, *position))
+                cursor.execute(statement, values)
                 return cursor.fetchall()
         except psycopg2.Error:
             self.close()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import threading
 import time
+from datetime import datetime
 
 BEGAN = time.monotonic()
 VERSIONED = {"session_created", "state_delta", "status_changed", "participant_changed", "device_changed",
@@ -90,6 +91,7 @@ class Session:
         self.statuses = collections.Counter()      # (device, to) -> changes asked for less changes seen
         self.broadcasts, self.heard = {}, set()    # token -> Op, of this and earlier times; tokens
         self.is_deleted = False
+        self.ttl = None                            # s: then it may be paused because nobody used it
         self.history = collections.deque(maxlen=N_HISTORY)
 
     def note(self, text):
@@ -146,6 +148,7 @@ class Model:
         self.sessions, self.violations, self.counts = {}, [], collections.Counter()
         self.lost, self.finished = [], set()
         self.strangers = collections.defaultdict(list)  # events of sessions that nobody knows (yet)
+        self.forgets = False  # the broker lost its queues since the last check: subscribers cannot have all
 
     def violation(self, what, text, session=None, token=None):
         with self.lock:
@@ -283,9 +286,14 @@ class Model:
         """All positions from the last check to the end were seen, by subscribers and watchers, and are rows."""
         with self.lock:
             steps = self.lineage(session, end)
-            return steps is not None and all(w.position == end for w in session.watchers) and all(
-                (epoch, version) in session.published and (epoch, version) in rows
+            return steps is not None and not any(self._is_behind(session, w, end) for w in session.watchers) and all(
+                (self.forgets or (epoch, version) in session.published) and (epoch, version) in rows
                 for kind, epoch, version in steps if kind == "event")
+
+    @staticmethod
+    def _is_behind(session, watcher, end):
+        """What is paused by itself may be so while it is looked at."""
+        return not watcher.position or watcher.position < end or (watcher.position != end and not session.ttl)
 
     def check_strangers(self):
         """While nothing is written: who made these?"""
@@ -306,7 +314,7 @@ class Model:
             self._check_log(session, end, resource, {(epoch, version) for epoch, version, _ in rows})
             self._check_ops(session)
             for watcher in session.watchers:
-                if watcher.position != end:
+                if self._is_behind(session, watcher, end):
                     self.violation("a watcher's view: behind", f"{watcher.name} at {watcher.position} of {end}",
                                    session)
 
@@ -343,7 +351,7 @@ class Model:
             if not event:
                 self.violation("a lost event", f"nobody saw {at} of {end}", session)
                 return
-            if at not in session.published:
+            if at not in session.published and not self.forgets:
                 self.violation("a lost event", f"the subscriber did not get {at} of {end}", session)
             missing += [at] if at not in rows else []
             self._fold(session, at, event)
@@ -362,6 +370,8 @@ class Model:
     def _fold(self, session, at, event):
         if event["type"] == "session_created":
             session.data = event["session"]["data"]
+        elif event["type"] == "status_changed" and event.get("reason") == "idle":
+            self._check_idle(session, at, event)
         elif event["type"] == "status_changed":
             who = (event["deviceId"], event["to"])
             session.statuses[who] -= 1
@@ -385,6 +395,16 @@ class Model:
             session.applied.add(token)
             if token not in session.ops:
                 self.violation("nobody wrote this", f"{token} at {at}", session)
+
+    def _check_idle(self, session, at, event):
+        """The engine did it, after so long without a write."""
+        if not session.ttl or event["deviceId"] or (event["from"], event["to"]) != ("active", "paused"):
+            self.violation("nobody wrote this", f"idle at {at}: {canonical(event)}", session)
+            return
+        unused = (datetime.fromisoformat(event["timestamp"]) - datetime.fromisoformat(session.times)).total_seconds()
+        if unused < session.ttl:
+            self.violation("paused too early", f"at {at}, after {unused} s", session)
+        self.counts["paused by itself"] += 1
 
     def _check_ops(self, session):
         """Settled operations leave; those of which nobody knows yet stay."""

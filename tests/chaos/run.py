@@ -48,14 +48,22 @@ class Run:
         return [kinds for _, kinds, begin, end in self.spans if begin <= until and (end is None or end >= since)]
 
     def explains(self, since, until):
-        """A loss needs a Redis that forgot, and something else beside it."""
-        kinds = {k.name: k for group in self._during(since - 5, until) for k in group}
-        if any(k.loses for k in kinds.values()) and len(kinds) > 1:
-            return " + ".join(kinds)
+        """A loss needs a Redis that forgot, and something else at the same time."""
+        for kinds in self._during(since - 5, until):
+            if any(k.loses for k in kinds) and len(kinds) > 1:
+                return " + ".join(k.name for k in kinds)
         return None
 
     def excuses(self, since, until):
         return any(k.hangs for group in self._during(since, until) for k in group)
+
+    def is_cold(self, session_id):
+        """One of its own for each question: many threads ask, seldom."""
+        rows = Rows(self.world.servers.postgresql.url)
+        try:
+            return rows.is_cold(session_id)
+        finally:
+            rows.close()
 
     # ---- faults ----
 
@@ -75,6 +83,7 @@ class Run:
         time.sleep(planned.seconds)
         for kind, target in reversed(planned.faults):
             self.act(kind.end, kind, target)
+        self.subscriber.bound.wait(20)
         ended = time.monotonic()
         whole = self.probe.whole(ended)
         span[3] = time.monotonic()
@@ -129,6 +138,7 @@ class Run:
         for session in self.load.creator.sessions:
             self.model.finish(session)
         self.load.creator.sessions.clear()
+        self.model.forgets = False
         rows.close()
         self.n_checks += 1
         self.say(f"check {self.n_checks}: {self.model.counts['acked']} acknowledged writes, "
@@ -156,18 +166,20 @@ class Run:
         self.subscriber = Subscriber(self.model, self.world.servers.rabbitmq.url)
         self.subscriber.start()
         assert self.subscriber.bound.wait(20), "the subscriber did not get its queue"
+        self.world.forget = self.subscriber.lose
         self.load = Load(self.model, self.world.api_port, self.world.ws_port, self.options.sessions,
-                         self.options.rate, self.options.seed, self.excuses).start()
+                         self.options.rate, self.options.seed, self.excuses, self.is_cold).start()
         self.probe = Probe(self.world, self.model)
 
     def go(self):
         plan = faults.schedule(self.world, self.options.seed, self.options.minutes * 60, self.options.faults,
-                               self.options.long, self.options.scale)
+                               self.options.long, self.options.scale, self.options.least)
         self.say(f"{len(plan)} faults planned, seed {self.options.seed}, {self.options.sessions} sessions")
         self.first = checked = time.monotonic()
         for n, planned in enumerate(plan, 1):
             now = time.monotonic() - self.first
-            if now > self.options.minutes * 60 * self.options.patience:
+            made = sum(len(d["kinds"]) for d in self.done)
+            if now > self.options.minutes * 60 * self.options.patience and made >= self.options.least:
                 self.say(f"{len(plan) - n + 1} faults left out: it took too long")
                 break
             time.sleep(max(0, planned.offset - now))
@@ -214,6 +226,8 @@ class Run:
               f"{c.get('refused', 0)} refused\n"
               f"  seen      {c.get('events', 0)} versions, {s['watcher_events']} events at watchers, "
               f"{c.get('reads', 0)} reads, {c.get('broadcasts heard', 0)} broadcasts\n"
+              f"  resting   {c.get('came back cold', 0)} sessions came back cold, "
+              f"{c.get('paused by itself', 0)} were paused by themselves, {c.get('rebuilds', 0)} rebuilt\n"
               f"  answers   p50 {s['answers']['p50'] * 1000:.0f} ms, p99 {s['answers']['p99']:.2f} s, "
               f"max {s['answers']['max']:.2f} s\n"
               f"  whole     p50 {s['whole']['p50']:.1f} s, p95 {s['whole']['p95']:.1f} s, "
@@ -239,6 +253,7 @@ def options_of(argv):
     parser.add_argument("--long", action="store_true", help="faults last five times as long now and then")
     parser.add_argument("--scale", type=float, default=1.0, help="of how long each fault lasts")
     parser.add_argument("--patience", type=float, default=1.5, help="stop after so many times the minutes")
+    parser.add_argument("--least", type=int, default=0, help="so many faults however long it takes")
     parser.add_argument("--no-clocks", action="store_true", help="without libfaketime in the services")
     parser.add_argument("--json", help="a file for everything that was measured")
     parser.add_argument("--list", action="store_true", help="only show the kinds and the schedule")
@@ -257,7 +272,7 @@ def show(options):
               f"{'needs ' + kind.needs if kind.needs else ''}")
     print(f"\nseed {options.seed}:")
     for p in faults.schedule(Anything(), options.seed, options.minutes * 60, options.faults, options.long,
-                             options.scale):
+                             options.scale, options.least):
         print(f"{p.offset:8.1f} s  {p.name} ({', '.join(t for _, t in p.faults)}) {p.seconds:.1f} s")
 
 

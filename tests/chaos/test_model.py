@@ -141,6 +141,24 @@ def status_by_nobody(history):
     history.resource["version"] = 4
 
 
+def idle(history, ttl, seconds):
+    history.session.ttl = ttl
+    event = dict(history.events[2], type="status_changed", deviceId=None, version=4, reason="idle",
+                 timestamp="2026-01-01T00:01:%06.3fZ" % (seconds - 57), **{"from": "active", "to": "paused"})
+    del event["operations"]
+    for events in (history.seen, history.published, history.rows):
+        events.append(event)
+    history.resource["version"] = 4
+
+
+def paused_without_ttl(history):
+    idle(history, None, 61)
+
+
+def paused_too_early(history):
+    idle(history, 60, 59.9)
+
+
 def broadcast_by_nobody(history):
     history.model.heard(history.session, {"message": {"t": "b1"}}, "laptop")
 
@@ -203,6 +221,8 @@ def epoch_without_rebuild(history):
     (refused_and_applied, "refused, and applied"),
     (written_by_nobody, "nobody wrote this"),
     (status_by_nobody, "nobody wrote this"),
+    (paused_without_ttl, "nobody wrote this"),
+    (paused_too_early, "paused too early"),
     (broadcast_by_nobody, "nobody wrote this"),
     (refused_broadcast, "refused, and sent"),
     (other_session, "a session that nobody made"),
@@ -218,6 +238,19 @@ def test_a_wrong_history_is_found(break_it, what):
     history = History()
     break_it(history)
     assert what in history.judge()
+
+
+def test_what_nobody_used_may_be_paused():
+    history = History()
+    idle(history, 60, 60)
+    assert history.judge() == set()
+
+
+def test_what_a_broker_lost_its_subscribers_need_not_have():
+    history = History()
+    lost_on_the_exchange(history)
+    history.model.forgets = True
+    assert history.judge() == set()
 
 
 def rebuilt(lost_tail, explains):

@@ -76,6 +76,7 @@ class World:
         self.data = pathlib.Path(tempfile.mkdtemp(prefix="handoff-chaos-", dir="/var/tmp"))
         self.data.chmod(0o755)
         self.links = self.suite = None
+        self.forget = lambda: None  # to be called when the broker lost its queues
 
     # ---- start and stop ----
 
@@ -85,7 +86,7 @@ class World:
         self.servers.start()
         if "mount" in self.can:
             self._move_database()
-        self.suite = Suite(self.servers, self.folder, instances=INSTANCES)
+        self.suite = Suite(self.servers, self.folder, instances=INSTANCES, HANDOFF_COLD_AFTER="1s")
         self._make_links()
         self.suite.start()
         return self
@@ -219,6 +220,11 @@ class World:
 
     def unlock_table(self):
         self.locker.close()
+
+    def wipe_broker(self):
+        """Its node dies, and its disk."""
+        self.kill_server("rabbitmq")
+        shutil.rmtree(self.servers.rabbitmq.folder / "mnesia")
 
     def keep_redis(self):
         shutil.rmtree(self.data / "kept", ignore_errors=True)
