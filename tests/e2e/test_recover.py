@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 import uuid
 
 import psycopg2
@@ -91,6 +92,18 @@ def test_a_lost_session_is_rebuilt_under_a_new_epoch(lossy, rebuilds):
     assert phone.read(session["id"])["data"] == {"a": 1, "b": [2, {"c": "ü"}], "d": 3}
     assert phone.heartbeat(session["id"]).status_code == 200
     assert rebuilds.take() == {session["id"]: {(2, 2)}}
+
+
+def test_events_that_are_on_their_way_are_waited_for(lossy, rebuilds):
+    """Another engine may have saved and answered a moment before the loss."""
+    phone = lossy.device(new_user(), "phone")
+    session = phone.create({})
+    recorded(lossy, session)
+    lossy.redis_client().flushdb()
+    began = time.monotonic()
+    assert phone.patch(session["id"], add("a", 1)).status_code == 200
+    assert time.monotonic() - began >= 0.5
+    assert rebuilds.wait_for(session) == {(2, 1)}
 
 
 def test_a_key_is_answered_once_across_a_loss(lossy):

@@ -36,6 +36,8 @@ byte version;
 byte mark;                        /* the published mark */
 byte first = 1;                   /* first version of the window */
 byte command_of[N_COMMANDS + 3];  /* version -> the command that made it */
+byte saver = NOBODY;              /* who made the last version, and the one from which on nobody else did */
+byte saver_since;
 byte remembered;                  /* confirmed versions above the mark, mark.lua's runs */
 mtype = { none, due, leased };
 mtype entry = none;               /* in the attention set */
@@ -51,6 +53,7 @@ typedef engine {
     mtype at;
     byte c;          /* the command in hand */
     bool looks;      /* for its id in the window */
+    byte from;       /* the version that there was when it was taken */
     byte base, made; /* the version that was loaded; the version that it has made */
     byte sent;       /* versions published, without a confirm */
     byte confirmed;  /* versions confirmed, the mark not moved yet */
@@ -81,6 +84,15 @@ engine e[2];
 #else
 #define IS_OVER(c) (command[c] == acknowledged || command[c] == gone)
 #define IS_OLD_ENOUGH (IS_OVER(command_of[first]) && e[0].c != command_of[first] && e[1].c != command_of[first])
+#endif
+
+/* Somebody else has made a version since the command was taken, perhaps of it: the broker may have given it to another,
+ * and this engine does not know. */
+#ifdef NO_LOOK_AT_OTHERS
+#define MAY_HIDE(n) false
+#else
+#define OTHERS_UNTIL(n) (saver == n -> saver_since : version)
+#define MAY_HIDE(n) (OTHERS_UNTIL(n) > e[n].from)
 #endif
 
 /* ---- Redis ---- */
@@ -127,6 +139,10 @@ inline save(n) {
 #endif
     version = e[n].base + 1;
     command_of[version] = e[n].c;
+    if
+    :: saver != n -> saver = n; saver_since = version
+    :: else
+    fi;
     effects[e[n].c]++;
     assert(effects[e[n].c] == 1); /* no command takes effect twice */
     trim()
@@ -169,6 +185,7 @@ inline put_down(n) {
     e[n].at = idle;
     e[n].c = 0;
     e[n].looks = false;
+    e[n].from = 0;
     e[n].base = 0;
     e[n].made = 0
 }
@@ -199,17 +216,12 @@ inline give_back(n) {
     i = 0
 }
 
-/* Commands that are not begun go with the connection: they come again, to whoever looks for their ids. This takes it
- * that an engine learns of the loss before it loads them. -DLATE shows what happens when it does not. */
+/* Commands that are not begun go with the connection: they come again, to whoever looks for their ids. */
 inline drop_waiting(n) {
-#if !defined(NO_DROP) && !defined(LATE)
     if
     :: e[n].at == taken -> put_down(n)
     :: else
     fi
-#else
-    skip
-#endif
 }
 
 /* Dies, and is started again. A lease runs out. */
@@ -254,12 +266,12 @@ proctype Engine(byte n) {
     do
     /* takes a command */
     :: d_step { e[n].at == idle && command[1] == queued -> k = 1; e[n].c = k; e[n].at = taken; k = 0;
-        command[e[n].c] = held; holder[e[n].c] = n; e[n].looks = again[e[n].c] }
+        command[e[n].c] = held; holder[e[n].c] = n; e[n].looks = again[e[n].c]; e[n].from = version }
     :: d_step { e[n].at == idle && command[2] == queued -> k = 2; e[n].c = k; e[n].at = taken; k = 0;
-        command[e[n].c] = held; holder[e[n].c] = n; e[n].looks = again[e[n].c] }
+        command[e[n].c] = held; holder[e[n].c] = n; e[n].looks = again[e[n].c]; e[n].from = version }
 #if N_COMMANDS > 2
     :: d_step { e[n].at == idle && command[3] == queued -> k = 3; e[n].c = k; e[n].at = taken; k = 0;
-        command[e[n].c] = held; holder[e[n].c] = n; e[n].looks = again[e[n].c] }
+        command[e[n].c] = held; holder[e[n].c] = n; e[n].looks = again[e[n].c]; e[n].from = version }
 #endif
     /* loads, and looks for what was delivered before, or may be saved */
     :: d_step { e[n].at == taken ->
@@ -270,7 +282,7 @@ proctype Engine(byte n) {
         e[n].looks = false;
 #endif
         if
-        :: e[n].looks -> find(e[n].c, k)
+        :: e[n].looks || MAY_HIDE(n) -> find(e[n].c, k)
         :: else
         fi;
         if
@@ -340,9 +352,10 @@ proctype Engine(byte n) {
 #endif
         :: else /* armed by a save meanwhile */
         fi }
-    /* dies; loses the broker, and goes on with what it has begun */
+    /* dies; loses the broker, and goes on with what it has begun; and with all, since it does not know yet */
     :: d_step { faults > 0 -> faults--; die(n) }
     :: d_step { faults > 0 && e[n].c != 0 && holder[e[n].c] == n -> faults--; give_back(n); drop_waiting(n) }
+    :: d_step { faults > 0 && e[n].c != 0 && holder[e[n].c] == n -> faults--; give_back(n) }
     od
 }
 
