@@ -34,7 +34,7 @@ from services import NAMES, environment, instance_name, make_service  # noqa: E4
 
 # s: nothing that a test waits for takes longer, whatever breaks and however busy the machine is. A wait
 # ends as soon as it can.
-MAX_WAIT = 30
+MAX_WAIT = float(os.environ.get("HANDOFF_TEST_PATIENCE", "30"))
 MAX_DRAIN = 20  # s: of the ten that are promised twice as many, for a busy machine
 BUILD = ROOT / os.environ.get("HANDOFF_BUILD", "build/gcc")
 # Of two ws_fanouts the first binds all, the second each session, so that one run tests both.

@@ -39,6 +39,7 @@ class Relay:
     def __init__(self, port):
         self.target, self.links, self.held = port, [], set()
         self.mutes_consumers = False  # what follows on their basic.consume stays here: acknowledgements
+        self.watched, self.passed, self.holds_after = None, threading.Event(), False  # see watch
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -73,6 +74,9 @@ class Relay:
                         name = data.split(b"connection_name")[1]
                         link["name"] = next(n for n in ("consume", "reply", "publish") if n.encode() in name)
                     (server if source is client else client).sendall(data)
+                    if source is client and self.watched and self.watched in data:
+                        link["muted"] = self.holds_after
+                        self.passed.set()
                     if self.mutes_consumers and source is client and BASIC_CONSUME in data:
                         link["muted"] = True
         except OSError:
@@ -85,6 +89,10 @@ class Relay:
     def hold(self, name):
         """What the engine sends on its connections of this name stays here."""
         self.held.add(name)
+
+    def watch(self, text, holds_after=False):
+        """`passed` is set when an engine has sent that; what it sends after it on that connection may stay here."""
+        self.watched, self.holds_after = text, holds_after
 
     def release(self):
         self.held.clear()

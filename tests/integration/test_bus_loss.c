@@ -76,6 +76,10 @@ static void test_old_tags_are_not_acknowledged_on_a_new_connection(void **state)
     assert_string_equal(again->m.body, "work");
     assert_int_equal(old->m.tag, again->m.tag);
     bus_ack(engine->bus, old->generation, old->m.tag, false);
+    side_purge(w, ROUTE_AUDIT_QUEUE);
+    assert_int_equal(publish_text(engine, "", ROUTE_AUDIT_QUEUE, "behind it"), 0);
+    WAIT_FOR(w, side_count(w, ROUTE_AUDIT_QUEUE) == 1); /* what was sent before is there, too */
+    side_purge(w, ROUTE_AUDIT_QUEUE);
     relay_cut(r);
     WAIT_FOR(w, engine->n_messages == 3); /* so that was no ack */
     bus_ack(engine->bus, engine->kept[2].generation, engine->kept[2].m.tag, true);

@@ -93,6 +93,30 @@ static void test_window_is_trimmed_to_a_mebibyte_and_full_at_sixteen(void **stat
     assert_int_equal(FIXTURE_WINDOW_LENGTH(f->redis, s), 2);
 }
 
+/* Who is to publish them finds them here. */
+static void test_what_is_not_published_stays_however_large_and_old(void **state) {
+    struct fixture *f = *state;
+    struct session *s = &f->session;
+    const int64_t then = 1770897600000;
+    static char event[512 << 10];
+    memset(event, 'e', sizeof(event));
+    fixture_session(s);
+    for (; s->position.version <= 5; s->position.version++) {
+        struct store_save save = fixture_save(s, then + (int64_t)s->position.version * 60000);
+        save.event = event;
+        save.event_len = sizeof(event);
+        assert_int_equal(fixture_save_one(f->batch, save), STORE_SAVED);
+    }
+    assert_int_equal(FIXTURE_WINDOW_LENGTH(f->redis, s), 5);
+    s->position.version = 5;
+    fixture_mark(f->batch, s, 1, 3, true);
+    s->position.version = 6;
+    assert_int_equal(fixture_save_one(f->batch, fixture_save(s, then + 600000)), STORE_SAVED);
+    assert_int_equal(FIXTURE_WINDOW_LENGTH(f->redis, s),
+                     3); /* 4 and 5 are over the bound, and stay */
+    expect_bytes_are_counted(f);
+}
+
 /* 16 MiB of small old entries: one save may trim 64 of them, too few for a big event. It is
  * refused, but trims, so that a later one gets through. */
 static void test_a_full_window_of_small_entries_does_not_stay_full(void **state) {
@@ -307,6 +331,7 @@ int main(void) {
         TEST(test_a_thousand_unpublished_versions_are_full),
         TEST(test_window_is_trimmed_to_a_thousand_entries_when_they_may_go),
         TEST(test_window_is_trimmed_to_a_mebibyte_and_full_at_sixteen),
+        TEST(test_what_is_not_published_stays_however_large_and_old),
         TEST(test_a_full_window_of_small_entries_does_not_stay_full),
         TEST(test_mark_moves_forward_only_in_its_epoch),
         TEST(test_runs_of_several_engines_come_together),

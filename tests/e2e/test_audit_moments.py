@@ -1,0 +1,91 @@
+"""What must hold while audit_writer's transaction is under way, or its dead letter on its way: PostgreSQL is held by
+a lock, the broker by a full queue (contract section 7). Broken on purpose by tests/mutants."""
+
+import contextlib
+import json
+
+import psycopg2
+import pytest
+
+from audit import DEAD, EVENTS, Trail, created, delta, new_session_id
+from harness import wait_until
+
+
+@pytest.fixture
+def trail(new_realm, tmp_path):
+    trail = Trail(new_realm(), tmp_path / "log")
+    try:
+        yield trail
+    finally:
+        trail.stop()
+
+
+@contextlib.contextmanager
+def writes_held(trail):
+    """Of a transaction that has begun nothing is committed."""
+    connection = psycopg2.connect(trail.realm.postgresql.url)
+    connection.cursor().execute("lock table session_events in exclusive mode")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def wait_held(trail):
+    wait_until(lambda: trail.suite.query(
+        "select 1 from pg_stat_activity where application_name = 'audit_writer' and wait_event_type = 'Lock'"),
+        what="a transaction that waits")
+
+
+def test_what_was_not_committed_is_written_by_the_next_one(trail):
+    session = new_session_id()
+    with writes_held(trail):
+        trail.tell(created(session), delta(session, 2))
+        wait_held(trail)
+        trail.suite.kill("audit_writer")
+        trail.admin(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{trail.database}' "
+                    "and application_name = 'audit_writer'")
+    trail.suite.restart("audit_writer")
+    wait_until(lambda: trail.versions(session) == [1, 2], what="both rows")
+
+
+def test_a_barrier_is_answered_after_the_commit(trail):
+    session = new_session_id()
+    with writes_held(trail):
+        trail.tell(created(session))
+        names = trail.ask()
+        wait_until(lambda: trail.metric("handoff_audit_pending") == 2, what="both in hand")
+        wait_held(trail)
+        trail.connection.process_data_events(0.3)
+        assert trail.answers == []
+    trail.hear(names)
+    assert trail.versions(session) == [1]
+
+
+def test_a_row_that_cannot_be_goes_alone(trail):
+    """One that PostgreSQL refuses, among others that were told at once."""
+    session, other = new_session_id(), new_session_id()
+    impossible = delta(other, 2 ** 31)
+    with writes_held(trail):  # so that the rest comes in one batch
+        trail.tell(created(new_session_id()))
+        wait_held(trail)
+        trail.tell(created(session), delta(session, 2), impossible, delta(session, 3), delta(session, 4))
+        wait_until(lambda: trail.metric("handoff_audit_pending") == 6, what="all in hand")
+    trail.settle()
+    assert trail.versions(session) == [1, 2, 3, 4]
+    properties, body = trail.take(DEAD)
+    assert json.loads(body) == impossible and properties.headers["reason"]
+    assert trail.n_messages(DEAD) == 0
+
+
+def test_a_dead_letter_that_is_refused_stays_in_the_queue(trail):
+    """Until the broker takes it."""
+    trail.settle()  # both connections are up: one that comes up later would find the queue not as it should be
+    trail.channel.queue_delete(DEAD)
+    trail.channel.queue_declare(DEAD, durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    trail.channel.basic_publish("", DEAD, b"in the way")
+    trail.channel.basic_publish("", EVENTS, b"junk")
+    wait_until(lambda: trail.metric("handoff_audit_failures_total") + trail.metric("handoff_audit_dead_letters_total"),
+               what="a refused dead letter")
+    assert trail.take(DEAD)[1] == b"in the way"
+    assert trail.take(DEAD)[1] == b"junk"
