@@ -128,7 +128,7 @@ $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
 	@echo "  LINK  $@"
 	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
 
-.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points clean
+.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
@@ -184,6 +184,10 @@ chaos: install ## break everything under load, and judge what was seen (SEED=…
 crash-points: install ## die, fail and stand still (20 s) at every step between receive and acknowledge
 	@$(MAKE) --no-print-directory SANITIZE=1 all
 	@HANDOFF_TEST_CRASH_POINTS=all HANDOFF_BUILD=build/$(notdir $(firstword $(CC)))-asan $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/e2e/test_crash_points.py
+
+mutants: install ## seed known protocol bugs, one at a time, and show that the tests find each (MUTANTS="--only ack")
+	@$(MAKE) --no-print-directory test-programs
+	@$(PYTHON) tests/mutants/run.py --build $(OUT) $(MUTANTS)
 
 clean: ## remove what was built (data of make run stays in .run/)
 	rm -rf build

@@ -39,11 +39,13 @@ def stopped(pid):
 
 
 class RedisRelay:
-    """Passes bytes between an engine and Redis, until one of `needles` goes by: then `step` has to be done with what
-    it was in (its connections, its bytes) before anything goes on."""
+    """Passes bytes between an engine and Redis, until one of `needles` goes by: then `step` is given what it was in,
+    and no answer comes before it is done."""
 
     def __init__(self, port):
         self.target, self.needles, self.step, self.is_there = port, [], None, threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -67,9 +69,13 @@ class RedisRelay:
                 if is_asked and any(needle in data for needle in self.needles):
                     self.needles = []
                     self.is_there.set()
+                    self.may_answer.clear()
                     self.step(source, target, data)
-                else:
-                    target.sendall(data)
+                    self.may_answer.set()
+                    continue
+                if not is_asked:
+                    self.may_answer.wait(MAX_WAIT)
+                target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -131,14 +137,14 @@ def test_a_save_of_unknown_outcome_takes_effect_once(world, redis_relay, is_made
     session_id = backend.create({"list": []})
     patch = backend.patch(session_id, "/data/list/-", 1)
 
-    def end(client, server, data):
+    def cut(client, server, data):
         if is_made:
             server.sendall(data)
             wait_until(lambda: world.version(session_id) == 2, what="saved")
-        client.close()
-        server.close()
+        for end in (client, server):
+            end.shutdown(socket.SHUT_RDWR)
 
-    redis_relay.wait_for([patch["id"]], end)
+    redis_relay.wait_for([patch["id"]], cut)
     reply = backend.take(backend.send(patch))[0]
     assert redis_relay.is_there.is_set()
     assert (code(reply), reply.get("version")) == (None, 2)

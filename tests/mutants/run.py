@@ -1,6 +1,6 @@
 """Seeds one known bug after the other into a copy of the tree, and shows that the tests it names find it.
 
-usage: run.py [--jobs 2] [--only NAME]... [--baseline] [--check] [--build build/gcc]
+usage: run.py [--jobs 2] [--patience 10] [--only NAME]... [--baseline] [--check] [--build build/gcc]
 
 Each NN-name.patch here breaks a rule of the protocol. Its first lines say which, and who is to notice:
 
@@ -10,6 +10,7 @@ Each NN-name.patch here breaks a rule of the protocol. Its first lines say which
 --baseline  first runs the named tests on the tree as it is: a test that fails anyway finds nothing
 --check     only looks whether each patch applies, and whether the tests it names are there
 --only      patches whose name has this in it
+--patience  s: how long a test waits at most for what a mutant never does; more for a busy machine
 
 A copy has the build's objects beside the sources, so that make compiles what the patch touches and no more. The last
 line: N mutants: N caught, N survived, N broken; ends with 0 when all are caught."""
@@ -33,7 +34,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 TEST_TIMEOUT = 150  # s: a test that hangs has found something, too
 BUILD_TIMEOUT = 300
-PATIENCE = "10"  # s: what the end-to-end tests wait for at most, so that a failure is not half a minute
 PORTS = os.environ.get("HANDOFF_TEST_PORTS", "10000-31999")
 HEADER = re.compile(r"^# (breaks|caught by): (.+)$", re.M)
 KINDS = {"e2e": "tests/e2e/{}", "unit": "tests/unit/{}.c", "integration": "tests/integration/{}.c"}
@@ -83,9 +83,9 @@ def run(argv, timeout, **more):
 class Tester:
     """Runs tests of a tree; the servers of the integration tests stay for the next one."""
 
-    def __init__(self, ports):
+    def __init__(self, ports, patience):
         self.env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HANDOFF_TEST_PORTS": ports,
-                    "HANDOFF_TEST_PATIENCE": PATIENCE}
+                    "HANDOFF_TEST_PATIENCE": str(patience)}
         self.servers = None
 
     def run(self, tree, build, tests):
@@ -119,10 +119,10 @@ class Tester:
             return f"{names[0]} does not end"
         cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
         report.unlink(missing_ok=True)
-        failed = sorted({c.get("name") for c in cases if c.find("failure") is not None})
+        failed = [f"{c.get('name')}: {reason_of(c)}" for c in cases if c.find("failure") is not None]
         if not failed and code != 0:
             raise Broken(f"the test did not run: {output[-2000:]}")
-        return ", ".join(failed)
+        return "; ".join(failed)
 
     def _integration_env(self):
         if not self.servers:
@@ -138,6 +138,11 @@ class Tester:
         if self.servers:
             self.servers.stop()
         self.servers = None
+
+
+def reason_of(case):
+    """The beginning of what a failed test says."""
+    return case.find("failure").get("message", "").partition("\n")[0][:100]
 
 
 # ---- a mutant ----
@@ -183,8 +188,9 @@ def find(mutant, build, tester):
 class Work:
     """The mutants, taken one by one by the workers."""
 
-    def __init__(self, mutants, build):
-        self.todo, self.build, self.lock = queue.Queue(), build, threading.Lock()
+    def __init__(self, mutants, build, patience):
+        self.todo, self.lock = queue.Queue(), threading.Lock()
+        self.build, self.patience = build, patience
         self.outcomes, self.n = {}, len(mutants)
         for mutant in mutants:
             self.todo.put(mutant)
@@ -194,17 +200,18 @@ class Work:
         try:
             found = find(mutant, self.build, tester)
         except Broken as error:
-            outcome, text = "broken", f"BROKEN {error}"
+            outcome, text, reason = "broken", f"BROKEN {error}", ""
         else:
             outcome = "caught" if found else "survived"
             text = f"caught by {found[0]}" if found else f"SURVIVED {', '.join(mutant.tests)}"
+            reason = f" ({found[1]})" if found else ""
         with self.lock:
             self.outcomes[mutant.name] = outcome
-            print(f"  {len(self.outcomes):2}/{self.n} {mutant.name:34} {text} in {time.monotonic() - started:.0f} s",
+            print(f"  {len(self.outcomes):2}/{self.n} {mutant.name:34} {text} in {time.monotonic() - started:.0f} s{reason}",
                   flush=True)
 
     def run(self, ports):
-        tester = Tester(ports)
+        tester = Tester(ports, self.patience)
         try:
             while True:
                 self.judge(self.todo.get_nowait(), tester)
@@ -229,10 +236,10 @@ class Work:
 
 # ---- the tree as it is ----
 
-def run_baseline(mutants, build):
+def run_baseline(mutants, build, patience):
     """Whether every named test passes; those of a kind together."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    started, tester, is_well = time.monotonic(), Tester(PORTS), True
+    started, tester, is_well = time.monotonic(), Tester(PORTS, patience), True
     try:
         for kind in KINDS:
             of_kind = [test for test in tests if test.startswith(kind + " ")]
@@ -258,6 +265,7 @@ def check_patches(mutants):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--patience", type=int, default=10)
     arguments.add_argument("--only", action="append")
     arguments.add_argument("--baseline", action="store_true")
     arguments.add_argument("--check", action="store_true")
@@ -267,9 +275,9 @@ def main():
     mutants = [m for m in mutants if not options.only or any(name in m.name for name in options.only)]
     if options.check:
         return 0 if check_patches(mutants) else 1
-    if options.baseline and not run_baseline(mutants, options.build):
+    if options.baseline and not run_baseline(mutants, options.build, options.patience):
         return 1
-    started, work = time.monotonic(), Work(mutants, options.build)
+    started, work = time.monotonic(), Work(mutants, options.build, options.patience)
     work.run_all(options.jobs)
     print(f"  {time.monotonic() - started:.0f} s with {options.jobs} at a time")
     print(f"{len(mutants)} mutants: {work.count('caught')} caught, {work.count('survived')} survived, "
