@@ -64,6 +64,8 @@ class Relay:
             while True:
                 wanted = [server] if self._is_held(link) else [client, server]
                 for source in select.select(wanted, [], [], 0.02)[0]:
+                    if source is client and self._is_held(link):
+                        continue  # since it was chosen
                     data = source.recv(65536)
                     if not data and source is server and link.get("lost"):
                         while client.recv(65536):
