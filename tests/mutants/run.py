@@ -172,7 +172,9 @@ def find(mutant, build, tester):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="handoff-mutant-", dir="/var/tmp"))
     try:
         copy_tree(build, folder)
-        subprocess.run(["git", "apply", mutant.path], cwd=folder, check=True)
+        code, output = run(["git", "apply", mutant.path], BUILD_TIMEOUT, cwd=folder)
+        if code != 0:
+            raise Broken(f"does not apply: {output}")
         code, output = run(["make", "--no-print-directory", *targets_of(mutant.tests, build)], BUILD_TIMEOUT, cwd=folder)
         if code != 0:
             raise Broken(f"does not build: {output[-2000:]}")
