@@ -2,15 +2,11 @@
  * audit_writer locks them. */
 #include "services/state_engine/ledger.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
-#include "common/db.h"
-
-#define STATEMENT_TIMEOUT_MS 3000
 
 /* clang-format off */
 
@@ -61,21 +57,13 @@ struct question {
     void *arg;
 };
 
-int ledger_new(struct ledger **ret, struct app *app) {
-    static const struct db_callbacks callbacks = {NULL, NULL};
+struct ledger *ledger_new(struct db *db) {
     struct ledger *l = must_alloc(sizeof(*l));
-    int r = db_new(&l->db, app->loop, app->config->database_url, "handoff state_engine ledger",
-                   STATEMENT_TIMEOUT_MS, &callbacks, l);
-    if (r != 0)
-        l = ledger_free(l);
-    *ret = l;
-    return r;
+    l->db = db;
+    return l;
 }
 
 struct ledger *ledger_free(struct ledger *l) {
-    if (!l)
-        return NULL;
-    db_free(l->db);
     free(l);
     return NULL;
 }

@@ -1,5 +1,7 @@
 /* What the engine asks PostgreSQL about sessions' age: which are due, which are cold, which are
- * deleted for good. On a connection of its own. Contract sections 6 and 7. */
+ * deleted for good. On the connection of the recoveries' short questions. Contract sections 6
+ * and 7.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -7,13 +9,13 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
-#include "common/app.h"
+#include "common/db.h"
 #include "proto/session.h"
 
 struct ledger;
 
-MUSTCHECK int ledger_new(struct ledger **ret, struct app *app);
-/* What is asked is answered with an error, from within. */
+/* db: borrowed. When it goes, what is asked is answered with an error. */
+struct ledger *ledger_new(struct db *db);
 struct ledger *ledger_free(struct ledger *l);
 bool ledger_is_up(const struct ledger *l);
 

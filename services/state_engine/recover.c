@@ -86,6 +86,10 @@ int recover_new(struct recover **ret, struct app *app, struct store_batch *store
     return err;
 }
 
+struct db *recover_db(const struct recover *r) {
+    return r->db;
+}
+
 static void recovery_free(struct table_node *node) {
     struct recovery *rec = (struct recovery *)node;
     for (struct recover_asker *a = rec->askers, *next; a; a = next) {

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "common/app.h"
+#include "common/db.h"
 #include "common/store_batch.h"
 #include "services/state_engine/barrier.h"
 
@@ -14,7 +15,9 @@ struct recover;
 
 MUSTCHECK int recover_new(struct recover **ret, struct app *app, struct store_batch *store,
                           struct barrier *barrier, struct publisher *publisher);
-/* Answers nobody any more. */
+/* The connection for short questions and updates: whoever else has some asks them there. */
+struct db *recover_db(const struct recover *r);
+/* Answers nobody any more; of others' questions the connection tells. */
 struct recover *recover_free(struct recover *r);
 
 enum recover_cause {

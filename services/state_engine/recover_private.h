@@ -56,7 +56,7 @@ struct recover {
     struct store_batch *store; /* borrowed, as the next two */
     struct barrier *barrier;
     struct publisher *publisher;
-    struct db *db;         /* short questions */
+    struct db *db;         /* short questions, the ledger's too */
     struct db *db_rebuild; /* long ones: a connection answers in order */
     struct health_dependency *health;
     struct table sessions; /* struct recovery, owned */

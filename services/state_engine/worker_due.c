@@ -28,16 +28,13 @@ void worker_due_refused(struct worker *w, const struct command *c, enum fault_co
         attention_gone(w->attention, c->session_id, c->deadline);
 }
 
-int worker_new_age(struct worker *w) {
+void worker_new_age(struct worker *w) {
     struct app *app = w->app;
     struct attention_owner owner = {worker_give, w};
-    int r = ledger_new(&w->ledger, app);
-    if (r != 0)
-        return r;
+    w->ledger = ledger_new(recover_db(w->recover));
     w->cooling = cooling_new(app, w->store, w->publisher, w->barrier, w->ledger);
     w->backstop = backstop_new(app, w->store, w->ledger);
     w->attention = attention_new(app, w->store, w->publisher, w->presence, w->cooling, &owner);
-    return 0;
 }
 
 void worker_free_age(struct worker *w) {

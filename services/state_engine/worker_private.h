@@ -75,7 +75,7 @@ struct delivery *worker_own_delivery(struct worker *w);
 /* attention_owner::give. */
 bool worker_give(void *arg, const char *session_id, int64_t lease_until);
 /* Those who see to what falls due. */
-MUSTCHECK int worker_new_age(struct worker *w);
+void worker_new_age(struct worker *w);
 void worker_free_age(struct worker *w);
 /* Once a second. Negative: Redis was lost. */
 MUSTCHECK int worker_look_at_age(struct worker *w, int64_t now);
