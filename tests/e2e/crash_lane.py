@@ -12,7 +12,7 @@ import uuid
 import pika
 import websocket
 
-from harness import BUILD, FINDING, MAX_WAIT, ROOT, Closed, Socket, Suite, free_ports, new_user, wait_until
+from harness import BUILD, FINDING, MAX_WAIT, ROOT, Closed, Socket, Suite, free_ports, metric, new_user, wait_until
 
 SERVICES = {"engine": "state_engine", "fanout": "ws_fanout", "audit": "audit_writer"}
 ACTIONS = ["die", "fail", "pause"]
@@ -200,7 +200,8 @@ class Work:
             self.writers.append(Writer(device, self.session["id"], kind, n))
             self.writers[-1].start()
 
-    def judge(self):
+    def judge(self, has_refills):
+        """has_refills: versions may be in PostgreSQL because audit_writer took them from Redis."""
         for thread in self.writers:
             thread.join(4 * MAX_WAIT)
             if thread.error:
@@ -213,6 +214,8 @@ class Work:
         writes = [w for thread in self.writers + [self.watcher] for w in thread.writes]
         self._judge_state(state, writes)
         self._judge_rows(state, writes)
+        if not has_refills:
+            self._judge_trail()
         self.lane.subscriber.wait_whole(self.session["id"], state["version"])
         self._judge_watcher(state["version"])
         self._judge_creates()
@@ -237,6 +240,12 @@ class Work:
         text = {version: json.dumps(payload.get("operations")) for version, _, payload in found}
         for w in writes:
             assert w.version is None or f'"{w.token}"' in text[w.version], (w.token, text[w.version])
+
+    def _judge_trail(self):
+        """What an audit_writer loses must not be there only because its successor took it from Redis."""
+        for writer in self.lane.suite.instances("audit_writer"):
+            if writer.process.poll() is None:
+                assert metric(writer, "handoff_audit_refilled_total") == 0, "the trail had a gap"
 
     def _judge_watcher(self, last):
         self.watcher.last = last
@@ -349,7 +358,7 @@ class Lane:
         try:
             self._pass(work, armed, scenario, is_beside)
             scenario.after(self, action)
-            work.judge()
+            work.judge(scenario.has_refills or armed.service.name != "audit_writer")
         finally:
             self._tidy(armed, is_beside)
 

@@ -31,9 +31,10 @@ COMMANDS, EVENTS = "state_engine.commands", "audit_writer.events"
 # ---- what passes a point ----
 
 class Scenario:
-    """Usual work passes it. `env`: of the instance with the point; `watching`: of the watcher."""
+    """Usual work passes it. `env`: of the instance with the point; `watching`: of the watcher; `has_refills`:
+    what PostgreSQL has may come from Redis' delta window."""
 
-    env, watching = {}, {}
+    env, watching, has_refills = {}, {}, False
 
     def before(self, lane):
         """All is well."""
@@ -253,6 +254,8 @@ class Doubled(Apart):
 
 class Purged(Apart):
     """Versions that the audit queue lost, and Redis still has."""
+
+    has_refills = True
 
     def without(self, lane, work):
         for token in "cde":
