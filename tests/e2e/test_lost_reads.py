@@ -5,7 +5,9 @@ import concurrent.futures
 import shutil
 import signal
 import uuid
+from socket import create_connection
 
+import psycopg2
 import pytest
 
 import sse
@@ -281,6 +283,65 @@ def test_nobody_keeps_the_engines_busy_with_what_is_not_there(own_suite):
             engine.send_signal(signal.SIGCONT)
         assert [answer.result().status_code for answer in asked] == [404] * 65
     refused(stranger.get(f"/sessions/{uuid.uuid4()}"), 404, "not_found")
+
+
+def ask_and_go(suite, device, path):
+    """A request whose answer nobody waits for."""
+    with create_connection(("127.0.0.1", suite.api_port), 20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {device.token}\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("ends", ["nobody", "session_api", "ws_fanout"])
+def test_who_leaves_while_a_session_is_loaded(own_suite, ends):
+    """Connections that end, subscriptions that end, and a service that ends, with the engine's answer on its way."""
+    suite = own_suite(HANDOFF_COMMAND_DEADLINE="2s")
+    phone, laptop = (suite.device(user, "phone") for user in [new_user()] * 2)
+    lost, cold = phone.create({"n": 1}), phone.create({"n": 1})
+    for session in (lost, cold):
+        wait_told(suite, session)
+    with subscribed(laptop, cold["id"]) as stays:
+        other = phone.create({"n": 1})
+        lose(suite, lost["id"])
+        engine = suite.services["state_engine"].process
+        engine.send_signal(signal.SIGSTOP)
+        try:
+            for tail in ("", "/deltas?since=1", "/history", "/snapshots/1", "/devices"):
+                ask_and_go(suite, phone, path_of(lost) + tail)
+            gone = [phone.connect(lost["id"]) for _ in range(3)]
+            for s in gone:
+                s.expect("hello")
+            stays.send(type="subscribe", id="s", sessionId=lost["id"])
+            stays.send(type="unsubscribe", id="u", sessionId=lost["id"])
+            stays.recv_until("unsubscribed", id="u")
+            stays.send(type="subscribe", id="t", sessionId=lost["id"])
+            for s in gone:
+                s.close()
+            if ends != "nobody":
+                suite.services[ends].process.terminate()
+        finally:
+            engine.send_signal(signal.SIGCONT)
+        if ends == "nobody":
+            stays.recv_until("state_sync", sessionId=lost["id"], id="t")
+            assert is_alive(stays) == []
+    if ends != "nobody":
+        assert suite.terminate(ends) == 0
+        suite.restart(ends)
+    expect_rebuilt(phone, lost)
+    assert phone.read(other["id"]) == other
+
+
+def test_who_leaves_while_cold_data_is_put_together(own_suite):
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    session = phone.create({"n": 1})
+    cool(suite, session["id"])
+    connection = psycopg2.connect(suite.servers.postgresql.url)
+    connection.cursor().execute("lock table session_snapshots in access exclusive mode")
+    for tail in ("", "/snapshots/1", "/snapshots"):
+        ask_and_go(suite, phone, path_of(session) + tail)
+    wait_until(lambda: suite.query("select 1 from pg_locks where not granted"), what="one that waits")
+    connection.close()
+    assert phone.read(session["id"]) == session
 
 
 def test_half_of_what_may_be_in_flight_is_for_writes(own_suite):
