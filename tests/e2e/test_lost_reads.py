@@ -112,6 +112,35 @@ def test_the_new_epoch_has_no_deltas_of_before(suite, phone, session):
     assert deltas("since=3&epoch=1") == ([], False)
 
 
+def test_what_was_before_is_a_past_that_can_be_read_and_no_base(suite, phone, session):
+    lose(suite, session["id"])
+    rebuilt, path = expect_rebuilt(phone, session), path_of(session)
+    operations = set_to("other", 1)
+    for base in ({"baseVersion": 3}, {"baseVersion": 2}, {"baseVersion": 2, "merge": "disjoint"},
+                 {"baseVersion": 2, "epoch": 2, "merge": "disjoint"}):
+        body = refused(phone.patch(session["id"], operations, **base), 409, "version_conflict")
+        assert (body["epoch"], body["currentVersion"], body["session"]) == (2, 3, rebuilt), base
+    body = refused(phone.json_patch(session["id"], operations, headers={"If-Match": '"3"'}), 412, "version_conflict")
+    assert (body["epoch"], body["session"]) == (2, rebuilt)
+    assert phone.get(path, headers={"If-None-Match": '"3"'}).status_code == 200
+    assert phone.get(path, headers={"If-None-Match": '"3.2"'}).status_code == 304
+
+    for version in (1, 2, 3):
+        answer = phone.get(f"{path}/snapshots/{version}?epoch=1")
+        assert answer.json()["data"] == {"n": version} and answer.headers["ETag"] == f'"{version}"'
+    for query in ("2", "2?epoch=2", "4?epoch=1", "9?epoch=1", "3?epoch=3"):
+        refused(phone.get(f"{path}/snapshots/{query}"), 410, "version_gone")
+    refused(phone.post(f"{path}/restore", json={"version": 2}), 410, "version_gone")
+    restored = phone.post(f"{path}/restore", json={"version": 1, "epoch": 1}).json()
+    assert (position(restored), restored["data"]) == ((2, 4), {"n": 1})
+    wait_told(suite, restored)
+    items = phone.get(f"{path}/history").json()["items"]
+    assert [position(e) for e in items if e["type"] in ("session_created", "state_delta", "session_rebuilt")] == [
+        (2, 4), (2, 3), (1, 3), (1, 2), (1, 1)]
+    with sse.streamed(phone, session["id"], Last_Event_ID="1:3") as stream:
+        assert stream.sync["reason"] == "epoch" and position(stream.sync) == (2, 4)
+
+
 def test_what_another_node_saved_is_read_once_it_is_judged(suite, phone, session):
     for tail in ("", "/deltas?since=2", "/history", "/snapshots/2", "/devices"):
         age(suite, session["id"])
