@@ -9,11 +9,11 @@
 #include "common/auth.h"
 #include "common/commander.h"
 #include "common/store.h"
+#include "common/users.h"
 #include "services/ws_fanout/connection.h"
 #include "services/ws_fanout/hub.h"
 #include "services/ws_fanout/presence.h"
 #include "services/ws_fanout/socket.h"
-#include "common/users.h"
 
 struct fanout {
     struct app *app;

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 #include <stdio.h>
 
-#include "services/ws_fanout/limits.h"
 #include "common/users.h"
+#include "services/ws_fanout/limits.h"
 
 static void test_rates_and_bursts_are_as_configured(void **state) {
     struct limits l;
