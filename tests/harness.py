@@ -150,6 +150,13 @@ def redis_client(url):
                          require_full_coverage=False, decode_responses=True)
 
 
+def run_ids(client):
+    """Of the Redis, or of each node of the cluster."""
+    if isinstance(client, ClusterClient):
+        return {of["run_id"] for of in client.info("server", target_nodes=client.ALL_NODES).values()}
+    return {client.info("server")["run_id"]}
+
+
 class Servers:
     """Private Redis, PostgreSQL and RabbitMQ. With HANDOFF_TEST_REDIS=cluster, or is_cluster, Redis is a
     cluster of three masters with a replica each."""

@@ -34,6 +34,15 @@ class Redis:
         user = f":{self.password}@" if self.password else ""
         return f"redis://{user}127.0.0.1:{self.port}"
 
+    @property
+    def nodes(self):
+        return [self]
+
+    @property
+    def data(self):
+        """What it has on disk."""
+        return self.folder / "appendonlydir"
+
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "redis.conf"
@@ -51,9 +60,16 @@ class Redis:
     def stop(self):
         stop(self.process)
 
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
 
 class RedisCluster:
-    """Masters with a replica each; nodes[:masters] are masters at first. What it has is lost with it."""
+    """Masters with a replica each; nodes[:masters] are masters at first."""
 
     SLOTS = 16384
 
@@ -109,10 +125,17 @@ class RedisCluster:
             for n in self.nodes[self.masters:]) and all(
             "state=online" in self.ask(n, "info", "replication") for n in self.nodes[:self.masters])
 
+    def _is_back(self):
+        return self.is_served() and all("cluster_state:ok" in self.ask(n, "cluster", "info") for n in self.nodes)
+
     def start(self):
+        is_new = not (self.nodes[0].folder / "nodes.conf").exists()
         for node, bus in zip(self.nodes, self.buses):
             node.more, node.databases = self._config(bus), 1
             node.start()
+        if not is_new:
+            wait_until("the cluster as it was", self._is_back, timeout=30)
+            return self
         self._share_out()
         self._meet()
         self._replicate()
@@ -148,6 +171,14 @@ class RedisCluster:
     def stop(self):
         for node in self.nodes:
             node.stop()
+
+    def signal(self, number):
+        for node in self.nodes:
+            node.signal(number)
+
+    def kill(self):
+        for node in self.nodes:
+            node.kill()
 
 
 class PostgreSQL:

@@ -315,12 +315,12 @@ def test_requests_are_not_limited_while_redis_is_away_or_silent(shaky_suite, use
         servers.redis.start()
         wait_all_ready(shaky_suite), wait_all_ready(api)
         assert phone.get("/sessions").headers["RateLimit"]
-        servers.redis.process.send_signal(signal.SIGSTOP)
+        servers.redis.signal(signal.SIGSTOP)
         try:
             answer = phone.get("/sessions", timeout=MAX_WAIT)
             assert answer.status_code == 200 and "RateLimit" not in answer.headers
         finally:
-            servers.redis.process.send_signal(signal.SIGCONT)
+            servers.redis.signal(signal.SIGCONT)
         wait_all_ready(shaky_suite)
     finally:
         api.stop()
@@ -350,13 +350,15 @@ def presence_of(client, session_id, device):
 def test_a_redis_that_lost_its_last_second_learns_who_is_there(shaky_suite, device):
     suite, redis = shaky_suite, shaky_suite.servers.redis
     session_id = device.create({})["id"]
-    shutil.copytree(redis.folder / "appendonlydir", redis.folder / "before")
+    for node in redis.nodes:
+        shutil.copytree(node.data, node.folder / "before")
     with ws.subscribed(device, session_id):
         client = suite.redis_client()
         wait_until(lambda: presence_of(client, session_id, device.name) == ("j", "1"), what="the join")
         redis.stop()
-        shutil.rmtree(redis.folder / "appendonlydir")
-        shutil.move(redis.folder / "before", redis.folder / "appendonlydir")
+        for node in redis.nodes:
+            shutil.rmtree(node.data)
+            shutil.move(node.folder / "before", node.data)
         redis.start()
         wait_until(lambda: presence_of(client, session_id, device.name) == ("j", "1"), what="the join again")
     wait_until(lambda: presence_of(client, session_id, device.name) in (None, ("j", "0")), what="the departure")
@@ -385,9 +387,9 @@ def test_a_redis_without_memory_for_presence(shaky_suite, device, tmp_path):
 
 
 def test_redis_falls_silent(shaky_suite, device):
-    suite, process = shaky_suite, shaky_suite.servers.redis.process
+    suite, redis = shaky_suite, shaky_suite.servers.redis
     session = device.create({})
-    process.send_signal(signal.SIGSTOP)
+    redis.signal(signal.SIGSTOP)
     try:
         answers = together(4, lambda i: device.patch(session["id"], add("while", 1),
                                                      headers={"Idempotency-Key": "while"}, timeout=MAX_WAIT)
@@ -396,7 +398,7 @@ def test_redis_falls_silent(shaky_suite, device):
             unsure(answer)
         wait_degraded(suite, "redis")
     finally:
-        process.send_signal(signal.SIGCONT)
+        redis.signal(signal.SIGCONT)
     patch_until_accepted(device, session["id"], "while", 1)
     wait_all_ready(suite)
     check_versions(suite, device, session["id"], 2)

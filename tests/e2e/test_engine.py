@@ -328,7 +328,7 @@ def test_commands_while_redis_is_stopped_are_answered_and_never_doubled(world):
     engine = world.engine()
     backend, subscriber = world.connect(), world.subscribe()
     session_id = backend.create({"list": []})
-    stop_process(world.servers.redis.process.pid)
+    world.servers.redis.signal(signal.SIGSTOP)
     try:
         sent = {i: n for n in range(50)
                 for i in backend.send(backend.patch(session_id, "/data/list/-", n, seconds=4))}
@@ -336,7 +336,7 @@ def test_commands_while_redis_is_stopped_are_answered_and_never_doubled(world):
         while time.monotonic() < start + 3:
             backend.connection.process_data_events(0.05)
     finally:
-        continue_process(world.servers.redis.process.pid)
+        world.servers.redis.signal(signal.SIGCONT)
     replies = dict(zip(sent, backend.take(list(sent))))
     assert {code(r) for r in replies.values()} <= {None, "unavailable", "timeout"}
     later = backend.take(backend.send(backend.patch(session_id, "/data/list/-", -1)))[0]
@@ -359,7 +359,7 @@ def test_redelivered_commands_do_not_stop_the_loop_while_redis_is_stopped(world)
     engine.stop()
     commands = [backend.patch(session_id, "/data/list/-", n, seconds=60) for n in range(20)]
     backend.leave_redelivered(*(json.dumps({"commands": [c]}) for c in commands))
-    stop_process(world.servers.redis.process.pid)
+    world.servers.redis.signal(signal.SIGSTOP)
     try:
         engine = world.engine(ready=False)
         wait_until(lambda: health(engine), what="started")
@@ -367,7 +367,7 @@ def test_redelivered_commands_do_not_stop_the_loop_while_redis_is_stopped(world)
             assert get(engine, "/health", timeout=10)
             time.sleep(0.2)
     finally:
-        continue_process(world.servers.redis.process.pid)
+        world.servers.redis.signal(signal.SIGCONT)
     backend.take([c["id"] for c in commands])
     assert sorted(world.data(session_id)["list"]) == list(range(20))
     world.wait_ready(engine)
