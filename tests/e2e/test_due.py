@@ -2,6 +2,7 @@
 whichever engine lives. Time passes by moving what the engine counts from back in Redis."""
 
 import contextlib
+import time
 
 import psycopg2
 import pytest
@@ -36,8 +37,10 @@ class Unused:
 
     def look(self):
         """The session is looked at in the next tick."""
+        pipeline = self.client.pipeline(transaction=False)
         for slot in range(64):
-            self.client.zadd(f"attention:{{{slot}}}", {self.id: 1}, xx=True)
+            pipeline.zadd(f"attention:{{{slot}}}", {self.id: 1}, xx=True)
+        pipeline.execute()
 
     def settle(self):
         """Everything told, and nobody in it: no look is coming for another reason."""
@@ -239,8 +242,26 @@ def test_more_than_an_engine_takes_at_once(own_suite):
     wait_until(lambda: count("status = 'paused' and version = 2") == len(ids), timeout=40, what="all paused")
     for unused in sessions:
         unused.pass_time(HOUR)
-    wait_until(lambda: count("(cold_epoch, cold_version) = (1, 2)") == len(ids), timeout=180, what="all noted")
-    wait_until(lambda: not any(client.exists(unused.meta) for unused in sessions), what="all out of Redis")
+
+    def hot():
+        """Those in Redis still: what did not fit into a round, or was in one that failed, is looked at much later."""
+        pipeline = client.pipeline(transaction=False)
+        for unused in sessions:
+            pipeline.exists(unused.meta)
+        return [unused for unused, is_there in zip(sessions, pipeline.execute()) if is_there]
+
+    looked_at = time.monotonic()
+
+    def are_all_gone():
+        nonlocal looked_at
+        left = hot()
+        if time.monotonic() > looked_at + 5:
+            looked_at = time.monotonic()
+            for unused in left:
+                unused.look()
+        return not left
+    wait_until(are_all_gone, timeout=180, what="all out of Redis")
+    assert count("(cold_epoch, cold_version) = (1, 2)") == len(ids)
 
 
 # ---- going cold ----
