@@ -380,5 +380,7 @@ class Lane:
         armed.end()
 
     def stop(self):
-        self.subscriber.connection.close()
-        self.suite.stop()
+        try:
+            self.subscriber.connection.close()
+        finally:
+            self.suite.stop()
