@@ -3,7 +3,6 @@ before Redis holds the engine, or ends its connection, at just that step (contra
 moments is also broken on purpose (tests/mutants)."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
