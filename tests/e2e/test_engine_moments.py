@@ -130,11 +130,13 @@ def test_a_message_stays_until_its_events_are_confirmed(world):
 
 @pytest.mark.parametrize("is_made", [True, False], ids=["it was made", "it was not made"])
 def test_a_save_of_unknown_outcome_takes_effect_once(world, redis_relay, is_made):
-    """The connection ends with the save under way."""
+    """The connection ends with the save under way. Sent after the session's last save by another engine, the command is
+    looked for only for what this one may have done."""
     world.engine(HANDOFF_REDIS_URL=redis_relay.url(world.servers.redis.url))
     backend, subscriber = world.connect(), world.subscribe()
     session_id = backend.create({"list": []})
-    patch = backend.patch(session_id, "/data/list/-", 1)
+    wait_until(lambda: backend.now() > int(world.meta(session_id)["saverSince"]), what="the next millisecond")
+    patch = backend.patch(session_id, "/data/list/-", 1, sentAt=backend.now())
 
     def cut(client, server, data):
         if is_made:
