@@ -15,9 +15,9 @@ import urllib.request
 import uuid
 
 import pika
-import redis
 
-from harness import BUILD, FINDING, MAX_WAIT, SECRET, environment, free_ports, make_service, new_user, wait_until
+from harness import (BUILD, FINDING, MAX_WAIT, SECRET, environment, free_ports, make_service, new_user, redis_client,
+                     wait_until)
 
 COMMANDS, DEAD = "state_engine.commands", "state_engine.dead"
 BASIC_CONSUME = b"\x00\x3c\x00\x14"  # AMQP's class and method
@@ -126,7 +126,7 @@ class World:
 
     def __init__(self, servers, folder):
         self.servers, self.folder, self.engines, self.killed, self.relays = servers, folder, [], set(), []
-        self.redis = redis.Redis.from_url(servers.redis.url, decode_responses=True)
+        self.redis = redis_client(servers.redis.url)
         self.backend, self.subscriber = None, None
 
     def env(self, **more):
