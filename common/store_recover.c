@@ -79,13 +79,10 @@ static int take_head(struct store_batch *b, const char *session_id, struct store
     return 0;
 }
 
-int store_recover_look(struct store_batch *b, const char *session_id, struct store_found *ret,
-                       int64_t *ret_now) {
+int store_recover_look(struct store_batch *b, const char *session_id, struct store_found *ret) {
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
     *ret = (struct store_found){0};
-    int err = store_batch_load(b, NULL, 0, ret_now);
-    if (!err)
-        err = ask_key(b, "EXISTS", session_id, &reply);
+    int err = ask_key(b, "EXISTS", session_id, &reply);
     if (err)
         return err;
     if (reply->type != REDIS_REPLY_INTEGER || reply->integer == 0)
@@ -95,7 +92,7 @@ int store_recover_look(struct store_batch *b, const char *session_id, struct sto
 }
 
 int store_recover_look_at_loss(struct store_batch *b, const char *session_id,
-                               struct store_found *ret, int64_t *ret_now) {
+                               struct store_found *ret) {
     _cleanup_(store_command_done) struct store_command c = {0};
     _cleanup_(store_reply_freep) redisReply *reply = NULL;
     store_command_begin(&c, "SET");
@@ -105,7 +102,7 @@ int store_recover_look_at_loss(struct store_batch *b, const char *session_id,
     store_put_i64(&c, STORE_LOSS_MS);
     store_puts(&c, "NX");
     int err = store_ask(b, &c, &reply);
-    return err ? err : store_recover_look(b, session_id, ret, ret_now);
+    return err ? err : store_recover_look(b, session_id, ret);
 }
 
 bool store_found_equal(const struct store_found *a, const struct store_found *b) {

@@ -19,14 +19,14 @@ struct store_found {
     struct position position;
     char snapshots[SESSION_N_SNAPSHOTS * 21 + 1];
 };
-/* Negative: Redis did not answer, or refuses to. *ret_now is its TIME, ms. */
+/* Negative: Redis did not answer, or refuses to. */
 MUSTCHECK int store_recover_look(struct store_batch *b, const char *session_id,
-                                 struct store_found *ret, int64_t *ret_now);
+                                 struct store_found *ret);
 /* The same, and notes the loss of what is absent, for STORE_LOSS_MS: what is recovered from it is
  * not written once there was another save, or another loss, since. */
 #define STORE_LOSS_MS 60000
 MUSTCHECK int store_recover_look_at_loss(struct store_batch *b, const char *session_id,
-                                         struct store_found *ret, int64_t *ret_now);
+                                         struct store_found *ret);
 /* Whether two looks saw the same save, or the same loss. */
 bool store_found_equal(const struct store_found *a, const struct store_found *b);
 

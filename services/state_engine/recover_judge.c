@@ -100,7 +100,6 @@ static void on_known_row(void *arg, int err, const struct db_result *result) {
     struct recovery *rec = arg;
     struct recover *r = rec->owner;
     struct store_found now;
-    int64_t ignored;
     bool is_there;
     if (!take_row(rec, err, result, &is_there))
         return;
@@ -109,7 +108,7 @@ static void on_known_row(void *arg, int err, const struct db_result *result) {
         return;
     }
     CRASH_LINK("engine.recovery.looking", CRASH_REDIS);
-    if (store_recover_look(r->store, rec->session_id, &now, &ignored) != 0) {
+    if (store_recover_look(r->store, rec->session_id, &now) != 0) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return;
     }
@@ -201,9 +200,8 @@ static void clear_mark(struct recovery *rec) {
 
 /* Before anything is asked that the judgement stands on: which loss it is. */
 static void recover_known(struct recovery *rec) {
-    int64_t ignored;
     rec->has_looked = true;
-    if (store_recover_look_at_loss(rec->owner->store, rec->session_id, &rec->found, &ignored) != 0)
+    if (store_recover_look_at_loss(rec->owner->store, rec->session_id, &rec->found) != 0)
         recovery_end(rec, RECOVER_UNKNOWN);
     else if (rec->found.kind != STORE_FOUND_ABSENT)
         recovery_end(rec, RECOVER_HOT); /* another engine was faster */
@@ -237,12 +235,11 @@ static void ask_first_row(struct recovery *rec) {
 
 static void begin_damaged(struct recovery *rec) {
     struct recover *r = rec->owner;
-    int64_t ignored;
     metric_add(r->n_damaged, 1);
     log_error(r->app->log, "session_damaged", "Redis holds of a session what cannot be.",
               LOG_TEXT("sessionId", rec->session_id),
               LOG_TEXT("hint", "something else than Handoff wrote there; it is rebuilt"));
-    if (store_recover_look_at_loss(r->store, rec->session_id, &rec->found, &ignored) != 0)
+    if (store_recover_look_at_loss(r->store, rec->session_id, &rec->found) != 0)
         recovery_end(rec, RECOVER_UNKNOWN);
     else
         recovery_pass_barrier(rec);

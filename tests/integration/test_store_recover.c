@@ -9,8 +9,7 @@
 
 static struct store_found look(struct store_batch *b, const struct session *s) {
     struct store_found found;
-    int64_t now;
-    assert_int_equal(store_recover_look(b, s->id, &found, &now), 0);
+    assert_int_equal(store_recover_look(b, s->id, &found), 0);
     return found;
 }
 
@@ -144,11 +143,10 @@ static void test_another_loss_is_not_that_which_was_found(void **state) {
     redisContext *c = fixture_redis();
     struct session s, other;
     struct store_found slow, fast, again;
-    int64_t now;
     fixture_session(&s);
     session_copy(&s, &other);
-    assert_int_equal(store_recover_look_at_loss(b, s.id, &slow, &now), 0);
-    assert_int_equal(store_recover_look_at_loss(b, s.id, &fast, &now), 0);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &slow), 0);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &fast), 0);
     assert_int_equal(slow.kind, STORE_FOUND_ABSENT);
     assert_true(store_found_equal(&slow, &fast)); /* of two engines, one writes */
     long lifetime = FIXTURE_NUMBER(c, "PTTL session:{%s}:loss", s.id);
@@ -157,13 +155,13 @@ static void test_another_loss_is_not_that_which_was_found(void **state) {
     assert_int_equal(exists(c, &s, "loss"), 0);
     fixture_ask(c, "DEL session:{%s}:meta", s.id);
     assert_false(write_over(b, &other, &slow));
-    assert_int_equal(store_recover_look_at_loss(b, s.id, &again, &now), 0);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &again), 0);
     assert_false(store_found_equal(&slow, &again));
     assert_false(write_over(b, &other, &slow));
     assert_true(write_over(b, &other, &again));
     fixture_ask(c, "DEL session:{%s}:meta", s.id);
     fixture_ask(c, "RPUSH session:{%s}:loss x", s.id);
-    assert_int_equal(store_recover_look_at_loss(b, s.id, &again, &now), 0);
+    assert_int_equal(store_recover_look_at_loss(b, s.id, &again), 0);
     assert_string_equal(again.token, "");
     assert_true(write_over(b, &other, &again)); /* whatever somebody put there */
     assert_int_equal(exists(c, &s, "loss"), 0);

@@ -290,13 +290,9 @@ proctype Engine(byte n) {
         :: else -> e[n].base = version; e[n].at = loaded
         fi;
         k = 0 }
-    /* saves: or loses the race */
+    /* saves: or loses the race; what it lost it to was made by somebody else, so that it looks */
     :: d_step { e[n].at == loaded && IS_UNCHANGED(n) -> save(n); e[n].made = version; e[n].at = saved }
-    :: d_step { e[n].at == loaded && e[n].base != version ->
-#ifndef NO_LOOK_AFTER_LOSS
-        e[n].looks = true;
-#endif
-        e[n].at = taken }
+    :: d_step { e[n].at == loaded && e[n].base != version -> e[n].at = taken }
     /* saves, and does not learn it */
     :: d_step { e[n].at == loaded && e[n].base == version && faults > 0 -> faults--; save(n);
 #ifndef NO_LOOK_AFTER_DOUBT
