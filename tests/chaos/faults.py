@@ -213,7 +213,8 @@ def just(*names):
     return lambda world: list(names)
 
 
-MODES = {"cut": (0.1, 1.5), "hole": (0.5, 3.0), "half": (0.5, 2.0), "hold": (0.5, 3.0), "delay": (1.0, 3.0), "throttle": (1.0, 3.0)}
+MODES = {"cut": (0.1, 1.5), "hole": (0.5, 3.0), "half": (0.5, 2.0), "hold": (0.5, 3.0), "delay": (1.0, 3.0),
+         "throttle": (1.0, 3.0)}
 
 
 def link_kinds(name, targets, **more):
@@ -322,8 +323,9 @@ def draw_pair(rng, world, kind):
 
 
 def schedule(world, seed, seconds, names=None, long=False, scale=1.0, least=0):
-    """Every kind once, in a drawn order, then every kind again, until the time is over and there are `least` faults. The same seed makes the same
-    faults at the same offsets. long: as long as faults.md has them, now and then. scale: of how long each lasts."""
+    """Every kind once, in a drawn order, then every kind again, until the time is over and there are `least` faults. The
+    same seed makes the same faults at the same offsets. long: as long as faults.md has them, now and then. scale: of how long each
+    lasts."""
     rng, planned, offset, deck = random.Random(seed), [], 0.0, []
     while offset < seconds or sum(len(p.faults) for p in planned) < least:
         if not deck:

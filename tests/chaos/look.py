@@ -10,7 +10,7 @@ import psycopg2
 import websocket
 
 from harness import new_user, token as make_token
-from workload import TOKEN_SECONDS, Rest
+from devices import TOKEN_SECONDS, Rest
 
 QUEUE = "chaos.subscriber"
 MAX_WHOLE = 90.0  # s; longer: it does not become whole by itself

@@ -15,11 +15,12 @@ import time
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1])]
 
 import faults  # noqa: E402
+from devices import Rest  # noqa: E402
 from harness import ROOT  # noqa: E402
 from look import Probe, Rows, Subscriber  # noqa: E402
 from model import Model  # noqa: E402
 from process import StartError  # noqa: E402
-from workload import Load, Rest  # noqa: E402
+from workload import Load  # noqa: E402
 from world import World  # noqa: E402
 
 CHECK_EVERY = 90  # s
