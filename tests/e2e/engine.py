@@ -74,7 +74,7 @@ class Relay:
                         return
                     if source is client and b"connection_name" in data:
                         name = data.split(b"connection_name")[1]
-                        link["name"] = next(n for n in ("consume", "reply", "publish") if n.encode() in name)
+                        link["name"] = next((n for n in ("consume", "reply", "publish") if n.encode() in name), "")
                     (server if source is client else client).sendall(data)
                     if source is client and self.watched and self.watched in data:
                         link["muted"] = self.holds_after

@@ -65,7 +65,12 @@ def test_a_barrier_is_answered_after_the_commit(trail):
 def test_a_row_that_cannot_be_goes_alone(trail):
     """One that PostgreSQL refuses, among others that were told at once."""
     session, other = new_session_id(), new_session_id()
-    impossible = delta(other, 2 ** 31)
+    impossible = delta(other, 7, deviceId="impossible")
+    trail.sql("""
+        create function refuse() returns trigger language plpgsql as $$
+            begin raise exception 'not this one' using errcode = '22023'; end $$;
+        create trigger refuse before insert on session_events for each row when (new.device_id = 'impossible')
+            execute function refuse()""")
     with writes_held(trail):  # so that the rest comes in one batch
         trail.tell(created(new_session_id()))
         wait_held(trail)
