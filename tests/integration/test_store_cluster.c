@@ -107,8 +107,7 @@ static void create_alone(struct store_batch *b, struct session *ret) {
 static void adopt(struct store_batch *b, const char *session_id) {
     struct store_found found;
     bool is_done;
-    int64_t now;
-    assert_int_equal(store_recover_look(b, session_id, &found, &now), 0);
+    assert_int_equal(store_recover_look(b, session_id, &found), 0);
     assert_int_equal(found.kind, STORE_FOUND_HASH);
     assert_string_not_equal(found.run_id, store_batch_run_id(b, session_id));
     assert_int_equal(store_recover_adopt(b, session_id, &found, &is_done), 0);
