@@ -323,9 +323,9 @@ def draw_pair(rng, world, kind):
 
 
 def schedule(world, seed, seconds, names=None, long=False, scale=1.0, least=0):
-    """Every kind once, in a drawn order, then every kind again, until the time is over and there are `least` faults. The
-    same seed makes the same faults at the same offsets. long: as long as faults.md has them, now and then. scale: of how long each
-    lasts."""
+    """Every kind once, in a drawn order, then every kind again, until the time is over and there are `least` faults.
+    The same seed makes the same faults at the same offsets. long: as long as faults.md has them, now and then. scale:
+    of how long each lasts."""
     rng, planned, offset, deck = random.Random(seed), [], 0.0, []
     while offset < seconds or sum(len(p.faults) for p in planned) < least:
         if not deck:
