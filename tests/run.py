@@ -7,6 +7,8 @@ integration  cmocka programs of its integration/ folder, on private servers
 contract     pytest tests/contract: schemas, examples, patches against independent implementations;
              pytest tests/chaos: what judges the chaos suite, its proxy and its schedule
 e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
+outages      those of its files that kill, stop and fail over servers and services
+features     the others, and the crash points of a build that has them
 fuzz         every fuzz target once over its corpus
 chaos        tests/chaos/run.py for some minutes: every kind of fault under load; CHAOS_SEED, else a new seed
 """
@@ -26,6 +28,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHAOS_MINUTES, MIN_FAULTS = 2.9, 60
+
+
+OUTAGES = ["test_audit_*.py", "test_cluster.py", "test_crash.py", "test_due.py", "test_engine_moments.py",
+           "test_engine_recover.py", "test_postgresql_failover.py", "test_rabbitmq_cluster.py", "test_reconnect.py",
+           "test_recover.py", "test_rolling_restart.py", "test_start_without.py", "test_ws_moments.py"]
 
 
 class Tally:
@@ -84,11 +91,11 @@ def run_integration(build, env, tally):
         servers.stop()
 
 
-def run_pytest(folder, env, tally):
+def run_pytest(folder, env, tally, files=()):
     report = ROOT / "build" / f"pytest-{os.getpid()}.xml"
     done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q",
                            "--tb=short", "-p", "no:cacheprovider", "--durations=15",
-                           f"--junitxml={report}", f"tests/{folder}"], env=env, cwd=ROOT)
+                           f"--junitxml={report}", *(files or [f"tests/{folder}"])], env=env, cwd=ROOT)
     cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
     report.unlink(missing_ok=True)
     bad = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
@@ -98,6 +105,12 @@ def run_pytest(folder, env, tally):
     if done.returncode != 0 and not failures:
         failures = [f"{folder}: pytest ended with {done.returncode}"]
     tally.add(len({(c.get("classname"), c.get("name")) for c in cases}) - len(failures), failures)
+
+
+def run_part_of_e2e(suite, env, tally):
+    every = set((ROOT / "tests" / "e2e").glob("test_*.py"))
+    outages = {path for pattern in OUTAGES for path in (ROOT / "tests" / "e2e").glob(pattern)}
+    run_pytest("e2e", env, tally, sorted(outages if suite == "outages" else every - outages))
 
 
 def run_chaos(env, tally):
@@ -157,6 +170,8 @@ def main():
             run_fuzz(build, env, tally)
         elif suite == "chaos":
             run_chaos(env, tally)
+        elif suite in ("features", "outages"):
+            run_part_of_e2e(suite, env, tally)
         elif suite in ("contract", "e2e"):
             run_pytest(suite, env, tally)
             if suite == "contract":

@@ -455,6 +455,7 @@ def test_a_session_that_redis_lost_is_unavailable_not_gone(shaky_suite, device):
     finally:
         shaky_suite.servers.postgresql.start()
     wait_all_ready(shaky_suite)
+    wait_until(lambda: device.get(path_of(session)).status_code == 200, what="the session put together again")
     assert device.read(session["id"])["data"] == {"a": 1}
     refused(stranger.get(path_of(session)), 404, "not_found")
 
@@ -501,6 +502,7 @@ def ask(channel, *commands):
 
 def test_a_trusted_backend_sends_commands(channel, device):
     session = device.create({"a": 1})
+    wait_until(lambda: device.get(f"/sessions/{uuid.uuid4()}").status_code == 404, what="an audit trail that answers")
     operations = [{"op": "replace", "path": "/data/a", "value": 2}]
     commands = [command(session, "patch", operations=operations), command(session, "patch", operations=[{"op": "remove", "path": "/data/b"}]),
                 command({**session, "id": str(uuid.uuid4())}, "patch", operations=operations)]

@@ -289,7 +289,7 @@ def test_a_lost_consuming_connection_answers_each_refusal_once(world):
     wait_until(lambda: world.version(session_id) == 2, what="saved")
     relay.cut("consume")
     # Create, both, and both again.
-    wait_until(lambda: metric(engine, "handoff_commands_total") == 5, what="judged again")
+    wait_until(lambda: metric(engine, "handoff_commands_total") >= 5, what="judged again")
     relay.release()
     backend.take([accepted, refused])
     subscriber.wait_for(session_id, 2)
@@ -474,7 +474,7 @@ def test_an_engine_that_never_reached_the_broker_ends(world):
     relay = world.relay()
     relay.hold("")  # all of it: the broker takes connections and stays silent
     engine = world.engine(ready=False, relay=relay)
-    wait_until(lambda: len(relay.links) == 2, what="two connections")
+    wait_until(lambda: len(relay.links) >= 3, what="its three connections")
     engine.stop()
     assert engine.process.returncode == 0
 

@@ -128,6 +128,7 @@ def test_what_was_before_is_a_past_that_can_be_read_and_no_base(suite, phone, se
     for version in (1, 2, 3):
         answer = phone.get(f"{path}/snapshots/{version}?epoch=1")
         assert answer.json()["data"] == {"n": version} and answer.headers["ETag"] == f'"{version}"'
+    wait_told(suite, rebuilt)
     for query in ("2", "2?epoch=2", "4?epoch=1", "9?epoch=1", "3?epoch=3"):
         refused(phone.get(f"{path}/snapshots/{query}"), 410, "version_gone")
     refused(phone.post(f"{path}/restore", json={"version": 2}), 410, "version_gone")

@@ -46,7 +46,7 @@ static void test_the_earliest_look_says_how_much_of_the_window(void **state) {
 static struct slot saved_by(const char *saver, uint64_t version) {
     struct slot slot = new_slot();
     struct session *s = &slot.load.session;
-    memcpy(s->saver, saver, sizeof(s->saver));
+    snprintf(s->saver, sizeof(s->saver), "%s", saver);
     s->updated_at = NOW - 10;
     s->saver_since = NOW - 2000;
     s->position = (struct position){version, 1};
