@@ -197,10 +197,8 @@ int store_batch_claim_due(struct store_batch *b, struct store_due *due, size_t n
 int store_batch_rearm(struct store_batch *b, const struct store_due *due, size_t n) {
     _cleanup_(freep) struct ask *asks = must_alloc(n * sizeof(*asks));
     for (size_t i = 0; i < n; i++) {
-        asks[i] = (struct ask){.set = due[i].set,
-                               .first = due[i].lease,
-                               .second = due[i].next,
-                               .is_open = true};
+        asks[i] = (struct ask){
+            .set = due[i].set, .first = due[i].lease, .second = due[i].next, .is_open = true};
         member_of(&due[i], asks[i].member);
     }
     return ask_all(b, STORE_SCRIPT_REARM, asks, n);

@@ -118,7 +118,8 @@ MUSTCHECK int event_broadcast_check(const json_t *message, struct fault *f);
 void event_broadcast(const struct event_broadcast *b, struct event *ret);
 
 /* The envelope alone, read back from a body (type, session, position, timestamp, user, device,
- * message_id of versioned ones and of session_rebuilt); body stays NULL. FAULT_INVALID_REQUEST / FAULT_INVALID_JSON for
- * what is no event. *ret_json (may be NULL): the whole body as a new reference. */
+ * message_id of versioned ones and of session_rebuilt); body stays NULL. FAULT_INVALID_REQUEST /
+ * FAULT_INVALID_JSON for what is no event. *ret_json (may be NULL): the whole body as a new
+ * reference. */
 MUSTCHECK int event_parse(const char *body, size_t len, struct event *ret, json_t **ret_json,
                           struct fault *f);
