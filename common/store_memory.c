@@ -69,8 +69,10 @@ static void take_memory(void *arg, size_t i, const redisReply *reply) {
     else if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
              !take_number(reply->element[0], &m->since) || !take_number(reply->element[1], &now))
         m->err = -EBADMSG;
-    else
-        m->is_young = now - m->since < STORE_MEMORY_MS;
+    if (m->err != 0)
+        return;
+    m->age_ms = now - m->since;
+    m->is_young = m->age_ms < STORE_MEMORY_MS;
 }
 
 /* The item that is asked for all of that number. */
@@ -86,6 +88,7 @@ static void share_answers(const struct memories *t, size_t n) {
         const struct store_memory *from = &t->items[t->asked[first_of(t, t->items[i].number)]];
         t->items[i].err = from->err;
         t->items[i].since = from->since;
+        t->items[i].age_ms = from->age_ms;
         t->items[i].is_young = from->is_young;
     }
 }

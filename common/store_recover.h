@@ -68,6 +68,7 @@ struct store_memory {
     unsigned number; /* which node's: with the same number it is the same memory */
     int err;         /* 0; -ENOTCONN the node is away; -EIO Redis refused; -EBADMSG */
     int64_t since;   /* ms */
+    int64_t age_ms;  /* until now, by Redis' clock; negative when that was set back */
     bool is_young;   /* for less than STORE_MEMORY_MS */
 };
 /* One pipeline, one question a node. Negative: the connection was lost. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/store_private.h"
+#include "proto/event.h"
 
 bool store_parse_u64(const char *text, size_t len, uint64_t *ret) {
     uint64_t number = 0;
@@ -119,13 +120,6 @@ int store_view_entry(const redisReply *entry, struct store_entry_view *ret) {
     return ret->event.text ? 0 : -EBADMSG;
 }
 
-/* Events are printed with their type first (event.c). */
-static bool is_version(const struct store_entry_view *view) {
-    static const char rebuilt[] = "{\"type\":\"session_rebuilt\"";
-    return view->event.len < sizeof(rebuilt) - 1 ||
-           memcmp(view->event.text, rebuilt, sizeof(rebuilt) - 1) != 0;
-}
-
 int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta **ret,
                       size_t *ret_n) {
     if (reply->type != REDIS_REPLY_ARRAY)
@@ -137,7 +131,7 @@ int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta 
         int err = store_view_entry(reply->element[i], &view);
         if (err)
             return err;
-        if (is_version(&view))
+        if (!event_tells_rebuilt(view.event.text, view.event.len))
             deltas[n++] = (struct store_delta){view.version, view.event.text, view.event.len};
     }
     *ret = TAKE_PTR(deltas);

@@ -230,6 +230,12 @@ void event_session_rebuilt(const struct session *s, int64_t now, struct event *r
     end(ret, &out);
 }
 
+/* The type comes first; see begin_envelope. */
+bool event_tells_rebuilt(const char *body, size_t len) {
+    static const char begin[] = "{\"type\":\"session_rebuilt\"";
+    return len >= sizeof(begin) - 1 && memcmp(body, begin, sizeof(begin) - 1) == 0;
+}
+
 static void derive_message_id(struct event *e) {
     char name[2 * UUID_LEN + SESSION_DEVICE_MAX + 64];
     int len = snprintf(name, sizeof(name), "%s\n%s\n%s\n%" PRId64, e->session_id, e->device_id,

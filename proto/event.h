@@ -83,6 +83,9 @@ void event_device_changed(const struct session *s, const char *user_id, const ch
 /* A session that was put together again from PostgreSQL under a new epoch: of its position, by the
  * engine; devices get a state_sync. The message id follows from the position. */
 void event_session_rebuilt(const struct session *s, int64_t now, struct event *ret);
+/* Whether a body as it is printed here is such an event: what a rebuild leaves in the delta window,
+ * where it is no version, but says that those before it are of another epoch. */
+bool event_tells_rebuilt(const char *body, size_t len);
 
 /* A device that came or went, as Redis knows it (no struct session is at hand then). */
 struct event_presence {

@@ -217,6 +217,17 @@ class Servers:
             postgresql=types.SimpleNamespace(url=self.postgresql.url.removesuffix("handoff") + name))
 
 
+def query(servers, sql, *parameters):
+    """What PostgreSQL answers to one statement, which is committed."""
+    connection = psycopg2.connect(servers.postgresql.url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+    finally:
+        connection.close()
+
+
 class Suite:
     """The four services (or some of them) on the given servers; where there are several instances of
     each, haproxy stands before them, and api_port and ws_port are its own."""
@@ -334,13 +345,7 @@ class Suite:
         return redis_client(self.servers.redis.url)
 
     def query(self, sql, *parameters):
-        connection = psycopg2.connect(self.servers.postgresql.url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(sql, parameters)
-                return cursor.fetchall()
-        finally:
-            connection.close()
+        return query(self.servers, sql, *parameters)
 
     def amqp(self):
         return pika.BlockingConnection(pika.URLParameters(self.servers.rabbitmq.url))

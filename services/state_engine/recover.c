@@ -172,10 +172,8 @@ void recover_ask(struct recover *r, const char *session_id, enum recover_cause c
 }
 
 /* Of a memory that cannot be read nothing is known. */
-int64_t recover_settled_at(struct recover *r, const struct store_memory *memory) {
-    int64_t now, age = 0;
-    if (memory->err == 0 && store_batch_load(r->store, NULL, 0, &now) == 0 && now > memory->since)
-        age = now - memory->since;
+int64_t recover_settled_at(const struct store_memory *memory) {
+    int64_t age = memory->err == 0 && memory->age_ms > 0 ? memory->age_ms : 0;
     return timestamp_monotonic_ms() + (age < RECOVER_SETTLE_MS ? RECOVER_SETTLE_MS - age : 0);
 }
 

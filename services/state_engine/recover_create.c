@@ -107,7 +107,7 @@ void recover_ask_create(struct recover *r, const char *user_id, const char *key_
     else if (has_passed(q))
         ask(q);
     else
-        barrier_ask(r->barrier, recover_settled_at(r, &q->memory), on_barrier, q);
+        barrier_ask(r->barrier, recover_settled_at(&q->memory), on_barrier, q);
 }
 
 bool recover_tell_questions(struct recover *r) {

@@ -152,14 +152,19 @@ static void on_barrier(void *arg, bool passed) {
     ask_known_row(rec);
 }
 
-void recovery_pass_barrier(struct recovery *rec) {
+/* A node that was started again was away for longer than anything is on its way. */
+static int64_t settled_at(const struct recovery *rec) {
     struct store_memory memory = {.session_id = rec->session_id};
-    int64_t at = 0;
-    /* A node that was started again was away for longer than anything is on its way. */
-    if (rec->cause != RECOVER_STALE)
-        at = store_batch_memories(rec->owner->store, &memory, 1) == 0
-                 ? recover_settled_at(rec->owner, &memory)
-                 : timestamp_monotonic_ms() + RECOVER_SETTLE_MS;
+    if (rec->cause == RECOVER_STALE)
+        return 0;
+    int err = store_batch_memories(rec->owner->store, &memory, 1);
+    if (err != 0)
+        memory.err = err;
+    return recover_settled_at(&memory);
+}
+
+void recovery_pass_barrier(struct recovery *rec) {
+    int64_t at = settled_at(rec);
     CRASH_LINK("engine.recovery.barrier_asking", CRASH_BROKER);
     barrier_ask(rec->owner->barrier, at, on_barrier, rec);
 }

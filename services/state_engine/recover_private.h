@@ -80,7 +80,7 @@ struct recover {
 bool recover_may_wait(const struct recover *r, int err);
 /* When (ms, monotonic) a barrier may go: RECOVER_SETTLE_MS after Redis began to remember. Until
  * then other engines may have on their way to the broker what they saved before. */
-int64_t recover_settled_at(struct recover *r, const struct store_memory *memory);
+int64_t recover_settled_at(const struct store_memory *memory);
 /* Answers all askers; frees rec. */
 void recovery_end(struct recovery *rec, enum recover_answer answer);
 /* Asks one statement about the session; done gets rec. When PostgreSQL is away `again`, which has

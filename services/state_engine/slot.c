@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/event.h"
+
 #define LOOK_BACK 16 /* versions, at first; nearly always those are enough */
 
 static bool activates(const struct command *c) {
@@ -123,14 +125,6 @@ static void slot_add_entry(struct slot *slot, struct window_entry entry) {
     slot->entries[slot->n_entries++] = entry;
 }
 
-/* The entry that a rebuild leaves is no version: it says that those before it are of another epoch.
- */
-static bool is_version(const struct store_entry *entry) {
-    static const char rebuilt[] = "{\"type\":\"session_rebuilt\"";
-    return entry->event_len < sizeof(rebuilt) ||
-           memcmp(entry->event, rebuilt, sizeof(rebuilt) - 1) != 0;
-}
-
 void slot_ready(struct slot *slot, const char *run_id) {
     struct store_load *load = &slot->load;
     if (load->err == 0 && strcmp(load->session.run_id, run_id) != 0) {
@@ -144,7 +138,7 @@ void slot_ready(struct slot *slot, const char *run_id) {
     slot->current = &load->session;
     slot->loaded_version = load->session.position.version;
     for (size_t i = 0; i < load->n_entries; i++)
-        if (is_version(&load->entries[i]))
+        if (!event_tells_rebuilt(load->entries[i].event, load->entries[i].event_len))
             slot_add_entry(slot,
                            (struct window_entry){load->entries[i].version, load->entries[i].event,
                                                  load->entries[i].event_len});

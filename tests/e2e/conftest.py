@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from audit import Trail  # noqa: E402
 from engine import COMMANDS, World  # noqa: E402
 from harness import BUILD, Servers, Suite, free_ports, make_service, new_user  # noqa: E402
 
@@ -189,3 +190,13 @@ def world(engine_servers, tmp_path):
         yield world
     finally:
         world.stop()
+
+
+@pytest.fixture(scope="module")
+def trail(new_realm, tmp_path_factory):
+    """An audit_writer alone, in a world of its own, shared by the module's tests."""
+    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
+    try:
+        yield trail
+    finally:
+        trail.stop()

@@ -4,16 +4,7 @@ import json
 
 import pytest
 
-from audit import DEAD, Trail, created, delta, event, new_session_id
-
-
-@pytest.fixture(scope="module")
-def trail(new_realm, tmp_path_factory):
-    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
-    try:
-        yield trail
-    finally:
-        trail.stop()
+from audit import DEAD, created, delta, event, new_session_id
 
 
 @pytest.fixture(autouse=True)

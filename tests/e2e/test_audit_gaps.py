@@ -10,15 +10,6 @@ from harness import wait_until
 from rest import accepted
 
 
-@pytest.fixture(scope="module")
-def trail(new_realm, tmp_path_factory):
-    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
-    try:
-        yield trail
-    finally:
-        trail.stop()
-
-
 def wait_versions(trail, session, versions):
     wait_until(lambda: trail.versions(session) == versions, what=f"versions {versions}")
 

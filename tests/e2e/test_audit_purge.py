@@ -11,15 +11,6 @@ from harness import BUILD, wait_until
 TABLES = ["session_events", "session_snapshots", "session_participants", "session_devices"]
 
 
-@pytest.fixture(scope="module")
-def trail(new_realm, tmp_path_factory):
-    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
-    try:
-        yield trail
-    finally:
-        trail.stop()
-
-
 def tell_whole(trail, n=3):
     """A deleted session with rows in every table; its id."""
     session = new_session_id()

@@ -1,19 +1,8 @@
 """A PostgreSQL that is there and says no, for another reason than the rows: nothing is put away, somebody is
 told, and all of it is written once it says yes."""
 
-import pytest
-
-from audit import DEAD, EVENTS, Trail, created, delta, new_session_id
+from audit import DEAD, EVENTS, created, delta, new_session_id
 from harness import wait_until
-
-
-@pytest.fixture(scope="module")
-def trail(new_realm, tmp_path_factory):
-    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
-    try:
-        yield trail
-    finally:
-        trail.stop()
 
 
 def check_refused(trail, sqlstate, no, yes):

@@ -7,19 +7,10 @@ import subprocess
 import pika
 import pytest
 
-from audit import DEAD, EVENTS, Trail, created, delta, new_session_id
+from audit import DEAD, EVENTS, created, delta, new_session_id
 from harness import BUILD, wait_until
 
 COMMANDS, DEAD_COMMANDS = "state_engine.commands", "state_engine.dead"
-
-
-@pytest.fixture(scope="module")
-def trail(new_realm, tmp_path_factory):
-    trail = Trail(new_realm(), tmp_path_factory.mktemp("trail") / "log")
-    try:
-        yield trail
-    finally:
-        trail.stop()
 
 
 @pytest.fixture(autouse=True)

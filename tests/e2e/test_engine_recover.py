@@ -6,29 +6,18 @@ import json
 import os
 import signal
 
-import psycopg2
 import pytest
 
 from engine import get, new_session_id
-from harness import metric, wait_until
+from harness import metric, query, wait_until
 
 
 def code(reply):
     return reply["error"]["code"] if "error" in reply else None
 
 
-def query(world, sql, *parameters):
-    connection = psycopg2.connect(world.servers.postgresql.url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return cursor.fetchall()
-    finally:
-        connection.close()
-
-
 def recorded(world, session_id, version):
-    wait_until(lambda: query(world, "select 1 from sessions where id = %s and version = %s", session_id, version),
+    wait_until(lambda: query(world.servers, "select 1 from sessions where id = %s and version = %s", session_id, version),
                what="the audit trail to catch up")
 
 
@@ -98,7 +87,7 @@ def test_an_event_tells_of_its_command_and_key(world):
     assert len(got[with_key["id"]]["keyHash"]) == len(got[with_key["id"]]["fingerprint"]) == 64
     assert "keyHash" not in got[without["id"]]
     recorded(world, session_id, 3)
-    assert dict(query(world, "select command_id::text, key_hash from session_events where session_id = %s "
+    assert dict(query(world.servers, "select command_id::text, key_hash from session_events where session_id = %s "
                              "and version > 1", session_id)) == {
         with_key["id"]: got[with_key["id"]]["keyHash"], without["id"]: None}
 
@@ -122,7 +111,7 @@ def test_a_cold_mark_does_not_hide_what_was_told_of_since(world, audit_pid):
     backend, subscriber = world.connect(), world.subscribe()
     session_id = backend.create({"a": 0})
     recorded(world, session_id, 1)
-    query(world, "update sessions set cold_epoch = epoch, cold_version = version where id = %s returning 1", session_id)
+    query(world.servers, "update sessions set cold_epoch = epoch, cold_version = version where id = %s returning 1", session_id)
     with audit_stopped(audit_pid):
         backend.take(backend.send(backend.patch(session_id, "/data/a", 1)))
         subscriber.wait_for(session_id, 2)

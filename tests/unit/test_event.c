@@ -122,7 +122,12 @@ static void test_a_rebuild_has_an_id_that_follows_from_it(void **state) {
     s.position.epoch = 2;
     event_done(&e);
     event_session_rebuilt(&s, s.updated_at, &e);
+    assert_true(event_tells_rebuilt(e.body, e.body_len));
+    assert_false(event_tells_rebuilt(e.body, 10));
     expect_event(&e, "event_session_rebuilt");
+    event_session_deleted(&s, GOLDEN_USER, "phone-1", &e);
+    assert_false(event_tells_rebuilt(e.body, e.body_len));
+    event_done(&e);
     session_done(&s);
 }
 
