@@ -159,19 +159,22 @@ void store_links_tick(struct store_link *l) {
 
 /* ---- whether all are there ---- */
 
-/* "" when it is not known yet. */
-static void say_why(const struct store *s, char ret_why[static 256]) {
+/* "" when it is not known yet: at first. Later a node that is new takes the place of one that is
+ * gone. */
+static void say_why(const struct store *s, bool was_whole, char ret_why[static 256]) {
     char address[STORE_ADDRESS_CAP];
     ret_why[0] = '\0';
     for (size_t i = 0; i < s->n_links; i++) {
         const struct store_link *l = s->links[i];
-        if (!l->why[0])
+        bool is_new = was_whole && l->is_named && l->state != STORE_LINK_UP;
+        if (!l->why[0] && !is_new)
             continue;
+        const char *why = l->why[0] ? l->why : "a new node, not connected yet";
         store_address_print(&l->address, address);
         if (s->url.is_cluster)
-            snprintf(ret_why, 256, "%.80s: %.160s", address, l->why);
+            snprintf(ret_why, 256, "%.80s: %.160s", address, why);
         else
-            snprintf(ret_why, 256, "%s", l->why);
+            snprintf(ret_why, 256, "%s", why);
         return;
     }
     if (s->url.is_cluster && store_is_up(s) && !store_map_is_whole(s->map))
@@ -201,7 +204,7 @@ void store_links_judge(struct store *s) {
     s->is_stale = true;
     if (s->url.is_cluster && !store_is_up(s))
         link_seeds(s);
-    say_why(s, why);
+    say_why(s, was_whole, why);
     if (!why[0] || (!was_whole && strcmp(why, s->why) == 0))
         return;
     memcpy(s->why, why, sizeof(s->why));
