@@ -16,8 +16,9 @@ SERVERS = ("rabbitmq", "redis", "postgresql")
 @dataclass
 class Kind:
     """targets(world): names of which one is drawn. seconds: it lasts, from and to. rest: until the next one may begin,
-    as a rule. goal: seconds from its end until everything is whole. hangs: a request through it may take longer than
-    10 s. loses: Redis may have forgotten something."""
+    as a rule. goal: seconds from its end until everything is whole. needs: what the machine must allow, "clusters"
+    that the servers are some, or "one" that they are not. hangs: a request through it may take longer than 10 s.
+    loses: Redis may have forgotten something."""
     name: str
     targets: object
     begin: object
@@ -191,6 +192,36 @@ def end_sessions(world, _):
     world.in_database("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'handoff'")
 
 
+def kill_master(world, _):
+    world.kill_redis_node(is_master=True)
+
+
+def kill_replica(world, _):
+    world.kill_redis_node(is_master=False)
+
+
+def freeze_master(world, _):
+    """For longer than its replica waits."""
+    world.freeze_redis_master()
+
+
+def mend_redis(world, _):
+    """A fault more before each master has a replica again would be a loss of both."""
+    world.mend_redis()
+
+
+def kill_broker_node(world, _):
+    world.kill_broker_node()
+
+
+def freeze_broker_node(world, _):
+    world.freeze_broker_node()
+
+
+def mend_broker(world, _):
+    world.mend_broker()
+
+
 def turn_clock(offset):
     return lambda world, name: world.clock(name, offset)
 
@@ -206,7 +237,8 @@ def instances_of(service):
 
 
 def links_of(service):
-    return lambda world: [f"{i}>{d}" for i in world.instances(service) for d in DEPENDENCIES[service]]
+    return lambda world: [f"{i}>{d}" for i in world.instances(service) for d in DEPENDENCIES[service]
+                          if d in world.linked]
 
 
 def just(*names):
@@ -238,31 +270,40 @@ def service_kinds():
 def server_kinds():
     rests = {"rabbitmq": 6.0, "redis": 1.5, "postgresql": 2.0}
     for name in SERVERS:
-        rest = rests[name]
-        yield Kind(f"{name}-kill", just(name), kill_server, start_server, (0.0, 2.0), rest)
-        yield Kind(f"{name}-restart", just(name), stop_server, start_server, (0.0, 1.0), rest)
-        yield Kind(f"{name}-stop", just(name), freeze_server, thaw_server, (1.0, 4.0), rest)
-        yield from link_kinds(name, just(f"*>{name}"))
+        rest, needs = rests[name], "" if name == "postgresql" else "one"
+        yield Kind(f"{name}-kill", just(name), kill_server, start_server, (0.0, 2.0), rest, needs=needs)
+        yield Kind(f"{name}-restart", just(name), stop_server, start_server, (0.0, 1.0), rest, needs=needs)
+        yield Kind(f"{name}-stop", just(name), freeze_server, thaw_server, (1.0, 4.0), rest, needs=needs)
+        yield from link_kinds(name, just(f"*>{name}"), needs=needs)
+
+
+def node_kinds():
+    yield Kind("redis-master-kill", just("redis"), kill_master, mend_redis, (0.5, 4.0), 1.5, needs="clusters")
+    yield Kind("redis-master-stop", just("redis"), freeze_master, mend_redis, (3.0, 6.0), 1.5, needs="clusters")
+    yield Kind("redis-replica-kill", just("redis"), kill_replica, mend_redis, (0.5, 4.0), 1.5, needs="clusters")
+    yield Kind("rabbitmq-node-kill", just("rabbitmq"), kill_broker_node, mend_broker, (0.5, 4.0), 2.0, needs="clusters")
+    yield Kind("rabbitmq-node-stop", just("rabbitmq"), freeze_broker_node, mend_broker, (1.0, 8.0), 2.0,
+               needs="clusters")
 
 
 KINDS = [
-    *service_kinds(), *server_kinds(),
+    *service_kinds(), *server_kinds(), *node_kinds(),
     *link_kinds("devices", just("devices>api", "devices>ws"), hangs=True),
-    Kind("rabbitmq-alarm", just("rabbitmq"), raise_alarm, clear_alarm, (1.0, 4.0), 3.0),
-    Kind("redis-full", just("redis"), redis_full, redis_has_room, (0.5, 3.0)),
-    Kind("redis-disk", just("redis"), fill_disk, clear_disk, (1.0, 4.0), 1.5, needs="mount"),
-    Kind("redis-scripts", just("redis"), forget_scripts, nothing, (0.0, 0.1), 0.5),
-    Kind("redis-connections", just("redis"), kill_connections, nothing, (0.0, 0.1), 0.5),
+    Kind("rabbitmq-alarm", just("rabbitmq"), raise_alarm, clear_alarm, (1.0, 4.0), 3.0, needs="one"),
+    Kind("redis-full", just("redis"), redis_full, redis_has_room, (0.5, 3.0), needs="one"),
+    Kind("redis-disk", just("redis"), fill_disk, clear_disk, (1.0, 4.0), 1.5, needs="one mount"),
+    Kind("redis-scripts", just("redis"), forget_scripts, nothing, (0.0, 0.1), 0.5, needs="one"),
+    Kind("redis-connections", just("redis"), kill_connections, nothing, (0.0, 0.1), 0.5, needs="one"),
     Kind("postgresql-disk", just("postgresql"), fill_disk, clear_disk, (1.0, 4.0), 2.0, 35.0, needs="mount"),
     Kind("postgresql-refuses", just("postgresql"), refuse_rows, take_rows, (0.5, 4.0), 2.0, 35.0),
     Kind("postgresql-locked", just("postgresql"), lock_rows, unlock_rows, (0.5, 4.0)),
     Kind("postgresql-connections", just("postgresql"), end_sessions, nothing, (0.0, 0.1)),
-    Kind("rabbitmq-wiped", just("rabbitmq"), wipe_broker, start_server, (0.0, 1.0), 6.0, 15.0),
-    Kind("engine-zombie", instances_of("state_engine"), make_zombie, end_zombie, (0.5, 2.0)),
-    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0),
-    Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, loses=True),
-    Kind("redis-aof-tail", just("redis"), cut_aof, start_server, (0.0, 1.0), 3.0, loses=True),
-    Kind("redis-stale", just("redis"), keep_redis, promote_kept_redis, (1.0, 4.0), 3.0, loses=True),
+    Kind("rabbitmq-wiped", just("rabbitmq"), wipe_broker, start_server, (0.0, 1.0), 6.0, 15.0, needs="one"),
+    Kind("engine-zombie", instances_of("state_engine"), make_zombie, end_zombie, (0.5, 2.0), needs="one"),
+    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0, needs="one"),
+    Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, loses=True, needs="one"),
+    Kind("redis-aof-tail", just("redis"), cut_aof, start_server, (0.0, 1.0), 3.0, loses=True, needs="one"),
+    Kind("redis-stale", just("redis"), keep_redis, promote_kept_redis, (1.0, 4.0), 3.0, loses=True, needs="one"),
 ]
 
 PAIRS = {
@@ -279,6 +320,12 @@ PAIRS = {
     "broker+lost-redis": ("rabbitmq-kill", "redis-flushall"),
     "postgresql+lost-redis": ("postgresql-stop", "redis-flushall"),
     "stopped-engine+redis": ("engine-stop", "redis-restart"),
+    "master+node": ("redis-master-kill", "rabbitmq-node-kill"),
+    "engine+master": ("engine-kill", "redis-master-kill"),
+    "stopped-engine+master": ("engine-stop", "redis-master-kill"),
+    "engine+node": ("engine-kill", "rabbitmq-node-kill"),
+    "master+postgresql": ("redis-master-kill", "postgresql-kill"),
+    "fanout+node": ("fanout-kill", "rabbitmq-node-stop"),
 }
 
 BY_NAME = {kind.name: kind for kind in KINDS}
@@ -289,7 +336,7 @@ def pairs():
         kinds = [BY_NAME[p] for p in parts]
         yield Kind(name, None, None, None, rest=max(k.rest for k in kinds), goal=max(k.goal for k in kinds),
                    seconds=max(k.seconds for k in kinds), hangs=any(k.hangs for k in kinds), parts=parts,
-                   loses=any(k.loses for k in kinds))
+                   loses=any(k.loses for k in kinds), needs=" ".join(dict.fromkeys(k.needs for k in kinds if k.needs)))
 
 
 BY_NAME.update((pair.name, pair) for pair in pairs())
@@ -306,9 +353,9 @@ class Planned:
 
 
 def possible(world, names=None):
-    """Kinds that this machine allows."""
+    """Kinds that this machine, and these servers, allow."""
     kinds = [BY_NAME[name] for name in names] if names else list(BY_NAME.values())
-    return [k for k in kinds if not k.needs or k.needs in world.can]
+    return [k for k in kinds if set(k.needs.split()) <= world.can and (k.parts or k.targets(world))]
 
 
 def draw_pair(rng, world, kind):

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 
-import pika
+import pika.exceptions
 import psycopg2
 import websocket
 
@@ -17,11 +17,13 @@ MAX_WHOLE = 90.0  # s; longer: it does not become whole by itself
 
 
 class Subscriber(threading.Thread):
-    """Everything that is published, from a durable queue bound to session.#; straight to the broker."""
+    """Everything that is published, from a durable queue bound to session.#; straight to the broker. connect: a
+    connection of pika's, or its exceptions. arguments: of the queue."""
 
-    def __init__(self, model, url):
+    def __init__(self, model, connect, arguments):
         super().__init__(daemon=True)
-        self.model, self.url, self.is_stopped, self.bound, self.ids = model, url, False, threading.Event(), {}
+        self.model, self.connect, self.arguments = model, connect, arguments
+        self.is_stopped, self.bound, self.ids = False, threading.Event(), {}
 
     def run(self):
         while not self.is_stopped:
@@ -31,11 +33,9 @@ class Subscriber(threading.Thread):
                 time.sleep(0.2)
 
     def consume(self):
-        parameters = pika.URLParameters(self.url)
-        parameters.heartbeat, parameters.blocked_connection_timeout = 60, 600
-        connection = pika.BlockingConnection(parameters)
+        connection = self.connect()
         channel = connection.channel()
-        channel.queue_declare(QUEUE, durable=True)
+        channel.queue_declare(QUEUE, durable=True, arguments=self.arguments)
         channel.queue_bind(QUEUE, "session_updates", "session.#")
         channel.basic_qos(prefetch_count=500)
         self.bound.set()

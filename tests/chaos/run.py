@@ -15,6 +15,7 @@ import time
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1])]
 
 import faults  # noqa: E402
+from clusters import ClusterWorld  # noqa: E402
 from devices import Rest  # noqa: E402
 from harness import ROOT  # noqa: E402
 from look import Probe, Rows, Subscriber  # noqa: E402
@@ -163,8 +164,11 @@ class Run:
     # ---- all of it ----
 
     def start(self):
-        self.world = World(ROOT / "build" / "chaos" / f"{os.getpid()}", clocks=not self.options.no_clocks).start()
-        self.subscriber = Subscriber(self.model, self.world.servers.rabbitmq.url)
+        folder, clocks = ROOT / "build" / "chaos" / f"{os.getpid()}", not self.options.no_clocks
+        self.world = (ClusterWorld(folder, clocks, self.options.seed) if self.options.clusters
+                      else World(folder, clocks))
+        self.world.start()
+        self.subscriber = Subscriber(self.model, self.world.connect_to_broker, self.world.queue_arguments)
         self.subscriber.start()
         assert self.subscriber.bound.wait(20), "the subscriber did not get its queue"
         self.world.forget = self.subscriber.lose
@@ -255,6 +259,7 @@ def options_of(argv):
     parser.add_argument("--scale", type=float, default=1.0, help="of how long each fault lasts")
     parser.add_argument("--patience", type=float, default=1.5, help="stop after so many times the minutes")
     parser.add_argument("--least", type=int, default=0, help="so many faults however long it takes")
+    parser.add_argument("--clusters", action="store_true", help="of Redis and of RabbitMQ, whose nodes die")
     parser.add_argument("--no-clocks", action="store_true", help="without libfaketime in the services")
     parser.add_argument("--json", help="a file for everything that was measured")
     parser.add_argument("--list", action="store_true", help="only show the kinds and the schedule")
@@ -263,8 +268,11 @@ def options_of(argv):
 
 class Anything:
     """A world to plan for: everything is allowed."""
-    can = {"mount", "faketime"}
     instances = World.instances
+
+    def __init__(self, is_cluster):
+        self.can = {"mount", "faketime", "clusters" if is_cluster else "one"}
+        self.linked = (ClusterWorld if is_cluster else World).linked
 
 
 def show(options):
@@ -272,7 +280,7 @@ def show(options):
         print(f"{kind.name:26} {'pair of ' + ', '.join(kind.parts) if kind.parts else ''}"
               f"{'needs ' + kind.needs if kind.needs else ''}")
     print(f"\nseed {options.seed}:")
-    for p in faults.schedule(Anything(), options.seed, options.minutes * 60, options.faults, options.long,
+    for p in faults.schedule(Anything(options.clusters), options.seed, options.minutes * 60, options.faults, options.long,
                              options.scale, options.least):
         print(f"{p.offset:8.1f} s  {p.name} ({', '.join(t for _, t in p.faults)}) {p.seconds:.1f} s")
 

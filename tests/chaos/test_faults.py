@@ -8,17 +8,21 @@ import pytest
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1])]
 
 import faults  # noqa: E402
+from clusters import ClusterWorld  # noqa: E402
 from world import World  # noqa: E402
 
 
 class Planned:
-    can = {"mount", "faketime"}
-    instances = World.instances
+    can, linked, instances = {"mount", "faketime", "one"}, World.linked, World.instances
 
 
-def plan(seed, seconds=300, names=None):
+class OnClusters(Planned):
+    can, linked = {"mount", "faketime", "clusters"}, ClusterWorld.linked
+
+
+def plan(seed, seconds=300, names=None, world=Planned):
     return [(p.offset, p.name, [(k.name, t) for k, t in p.faults], p.seconds)
-            for p in faults.schedule(Planned(), seed, seconds, names)]
+            for p in faults.schedule(world(), seed, seconds, names)]
 
 
 def test_the_same_seed_makes_the_same_faults_at_the_same_offsets():
@@ -34,8 +38,17 @@ def test_every_kind_comes_before_any_comes_again():
 
 def test_what_the_machine_does_not_allow_is_left_out():
     class Poor(Planned):
-        can = set()
-    assert not any(k.needs for k in faults.possible(Poor()))
+        can = {"one"}
+    assert {k.needs for k in faults.possible(Poor())} == {"", "one"}
+
+
+def test_on_clusters_nodes_die_and_no_server_does():
+    names = {kind for _, _, parts, _ in plan(9, 3600, world=OnClusters) for kind, _ in parts}
+    assert {"redis-master-kill", "redis-master-stop", "redis-replica-kill", "rabbitmq-node-kill", "rabbitmq-node-stop",
+            "engine-kill", "fanout-kill", "api-kill", "audit-kill", "postgresql-kill", "engine-link-cut"} <= names
+    assert not names & {"redis-kill", "redis-flushall", "rabbitmq-kill", "redis-cut", "fanout-link-cut"}
+    targets = {target for _, _, parts, _ in plan(9, 3600, world=OnClusters) for _, target in parts}
+    assert not any(target.endswith((">redis", ">rabbitmq")) for target in targets)
 
 
 def test_every_row_and_column_of_the_table_is_there():

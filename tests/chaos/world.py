@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 
+import pika
 import psycopg2
 
 from harness import BUILD, Servers, Suite, wait_until
@@ -24,6 +25,7 @@ DEPENDENCIES = {"session_api": ("redis", "rabbitmq", "postgresql"),
 URLS = {"redis": "HANDOFF_REDIS_URL", "rabbitmq": "HANDOFF_AMQP_URL", "postgresql": "HANDOFF_DATABASE_URL"}
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 CLONE_NEWNS = 0x00020000
+SERVERS = ("redis", "rabbitmq", "postgresql")
 DISKS = {"redis": 256, "postgresql": 1024}  # MiB
 
 
@@ -61,18 +63,21 @@ class Disk:
 
 
 class World:
-    """folder: for logs; kept. can: what this machine allows of `mount`, `faketime`."""
+    """folder: for logs; kept. can: what this machine allows of `mount`, `faketime`, and `one`: each server is one.
+    linked: to which servers the services have links."""
+
+    linked, more_env, queue_arguments = SERVERS, {}, None
 
     def __init__(self, folder, clocks=False):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.can, self.disks = set(), {}
+        self.can, self.disks = {"one"}, {}
         if own_mounts():
             self.can.add("mount")
         # AddressSanitizer wants to be loaded first.
         if clocks and os.path.exists(FAKETIME) and not BUILD.name.endswith("-asan"):
             self.can.add("faketime")
-        self.servers = Servers()
+        self.servers = self.make_servers()
         self.data = pathlib.Path(tempfile.mkdtemp(prefix="handoff-chaos-", dir="/var/tmp"))
         self.data.chmod(0o755)
         self.links = self.suite = None
@@ -80,13 +85,17 @@ class World:
 
     # ---- start and stop ----
 
+    @staticmethod
+    def make_servers():
+        return Servers(is_cluster=False)
+
     def start(self):
-        if "mount" in self.can:
+        if {"mount", "one"} <= self.can:
             self.disks["redis"] = Disk(self.servers.redis.folder, DISKS["redis"])
         self.servers.start()
         if "mount" in self.can:
             self._move_database()
-        self.suite = Suite(self.servers, self.folder, instances=INSTANCES, HANDOFF_COLD_AFTER="1s")
+        self.suite = Suite(self.servers, self.folder, instances=INSTANCES, HANDOFF_COLD_AFTER="1s", **self.more_env)
         self._make_links()
         self.suite.start()
         return self
@@ -105,14 +114,12 @@ class World:
         n = sum(len(DEPENDENCIES[s.name]) for s in self.suite.services.values())
         control, *ports = free_ports(n + 3)
         self.links = Links(control)
-        targets = {"redis": self.servers.redis.port, "rabbitmq": self.servers.rabbitmq.port,
-                   "postgresql": self.servers.postgresql.port}
         for service in self.suite.services.values():
-            for dependency in DEPENDENCIES[service.name]:
-                port = ports.pop()
-                self.links.add(f"{service.known_as}>{dependency}", port, targets[dependency])
+            for dependency in set(DEPENDENCIES[service.name]) & set(self.linked):
+                port, target = ports.pop(), self.server(dependency).port
+                self.links.add(f"{service.known_as}>{dependency}", port, target)
                 url = service.env[URLS[dependency]]
-                service.env[URLS[dependency]] = url.replace(f":{targets[dependency]}", f":{port}")
+                service.env[URLS[dependency]] = url.replace(f":{target}", f":{port}")
             if "faketime" in self.can:
                 clock = self.folder / f"{service.known_as}.clock"
                 clock.write_text("+0")
@@ -137,8 +144,7 @@ class World:
                     stop(service.process)
             if self.links:
                 self.links.stop()
-            for process in self.server_processes("postgresql") + self.server_processes("redis"):
-                os.kill(process, signal.SIGCONT)
+            self.thaw_servers()
             self.servers.stop()
             for disk in self.disks.values():
                 subprocess.run(["umount", "-l", disk.folder], stderr=subprocess.DEVNULL)
@@ -181,6 +187,10 @@ class World:
             except ProcessLookupError:
                 pass
 
+    def thaw_servers(self):
+        for name in ("postgresql", "redis"):
+            self.signal_server(name, signal.SIGCONT)
+
     def kill_server(self, name):
         server = self.server(name)
         children = self.server_processes(name)[1:]
@@ -197,6 +207,16 @@ class World:
 
     def redis(self):
         return self.suite.redis_client()
+
+    def broker_url(self):
+        """Of a broker that runs, as a rule."""
+        return self.servers.rabbitmq.url
+
+    def connect_to_broker(self):
+        """For an independent subscriber."""
+        parameters = pika.URLParameters(self.broker_url())
+        parameters.heartbeat, parameters.blocked_connection_timeout = 60, 600
+        return pika.BlockingConnection(parameters)
 
     def in_broker(self, erlang):
         return self.servers.eval_in_broker(erlang)
