@@ -3,6 +3,7 @@ die and stand still; what they tell of each other's addresses leads past links, 
 
 import os
 import random
+import shutil
 import signal
 
 from harness import Servers, wait_until
@@ -19,8 +20,11 @@ class ClusterServers(Servers):
 
     def stop(self):
         for node in self.rabbitmq.nodes:
-            node.signal(signal.SIGCONT)
-        super().stop()
+            if node.process:
+                node.process.send_signal(signal.SIGCONT)
+        for server in reversed(self.all):
+            server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class ClusterWorld(World):
