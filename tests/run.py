@@ -24,6 +24,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHAOS_MINUTES, MIN_FAULTS = 2.9, 60
 MAX_AGAIN = 3
+MAX_CLEANUP = 60  # s
 
 OUTAGES = ["test_audit_*.py", "test_cluster.py", "test_crash.py", "test_due.py", "test_engine_moments.py",
            "test_engine_recover.py", "test_postgresql_failover.py", "test_rabbitmq_cluster.py", "test_reconnect.py",
@@ -54,6 +56,22 @@ class Tally:
         self.again += [None] * len(failures) if again is None else again
 
 
+def run(argv, env, **more):
+    """A child that does not outlive this process: it is interrupted with it, so that pytest and chaos stop the
+    servers that they began."""
+    def hear_interrupts():  # which a shell has its background ignore
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(argv, env=env, cwd=ROOT, preexec_fn=hear_interrupts, **more) as child:
+        try:
+            out, _ = child.communicate()
+        except BaseException:
+            child.send_signal(signal.SIGINT)
+            child.wait(MAX_CLEANUP)
+            raise
+    return child.returncode, out
+
+
 def second_run(suite, name, text):
     """None for what a sanitizer found: that is no matter of a busy machine."""
     return None if re.search(r"Sanitizer|runtime error|\b99\b", text) else (suite, name)
@@ -61,19 +79,18 @@ def second_run(suite, name, text):
 
 def run_program(argv, env, name, tally):
     """A cmocka program: one line a test."""
-    done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, errors="replace", cwd=ROOT)
-    passed = len(re.findall(r"^\[       OK \]", done.stdout, re.M))
-    failures = sorted(set(re.findall(r"^\[  FAILED  \] (\w+)", done.stdout, re.M)))
+    code, out = run(argv, env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    passed = len(re.findall(r"^\[       OK \]", out, re.M))
+    failures = sorted(set(re.findall(r"^\[  FAILED  \] (\w+)", out, re.M)))
     failures = [f"{name}: {f}" for f in failures if not f.isdigit()]
-    if done.returncode != 0 and not failures:
-        failures = [f"{name}: ended with {done.returncode}"]
+    if code != 0 and not failures:
+        failures = [f"{name}: ended with {code}"]
     if passed == 0 and not failures:
         failures = [f"{name}: ran no test"]
-    tally.add(passed, failures, [second_run(*name.split("/"), done.stdout)] * len(failures))
+    tally.add(passed, failures, [second_run(*name.split("/"), out)] * len(failures))
     print(f"  {'FAILED' if failures else 'ok':6} {name} ({passed} passed)", flush=True)
     if failures:
-        print(done.stdout[-6000:], flush=True)
+        print(out[-6000:], flush=True)
 
 
 def programs(folder, names=()):
@@ -108,9 +125,8 @@ def run_integration(build, env, tally, names=()):
 
 def run_pytest(folder, env, tally, files=()):
     report = ROOT / "build" / f"pytest-{os.getpid()}.xml"
-    done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q",
-                           "--tb=short", "-p", "no:cacheprovider", "--durations=15",
-                           f"--junitxml={report}", *(files or [f"tests/{folder}"])], env=env, cwd=ROOT)
+    code, _ = run(["/usr/bin/python3", "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--durations=15",
+                   f"--junitxml={report}", *(files or [f"tests/{folder}"])], env)
     cases = list(xml.etree.ElementTree.parse(report).iter("testcase")) if report.exists() else []
     report.unlink(missing_ok=True)
     bad = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
@@ -120,8 +136,8 @@ def run_pytest(folder, env, tally, files=()):
                         xml.etree.ElementTree.tostring(c, "unicode")) for c in bad]
     failures += [f"{folder}: skipped: {c.get('name')}" for c in skipped]
     again += [None] * len(skipped)
-    if done.returncode != 0 and not failures:
-        failures, again = [f"{folder}: pytest ended with {done.returncode}"], None
+    if code != 0 and not failures:
+        failures, again = [f"{folder}: pytest ended with {code}"], None
     n_cases = len({(c.get("classname"), c.get("name")) for c in cases})
     tally.add(max(0, n_cases - len(failures)), failures, again)
 
@@ -139,14 +155,14 @@ def run_chaos(env, tally):
             "--least", str(MIN_FAULTS), "--scale", "0.6", "--json", report]
     if seed := os.environ.get("CHAOS_SEED"):
         argv += ["--seed", seed]
-    done = subprocess.run(argv, env=env, cwd=ROOT)
+    code, _ = run(argv, env)
     summary = json.loads(report.read_text()) if report.exists() else {"violations": [], "faults": 0, "seed": None}
     report.unlink(missing_ok=True)
     failures = sorted({f"chaos: {v['what']} (seed {summary['seed']})" for v in summary["violations"]})
     if summary["faults"] < MIN_FAULTS:
         failures.append(f"chaos: {summary['faults']} faults, less than {MIN_FAULTS} (seed {summary['seed']})")
-    if done.returncode != 0 and not failures:
-        failures = [f"chaos: ended with {done.returncode}"]
+    if code != 0 and not failures:
+        failures = [f"chaos: ended with {code}"]
     tally.add(0 if failures else 1, failures)
 
 
@@ -155,14 +171,14 @@ def run_fuzz(build, env, tally):
     targets = programs(ROOT / "build" / "fuzz")
     for target in targets:
         corpus = ROOT / "tests" / "fuzz" / "corpus" / target.name.removeprefix("fuzz_")
-        done = subprocess.run([target, "-runs=0", corpus], env=env, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT)
+        code, out = run([target, "-runs=0", corpus], env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                        errors="replace")
         name = f"fuzz/{target.name}"
-        failures = [] if done.returncode == 0 else [name]
+        failures = [] if code == 0 else [name]
         tally.add(1 - len(failures), failures)
         print(f"  {'FAILED' if failures else 'ok':6} {name} (corpus)", flush=True)
         if failures:
-            print(done.stdout[-4000:], flush=True)
+            print(out[-4000:], flush=True)
 
 
 def environment(build, instances):
@@ -225,6 +241,7 @@ def main():
     arguments.add_argument("--again", metavar="FILE", nargs="+")
     arguments.add_argument("suites", nargs="*")
     options = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.again:
         return run_again(options.again)
     build, env = ROOT / options.build, environment(options.build, options.instances)

@@ -105,6 +105,8 @@ def fill_disk(world, name):
 
 def clear_disk(world, name):
     world.disks[name].clear()
+    if name == "redis":
+        world.rewrite_aof()
 
 
 def raise_alarm(world, _):

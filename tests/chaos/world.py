@@ -11,6 +11,7 @@ import tempfile
 
 import pika
 import psycopg2
+import redis.exceptions
 
 from harness import BUILD, Servers, Suite, wait_until
 from process import free_ports, stop
@@ -217,6 +218,22 @@ class World:
         parameters = pika.URLParameters(self.broker_url())
         parameters.heartbeat, parameters.blocked_connection_timeout = 60, 600
         return pika.BlockingConnection(parameters)
+
+    def rewrite_aof(self):
+        """As OPERATIONS.md has it after a full disk: the AOF may have a hole, with which Redis 7.0 does not start again."""
+        client = self.redis()
+        n_done = client.info("stats")["total_forks"]
+        wait_until(lambda: self._begin_rewrite(client), what="a rewrite of the AOF")
+        wait_until(lambda: client.info("stats")["total_forks"] > n_done
+                   and not client.info("persistence")["aof_rewrite_in_progress"], what="the end of a rewrite of the AOF")
+
+    @staticmethod
+    def _begin_rewrite(client):
+        """Not while another one runs, which may have begun before the disk was full."""
+        try:
+            return client.bgrewriteaof()
+        except redis.exceptions.ResponseError:
+            return False
 
     def in_broker(self, erlang):
         return self.servers.eval_in_broker(erlang)
