@@ -214,7 +214,7 @@ class Run:
                 "faults": sum(len(d["kinds"]) for d in self.done), "pairs": sum(len(d["kinds"]) > 1 for d in self.done),
                 "kinds": len({k for d in self.done for k in d["kinds"]}), "counts": dict(counts),
                 "watcher_events": sum(w.n_events for s in self.model.sessions.values() for w in s.watchers),
-                "lost_explained": len(self.model.lost),
+                "lost_explained": dict(collections.Counter(fault for _, fault in self.model.lost)),
                 "whole": {"p50": statistics.median(slowest) if slowest else 0, "p95": percentile(slowest, 0.95),
                           "max": max(slowest, default=0)},
                 "over_goal": [{k: d[k] for k in ("n", "name", "targets", "slowest")} for d in over],
@@ -240,8 +240,8 @@ class Run:
         for d in s["over_goal"]:
             print(f"            #{d['n']} {d['name']} ({d['targets']}): "
                   f"{'never' if d['slowest'] is None else '%.1f s' % d['slowest']}")
-        if s["lost_explained"]:
-            print(f"  lost      {s['lost_explained']} writes, explained by a double fault")
+        for fault, n in s["lost_explained"].items():
+            print(f"  lost      {n} writes, explained by {fault}")
         for what, n in collections.Counter(v["what"] for v in s["violations"]).items():
             print(f"  VIOLATION {what}: {n}")
         print(f"chaos: {len(s['violations'])} violations, logs in {self.world.folder.relative_to(ROOT)}"
