@@ -133,10 +133,13 @@ def metric(service, name):
 
 
 class ClusterClient(redis.cluster.RedisCluster):
-    """Whose keys are those of all nodes."""
+    """Whose keys are those of all nodes, and which configures all."""
 
     def keys(self, pattern="*"):
         return super().keys(pattern, target_nodes=self.PRIMARIES)
+
+    def config_set(self, name, value):
+        return super().config_set(name, value, target_nodes=self.ALL_NODES)
 
 
 def redis_client(url):
