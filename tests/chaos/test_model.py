@@ -287,6 +287,23 @@ def test_an_epoch_begins_with_what_led_to_it():
     assert "rebuilt to another state" in history.judge()
 
 
+def late(explains):
+    """The session was rebuilt at version 3 with what version 2 made: 3 was on its way, and came."""
+    history = History(explains)
+    data = {"w": {"t": "t1"}}
+    history.resource = {"epoch": 2, "version": 3, "data": data, "checksum": checksum_of(data)}
+    history.published.append({"type": "session_rebuilt", "sessionId": "s", "epoch": 2, "version": 3,
+                              "checksum": checksum_of(data)})
+    history.seen.append({"type": "state_sync", "epoch": 2, "version": 3, "reason": "rebuilt",
+                         "session": history.resource})
+    return history.judge()
+
+
+def test_what_came_too_late_for_a_rebuild_is_explained_by_a_double_fault_or_a_violation():
+    assert late(lambda since, until: "redis + broker") == set()
+    assert "rebuilt to another state" in late(lambda since, until: None)
+
+
 def test_two_answers_to_one_key():
     history = History()
     history.model.acked(history.ops[1], (1, 2))
