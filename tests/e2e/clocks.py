@@ -41,6 +41,15 @@ MODES = {
 }
 
 
+def told(clock):
+    """What is particular of it, as the name of a test."""
+    usual = clock_of()
+    if not isinstance(clock, dict):
+        return ascii(clock)
+    return ascii({name: value for name, value in clock.items() if value != usual.get(name)}
+                 | {name: None for name in usual.keys() - clock.keys()})[:60]
+
+
 def key(text):
     return {"Idempotency-Key": text}
 

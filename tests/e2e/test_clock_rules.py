@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clocks import (CLOCK, COMMON, HOUSE, LONG, MODES, adjust, begun, check_clock, check_turns, clock_of, ms_of, of,
-                    of_type, person, put_clock, read_clock, runs, server_ms, shown, switch)
+                    of_type, person, put_clock, read_clock, runs, server_ms, shown, switch, told)
 from rest import MOMENT, accepted, invalid, path_of, refused
 from ws import subscribed
 
@@ -99,8 +99,7 @@ def test_what_is_computed_is_not_believed(phone):
     """A client that sends a clock back as it read it."""
     clock = read_clock(phone, phone.create(clock=MODES["global"]))
     clock["participants"][0].update(timeUsedMs=5, timeRemainingMs=7, cycleCount=9, hasExpired=True)
-    answer = phone.post("/sessions", json={"name": "n", "type": "t", "status": "pending",
-                                           "clock": {**clock, "cycleCount": 9}})
+    answer = create(phone, {**clock, "cycleCount": 9})
     if answer.status_code == 201:
         fresh = pending(phone, MODES["global"])["clock"]
         assert answer.json()["clock"] == fresh
@@ -119,7 +118,7 @@ def create(device, clock):
     clock_of("per_cycle", timePerCycleMs=1000), clock_of("per_cycle", timePerCycleMs=DAY),
     clock_of("global", totalTimeMs=1000), clock_of("global", totalTimeMs=DAY),
     clock_of(incrementMs=0), clock_of(incrementMs=60_000), clock_of(ids=["alone"]), clock_of(warningsMs=[]),
-    clock_of(ids=["a", "A", "0", "._:-", "...", "x" * 128]), clock_of("count_up", maxTimeMs=LONG)], ids=str)
+    clock_of(ids=["a", "A", "0", "._:-", "...", "x" * 128]), clock_of("count_up", maxTimeMs=LONG)], ids=told)
 def test_what_is_within_the_bounds_is_taken(phone, clock):
     answer = create(phone, clock)
     assert answer.status_code == 201, answer.text
@@ -147,7 +146,7 @@ def test_a_thousand_take_part_and_no_more(phone):
     clock_of("per_cycle", timePerCycleMs=999), clock_of("per_cycle", timePerCycleMs=DAY + 1),
     clock_of(incrementMs=60_001), clock_of(incrementMs=-1),
     clock_of(ids=[""]), clock_of(ids=["."]), clock_of(ids=[".."]), clock_of(ids=["x" * 129]), clock_of(ids=["a b"]),
-    clock_of(ids=["a/b"]), clock_of(ids=["\u00e4"]), clock_of(ids=["a\n"]), clock_of(ids=["a", "b", "a"])], ids=str)
+    clock_of(ids=["a/b"]), clock_of(ids=["\u00e4"]), clock_of(ids=["a\n"]), clock_of(ids=["a", "b", "a"])], ids=told)
 def test_what_is_out_of_bounds_is_refused(phone, clock):
     body = refused(create(phone, clock), 422, "invalid_value")
     assert body["field"].startswith("clock"), body
@@ -156,9 +155,9 @@ def test_what_is_out_of_bounds_is_refused(phone, clock):
 @pytest.mark.parametrize("clock", [
     5, [], "per_participant", clock_of(totalTimeMs="1000"), clock_of(totalTimeMs=[1000]), clock_of(mode=5),
     clock_of(participants={}), clock_of(participants="a"), clock_of(participants=[5]), clock_of(participants=["a"]),
-    clock_of(participants=[{}]), clock_of(participants=[{"participantId": 5}]), clock_of(onTimeout=5),
+    clock_of(participants=[{"participantId": 5}]), clock_of(onTimeout=5),
     clock_of(onTimeout={"action": 5}), clock_of(warningsMs=5), clock_of(warningsMs=["1"]), clock_of(incrementMs=True)],
-    ids=str)
+    ids=told)
 def test_what_has_a_wrong_shape_is_refused(phone, clock):
     refused(create(phone, clock), 400, "invalid_request")
 
@@ -170,11 +169,11 @@ def without(clock, name):
 @pytest.mark.parametrize("clock", [
     clock_of(mode="chess", totalTimeMs=LONG), clock_of(action="explode"), clock_of(totalTimeMs=1000.5),
     clock_of(warningsMs=[-1]), clock_of(totalTimeMs=None), clock_of("per_cycle", timePerCycleMs=None),
-    without(clock_of(), "mode"), without(clock_of(), "participants"), without(clock_of(), "totalTimeMs"),
+    clock_of(participants=[{}]), without(clock_of(), "mode"), without(clock_of(), "participants"), without(clock_of(), "totalTimeMs"),
     without(clock_of("per_cycle"), "timePerCycleMs"), without(clock_of("global"), "totalTimeMs"),
     without(MODES["per_group"], "totalTimeMs"), clock_of("per_group"),
     clock_of("per_group", [person("a", group="g"), person("b")]),
-    clock_of("per_group", [{"participantId": "a", "groupId": 5}])], ids=str)
+    clock_of("per_group", [{"participantId": "a", "groupId": 5}])], ids=told)
 def test_what_a_mode_needs_must_be_there(phone, clock):
     body = invalid(create(phone, clock))
     assert body["field"].startswith("clock"), body
@@ -206,7 +205,7 @@ def test_a_pending_sessions_clock_is_set_replaced_and_begins(phone, laptop):
 
 
 @pytest.mark.parametrize("clock", [clock_of(totalTimeMs=999), clock_of(incrementMs=60_001), clock_of(ids=[]),
-                                   clock_of(ids=["a", "a"])], ids=str)
+                                   clock_of(ids=["a", "a"])], ids=told)
 def test_a_put_has_the_same_bounds(phone, clock):
     session = pending(phone, MODES["global"])
     refused(put_clock(phone, session, clock), 422, "invalid_value")
@@ -406,10 +405,10 @@ def test_chess_who_is_out_of_time_loses(phone):
         assert event.keys() == COMMON | {"participantId", "action", "clock", "winner"}
         assert (event["participantId"], event["winner"], event["version"]) == ("white", "black", 3)
         final = ended_by_clock(socket, phone, event)["clock"]
-    for told in (event["clock"], final):
-        white = of(told, "white")
+    for clock in (event["clock"], final):
+        white = of(clock, "white")
         assert (white["timeUsedMs"], white["timeRemainingMs"], white["hasExpired"]) == (SHORT, 0, True)
-        black = of(told, "black")
+        black = of(clock, "black")
         assert (black["timeUsedMs"], black["timeRemainingMs"], black["hasExpired"]) == (0, LONG, False)
 
 
@@ -583,7 +582,8 @@ def test_warnings_come_before_the_end_in_order(phone):
 
 
 def test_a_turn_that_ended_warns_no_more(phone):
-    with game(phone, clock_of(ids=[person("white", 3000), person("black", 5000)], warningsMs=[1000])) as (session, socket):
+    asked = clock_of(ids=[person("white", 3000), person("black", 5000)], warningsMs=[1000])
+    with game(phone, asked) as (session, socket):
         accepted(switch(phone, session, "white"))
         assert socket.recv_until("clock_warning")["participantId"] == "black"
         socket.expect("clock_expired", participantId="black")
