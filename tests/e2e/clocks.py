@@ -147,7 +147,8 @@ def check_turns(clock, events):
         else:
             assert (event["type"], event["participantId"]) == ("clock_expired", ended), event
             elapsed, gains = of(was, ended)["timeRemainingMs"], 0
-        assert elapsed >= 0 and begun(now) == begun(was) + elapsed, event
+        assert 0 <= elapsed <= of(was, ended)["timeRemainingMs"], event
+        assert begun(now) == begun(was) + elapsed, event
         assert ms_of(event["timestamp"]) >= begun(now)
         expected = {p["participantId"]: dict(p) for p in was["participants"]}
         expected[ended]["timeUsedMs"] += elapsed

@@ -169,9 +169,9 @@ def without(clock, name):
 @pytest.mark.parametrize("clock", [
     clock_of(mode="chess", totalTimeMs=LONG), clock_of(action="explode"), clock_of(totalTimeMs=1000.5),
     clock_of(warningsMs=[-1]), clock_of(totalTimeMs=None), clock_of("per_cycle", timePerCycleMs=None),
-    clock_of(participants=[{}]), without(clock_of(), "mode"), without(clock_of(), "participants"), without(clock_of(), "totalTimeMs"),
-    without(clock_of("per_cycle"), "timePerCycleMs"), without(clock_of("global"), "totalTimeMs"),
-    without(MODES["per_group"], "totalTimeMs"), clock_of("per_group"),
+    clock_of(participants=[{}]), without(clock_of(), "mode"), without(clock_of(), "participants"),
+    without(clock_of(), "totalTimeMs"), without(clock_of("per_cycle"), "timePerCycleMs"),
+    without(clock_of("global"), "totalTimeMs"), without(MODES["per_group"], "totalTimeMs"), clock_of("per_group"),
     clock_of("per_group", [person("a", group="g"), person("b")]),
     clock_of("per_group", [{"participantId": "a", "groupId": 5}])], ids=told)
 def test_what_a_mode_needs_must_be_there(phone, clock):
