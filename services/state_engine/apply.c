@@ -299,6 +299,8 @@ static int apply_status(const struct session *s, const struct command *c,
 
 static int apply_delete(const struct command *c, int64_t now, struct change *ret) {
     ret->next.deleted = true;
+    ret->next.clock_runs = false;
+    ret->next.clock_at = 0;
     change_next_version(ret, now);
     event_session_deleted(&ret->next, c->user_id, c->device_id, change_add_event(ret));
     return 0;

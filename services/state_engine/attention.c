@@ -31,8 +31,9 @@ static void add_metrics(struct attention *a) {
                                        "Versions published again above the published mark.");
     a->n_dead_instances = metrics_counter(app->metrics, "handoff_dead_instances_total", NULL,
                                           "Instances of ws_fanout that were found dead.");
-    for (enum due_what what = DUE_LAPSE; what < DUE_N; what++) {
-        static const char *const labels[DUE_N] = {[DUE_LAPSE] = "what=\"lapse\"",
+    for (enum due_what what = DUE_CLOCK; what < DUE_N; what++) {
+        static const char *const labels[DUE_N] = {[DUE_CLOCK] = "what=\"clock\"",
+                                                  [DUE_LAPSE] = "what=\"lapse\"",
                                                   [DUE_COOLING] = "what=\"cooling\"",
                                                   [DUE_BURIAL] = "what=\"burial\""};
         a->n_due[what] = metrics_counter(app->metrics, "handoff_sessions_due_total", labels[what],
