@@ -123,6 +123,7 @@ struct store_save {
     const char *event; /* body of the versioned event; NULL: no version and no delta, but meta's
                           touch and (with snapshot_id) a snapshot of the version that is there */
     size_t event_len;
+    bool tells_clock; /* without an event: clock_at and clock_told, in place of the touch */
     const char *
         extra; /* or NULL: JSON array [{"type","messageId","body"}] of unversioned durable events */
     const char

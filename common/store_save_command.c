@@ -166,13 +166,26 @@ static void put_meta_field(void *arg, const char *field, const char *value, size
     store_put(arg, value, len);
 }
 
-static void put_meta(struct store_command *c, const struct store_save *save) {
-    if (!save->event) {
-        store_puts(c, "touchedAt");
-        store_put_i64(c, save->session->touched_at);
-    } else {
-        session_each_meta(save->session, put_meta_field, c);
+static void put_moment(struct store_command *c, const char *field, int64_t ms) {
+    store_puts(c, field);
+    store_put_i64(c, ms);
+}
+
+/* Without a version only what was asked for: a heartbeat and a warning may cross. */
+static void put_moments(struct store_command *c, const struct store_save *save) {
+    if (!save->tells_clock) {
+        put_moment(c, "touchedAt", save->session->touched_at);
+        return;
     }
+    put_moment(c, "clockAt", save->session->clock_at);
+    put_moment(c, "clockTold", save->session->clock_told);
+}
+
+static void put_meta(struct store_command *c, const struct store_save *save) {
+    if (!save->event)
+        put_moments(c, save);
+    else
+        session_each_meta(save->session, put_meta_field, c);
     if (writes_kept(save)) {
         store_puts(c, "snapshots");
         store_puts(c, deletes(save) ? "" : save->session->snapshots);
