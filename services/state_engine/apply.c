@@ -40,6 +40,8 @@ static enum session_role least_role(const struct command *c) {
     switch (c->kind) {
     case COMMAND_DELETE:
     case COMMAND_DEVICE:
+    case COMMAND_CLOCK_SET:
+    case COMMAND_CLOCK_ADJUST:
         return SESSION_ROLE_OWNER;
     case COMMAND_PARTICIPANT:
         return leaves(c) ? SESSION_ROLE_VIEWER : SESSION_ROLE_OWNER;
@@ -142,6 +144,15 @@ static int refuse_conflict(const struct session *s, const struct command *c,
     return fault_set(f, code, NULL, "the session is at version %llu of epoch %llu",
                      (unsigned long long)s->position.version,
                      (unsigned long long)s->position.epoch);
+}
+
+/* Which turn a switch means has to be said, so that of two of the same turn one takes effect. */
+static int check_precondition(const struct command *c, struct fault *f) {
+    bool says_which = c->current_participant[0] || c->n_if_match > 0 || c->has_base;
+    if (c->kind != COMMAND_SWITCH || says_which)
+        return 0;
+    return fault_set(f, FAULT_PRECONDITION_REQUIRED, "currentParticipantId",
+                     "a switch needs currentParticipantId, or a version as its base");
 }
 
 /* Judges If-Match, then baseVersion. *ret_rebases: a disjoint merge onto a version that has moved
@@ -366,6 +377,8 @@ int session_apply(const struct session *s, const struct command *c,
     bool rebases = false;
     int64_t now = s && s->updated_at > context->now ? s->updated_at : context->now;
     int r = check_writable(s, c, f);
+    if (r == 0)
+        r = check_precondition(c, f);
     if (r == 0 && s && c->kind != COMMAND_CREATE)
         r = check_base(s, c, context, &rebases, f, ret_conflict);
     if (r != 0)

@@ -18,6 +18,9 @@ static bool is_request(const struct job *j) {
     case COMMAND_SNAPSHOT:
     case COMMAND_PARTICIPANT:
     case COMMAND_DEVICE:
+    case COMMAND_SWITCH:
+    case COMMAND_CLOCK_SET:
+    case COMMAND_CLOCK_ADJUST:
         return true;
     default:
         return false;
