@@ -17,7 +17,7 @@
 #define CLOCK_TIME_MIN_MS 1000
 #define CLOCK_TIME_MAX_MS 86400000
 #define CLOCK_INCREMENT_MAX_MS 60000
-#define CLOCK_MAX_WARNINGS 16
+#define CLOCK_MAX_WARNINGS 16 /* each 1 to CLOCK_TIME_MAX_MS */
 #define CLOCK_NOBODY SIZE_MAX
 
 enum clock_mode {
@@ -63,7 +63,7 @@ struct clock {
     uint64_t n_cycles;
 };
 
-void clock_done(struct clock *c);
+void clock_done(struct clock *c); /* what is left has no participants and nobody active */
 void clock_copy(const struct clock *from, struct clock *ret);
 
 const char *clock_mode_name(enum clock_mode mode); /* "per_participant" */
@@ -71,13 +71,20 @@ const char *clock_action_name(enum clock_action action);
 bool clock_id_is_valid(const char *id, size_t len);
 /* The participant's index, or CLOCK_NOBODY. */
 size_t clock_find(const struct clock *c, const char *participant_id);
+/* count_up without a maximum: there is no time that could remain. */
+static inline bool clock_is_unbounded(const struct clock *c) {
+    return c->mode == CLOCK_COUNT_UP && c->max_ms == 0;
+}
 
 /* The `clock` of POST /sessions and PUT …/clock, as a new clock that stands. FAULT_INVALID_REQUEST
  * (wrong shape), FAULT_INVALID_VALUE (out of range, or what the mode needs is missing), naming the
- * member, such as clock.participants.3.participantId. On failure *ret is empty. */
+ * member, such as clock.participants.3.participantId. onTimeout is end_session unless said;
+ * a participant's totalTimeMs is the clock's unless said; a null member is one not given; unknown
+ * members are ignored, and so is what the server computes. On failure *ret is empty. */
 MUSTCHECK int clock_take(const json_t *object, struct clock *ret, struct fault *f);
 
 /* As it is stored and shown: one text, members in the contract's order. */
 void clock_print(const struct clock *c, struct buf *out);
-/* Reads what clock_print wrote. -EBADMSG: anything else. */
+/* Reads what clock_print wrote, byte for byte in that form. -EBADMSG: anything else, and a clock
+ * that cannot be; *ret is untouched then. */
 MUSTCHECK int clock_parse(const char *text, size_t len, struct clock *ret);

@@ -1,6 +1,6 @@
 /* What each kind of command does to a session; see apply.h. Patches are in apply_patch.c, sharing
- * in apply_sharing.c, restores and snapshots in apply_versions.c, idle and expiry in apply_due.c,
- * what a conflict tells the caller in conflict.c. */
+ * in apply_sharing.c, restores and snapshots in apply_versions.c, clocks in apply_clock.c, what
+ * happens by itself in apply_due.c, what a conflict tells the caller in conflict.c. */
 #include "services/state_engine/apply.h"
 
 #include <errno.h>
@@ -21,8 +21,11 @@ struct event *change_add_event(struct change *c) {
     return &c->events[c->n_events++];
 }
 
-bool change_has_version(const struct change *c) {
-    return c->n_events > 0 && event_is_versioned(c->events[0].type);
+size_t change_n_versions(const struct change *c) {
+    size_t n = 0;
+    while (n < c->n_events && event_is_versioned(c->events[n].type))
+        n++;
+    return n;
 }
 
 /* ---- rights ---- */
@@ -40,6 +43,8 @@ static enum session_role least_role(const struct command *c) {
     switch (c->kind) {
     case COMMAND_DELETE:
     case COMMAND_DEVICE:
+    case COMMAND_CLOCK_SET:
+    case COMMAND_CLOCK_ADJUST:
         return SESSION_ROLE_OWNER;
     case COMMAND_PARTICIPANT:
         return leaves(c) ? SESSION_ROLE_VIEWER : SESSION_ROLE_OWNER;
@@ -144,6 +149,15 @@ static int refuse_conflict(const struct session *s, const struct command *c,
                      (unsigned long long)s->position.epoch);
 }
 
+/* Which turn a switch means has to be said, so that of two of the same turn one takes effect. */
+static int check_precondition(const struct command *c, struct fault *f) {
+    bool says_which = c->current_participant[0] || c->n_if_match > 0 || c->has_base;
+    if (c->kind != COMMAND_SWITCH || says_which)
+        return 0;
+    return fault_set(f, FAULT_PRECONDITION_REQUIRED, "currentParticipantId",
+                     "a switch needs currentParticipantId, or a version as its base");
+}
+
 /* Judges If-Match, then baseVersion. *ret_rebases: a disjoint merge onto a version that has moved
  * on. */
 static int check_base(const struct session *s, const struct command *c,
@@ -227,6 +241,7 @@ static int apply_create(const struct session *s, const struct command *c, int64_
     int r = apply_check_data(c->data ? c->data : empty, next->data_len, f);
     if (r != 0)
         return r;
+    apply_clock_create(c, now, next);
     change_next_version(ret, now);
     event_session_created(next, c->device_id, change_add_event(ret));
     return 0;
@@ -288,6 +303,9 @@ static int apply_status(const struct session *s, const struct command *c,
         next->active_device[0] = '\0';
     if (session_is_final(c->status))
         next->completed_at = now;
+    r = is_takeover ? 0 : apply_clock_status(next, now);
+    if (r != 0)
+        return r;
     change_next_version(ret, now);
     event_status_changed(next, c->user_id, c->device_id, s->status,
                          is_takeover ? "takeover" : "request", change_add_event(ret));
@@ -299,6 +317,8 @@ static int apply_status(const struct session *s, const struct command *c,
 
 static int apply_delete(const struct command *c, int64_t now, struct change *ret) {
     ret->next.deleted = true;
+    ret->next.clock_runs = false;
+    ret->next.clock_at = 0;
     change_next_version(ret, now);
     event_session_deleted(&ret->next, c->user_id, c->device_id, change_add_event(ret));
     return 0;
@@ -337,9 +357,14 @@ static int apply_kind(const struct session *s, const struct command *c,
         return apply_participant(s, c, now, context->snapshot_every, ret, f);
     case COMMAND_DEVICE:
         return apply_device(s, c, now, context->snapshot_every, ret, f);
+    case COMMAND_SWITCH:
+        return apply_switch(c, now, context->snapshot_every, ret, f);
+    case COMMAND_CLOCK_SET:
+        return apply_clock_set(c, now, context->snapshot_every, ret, f);
+    case COMMAND_CLOCK_ADJUST:
+        return apply_clock_adjust(c, now, context->snapshot_every, ret, f);
     case COMMAND_DUE:
-        apply_due(s, now, ret);
-        return 0;
+        return apply_due(s, now, context->snapshot_every, ret);
     default:
         return 0;
     }
@@ -364,6 +389,8 @@ int session_apply(const struct session *s, const struct command *c,
     bool rebases = false;
     int64_t now = s && s->updated_at > context->now ? s->updated_at : context->now;
     int r = check_writable(s, c, f);
+    if (r == 0)
+        r = check_precondition(c, f);
     if (r == 0 && s && c->kind != COMMAND_CREATE)
         r = check_base(s, c, context, &rebases, f, ret_conflict);
     if (r != 0)
