@@ -29,8 +29,7 @@ static int take_left(const json_t *clock, int64_t *ret, struct fault *f) {
     json_array_foreach(json_object_get(clock, "participants"), i, participant) {
         if (!json_is_true(json_object_get(participant, "isActive")))
             continue;
-        if (json_is_true(json_object_get(participant, "hasExpired")) ||
-            json_is_null(json_object_get(participant, "timeRemainingMs")))
+        if (json_is_null(json_object_get(participant, "timeRemainingMs")))
             return 0;
         return text_get_integer(participant, "timeRemainingMs", TEXT_REQUIRED, 0, MAX_LEFT_MS, ret,
                                 f);
