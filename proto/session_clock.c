@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/clock.h"
 #include "proto/session.h"
 
 /* The clock, its participants, one of them. */
@@ -34,6 +35,16 @@ size_t session_clock_span(const char *text, size_t len) {
         }
     }
     return 0;
+}
+
+void session_set_clock(struct session *s, const struct clock *c) {
+    struct buf text = BUF_NULL;
+    if (c)
+        clock_print(c, &text);
+    free(s->clock_text);
+    s->clock_len = text.len;
+    s->clock_text = c ? buf_take(&text) : NULL;
+    s->clock_runs = c && c->started_at != 0;
 }
 
 int session_take_clock(struct session *s, const char *text, size_t len, bool runs) {

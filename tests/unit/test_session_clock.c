@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "proto/clock.h"
 #include "proto/patch.h"
 
 #define CLOCK                                                                                      \
@@ -60,6 +61,69 @@ static void test_nothing_lapses_while_it_runs(void **state) {
     s.clock_runs = false;
     assert_int_equal(session_expires_at(&s), s.touched_at + 3600000);
     session_done(&s);
+}
+
+/* ---- set ---- */
+
+static void fill_clock(struct clock *c, size_t n) {
+    struct fault f;
+    json_t *object =
+        json_pack("{s:s, s:f, s:[f, f], s:o}", "mode", "per_participant", "totalTimeMs", 600000.0,
+                  "warningsMs", 5000.0, 1000.0, "participants", json_array());
+    for (size_t i = 0; i < n; i++) {
+        char id[CLOCK_ID_MAX + 1];
+        snprintf(id, sizeof(id), "%0*zu", CLOCK_ID_MAX, i);
+        json_array_append_new(json_object_get(object, "participants"),
+                              json_pack("{s:s, s:s}", "participantId", id, "groupId", id));
+    }
+    assert_int_equal(clock_take(object, c, &f), 0);
+    json_decref(object);
+}
+
+/* What clock_print prints has the shape that is asked for, and is what the audit trail prints. */
+static void expect_text(struct session *s, const struct clock *c) {
+    struct buf text = BUF_NULL, again = BUF_NULL;
+    session_set_clock(s, c);
+    clock_print(c, &text);
+    assert_int_equal(s->clock_len, text.len);
+    assert_string_equal(s->clock_text, text.data);
+    assert_int_equal(session_clock_span(s->clock_text, s->clock_len), s->clock_len);
+    json_t *parsed = golden_value(s->clock_text);
+    text_print(parsed, &again);
+    assert_string_equal(again.data, text.data);
+    json_decref(parsed);
+    buf_done(&text);
+    buf_done(&again);
+}
+
+static void test_a_clock_is_set_and_taken_away(void **state) {
+    (void)state;
+    static const size_t n[] = {1, 2, CLOCK_MAX_PARTICIPANTS};
+    for (size_t i = 0; i < N_ELEMENTS(n); i++) {
+        struct session s = golden_session(), read = {0};
+        struct clock c;
+        size_t len;
+        fill_clock(&c, n[i]);
+        s.clock_at = 5;
+        expect_text(&s, &c);
+        assert_false(session_clock_runs(&s));
+        c.active = 0;
+        c.started_at = GOLDEN_UPDATED_MS;
+        expect_text(&s, &c);
+        assert_true(session_clock_runs(&s));
+        assert_int_equal(s.clock_at, 5); /* the caller's */
+        char *text = print_state(&s, &len);
+        assert_int_equal(session_parse_state(&read, text, len), 0);
+        assert_string_equal(read.clock_text, s.clock_text);
+        session_set_clock(&s, NULL);
+        assert_null(s.clock_text);
+        assert_int_equal(s.clock_len, 0);
+        assert_false(session_clock_runs(&s));
+        free(text);
+        clock_done(&c);
+        session_done(&s);
+        session_done(&read);
+    }
 }
 
 /* ---- state ---- */
@@ -257,6 +321,7 @@ int main(void) {
         cmocka_unit_test(test_resource_shows_it_before_data_and_a_list_does_not),
         cmocka_unit_test(test_copy_owns_its_own),
         cmocka_unit_test(test_nothing_lapses_while_it_runs),
+        cmocka_unit_test(test_a_clock_is_set_and_taken_away),
         cmocka_unit_test(test_state_is_read_back),
         cmocka_unit_test(test_truncated_state_is_refused),
         cmocka_unit_test(test_text_of_another_shape_is_refused),
