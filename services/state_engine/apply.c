@@ -1,6 +1,6 @@
 /* What each kind of command does to a session; see apply.h. Patches are in apply_patch.c, sharing
- * in apply_sharing.c, restores and snapshots in apply_versions.c, idle and expiry in apply_due.c,
- * what a conflict tells the caller in conflict.c. */
+ * in apply_sharing.c, restores and snapshots in apply_versions.c, clocks in apply_clock.c, what
+ * happens by itself in apply_due.c, what a conflict tells the caller in conflict.c. */
 #include "services/state_engine/apply.h"
 
 #include <errno.h>
@@ -21,8 +21,11 @@ struct event *change_add_event(struct change *c) {
     return &c->events[c->n_events++];
 }
 
-bool change_has_version(const struct change *c) {
-    return c->n_events > 0 && event_is_versioned(c->events[0].type);
+size_t change_n_versions(const struct change *c) {
+    size_t n = 0;
+    while (n < c->n_events && event_is_versioned(c->events[n].type))
+        n++;
+    return n;
 }
 
 /* ---- rights ---- */
@@ -238,6 +241,7 @@ static int apply_create(const struct session *s, const struct command *c, int64_
     int r = apply_check_data(c->data ? c->data : empty, next->data_len, f);
     if (r != 0)
         return r;
+    apply_clock_create(c, now, next);
     change_next_version(ret, now);
     event_session_created(next, c->device_id, change_add_event(ret));
     return 0;
@@ -299,6 +303,9 @@ static int apply_status(const struct session *s, const struct command *c,
         next->active_device[0] = '\0';
     if (session_is_final(c->status))
         next->completed_at = now;
+    r = is_takeover ? 0 : apply_clock_status(next, now);
+    if (r != 0)
+        return r;
     change_next_version(ret, now);
     event_status_changed(next, c->user_id, c->device_id, s->status,
                          is_takeover ? "takeover" : "request", change_add_event(ret));
@@ -350,9 +357,14 @@ static int apply_kind(const struct session *s, const struct command *c,
         return apply_participant(s, c, now, context->snapshot_every, ret, f);
     case COMMAND_DEVICE:
         return apply_device(s, c, now, context->snapshot_every, ret, f);
+    case COMMAND_SWITCH:
+        return apply_switch(c, now, context->snapshot_every, ret, f);
+    case COMMAND_CLOCK_SET:
+        return apply_clock_set(c, now, context->snapshot_every, ret, f);
+    case COMMAND_CLOCK_ADJUST:
+        return apply_clock_adjust(c, now, context->snapshot_every, ret, f);
     case COMMAND_DUE:
-        apply_due(s, now, ret);
-        return 0;
+        return apply_due(s, now, context->snapshot_every, ret);
     default:
         return 0;
     }

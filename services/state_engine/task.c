@@ -250,9 +250,12 @@ static void apply(struct task *task, const struct job *j, int64_t now,
         task->settled.reply.conflict = conflict;
     } else if (!task->change.saves) {
         settle_unchanged(task, j);
+        if (j->command.kind == COMMAND_DUE && slot->current->clock_at)
+            slot_arm(slot, slot->current); /* its entry stands at the lease's end */
     } else {
         task->saves = true;
-        slot->arms |= task->change.n_events > 0;
+        if (task->change.n_events > 0)
+            slot_arm(slot, &task->change.next);
         note_node(&task->change.next, store_batch_run_id(context->store, task->change.next.id));
         note_saver(&task->change.next, store_batch_saver(context->store));
         if (slot->current)
@@ -299,6 +302,28 @@ static void settle_forgotten(struct task *task, const struct job *j) {
     task->settled.outcome = OUTCOME_ASK_KEY;
 }
 
+/* What the clock's moment has changed the command is to find: it comes after that, as if the engine
+ * had been in time. */
+static bool waits_for_clock(const struct task *task, const struct job *j, int64_t now) {
+    const struct session *s = task->slot->current;
+    switch (j->command.kind) {
+    case COMMAND_CREATE:
+    case COMMAND_DELETE:
+    case COMMAND_LOAD:
+    case COMMAND_DUE:
+        return false;
+    default:
+        return s && s->clock_at && s->clock_at <= now;
+    }
+}
+
+static void settle_behind_clock(struct task *task, const struct job *j) {
+    reply_start(j, &task->settled.reply);
+    task->settled.outcome = OUTCOME_CLOCK;
+    task->settled.is_first = !task->slot->is_late;
+    task->slot->is_late = true;
+}
+
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
     struct slot *slot = task->slot;
     struct fault f;
@@ -330,7 +355,11 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
         settle_recover(task, j, RECOVER_ABSENT);
     } else if (apply_check_rights(slot->current, &j->command, &f) != 0) {
         settle_refused(task, j, &f);
-    } else if (!settle_by_key(task, j, context)) {
+    } else if (settle_by_key(task, j, context)) {
+        return;
+    } else if (waits_for_clock(task, j, now)) {
+        settle_behind_clock(task, j);
+    } else {
         apply(task, j, now, context);
     }
 }
@@ -358,14 +387,16 @@ static void settle_accepted(struct task *task, const struct job *j, struct settl
     ret->reply.rebased = change->rebased;
     if (j->command.kind == COMMAND_SNAPSHOT)
         ret->reply.last_modified = change->events[0].timestamp;
+    ret->deadline = change->deadline;
     ret->n_events = change->n_events;
     for (size_t i = 0; i < change->n_events; i++) {
         ret->events[i] = change->events[i];
         change->events[i] = (struct event){0};
     }
     change->n_events = 0;
-    if (ret->n_events > 0)
-        note_command(&ret->events[0], j);
+    for (size_t i = 0; i < ret->n_events; i++)
+        if (i == 0 || event_is_versioned(ret->events[i].type))
+            note_command(&ret->events[i], j);
 }
 
 static void settle_not_taken(struct task *task, const struct job *j, struct settled *ret) {

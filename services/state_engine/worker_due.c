@@ -1,25 +1,29 @@
-/* What nobody asked for: sessions fall due. The engine's own commands: idle and expiry. No message
- * brought them, so that acknowledging one means nothing, and no reply leaves. */
+/* What nobody asked for: sessions fall due. The engine's own commands: clocks, idle and expiry. No
+ * message brought them, so that acknowledging one means nothing, and no reply leaves. */
 #include <string.h>
 
 #include "base/timestamp.h"
 #include "services/state_engine/worker_private.h"
 
-#define MAX_GIVEN 256 /* at a time: the commands of others want to be done, too */
+#define MAX_GIVEN 1024 /* at a time: the commands of others want to be done, too */
 
 bool worker_give(void *arg, const char *session_id, int64_t lease_until) {
     struct worker *w = arg;
-    if (w->is_draining || w->n_given == MAX_GIVEN)
+    if (w->is_draining || w->n_given >= MAX_GIVEN)
         return false;
+    queue_push(&w->jobs, worker_due_job(w, session_id, lease_until));
+    return true;
+}
+
+struct job *worker_due_job(struct worker *w, const char *session_id, int64_t deadline) {
     struct delivery *d = worker_own_delivery(w);
     struct job *j = must_alloc(sizeof(*j));
     *j = (struct job){.delivery = d, .look_since = JOB_NO_LOOK};
     j->command.kind = COMMAND_DUE;
-    j->command.deadline = lease_until;
+    j->command.deadline = deadline;
     uuid_v7(timestamp_wall_ms(), j->command.id);
     memcpy(j->command.session_id, session_id, sizeof(j->command.session_id));
-    queue_push(&w->jobs, j);
-    return true;
+    return j;
 }
 
 /* Of every other refusal the entry comes up again when its lease ends. */

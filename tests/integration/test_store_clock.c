@@ -111,8 +111,11 @@ static void expect_moments(struct fixture *f, int64_t touched, int64_t at, int64
 }
 
 static struct store_save unversioned(const struct session *s, bool tells_clock) {
-    return (struct store_save){
-        .session = s, .expected = s->position, .tells_clock = tells_clock, .now = 7};
+    return (struct store_save){.session = s,
+                               .expected = s->position,
+                               .tells_clock = tells_clock,
+                               .told_before = TOLD,
+                               .now = 7};
 }
 
 static void test_a_warning_and_a_heartbeat_may_cross(void **state) {
@@ -127,6 +130,19 @@ static void test_a_warning_and_a_heartbeat_may_cross(void **state) {
     expect_moments(f, touched, AT + 10, TOLD + 10);
     assert_int_equal(fixture_save_one(f->batch, unversioned(&beaten, false)), STORE_SAVED);
     expect_moments(f, touched + 20, AT + 10, TOLD + 10);
+}
+
+/* Of two engines that found the same warning due one tells it. */
+static void test_a_warning_is_told_once(void **state) {
+    struct fixture *f = *state;
+    create_with_clock(f);
+    int64_t touched = f->session.touched_at;
+    struct session warned = f->session; /* borrows */
+    warned.clock_told = TOLD + 10;
+    assert_int_equal(fixture_save_one(f->batch, unversioned(&warned, true)), STORE_SAVED);
+    warned.clock_at = AT + 99;
+    assert_int_equal(fixture_save_one(f->batch, unversioned(&warned, true)), STORE_LOST);
+    expect_moments(f, touched, AT, TOLD + 10);
 }
 
 static void test_a_warning_behind_another_version_is_lost(void **state) {
@@ -190,6 +206,7 @@ int main(void) {
         TEST(test_a_reader_sees_it),
         TEST(test_a_damaged_one_is_bad),
         TEST(test_a_warning_and_a_heartbeat_may_cross),
+        TEST(test_a_warning_is_told_once),
         TEST(test_a_warning_behind_another_version_is_lost),
         TEST(test_a_kept_state_has_it),
         TEST(test_a_recovery_writes_it),

@@ -160,7 +160,7 @@ static void test_a_role_is_a_version_with_its_event(void **state) {
     create(&w, SESSION_ACTIVE, "{}");
     w.context.now = NOW + 1000;
     assert_int_equal(give(&w, FRIEND, SESSION_ROLE_VIEWER), 0);
-    assert_true(w.change.saves && change_has_version(&w.change));
+    assert_true(w.change.saves && change_n_versions(&w.change) == 1);
     assert_int_equal(w.change.next.position.version, 2);
     assert_int_equal(w.change.next.updated_at, NOW + 1000);
     assert_int_equal(w.change.next.last_modified, NOW); /* of data and name */
