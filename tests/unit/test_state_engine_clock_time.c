@@ -4,12 +4,12 @@
 
 struct row {
     const char *script;
-    const char
-        *expected[CLOCK_N_MODES][CLOCK_N_ACTIONS]; /* end_session, skip, auto_switch, notify */
+    /* by mode, then end_session, skip, auto_switch, notify */
+    const char *expected[CLOCK_N_MODES][CLOCK_N_ACTIONS];
 };
 
-/* A minute passes before anybody acts: time is booked as of the deadlines. Of whom nobody told
- * (notify) stands. */
+/* A minute passes before anybody acts: time is booked as of the deadlines. With notify the
+ * turn stands from there on. */
 static const struct row all_deadlines = {
     "start @60000 expire expire expire expire expire",
     {
