@@ -148,8 +148,7 @@ static void test_notify_tells_once(void **state) {
 static void expect_winner(const char *groups, const char *script, const char *expected) {
     struct clock c = fixture_of(CLOCK_PER_PARTICIPANT, CLOCK_END_SESSION, strlen(groups));
     for (size_t i = 0; i < c.n_participants; i++) {
-        c.participants[i].group[0] = groups[i] == '-' ? '\0' : groups[i];
-        c.participants[i].group[1] = '\0';
+        snprintf(c.participants[i].group, 2, "%s", groups[i] == '-' ? "" : &groups[i]);
     }
     _cleanup_(freep) char *line = fixture_play(&c, script);
     assert_string_equal(strchr(line, '|'), expected);
