@@ -159,3 +159,20 @@ def test_a_deadline_passes_while_there_is_neither_engine_nor_redis(own_suite):
                what="the deadline")
     suite.restart("state_engine")
     expect_expired(suite, session, began)
+
+
+def test_a_row_that_is_due_too_soon_gets_the_clocks_moment(own_suite):
+    """And the entry, which was lost, too."""
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    session = phone.create(clock=clock(warningsMs=[1000]), status="active")
+    warns_at = moment(session["clock"]["cycleStartedAt"]) + datetime.timedelta(milliseconds=599000)
+    recorded(suite, session)
+    assert suite.terminate("state_engine") == 0
+    suite.redis_client().delete(*(f"attention:{{{slot}}}" for slot in range(64)))
+    suite.query("update sessions set due_at = now() - interval '1 second' where id = %s returning 1", session["id"])
+    suite.restart("state_engine")
+    wait_until(lambda: row(suite, session, "due_at") == (warns_at,), what="the row's moment")
+    entries = [suite.redis_client().zscore(f"attention:{{{slot}}}", session["id"]) for slot in range(64)]
+    assert [e / 1000 for e in entries if e] == [warns_at.timestamp()]
+    assert phone.read(session["id"]) == session
