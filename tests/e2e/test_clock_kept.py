@@ -34,7 +34,7 @@ def active(clock):
 @pytest.fixture
 def game(phone):
     """Active, at version 3: white's turn was the first, now it is black's."""
-    session = phone.create({"n": 1}, clock=clock(), status="pending", ttlSeconds=60)
+    session = phone.create({"n": 1}, clock=clock(warningsMs=[1000]), status="pending", ttlSeconds=60)
     assert phone.status(session["id"], "active").status_code == 200
     switched = phone.post(f"{path_of(session)}/switch", json={"currentParticipantId": "white"})
     assert switched.status_code == 200, switched.text
@@ -116,6 +116,8 @@ def test_a_running_clock_goes_on_after_a_rebuild(suite, phone, game):
     after = phone.read(game["id"])
     assert after["epoch"] == 2 and after["version"] == game["version"]
     assert after["clock"] == game["clock"] and after["expiresAt"] is None
+    warns_at = moment(game["clock"]["cycleStartedAt"]) + datetime.timedelta(milliseconds=599000)
+    assert int(suite.redis_client().hget(f"session:{{{game['id']}}}:meta", "clockAt")) == warns_at.timestamp() * 1000
     switched = phone.post(f"{path_of(game)}/switch", json={"currentParticipantId": "black"})
     assert switched.status_code == 200, switched.text
     [black] = [p for p in switched.json()["clock"]["participants"] if p["participantId"] == "black"]
