@@ -34,7 +34,7 @@ def active(clock):
 @pytest.fixture
 def game(phone):
     """Active, at version 3: white's turn was the first, now it is black's."""
-    session = phone.create({"n": 1}, clock=clock(), status="pending", ttlSeconds=60)
+    session = phone.create({"n": 1}, clock=clock(warningsMs=[1000]), status="pending", ttlSeconds=60)
     assert phone.status(session["id"], "active").status_code == 200
     switched = phone.post(f"{path_of(session)}/switch", json={"currentParticipantId": "white"})
     assert switched.status_code == 200, switched.text
@@ -116,6 +116,8 @@ def test_a_running_clock_goes_on_after_a_rebuild(suite, phone, game):
     after = phone.read(game["id"])
     assert after["epoch"] == 2 and after["version"] == game["version"]
     assert after["clock"] == game["clock"] and after["expiresAt"] is None
+    warns_at = moment(game["clock"]["cycleStartedAt"]) + datetime.timedelta(milliseconds=599000)
+    assert int(suite.redis_client().hget(f"session:{{{game['id']}}}:meta", "clockAt")) == warns_at.timestamp() * 1000
     switched = phone.post(f"{path_of(game)}/switch", json={"currentParticipantId": "black"})
     assert switched.status_code == 200, switched.text
     [black] = [p for p in switched.json()["clock"]["participants"] if p["participantId"] == "black"]
@@ -159,3 +161,20 @@ def test_a_deadline_passes_while_there_is_neither_engine_nor_redis(own_suite):
                what="the deadline")
     suite.restart("state_engine")
     expect_expired(suite, session, began)
+
+
+def test_a_row_that_is_due_too_soon_gets_the_clocks_moment(own_suite):
+    """And the entry, which was lost, too."""
+    suite = own_suite()
+    phone = suite.device(new_user(), "phone")
+    session = phone.create(clock=clock(warningsMs=[1000]), status="active")
+    warns_at = moment(session["clock"]["cycleStartedAt"]) + datetime.timedelta(milliseconds=599000)
+    recorded(suite, session)
+    assert suite.terminate("state_engine") == 0
+    suite.redis_client().delete(*(f"attention:{{{slot}}}" for slot in range(64)))
+    suite.query("update sessions set due_at = now() - interval '1 second' where id = %s returning 1", session["id"])
+    suite.restart("state_engine")
+    wait_until(lambda: row(suite, session, "due_at") == (warns_at,), what="the row's moment")
+    entries = [suite.redis_client().zscore(f"attention:{{{slot}}}", session["id"]) for slot in range(64)]
+    assert [e / 1000 for e in entries if e] == [warns_at.timestamp()]
+    assert phone.read(session["id"]) == session
