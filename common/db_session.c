@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "proto/clock.h"
 
 enum column {
     COLUMN_ID,
@@ -136,10 +137,13 @@ static bool take_lists(const struct db_result *rows, struct session *s) {
 }
 
 static bool take_clock(const struct db_result *rows, struct session *s) {
+    _cleanup_(clock_done) struct clock clock = {0};
     size_t len = 0;
     const char *text = db_value(rows, 0, COLUMN_CLOCK, &len);
     if (!text)
         return !s->clock_runs;
+    if (clock_parse(text, len, &clock) != 0)
+        return false;
     s->clock_at = s->clock_runs ? db_number(rows, 0, COLUMN_DUE_AT) : 0;
     s->clock_told = s->updated_at;
     return session_take_clock(s, text, len, s->clock_runs) == 0;

@@ -129,14 +129,14 @@ void event_broadcast(const struct event_broadcast *b, struct event *ret);
 /* ---- clocks (event_clock.c): each but the warning shows the clock of s, which has one ---- */
 void event_clock_set(const struct session *s, const char *user_id, const char *device_id,
                      struct event *ret);
-/* from, to: participants; to NULL: nobody. elapsed_ms: how long the turn took. */
+/* from, to: participants. elapsed_ms: how long the turn took. */
 void event_clock_switched(const struct session *s, const char *user_id, const char *device_id,
                           const char *from, const char *to, int64_t elapsed_ms, struct event *ret);
 void event_clock_adjusted(const struct session *s, const char *user_id, const char *device_id,
                           const char *participant, int64_t adjust_ms, const char *reason,
                           struct event *ret);
-/* By the engine. Whose time is over: participant or group, the other is NULL; winner: NULL where
- * there is none. */
+/* By the engine. Whose time is over: participant or group, the other is NULL; action: what is done;
+ * winner: the other side's id, NULL where there is none. */
 void event_clock_expired(const struct session *s, const char *participant, const char *group,
                          enum clock_action action, const char *winner, struct event *ret);
 /* By the engine, at `now`. Not durable; the message id follows from position, participant and

@@ -37,8 +37,7 @@ void event_clock_switched(const struct session *s, const char *user_id, const ch
     struct buf out = BUF_NULL;
     event_begin(ret, &out, EVENT_CLOCK_SWITCHED, s, user_id, device_id);
     put_text(&out, "from", from);
-    buf_puts(&out, ",\"to\":");
-    event_put_null_or_text(&out, to ? to : "");
+    put_text(&out, "to", to);
     put_ms(&out, "elapsedMs", elapsed_ms);
     end_with_clock(s, ret, &out);
 }

@@ -20,7 +20,7 @@ static void postpone_idle(struct session *s, int64_t now) {
 }
 
 /* A clock that ran goes on: its turn began when it began, and what should have happened meanwhile
- * happens now. One that nobody can read stays as the row has it: due at its end. */
+ * happens now. */
 static void take_up_clock(struct session *s) {
     _cleanup_(clock_done) struct clock clock = {0};
     if (session_clock_runs(s) && clock_parse(s->clock_text, s->clock_len, &clock) == 0)

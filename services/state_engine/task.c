@@ -317,7 +317,15 @@ static bool waits_for_clock(const struct task *task, const struct job *j, int64_
     }
 }
 
-static void settle_behind_clock(struct task *task, const struct job *j) {
+/* Once for each moment: what could not be saved then cannot be now. */
+static void settle_behind_clock(struct task *task, struct job *j) {
+    struct fault f;
+    if (j->clock_at == task->slot->current->clock_at) {
+        fault_set(&f, FAULT_UNAVAILABLE, NULL, "the clock's deadline could not be saved");
+        settle_refused(task, j, &f);
+        return;
+    }
+    j->clock_at = task->slot->current->clock_at;
     reply_start(j, &task->settled.reply);
     task->settled.outcome = OUTCOME_CLOCK;
     task->settled.is_first = !task->slot->is_late;

@@ -4,12 +4,12 @@
 
 struct row {
     const char *script;
-    const char
-        *expected[CLOCK_N_MODES][CLOCK_N_ACTIONS]; /* end_session, skip, auto_switch, notify */
+    /* by mode, then end_session, skip, auto_switch, notify */
+    const char *expected[CLOCK_N_MODES][CLOCK_N_ACTIONS];
 };
 
-/* A minute passes before anybody acts: time is booked as of the deadlines. Of whom nobody told
- * (notify) stands. */
+/* A minute passes before anybody acts: time is booked as of the deadlines. With notify the
+ * turn stands from there on. */
 static const struct row all_deadlines = {
     "start @60000 expire expire expire expire expire",
     {
@@ -148,8 +148,7 @@ static void test_notify_tells_once(void **state) {
 static void expect_winner(const char *groups, const char *script, const char *expected) {
     struct clock c = fixture_of(CLOCK_PER_PARTICIPANT, CLOCK_END_SESSION, strlen(groups));
     for (size_t i = 0; i < c.n_participants; i++) {
-        c.participants[i].group[0] = groups[i] == '-' ? '\0' : groups[i];
-        c.participants[i].group[1] = '\0';
+        snprintf(c.participants[i].group, 2, "%s", groups[i] == '-' ? "" : &groups[i]);
     }
     _cleanup_(freep) char *line = fixture_play(&c, script);
     assert_string_equal(strchr(line, '|'), expected);
