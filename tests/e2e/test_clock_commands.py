@@ -616,10 +616,10 @@ def test_a_deleted_sessions_clock_is_gone(phone, session):
     refused(put_clock(phone, session, MODES["global"]), 404, "not_found")
 
 
-def test_a_switch_moves_what_use_moves(phone, session):
-    """It is a write: the session lives on from here."""
-    beat = phone.heartbeat(session["id"]).json()["expiresAt"]
+def test_a_switch_writes_nothing_else_and_is_a_use(phone, session):
+    """Whatever it says of idle while a clock runs, the pause after it counts from there."""
     after = accepted(switch(phone, session, "white"), 2)
-    assert after["expiresAt"] >= beat
     assert (after["data"], after["checksum"], after["status"]) == ({"n": 0}, session["checksum"], "active")
     assert after["clock"].keys() == CLOCK and shown(after["clock"], HOUSE[0], begun(after["clock"])) > LONG
+    paused = accepted(phone.status(session["id"], "paused"), 3)
+    assert ms_of(paused["expiresAt"]) == ms_of(paused["updatedAt"]) + 30 * 24 * 3_600_000
