@@ -17,6 +17,15 @@ from ws import subscribed
 BACKSTOP = 60 + MAX_WAIT  # s: what nobody asks for and Redis forgot is armed once a minute
 
 
+def read_again(device, session):
+    """The session, as soon as what it is read from is back."""
+    def read():
+        answer = device.get(f"/sessions/{session['id']}")
+        assert answer.status_code in (200, 503), answer.text
+        return answer.status_code == 200 and answer.json()
+    return wait_until(read, what="the session read")
+
+
 class Games:
     """Sessions whose first turn ends by the clock, one after the other: of every second one that is the end."""
 
@@ -65,7 +74,7 @@ class Games:
         else:
             assert expired["clock"]["activeParticipantId"] == "black"
             assert begun(expired["clock"]) == self.deadline(session)
-        now = self.device.read(session["id"])
+        now = read_again(self.device, session)
         assert (now["version"], now["clock"]) == (len(types), events[-1]["clock"])
         assert now["status"] == ("expired" if ends else "active")
 
@@ -186,8 +195,8 @@ def test_the_broker_restarts_around_deadlines(shaky):
     shaky.servers.rabbitmq.stop()
     games.pass_all()
     shaky.servers.rabbitmq.start()
-    games.check(timeout=2 * MAX_WAIT)
     wait_all_ready(shaky)
+    games.check(timeout=2 * MAX_WAIT)
 
 
 def test_the_broker_is_away_when_the_only_deadline_comes_and_devices_are_told_later(shaky):
@@ -197,6 +206,7 @@ def test_the_broker_is_away_when_the_only_deadline_comes_and_devices_are_told_la
         shaky.servers.rabbitmq.stop()
         games.pass_all()
         shaky.servers.rabbitmq.start()
+        wait_all_ready(shaky)
         wait_until(lambda: phone.read(session["id"])["status"] == "expired", timeout=2 * MAX_WAIT, what="its end")
     games.check(timeout=2 * MAX_WAIT)
     with phone.connect() as socket:
@@ -215,8 +225,8 @@ def test_redis_restarts_around_deadlines(shaky, how):
     time_of_last = games.deadlines[-1]
     wait_until(lambda: time.time() * 1000 > time_of_last, what="the last deadline")  # GET /time may need Redis
     shaky.servers.redis.start()
-    games.check(timeout=BACKSTOP)
     wait_all_ready(shaky)
+    games.check(timeout=BACKSTOP)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -225,8 +235,8 @@ def test_redis_restarts_at_once_among_deadlines(shaky, how):
     games.pass_half()
     getattr(shaky.servers.redis, how)()
     shaky.servers.redis.start()
-    games.check(timeout=BACKSTOP)
     wait_all_ready(shaky)
+    games.check(timeout=BACKSTOP)
 
 
 # ---- Redis loses everything ----
