@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clocks import (CLOCK, COMMON, HOUSE, LONG, MODES, adjust, begun, check_clock, check_turns, clock_of, ms_of, of,
-                    of_type, person, put_clock, read_clock, runs, server_ms, shown, switch, told)
+                    of_type, person, put_clock, read_clock, runs, server_ms, shown, switch, told, whole_history)
 from rest import MOMENT, accepted, invalid, path_of, refused
 from ws import subscribed
 
@@ -565,6 +565,15 @@ def test_a_session_that_ended_has_no_deadline(phone):
     assert [phone.read(s["id"]) for s in sessions] == ended
 
 
+def test_a_deleted_session_has_no_deadline(suite, phone):
+    session = phone.create(clock=clock_of(totalTimeMs=3000))
+    assert phone.delete(path_of(session)).status_code == 204
+    with game(phone, clock_of(totalTimeMs=4000)) as (other, control):
+        control.expect("clock_expired")
+        whole_history(suite, other, 4)
+    assert [e["type"] for e in whole_history(suite, session, 2)] == ["session_created", "session_deleted"]
+
+
 # ---- warnings ----
 
 def test_warnings_come_before_the_end_in_order(phone):
@@ -588,6 +597,19 @@ def test_a_turn_that_ended_warns_no_more(phone):
         accepted(switch(phone, session, "white"))
         assert socket.recv_until("clock_warning")["participantId"] == "black"
         socket.expect("clock_expired", participantId="black")
+
+
+def test_a_warning_is_told_once_also_over_a_pause(phone):
+    with game(phone, clock_of(totalTimeMs=4000, warningsMs=[3000, 500])) as (session, socket):
+        assert socket.expect("clock_warning")["remainingMs"] <= 3000
+        accepted(phone.status(session["id"], "paused"), 3)
+        clock = accepted(phone.status(session["id"], "active"), 4)["clock"]
+        for version in (3, 4):
+            socket.expect("status_changed", version=version)
+        warning = socket.expect("clock_warning", version=4)
+        assert warning["remainingMs"] <= 500
+        assert ms_of(warning["timestamp"]) >= deadline_of(clock, "white") - 500
+        socket.expect("clock_expired", version=5)
 
 
 # ---- adjustments ----
