@@ -110,7 +110,8 @@ FUZZ_SECONDS ?= 30
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
 FUZZ_API := $(addprefix services/session_api/,client.c cursor.c headers.c parameters.c path.c)
-FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
+FUZZ_RULES := $(wildcard services/state_engine/clock*.c)
+FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
 
 $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)

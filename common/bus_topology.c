@@ -68,9 +68,16 @@ static bool bind_queue(struct bus_handshake *h, const char *queue, const char *e
     return bus_handshake_ok(h, queue);
 }
 
+static bool is_first_of_kind(enum event_type type) {
+    for (int other = 0; other < (int)type; other++)
+        if (strcmp(event_kind((enum event_type)other), event_kind(type)) == 0)
+            return false;
+    return true;
+}
+
 static bool bind_audit_queue(struct bus_handshake *h) {
     for (int type = 0; type < EVENT_N_TYPES; type++) {
-        if (!event_is_durable((enum event_type)type))
+        if (!event_is_durable((enum event_type)type) || !is_first_of_kind((enum event_type)type))
             continue;
         char key[ROUTE_KEY_CAP];
         route_kind_binding((enum event_type)type, key);

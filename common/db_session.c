@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "proto/clock.h"
 
 enum column {
     COLUMN_ID,
@@ -27,12 +28,14 @@ enum column {
     COLUMN_LAST_MODIFIED,
     COLUMN_MODIFIED_BY,
     COLUMN_CHECKSUM,
+    COLUMN_CLOCK_RUNS,
     /* of db_session_sql alone */
     COLUMN_IS_DELETED,
     COLUMN_IS_COLD,
     COLUMN_IS_WHOLE,
     COLUMN_PARTICIPANTS,
     COLUMN_REMOVED_DEVICES,
+    COLUMN_CLOCK,
 };
 _Static_assert(COLUMN_IS_DELETED == DB_SESSION_N_COLUMNS, "the resource's columns come first");
 
@@ -46,7 +49,7 @@ const char db_session_sql[] =
     "(SELECT ',' || string_agg(p.user_id || ':' || p.role, ',' ORDER BY p.user_id) || ',' "
     " FROM session_participants AS p WHERE p.session_id = s.id AND p.role IS NOT NULL), "
     "(SELECT ',' || string_agg(d.device_id, ',' ORDER BY d.device_id) || ',' "
-    " FROM session_devices AS d WHERE d.session_id = s.id AND d.removed) "
+    " FROM session_devices AS d WHERE d.session_id = s.id AND d.removed), clock "
     "FROM sessions AS s WHERE id = $1::uuid";
 
 void db_session_done(struct db_session *s) {
@@ -71,7 +74,7 @@ static char *own_at(const struct db_result *rows, size_t row, enum column column
 
 /* What idle counts from: not in the row, but the moment it leads to is. */
 static int64_t touched_at(const struct session *s, int64_t due_at) {
-    if (!due_at)
+    if (!due_at || session_clock_runs(s))
         return s->updated_at;
     return due_at -
            (s->status == SESSION_ACTIVE ? (int64_t)s->ttl_seconds * 1000 : SESSION_PAUSED_TTL_MS);
@@ -96,6 +99,11 @@ static bool take_names(const struct db_result *rows, size_t row, struct session 
            (!on_idle || session_on_idle_parse(on_idle, &s->on_idle));
 }
 
+static bool is_true(const struct db_result *rows, size_t row, enum column column) {
+    const char *text = db_value(rows, row, column, NULL);
+    return text && *text == 't';
+}
+
 static bool take_numbers(const struct db_result *rows, size_t row, struct session *s) {
     const int64_t version = db_number(rows, row, COLUMN_VERSION);
     const int64_t epoch = db_number(rows, row, COLUMN_EPOCH);
@@ -106,6 +114,7 @@ static bool take_numbers(const struct db_result *rows, size_t row, struct sessio
     s->completed_at = db_number(rows, row, COLUMN_COMPLETED_AT);
     s->last_modified = db_number(rows, row, COLUMN_LAST_MODIFIED);
     s->ttl_seconds = (uint32_t)ttl_seconds;
+    s->clock_runs = is_true(rows, row, COLUMN_CLOCK_RUNS);
     s->touched_at = touched_at(s, db_number(rows, row, COLUMN_DUE_AT));
     return version > 0 && epoch > 0 && ttl_seconds >= 0;
 }
@@ -118,11 +127,6 @@ int db_session_take_columns(const struct db_result *rows, size_t row, struct ses
     return ok ? 0 : -EBADMSG;
 }
 
-static bool is_true(const struct db_result *rows, enum column column) {
-    const char *text = db_value(rows, 0, column, NULL);
-    return text && *text == 't';
-}
-
 static bool take_lists(const struct db_result *rows, struct session *s) {
     s->participants = own_at(rows, 0, COLUMN_PARTICIPANTS);
     s->removed_devices = own_at(rows, 0, COLUMN_REMOVED_DEVICES);
@@ -132,15 +136,28 @@ static bool take_lists(const struct db_result *rows, struct session *s) {
             session_removed_devices_are_valid(s->removed_devices, strlen(s->removed_devices)));
 }
 
+static bool take_clock(const struct db_result *rows, struct session *s) {
+    _cleanup_(clock_done) struct clock clock = {0};
+    size_t len = 0;
+    const char *text = db_value(rows, 0, COLUMN_CLOCK, &len);
+    if (!text)
+        return !s->clock_runs;
+    if (clock_parse(text, len, &clock) != 0)
+        return false;
+    s->clock_at = s->clock_runs ? db_number(rows, 0, COLUMN_DUE_AT) : 0;
+    s->clock_told = s->updated_at;
+    return session_take_clock(s, text, len, s->clock_runs) == 0;
+}
+
 int db_session_read(const struct db_result *rows, struct db_session *ret) {
     if (db_n_rows(rows) != 1)
         return -ENOENT;
-    struct db_session s = {.is_deleted = is_true(rows, COLUMN_IS_DELETED),
-                           .is_cold = is_true(rows, COLUMN_IS_COLD),
-                           .is_whole = is_true(rows, COLUMN_IS_WHOLE)};
+    struct db_session s = {.is_deleted = is_true(rows, 0, COLUMN_IS_DELETED),
+                           .is_cold = is_true(rows, 0, COLUMN_IS_COLD),
+                           .is_whole = is_true(rows, 0, COLUMN_IS_WHOLE)};
     int err = db_session_take_columns(rows, 0, &s.session);
     s.session.deleted = s.is_deleted;
-    if (!err && !take_lists(rows, &s.session))
+    if (!err && (!take_lists(rows, &s.session) || !take_clock(rows, &s.session)))
         err = -EBADMSG;
     if (!err && s.is_whole && strlen(s.session.checksum) != HASH_HEX_LEN)
         err = -EBADMSG;

@@ -10,7 +10,8 @@
 #include "proto/session.h"
 
 struct db_session {
-    /* Without data_text; touched_at such that session_expires_at is the row's due_at. */
+    /* Without data_text. touched_at such that session_expires_at is the row's due_at; while the
+     * clock runs clock_at is that. clock_told: the last version, which told what was to be told. */
     struct session session;
     bool is_deleted;
     bool is_cold;  /* the cold mark is that of the row's position: Redis let go of it on purpose */
@@ -32,9 +33,9 @@ MUSTCHECK int db_session_read(const struct db_result *rows, struct db_session *r
     "(extract(epoch FROM completed_at) * 1000)::bigint, "                                          \
     "ttl_seconds, on_idle, (extract(epoch FROM due_at) * 1000)::bigint, active_device_id, "        \
     "last_active_device_id, (extract(epoch FROM last_modified) * 1000)::bigint, modified_by, "     \
-    "checksum"
-#define DB_SESSION_N_COLUMNS 18
-/* Fills what they tell; what is null stays empty. -EBADMSG: what cannot be; ret is to be done
- * either way. */
+    "checksum, clock_runs"
+#define DB_SESSION_N_COLUMNS 19
+/* Fills what they tell, of a clock whether it runs; what is null stays empty. -EBADMSG: what cannot
+ * be; ret is to be done either way. */
 MUSTCHECK int db_session_take_columns(const struct db_result *rows, size_t row,
                                       struct session *ret);

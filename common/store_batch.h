@@ -123,8 +123,14 @@ struct store_save {
     const char *event; /* body of the versioned event; NULL: no version and no delta, but meta's
                           touch and (with snapshot_id) a snapshot of the version that is there */
     size_t event_len;
-    const char *
-        extra; /* or NULL: JSON array [{"type","messageId","body"}] of unversioned durable events */
+    /* or NULL: the event of the version before that one, which this save makes, too, both or none
+     */
+    const char *first_event;
+    size_t first_event_len;
+    bool tells_clock;    /* without an event: clock_at and clock_told, in place of the touch, */
+    int64_t told_before; /* if clock_told was this */
+    const char *extra;   /* or NULL: JSON array [{"type","messageId","body"}] of unversioned durable
+                            events   beside `event` */
     const char
         *snapshot_id; /* or NULL: a snapshot of this version is due; its event's message id */
     uint64_t dropped_snapshot; /* 0, or the version whose kept snapshot makes room for this one */

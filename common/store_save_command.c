@@ -34,6 +34,10 @@ static bool joins(const struct store_save *save) {
     return save->event && !save->session->deleted && save->joiner;
 }
 
+static bool tells_clock(const struct store_save *save) {
+    return !save->event && save->tells_clock;
+}
+
 static size_t n_listed(const char *versions) {
     size_t n = *versions != '\0';
     for (const char *p = versions; *p; p++)
@@ -95,6 +99,8 @@ static void put_flags(struct store_command *c, const struct store_save *save) {
         strcat(flags, "s");
     if (joins(save))
         strcat(flags, "j");
+    if (tells_clock(save))
+        strcat(flags, "t");
     store_puts(c, flags);
 }
 
@@ -121,20 +127,26 @@ static void put_idem(struct store_command *c, const struct store_save *save) {
     store_puts(c, value);
 }
 
-static void put_entry(struct store_command *c, const struct store_save *save) {
-    if (!save->event) {
-        store_puts(c, "0");
-        return;
-    }
-    bool has_key = save->key_hash;
-    size_t n_fields = 3 + (save->extra != NULL) + (save->snapshot_id != NULL) + 2 * has_key;
-    store_put_u64(c, 2 * n_fields);
+#define N_ENTRY_FIELDS 3
+
+static void put_entry_start(struct store_command *c, const struct store_save *save,
+                            const char *event, size_t len) {
     store_puts(c, "t");
     store_put_i64(c, save->now);
     store_puts(c, "c");
     store_puts(c, save->command_id ? save->command_id : "");
     store_puts(c, "e");
-    store_put(c, save->event, save->event_len);
+    store_put(c, event, len);
+}
+
+static void put_n_words(struct store_command *c, const struct store_save *save) {
+    size_t n_more = (save->extra != NULL) + (save->snapshot_id != NULL) + 2 * !!save->key_hash;
+    store_put_u64(c, save->event ? 2 * (N_ENTRY_FIELDS + n_more) : 0);
+    store_put_u64(c, save->event && save->first_event ? 2 * N_ENTRY_FIELDS : 0);
+}
+
+static void put_entry(struct store_command *c, const struct store_save *save) {
+    put_entry_start(c, save, save->event, save->event_len);
     if (save->extra) {
         store_puts(c, "x");
         store_puts(c, save->extra);
@@ -143,12 +155,20 @@ static void put_entry(struct store_command *c, const struct store_save *save) {
         store_puts(c, "s");
         store_puts(c, save->snapshot_id);
     }
-    if (has_key) {
+    if (save->key_hash) {
         store_puts(c, "k");
         store_puts(c, save->key_hash);
         store_puts(c, "f");
         store_puts(c, save->fingerprint);
     }
+}
+
+static void put_entries(struct store_command *c, const struct store_save *save) {
+    put_n_words(c, save);
+    if (save->event)
+        put_entry(c, save);
+    if (save->event && save->first_event)
+        put_entry_start(c, save, save->first_event, save->first_event_len);
 }
 
 static void put_kept_before(struct store_command *c, const struct store_save *save) {
@@ -166,13 +186,26 @@ static void put_meta_field(void *arg, const char *field, const char *value, size
     store_put(arg, value, len);
 }
 
-static void put_meta(struct store_command *c, const struct store_save *save) {
-    if (!save->event) {
-        store_puts(c, "touchedAt");
-        store_put_i64(c, save->session->touched_at);
-    } else {
-        session_each_meta(save->session, put_meta_field, c);
+static void put_moment(struct store_command *c, const char *field, int64_t ms) {
+    store_puts(c, field);
+    store_put_i64(c, ms);
+}
+
+/* Without a version only what was asked for: a heartbeat and a warning may cross. */
+static void put_moments(struct store_command *c, const struct store_save *save) {
+    if (!tells_clock(save)) {
+        put_moment(c, "touchedAt", save->session->touched_at);
+        return;
     }
+    put_moment(c, "clockAt", save->session->clock_at);
+    put_moment(c, "clockTold", save->session->clock_told);
+}
+
+static void put_meta(struct store_command *c, const struct store_save *save) {
+    if (!save->event)
+        put_moments(c, save);
+    else
+        session_each_meta(save->session, put_meta_field, c);
     if (writes_kept(save)) {
         store_puts(c, "snapshots");
         store_puts(c, deletes(save) ? "" : save->session->snapshots);
@@ -216,8 +249,10 @@ void store_begin_save(struct store_batch *b, struct store_command *c, const stru
     put_state(c, save);
     put_idem(c, save);
     put_kept_before(c, save);
-    put_entry(c, save);
+    put_entries(c, save);
     put_meta(c, save);
     if (joins(save))
         put_joiner(c, save);
+    if (tells_clock(save))
+        store_put_i64(c, save->told_before);
 }

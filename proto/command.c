@@ -15,6 +15,11 @@ void command_done(struct command *c) {
     free(c->label);
     json_decref(c->data);
     json_decref(c->patch);
+    if (c->clock)
+        clock_done(c->clock);
+    free(c->clock);
+    json_decref(c->clock_request);
+    free(c->reason);
     *c = (struct command){0};
 }
 
@@ -77,6 +82,8 @@ static void put_create(struct buf *out, const struct command *c) {
     if (c->ttl_seconds)
         put_number(out, "ttlSeconds", c->ttl_seconds);
     put_text(out, "onIdle", session_on_idle_name(c->on_idle));
+    if (c->clock)
+        put_json(out, "clock", c->clock_request);
 }
 
 static void put_patch(struct buf *out, const struct command *c) {
@@ -106,6 +113,17 @@ static void put_device(struct buf *out, const struct command *c) {
     buf_puts(out, c->device_removed ? ",\"removed\":true" : ",\"removed\":false");
 }
 
+static void put_switch(struct buf *out, const struct command *c) {
+    put_text_if_any(out, "nextParticipantId", c->next_participant);
+    put_text_if_any(out, "currentParticipantId", c->current_participant);
+}
+
+static void put_adjust(struct buf *out, const struct command *c) {
+    put_text(out, "participantId", c->clock_participant);
+    put_number(out, "adjustMs", c->adjust_ms);
+    put_text(out, "reason", c->reason);
+}
+
 static void put_own(struct buf *out, const struct command *c) {
     switch (c->kind) {
     case COMMAND_CREATE:
@@ -129,6 +147,15 @@ static void put_own(struct buf *out, const struct command *c) {
         break;
     case COMMAND_DEVICE:
         put_device(out, c);
+        break;
+    case COMMAND_SWITCH:
+        put_switch(out, c);
+        break;
+    case COMMAND_CLOCK_SET:
+        put_json(out, "clock", c->clock_request);
+        break;
+    case COMMAND_CLOCK_ADJUST:
+        put_adjust(out, c);
         break;
     default:
         break;
@@ -184,6 +211,13 @@ static void set_base(json_t *object, const struct command *c) {
         json_object_set_new(object, "base", position_to_json(c->base));
 }
 
+/* As it was understood: what is left out and its default are one clock. */
+static void set_clock(json_t *object, const struct clock *clock) {
+    _cleanup_(buf_done) struct buf text = BUF_NULL;
+    clock_print(clock, &text);
+    json_object_set_new(object, "clock", json_stringn(text.data, text.len));
+}
+
 /* What is left out and its default are one request. */
 static void set_create(json_t *object, const struct command *c) {
     set_text(object, "name", c->name ? c->name : "");
@@ -192,6 +226,14 @@ static void set_create(json_t *object, const struct command *c) {
     json_object_set_new(object, "data", c->data ? json_incref(c->data) : json_object());
     set_number(object, "ttlSeconds", c->ttl_seconds ? c->ttl_seconds : SESSION_TTL_DEFAULT_S);
     set_text(object, "onIdle", session_on_idle_name(c->on_idle));
+    if (c->clock)
+        set_clock(object, c->clock);
+}
+
+static void set_adjust(json_t *object, const struct command *c) {
+    set_text(object, "participant", c->clock_participant);
+    json_object_set_new(object, "adjustMs", json_real((double)c->adjust_ms));
+    set_text(object, "reason", c->reason);
 }
 
 static void set_patch(json_t *object, const struct command *c) {
@@ -226,6 +268,16 @@ static void set_own(json_t *object, const struct command *c) {
     case COMMAND_DEVICE:
         set_text(object, "device", c->target_device);
         json_object_set_new(object, "removed", json_boolean(c->device_removed));
+        break;
+    case COMMAND_SWITCH:
+        set_text(object, "next", c->next_participant);
+        set_text(object, "current", c->current_participant);
+        break;
+    case COMMAND_CLOCK_SET:
+        set_clock(object, c->clock);
+        break;
+    case COMMAND_CLOCK_ADJUST:
+        set_adjust(object, c);
         break;
     default:
         break;

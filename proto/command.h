@@ -8,12 +8,14 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "proto/clock.h"
 #include "proto/fault.h"
 #include "proto/session.h"
 
 #define COMMAND_KEY_MAX 128
 #define COMMAND_MAX_IF_MATCH 16
 #define COMMAND_MAX_PER_MESSAGE 64
+#define COMMAND_REASON_MAX_CHARACTERS 255
 /* How long one may be under way: so long it is found again by its id. */
 #define COMMAND_LIFETIME_MS 15000
 
@@ -23,13 +25,16 @@ enum command_kind {
     COMMAND_STATUS,
     COMMAND_DELETE,
     COMMAND_HEARTBEAT,
-    COMMAND_LOAD,        /* make the session hot, or answer not_found */
-    COMMAND_RESTORE,     /* data becomes that of an earlier version, which the sender rebuilt */
-    COMMAND_SNAPSHOT,    /* keeps the state of this version */
-    COMMAND_PARTICIPANT, /* gives a user a role, or takes it */
-    COMMAND_DEVICE,      /* keeps a device out, or lets it in again */
-    COMMAND_PRESENCE,    /* devices came or went: tell what is due now (store_presence.h) */
-    COMMAND_N_KINDS,     /* those on the wire */
+    COMMAND_LOAD,         /* make the session hot, or answer not_found */
+    COMMAND_RESTORE,      /* data becomes that of an earlier version, which the sender rebuilt */
+    COMMAND_SNAPSHOT,     /* keeps the state of this version */
+    COMMAND_PARTICIPANT,  /* gives a user a role, or takes it */
+    COMMAND_DEVICE,       /* keeps a device out, or lets it in again */
+    COMMAND_PRESENCE,     /* devices came or went: tell what is due now (store_presence.h) */
+    COMMAND_SWITCH,       /* ends the clock's turn, and begins the next */
+    COMMAND_CLOCK_SET,    /* gives the session a clock, or another one */
+    COMMAND_CLOCK_ADJUST, /* gives a participant of the clock time, or takes it */
+    COMMAND_N_KINDS,      /* those on the wire */
     /* The engine's own: idle or expiry, if it is their time. No message says it, and no answer. */
     COMMAND_DUE = COMMAND_N_KINDS
 };
@@ -91,6 +96,19 @@ struct command {
     /* device: which one; device_id is who asks */
     char target_device[SESSION_DEVICE_MAX + 1];
     bool device_removed;
+
+    /* clock_set and create */
+    struct clock *clock;   /* owned, NULL: none */
+    json_t *clock_request; /* owned reference: what it was taken from, which goes on the wire */
+
+    /* switch: participants of the clock; "" where it was not said */
+    char next_participant[CLOCK_ID_MAX + 1];
+    char current_participant[CLOCK_ID_MAX + 1];
+
+    /* clock_adjust */
+    char clock_participant[CLOCK_ID_MAX + 1];
+    int64_t adjust_ms;
+    char *reason; /* owned: 1 to COMMAND_REASON_MAX_CHARACTERS */
 };
 
 void command_done(struct command *c);
@@ -101,7 +119,7 @@ void command_print(const struct command *c, struct buf *out);
  * here. On failure *ret is done already. */
 MUSTCHECK int command_parse(const json_t *object, struct command *ret, struct fault *f);
 
-/* The members of a create (name, type, status, data, ttlSeconds, onIdle) and of a patch
+/* The members of a create (name, type, status, data, ttlSeconds, onIdle, clock) and of a patch
  * (baseVersion, epoch, operations, merge, checksum) from an object that has them: a command, and as
  * well the body of POST /sessions, of PATCH as application/json, and a WebSocket `patch`. The
  * faults are those of command_parse; what is absent gets its default. On failure *ret may be filled
@@ -114,6 +132,16 @@ MUSTCHECK int command_take_status(const char *status, struct command *ret, struc
 MUSTCHECK int command_take_label(const json_t *object, struct command *ret, struct fault *f);
 /* {role}: editor or viewer. */
 MUSTCHECK int command_take_role(const json_t *object, struct command *ret, struct fault *f);
+/* {baseVersion, epoch}, both optional, epoch only beside the other. */
+MUSTCHECK int command_take_base(const json_t *object, struct command *ret, struct fault *f);
+/* Clocks (command_clock.c). clock: the faults of clock_take. {nextParticipantId,
+ * currentParticipantId}, both optional; {adjustMs, reason}. */
+MUSTCHECK int command_take_clock(json_t *clock, struct command *ret, struct fault *f);
+MUSTCHECK int command_take_switch(const json_t *object, struct command *ret, struct fault *f);
+MUSTCHECK int command_take_adjust(const json_t *object, struct command *ret, struct fault *f);
+/* {participantId}: whose time a clock_adjust changes. */
+MUSTCHECK int command_take_clock_participant(const json_t *object, struct command *ret,
+                                             struct fault *f);
 /* 1 to COMMAND_KEY_MAX printable ASCII characters. */
 bool command_key_is_valid(const char *key, size_t len);
 

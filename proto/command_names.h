@@ -5,8 +5,8 @@
 
 /* In the order of enum command_kind. */
 static const char *const command_kind_names[COMMAND_N_KINDS] = {
-    "create",  "patch",    "status",      "delete", "heartbeat", "load",
-    "restore", "snapshot", "participant", "device", "presence"};
+    "create",   "patch",       "status", "delete",   "heartbeat", "load",      "restore",
+    "snapshot", "participant", "device", "presence", "switch",    "clock_set", "clock_adjust"};
 
 /* The right of bit 1 << i. */
 #define COMMAND_N_RIGHTS 3

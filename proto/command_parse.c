@@ -68,7 +68,7 @@ static int take_kind(const json_t *object, enum command_kind *ret, struct fault 
         }
     return bad_value(f, "kind",
                      "create, patch, status, delete, heartbeat, load, restore, snapshot, "
-                     "participant, device or presence");
+                     "participant, device, presence, switch, clock_set or clock_adjust");
 }
 
 static unsigned right_of(const char *name) {
@@ -137,7 +137,7 @@ static int take_if_match(const json_t *object, struct command *c, struct fault *
     return 0;
 }
 
-static int take_base(const json_t *object, struct command *c, struct fault *f) {
+int command_take_base(const json_t *object, struct command *c, struct fault *f) {
     struct position base = {.version = 0, .epoch = 1};
     int r = take_count(object, "baseVersion", TEXT_OPTIONAL, &base.version, f);
     if (!r)
@@ -199,7 +199,8 @@ int command_take_create(const json_t *object, struct command *ret, struct fault 
     ret->ttl_seconds = (uint32_t)ttl;
     json_decref(ret->data);
     ret->data = json_incref(json_object_get(object, "data"));
-    return 0;
+    json_t *clock = json_object_get(object, "clock");
+    return clock ? command_take_clock(clock, ret, f) : 0;
 }
 
 static void set_patch(struct command *c, enum command_patch_format format, json_t *patch) {
@@ -223,7 +224,7 @@ static int take_merge(const json_t *object, struct command *c, struct fault *f) 
 }
 
 static int take_conditions(const json_t *object, struct command *c, struct fault *f) {
-    int r = take_base(object, c, f);
+    int r = command_take_base(object, c, f);
     if (!r)
         r = take_text(object, &checksum_rule, TEXT_OPTIONAL, c->checksum, f);
     return r ? r : take_merge(object, c, f);
@@ -342,7 +343,7 @@ static int take_common(const json_t *object, struct command *c, struct fault *f)
                               f)) ||
         (r = text_get_integer(object, "sentAt", TEXT_OPTIONAL, 0, TEXT_INTEGER_MAX, &c->sent_at,
                               f)) ||
-        (r = take_if_match(object, c, f)) || (r = take_base(object, c, f)))
+        (r = take_if_match(object, c, f)) || (r = command_take_base(object, c, f)))
         return r;
     return text_get_bool(object, "wantsSession", TEXT_OPTIONAL, &c->wants_session, f);
 }
@@ -366,6 +367,13 @@ static int take_own(const json_t *object, struct command *c, struct fault *f) {
         return take_participant(object, c, f);
     case COMMAND_DEVICE:
         return take_device(object, c, f);
+    case COMMAND_SWITCH:
+        return command_take_switch(object, c, f);
+    case COMMAND_CLOCK_SET:
+        return command_take_clock(json_object_get(object, "clock"), c, f);
+    case COMMAND_CLOCK_ADJUST:
+        r = command_take_clock_participant(object, c, f);
+        return r ? r : command_take_adjust(object, c, f);
     default:
         return 0;
     }

@@ -1,4 +1,5 @@
-/* Events; see event.h. Each body is one envelope and then what its type adds. */
+/* Events; see event.h. Each body is one envelope and then what its type adds. Those of clocks are
+ * in event_clock.c. */
 #include "proto/event.h"
 
 #include <inttypes.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "proto/event_private.h"
 #include "proto/text.h"
 
 static const struct event_row {
@@ -59,7 +61,7 @@ void event_done(struct event *e) {
 
 /* ---- Printing ---- */
 
-static void put_null_or_text(struct buf *out, const char *text) {
+void event_put_null_or_text(struct buf *out, const char *text) {
     if (text[0])
         buf_puts_json(out, text);
     else
@@ -78,15 +80,7 @@ static void name_rebuilt(struct event *e) {
     event_derive_id(name, (size_t)len, e->message_id);
 }
 
-struct envelope {
-    enum event_type type;
-    const char *session_id;
-    struct position position;
-    int64_t moment;
-    const char *user_id, *device_id;
-};
-
-static void begin_envelope(struct event *e, struct buf *out, const struct envelope *given) {
+void event_begin_envelope(struct event *e, struct buf *out, const struct event_envelope *given) {
     const char *user_id = given->user_id, *device_id = given->device_id;
     enum event_type type = given->type;
     *e = (struct event){.type = type, .position = given->position, .timestamp = given->moment};
@@ -102,16 +96,16 @@ static void begin_envelope(struct event *e, struct buf *out, const struct envelo
                ",\"timestamp\":\"%s\",\"userId\":\"%s\",\"deviceId\":",
                event_type_name(type), e->session_id, e->position.epoch, e->position.version, moment,
                e->user_id);
-    put_null_or_text(out, e->device_id);
+    event_put_null_or_text(out, e->device_id);
 }
 
-static void begin(struct event *e, struct buf *out, enum event_type type, const struct session *s,
-                  const char *user_id, const char *device_id) {
-    struct envelope envelope = {type, s->id, s->position, s->updated_at, user_id, device_id};
-    begin_envelope(e, out, &envelope);
+void event_begin(struct event *e, struct buf *out, enum event_type type, const struct session *s,
+                 const char *user_id, const char *device_id) {
+    struct event_envelope envelope = {type, s->id, s->position, s->updated_at, user_id, device_id};
+    event_begin_envelope(e, out, &envelope);
 }
 
-static void end(struct event *e, struct buf *out) {
+void event_end(struct event *e, struct buf *out) {
     buf_putc(out, '}');
     e->body_len = out->len;
     e->body = buf_take(out);
@@ -119,17 +113,17 @@ static void end(struct event *e, struct buf *out) {
 
 void event_session_created(const struct session *s, const char *device_id, struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_SESSION_CREATED, s, s->user_id, device_id);
+    event_begin(ret, &out, EVENT_SESSION_CREATED, s, s->user_id, device_id);
     buf_puts(&out, ",\"session\":");
     session_print(s, SESSION_ROLE_OWNER, &out);
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 void event_state_delta(const struct session *s, const char *user_id, const char *device_id,
                        uint64_t base_version, const json_t *operations, bool rebased,
                        struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_STATE_DELTA, s, user_id, device_id);
+    event_begin(ret, &out, EVENT_STATE_DELTA, s, user_id, device_id);
     buf_puts(&out, ",\"baseVersion\":");
     buf_put_u64(&out, base_version);
     buf_puts(&out, ",\"operations\":");
@@ -138,51 +132,52 @@ void event_state_delta(const struct session *s, const char *user_id, const char 
     buf_puts_json(&out, s->checksum);
     if (rebased)
         buf_puts(&out, ",\"rebased\":true");
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 void event_status_changed(const struct session *s, const char *user_id, const char *device_id,
                           enum session_status from, const char *reason, struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_STATUS_CHANGED, s, user_id, device_id);
+    event_begin(ret, &out, EVENT_STATUS_CHANGED, s, user_id, device_id);
     buf_printf(&out,
                ",\"from\":\"%s\",\"to\":\"%s\",\"activeDeviceId\":", session_status_name(from),
                session_status_name(s->status));
-    put_null_or_text(&out, s->active_device);
+    event_put_null_or_text(&out, s->active_device);
     buf_puts(&out, ",\"reason\":");
     buf_puts_json(&out, reason);
-    end(ret, &out);
+    event_put_clock(s, &out);
+    event_end(ret, &out);
 }
 
 void event_session_deleted(const struct session *s, const char *user_id, const char *device_id,
                            struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_SESSION_DELETED, s, user_id, device_id);
-    end(ret, &out);
+    event_begin(ret, &out, EVENT_SESSION_DELETED, s, user_id, device_id);
+    event_end(ret, &out);
 }
 
-static void set_message_id(struct event *e, const char *message_id) {
+void event_set_message_id(struct event *e, const char *message_id) {
     snprintf(e->message_id, sizeof(e->message_id), "%s", message_id);
 }
 
 void event_snapshot(const struct session *s, const char *message_id, struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_SNAPSHOT, s, s->user_id, "");
-    set_message_id(ret, message_id);
+    event_begin(ret, &out, EVENT_SNAPSHOT, s, s->user_id, "");
+    event_set_message_id(ret, message_id);
     buf_puts(&out, ",\"data\":");
     buf_put(&out, s->data_text, s->data_len);
     buf_puts(&out, ",\"checksum\":");
     buf_puts_json(&out, s->checksum);
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 void event_labelled_snapshot(const struct session *s, const char *user_id, const char *device_id,
                              int64_t now, const char *label, const char *message_id,
                              struct event *ret) {
     struct buf out = BUF_NULL;
-    struct envelope envelope = {EVENT_SNAPSHOT, s->id, s->position, now, user_id, device_id};
-    begin_envelope(ret, &out, &envelope);
-    set_message_id(ret, message_id);
+    struct event_envelope envelope = {EVENT_SNAPSHOT, s->id, s->position, now, user_id, device_id};
+    event_begin_envelope(ret, &out, &envelope);
+    event_set_message_id(ret, message_id);
     buf_puts(&out, ",\"data\":");
     buf_put(&out, s->data_text, s->data_len);
     buf_puts(&out, ",\"checksum\":");
@@ -191,26 +186,26 @@ void event_labelled_snapshot(const struct session *s, const char *user_id, const
         buf_puts(&out, ",\"label\":");
         buf_puts_json(&out, label);
     }
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 void event_participant_changed(const struct session *s, const char *user_id, const char *device_id,
                                const char *participant, enum session_role role, struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_PARTICIPANT_CHANGED, s, user_id, device_id);
+    event_begin(ret, &out, EVENT_PARTICIPANT_CHANGED, s, user_id, device_id);
     buf_printf(&out, ",\"participant\":\"%s\",\"role\":", participant);
-    put_null_or_text(&out, role == SESSION_ROLE_NONE ? "" : session_role_name(role));
-    end(ret, &out);
+    event_put_null_or_text(&out, role == SESSION_ROLE_NONE ? "" : session_role_name(role));
+    event_end(ret, &out);
 }
 
 void event_device_changed(const struct session *s, const char *user_id, const char *device_id,
                           const char *device, bool removed, struct event *ret) {
     struct buf out = BUF_NULL;
-    begin(ret, &out, EVENT_DEVICE_CHANGED, s, user_id, device_id);
+    event_begin(ret, &out, EVENT_DEVICE_CHANGED, s, user_id, device_id);
     buf_puts(&out, ",\"device\":");
     buf_puts_json(&out, device);
     buf_puts(&out, removed ? ",\"removed\":true" : ",\"removed\":false");
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 void event_derive_id(const char *text, size_t len, char ret[static UUID_LEN + 1]) {
@@ -222,15 +217,16 @@ void event_derive_id(const char *text, size_t len, char ret[static UUID_LEN + 1]
 
 void event_session_rebuilt(const struct session *s, int64_t now, struct event *ret) {
     struct buf out = BUF_NULL;
-    struct envelope envelope = {EVENT_SESSION_REBUILT, s->id, s->position, now, s->user_id, ""};
-    begin_envelope(ret, &out, &envelope);
+    struct event_envelope envelope = {
+        EVENT_SESSION_REBUILT, s->id, s->position, now, s->user_id, ""};
+    event_begin_envelope(ret, &out, &envelope);
     name_rebuilt(ret);
     buf_puts(&out, ",\"checksum\":");
     buf_puts_json(&out, s->checksum);
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
-/* The type comes first; see begin_envelope. */
+/* The type comes first; see event_begin_envelope. */
 bool event_tells_rebuilt(const char *body, size_t len) {
     static const char begin[] = "{\"type\":\"session_rebuilt\"";
     return len >= sizeof(begin) - 1 && memcmp(body, begin, sizeof(begin) - 1) == 0;
@@ -245,19 +241,19 @@ static void derive_message_id(struct event *e) {
 
 void event_presence(const struct event_presence *p, struct event *ret) {
     struct buf out = BUF_NULL;
-    struct envelope envelope = {p->type,   p->session_id, p->position,
-                                p->moment, p->user_id,    p->device_id};
-    begin_envelope(ret, &out, &envelope);
+    struct event_envelope envelope = {p->type,   p->session_id, p->position,
+                                      p->moment, p->user_id,    p->device_id};
+    event_begin_envelope(ret, &out, &envelope);
     derive_message_id(ret);
     buf_puts(&out, ",\"activeDeviceId\":");
-    put_null_or_text(&out, p->active_device);
+    event_put_null_or_text(&out, p->active_device);
     buf_puts(&out, ",\"name\":");
-    put_null_or_text(&out, p->name);
+    event_put_null_or_text(&out, p->name);
     buf_puts(&out, ",\"platform\":");
-    put_null_or_text(&out, p->platform);
+    event_put_null_or_text(&out, p->platform);
     buf_puts(&out, ",\"deviceCount\":");
     buf_put_u64(&out, p->n_devices);
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 int event_broadcast_check(const json_t *message, struct fault *f) {
@@ -276,14 +272,14 @@ int event_broadcast_check(const json_t *message, struct fault *f) {
 void event_broadcast(const struct event_broadcast *b, struct event *ret) {
     struct buf out = BUF_NULL;
     char message_id[UUID_LEN + 1];
-    struct envelope envelope = {EVENT_BROADCAST, b->session_id, b->position,
-                                b->moment,       b->user_id,    b->device_id};
-    begin_envelope(ret, &out, &envelope);
+    struct event_envelope envelope = {EVENT_BROADCAST, b->session_id, b->position,
+                                      b->moment,       b->user_id,    b->device_id};
+    event_begin_envelope(ret, &out, &envelope);
     uuid_v4(message_id);
-    set_message_id(ret, message_id);
+    event_set_message_id(ret, message_id);
     buf_puts(&out, ",\"message\":");
     text_print(b->message, &out);
-    end(ret, &out);
+    event_end(ret, &out);
 }
 
 /* ---- Parsing ---- */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "proto/clock.h"
 #include "proto/fault.h"
 #include "proto/session.h"
 
@@ -23,7 +24,12 @@
     X(EVENT_SESSION_REBUILT, "session_rebuilt", "rebuilt", false, true, false)                     \
     X(EVENT_DEVICE_JOINED, "device_joined", "device_joined", false, true, true)                    \
     X(EVENT_DEVICE_LEFT, "device_left", "device_left", false, true, true)                          \
-    X(EVENT_BROADCAST, "broadcast", "broadcast", false, false, true)
+    X(EVENT_BROADCAST, "broadcast", "broadcast", false, false, true)                               \
+    X(EVENT_CLOCK_SET, "clock_set", "clock", true, true, true)                                     \
+    X(EVENT_CLOCK_SWITCHED, "clock_switched", "clock", true, true, true)                           \
+    X(EVENT_CLOCK_ADJUSTED, "clock_adjusted", "clock", true, true, true)                           \
+    X(EVENT_CLOCK_EXPIRED, "clock_expired", "clock", true, true, true)                             \
+    X(EVENT_CLOCK_WARNING, "clock_warning", "clock_warning", false, false, true)
 
 #define EVENT_ENUM(name, type, kind, versioned, durable, devices) name,
 enum event_type { EVENTS(EVENT_ENUM) EVENT_N_TYPES };
@@ -64,7 +70,7 @@ void event_session_created(const struct session *s, const char *device_id, struc
 void event_state_delta(const struct session *s, const char *user_id, const char *device_id,
                        uint64_t base_version, const json_t *operations, bool rebased,
                        struct event *ret);
-/* reason: "request", "takeover", "idle". */
+/* reason: "request", "takeover", "idle", "clock". */
 void event_status_changed(const struct session *s, const char *user_id, const char *device_id,
                           enum session_status from, const char *reason, struct event *ret);
 void event_session_deleted(const struct session *s, const char *user_id, const char *device_id,
@@ -119,6 +125,24 @@ struct event_broadcast {
 /* Whether a message may be broadcast: FAULT_BODY_TOO_LARGE, FAULT_INVALID_VALUE (too deep). */
 MUSTCHECK int event_broadcast_check(const json_t *message, struct fault *f);
 void event_broadcast(const struct event_broadcast *b, struct event *ret);
+
+/* ---- clocks (event_clock.c): each but the warning shows the clock of s, which has one ---- */
+void event_clock_set(const struct session *s, const char *user_id, const char *device_id,
+                     struct event *ret);
+/* from, to: participants. elapsed_ms: how long the turn took. */
+void event_clock_switched(const struct session *s, const char *user_id, const char *device_id,
+                          const char *from, const char *to, int64_t elapsed_ms, struct event *ret);
+void event_clock_adjusted(const struct session *s, const char *user_id, const char *device_id,
+                          const char *participant, int64_t adjust_ms, const char *reason,
+                          struct event *ret);
+/* By the engine. Whose time is over: participant or group, the other is NULL; action: what is done;
+ * winner: the other side's id, NULL where there is none. */
+void event_clock_expired(const struct session *s, const char *participant, const char *group,
+                         enum clock_action action, const char *winner, struct event *ret);
+/* By the engine, at `now`. Not durable; the message id follows from position, participant and
+ * remaining_ms, so that it is the same when it is told again. */
+void event_clock_warning(const struct session *s, const char *participant, int64_t remaining_ms,
+                         int64_t now, struct event *ret);
 
 /* The envelope alone, read back from a body (type, session, position, timestamp, user, device,
  * message_id of versioned ones and of session_rebuilt); body stays NULL. FAULT_INVALID_REQUEST /

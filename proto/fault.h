@@ -24,6 +24,8 @@
     X(FAULT_SESSION_ENDED, "session_ended", 409, false, "The session has ended")                   \
     X(FAULT_INVALID_TRANSITION, "invalid_transition", 409, false, "The status cannot change so")   \
     X(FAULT_CHECKSUM_MISMATCH, "checksum_mismatch", 409, false, "The result differs")              \
+    X(FAULT_NOT_ACTIVE_PARTICIPANT, "not_active_participant", 409, false,                          \
+      "It is not this participant's turn")                                                         \
     X(FAULT_BODY_TOO_LARGE, "body_too_large", 413, false, "The body is too large")                 \
     X(FAULT_STATE_TOO_LARGE, "state_too_large", 413, false, "The data would be too large")         \
     X(FAULT_UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", 415, false,                          \
@@ -33,6 +35,8 @@
     X(FAULT_PATH_NOT_WRITABLE, "path_not_writable", 422, false, "The path cannot be written")      \
     X(FAULT_IDEMPOTENCY_KEY_REUSED, "idempotency_key_reused", 422, false,                          \
       "The key was used for another request")                                                      \
+    X(FAULT_PRECONDITION_REQUIRED, "precondition_required", 428, false,                            \
+      "The request must say what it is based on")                                                  \
     X(FAULT_RATE_LIMITED, "rate_limited", 429, true, "Too many messages")                          \
     X(FAULT_TOO_MANY_SESSIONS, "too_many_sessions", 429, true, "Too many sessions")                \
     X(FAULT_INTERNAL, "internal", 500, true, "A bug in Handoff")                                   \

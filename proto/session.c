@@ -1,6 +1,6 @@
 /* A session: rules, validity, and its JSON resource; see session.h. Its two parts in Redis are in
- * session_store.c. Data is carried as canonical text throughout: it is spliced into what is
- * printed, and parsed only where a patch needs to look inside. */
+ * session_store.c. Data is carried as canonical text throughout, a clock as the text it is shown
+ * as: both are spliced into what is printed, and parsed only where something looks inside. */
 #include "proto/session.h"
 
 #include <errno.h>
@@ -17,6 +17,7 @@ void session_done(struct session *s) {
         return;
     free(s->name);
     free(s->data_text);
+    free(s->clock_text);
     free(s->participants);
     free(s->removed_devices);
     *s = (struct session){0};
@@ -26,6 +27,7 @@ void session_copy(const struct session *from, struct session *ret) {
     *ret = *from;
     ret->name = from->name ? must_strdup(from->name) : NULL;
     ret->data_text = from->data_text ? must_memdup(from->data_text, from->data_len) : NULL;
+    ret->clock_text = from->clock_text ? must_memdup(from->clock_text, from->clock_len) : NULL;
     ret->participants = from->participants ? must_strdup(from->participants) : NULL;
     ret->removed_devices = from->removed_devices ? must_strdup(from->removed_devices) : NULL;
 }
@@ -42,7 +44,7 @@ void session_set_data(struct session *s, const json_t *data) {
 /* ---- Rules ---- */
 
 int64_t session_expires_at(const struct session *s) {
-    if (s->deleted || session_is_final(s->status))
+    if (s->deleted || session_is_final(s->status) || session_clock_runs(s))
         return 0;
     if (s->status == SESSION_ACTIVE)
         return s->touched_at + (int64_t)s->ttl_seconds * 1000;
@@ -203,8 +205,12 @@ static void print_head(const struct session *s, enum session_role role, struct b
 }
 
 void session_print(const struct session *s, enum session_role role, struct buf *out) {
-    buf_reserve(out, 1024 + s->data_len);
+    buf_reserve(out, 1024 + s->clock_len + s->data_len);
     print_head(s, role, out);
+    if (s->clock_text) {
+        buf_puts(out, ",\"clock\":");
+        buf_put(out, s->clock_text, s->clock_len);
+    }
     buf_puts(out, ",\"data\":");
     if (s->data_text)
         buf_put(out, s->data_text, s->data_len);

@@ -47,6 +47,8 @@ enum session_role {
     SESSION_ROLE_OWNER
 };
 
+struct clock; /* proto/clock.h */
+
 struct position {
     uint64_t version;
     uint64_t epoch;
@@ -72,7 +74,12 @@ struct session {
     char *data_text; /* owned: data in canonical form */
     size_t data_len;
     char checksum[HASH_HEX_LEN + 1];
-    bool deleted; /* a tombstone: no name, no data */
+    char *clock_text; /* owned: the clock as clock_print prints it; NULL: none */
+    size_t clock_len;
+    bool clock_runs;
+    int64_t clock_at;   /* when the clock has to be looked at next; 0: never */
+    int64_t clock_told; /* warnings up to that moment were told */
+    bool deleted;       /* a tombstone: no name, no data */
     /* Lists as meta has them, so that a script finds a member by its text: owned; NULL: empty. */
     char *participants;    /* ",<user id>:editor,<user id>:viewer," */
     char *removed_devices; /* ",<device id>,<device id>," */
@@ -87,13 +94,13 @@ struct session {
 };
 
 void session_done(struct session *s);
-/* A copy that owns its own name and data_text. */
+/* A copy that owns its own texts. */
 void session_copy(const struct session *from, struct session *ret);
 /* Sets data_text, data_len and checksum from a value. */
 void session_set_data(struct session *s, const json_t *data);
 
-/* Moment when idle or expiry acts next; 0 when never (final). Pure: from touched_at, ttl, status.
- */
+/* Moment when idle or expiry acts next; 0 when never: final, or while the clock runs. Pure: from
+ * touched_at, ttl, status. */
 int64_t session_expires_at(const struct session *s);
 bool session_is_final(enum session_status status);
 bool session_may_become(enum session_status from, enum session_status to);
@@ -131,9 +138,20 @@ bool session_removed_devices_are_valid(const char *list, size_t len);
 void session_each_removed_device(const struct session *s,
                                  void (*visit)(void *arg, const char *device_id), void *arg);
 
+/* ---- the clock: carried as text, known without parsing whether it runs ---- */
+/* Sets clock_text, clock_len and clock_runs; NULL takes the clock away. clock_at and clock_told are
+ * the caller's. */
+void session_set_clock(struct session *s, const struct clock *c);
+/* Takes a clock's text as it was stored. -EBADMSG when it has not the shape of one. */
+MUSTCHECK int session_take_clock(struct session *s, const char *text, size_t len, bool runs);
+bool session_clock_runs(const struct session *s);
+/* The length of the clock that the text begins with; 0: it begins with none. Each byte is looked at
+ * for what a clock's text may hold and how it nests; what the members say is clock_parse's. */
+size_t session_clock_span(const char *text, size_t len);
+
 /* ---- JSON: the resource as contract section 2 shows it, members in that order ---- */
 void session_print(const struct session *s, enum session_role role, struct buf *out);
-/* The same with the data text left out (lists). */
+/* The same with data and clock left out (lists). */
 void session_print_summary(const struct session *s, enum session_role role, struct buf *out);
 /* The resource as a jansson object for patch_apply: a new reference; data is parsed. -EBADMSG when
  * data_text is not JSON (a corrupt store). */
@@ -145,8 +163,9 @@ MUSTCHECK int session_writable_to_json(const struct session *s, json_t **ret);
 
 /* ---- Redis: session:{id}:state, a string ---- */
 void session_print_state(const struct session *s, struct buf *out);
-/* Fills version, last_modified, modified_by, data_text, checksum without parsing data. -EBADMSG
- * when it has not the shape that session_print_state writes. The checksum is not verified here. */
+/* Fills version, last_modified, modified_by, clock_text, data_text, checksum without parsing clock
+ * and data. -EBADMSG when it has not the shape that session_print_state writes. The checksum is not
+ * verified here. */
 MUSTCHECK int session_parse_state(struct session *s, const char *text, size_t len);
 /* -EBADMSG when data_text does not hash to checksum. */
 MUSTCHECK int session_verify(const struct session *s);

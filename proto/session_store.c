@@ -13,20 +13,27 @@
 static const char version_mark[] = "{\"version\":";
 static const char modified_mark[] = ",\"lastModified\":\"";
 static const char by_mark[] = "\",\"modifiedBy\":\"";
-static const char data_mark[] = "\",\"data\":";
+static const char by_end_mark[] = "\"";
+static const char clock_mark[] = ",\"clock\":";
+static const char data_mark[] = ",\"data\":";
 static const char checksum_mark[] = ",\"checksum\":\"";
 static const char end_mark[] = "\"}";
 
 void session_print_state(const struct session *s, struct buf *out) {
     char moment[TIMESTAMP_LEN + 1];
     timestamp_print(s->last_modified, moment);
-    buf_reserve(out, 512 + s->data_len);
+    buf_reserve(out, 512 + s->clock_len + s->data_len);
     buf_puts(out, version_mark);
     buf_put_u64(out, s->position.version);
     buf_puts(out, modified_mark);
     buf_puts(out, moment);
     buf_puts(out, by_mark);
     buf_puts(out, s->modified_by); /* a device id: nothing in it needs an escape */
+    buf_puts(out, by_end_mark);
+    if (s->clock_text) {
+        buf_puts(out, clock_mark);
+        buf_put(out, s->clock_text, s->clock_len);
+    }
     buf_puts(out, data_mark);
     buf_put(out, s->data_text, s->data_len);
     buf_puts(out, checksum_mark);
@@ -82,6 +89,19 @@ static bool read_device(struct reader *r, const char **ret, size_t *ret_len) {
     return true;
 }
 
+/* A clock, or nothing: *ret_len is 0. */
+static bool read_clock(struct reader *r, const char **ret, size_t *ret_len) {
+    *ret_len = 0;
+    if (!skip(r, clock_mark))
+        return true;
+    size_t len = session_clock_span(r->at, r->left);
+    *ret = r->at;
+    *ret_len = len;
+    r->at += len;
+    r->left -= len;
+    return len > 0;
+}
+
 static bool is_hex(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++)
         if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
@@ -107,6 +127,12 @@ static bool read_tail(struct reader *r, size_t *ret_data_len, const char **ret_c
     return true;
 }
 
+static void set_text(char **text, size_t *text_len, const char *value, size_t len) {
+    free(*text);
+    *text = len ? must_memdup(value, len) : NULL;
+    *text_len = len;
+}
+
 static void copy_text(char *ret, const char *text, size_t len) {
     if (len)
         memcpy(ret, text, len);
@@ -117,18 +143,18 @@ int session_parse_state(struct session *s, const char *text, size_t len) {
     struct reader r = {text, len};
     uint64_t version;
     int64_t last_modified;
-    const char *by, *checksum;
-    size_t by_len, data_len;
+    const char *by, *clock = NULL, *checksum;
+    size_t by_len, clock_len, data_len;
     if (!skip(&r, version_mark) || !read_number(&r, &version) || !skip(&r, modified_mark) ||
         !read_moment(&r, &last_modified) || !skip(&r, by_mark) || !read_device(&r, &by, &by_len) ||
-        !skip(&r, data_mark) || !read_tail(&r, &data_len, &checksum))
+        !skip(&r, by_end_mark) || !read_clock(&r, &clock, &clock_len) || !skip(&r, data_mark) ||
+        !read_tail(&r, &data_len, &checksum))
         return -EBADMSG;
     s->position.version = version;
     s->last_modified = last_modified;
     copy_text(s->modified_by, by, by_len);
-    free(s->data_text);
-    s->data_text = must_memdup(r.at, data_len);
-    s->data_len = data_len;
+    set_text(&s->clock_text, &s->clock_len, clock, clock_len);
+    set_text(&s->data_text, &s->data_len, r.at, data_len);
     copy_text(s->checksum, checksum, HASH_HEX_LEN);
     return 0;
 }
@@ -151,7 +177,7 @@ enum meta_kind {
     META_STATUS,
     META_ON_IDLE,
     META_TTL,
-    META_DELETED,
+    META_FLAG,
     META_LIST
 };
 
@@ -182,6 +208,8 @@ static const struct meta_field {
     { name, META_NUMBER, offsetof(struct session, member), 0, NULL }
 #define MOMENT(name, member)                                                                       \
     { name, META_MOMENT, offsetof(struct session, member), 0, NULL }
+#define FLAG(name, member)                                                                         \
+    { name, META_FLAG, offsetof(struct session, member), 0, NULL }
 #define TEXT(name, member, is_valid)                                                               \
     {                                                                                              \
         name, META_TEXT, offsetof(struct session, member), sizeof(((struct session *)0)->member),  \
@@ -207,13 +235,17 @@ static const struct meta_field {
     TEXT("cooling", cooling, text_is_printable),
     TEXT("saver", saver, text_is_printable),
     MOMENT("saverSince", saver_since),
-    {"deleted", META_DELETED, 0, 0, NULL},
+    FLAG("deleted", deleted),
+    MOMENT("clockAt", clock_at),
+    MOMENT("clockTold", clock_told),
+    FLAG("clockRuns", clock_runs),
     {"participants", META_LIST, offsetof(struct session, participants), 0,
      session_participants_are_valid},
     {"removedDevices", META_LIST, offsetof(struct session, removed_devices), 0,
      session_removed_devices_are_valid},
 #undef NUMBER
 #undef MOMENT
+#undef FLAG
 #undef TEXT
 };
 
@@ -241,8 +273,8 @@ static void print_meta(const struct session *s, const struct meta_field *field, 
     case META_TTL:
         buf_put_u64(out, s->ttl_seconds);
         break;
-    case META_DELETED:
-        buf_putc(out, s->deleted ? '1' : '0');
+    case META_FLAG:
+        buf_putc(out, *(const bool *)(const void *)member ? '1' : '0');
         break;
     case META_LIST: {
         const char *list = *(char *const *)(const void *)member;
@@ -312,11 +344,13 @@ static bool take_word(struct session *s, enum meta_kind kind, const char *value,
     copy_text(word, value, len);
     if (kind == META_STATUS)
         return session_status_parse(word, &s->status);
-    if (kind == META_ON_IDLE)
-        return session_on_idle_parse(word, &s->on_idle);
-    if (strcmp(word, "0") != 0 && strcmp(word, "1") != 0)
+    return session_on_idle_parse(word, &s->on_idle);
+}
+
+static bool take_flag(bool *ret, const char *value, size_t len) {
+    if (len != 1 || (value[0] != '0' && value[0] != '1'))
         return false;
-    s->deleted = word[0] == '1';
+    *ret = value[0] == '1';
     return true;
 }
 
@@ -336,9 +370,10 @@ static bool take_meta(struct session *s, const struct meta_field *field, const c
         return take_ttl(s, value, len);
     case META_LIST:
         return take_list((char **)(void *)member, field->is_valid, value, len);
+    case META_FLAG:
+        return take_flag((bool *)(void *)member, value, len);
     case META_STATUS:
     case META_ON_IDLE:
-    case META_DELETED:
         return take_word(s, field->kind, value, len);
     }
     return false;

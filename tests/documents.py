@@ -14,6 +14,7 @@ BASE = "http://documents.invalid/"  # absolute, and never asked: jsonschema join
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 SEGMENTS = {"id": UUID, "userId": UUID, "version": r"[1-9]\d{0,15}",
             "deviceId": r"(?!\.{1,2}$)([A-Za-z0-9._:-]|%3[Aa]){1,128}"}
+SEGMENTS["participantId"] = SEGMENTS["deviceId"]
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 

@@ -5,11 +5,13 @@
 --       devices and presence, then keys to drop (snapshots; of a deleted session devices and presence)
 -- ARGV  1 expected version (0: must not exist), 2 expected epoch, 3 token of the save that this one
 --       builds on ('' any), 4 own token, 5 flags: w writes state, s snapshot, d delete, h no version:
---       meta alone (and the snapshot), j a device joins, 6 new version, 7 now (ms), 8 a command's
+--       meta alone (and the snapshot), j a device joins, t a warning is told, 6 new version, 7 now (ms), 8 a command's
 --       lifetime (ms), 9 text of the state, 10 key hash or '', 11 its value, 12 meta's snapshots before
---       ('-': whatever they are), 13 number of words of the entry, the entry's words, the words for
---       meta, with flag j six more: device, its record before ('' none), its record after, name of its
---       user's count or '' when it is counted already, most devices of a user, when to look at it or 0
+--       ('-': whatever they are), 13 number of words of the entry, 14 of the entry of the version before
+--       it, which this save makes, too (0: it makes one), the entry's words, that one's words, the words
+--       for meta, with flag j six more: device, its record before ('' none), its record after, name of its
+--       user's count or '' when it is counted already, most devices of a user, when to look at it or 0;
+--       with flag t one more: meta's clockTold before
 -- Returns SAVED, LOST or FULL.
 local MAX_UNPUBLISHED = 1000
 local MAX_ENTRIES = 1000
@@ -55,8 +57,11 @@ elseif ARGV[12] ~= '-' and (head[7] or '') ~= ARGV[12] then
   return 'LOST'
 end
 
-local entry_end = 13 + tonumber(ARGV[13])
-local fields = words(entry_end + 1, #ARGV - (has('j') and 6 or 0))
+if has('t') and (redis.call('HGET', meta, 'clockTold') or '0') ~= ARGV[#ARGV] then return 'LOST' end
+
+local entry_end = 14 + tonumber(ARGV[13])
+local first_end = entry_end + tonumber(ARGV[14])
+local fields = words(first_end + 1, #ARGV - (has('j') and 6 or 0) - (has('t') and 1 or 0))
 local remembers = ARGV[10] ~= '' and not has('d')
 if remembers then -- wrong types fail here
   redis.call('HLEN', idem)
@@ -115,11 +120,13 @@ end
 
 -- The window: what of it may go (published, and older than a command lives), oldest first.
 local published = tonumber(head[4] or '0') or 0
-local entry = words(14, entry_end)
+local entry, first_entry = words(15, entry_end), words(entry_end + 1, first_end)
+local n_new = #first_entry > 0 and 2 or 1
+local new_bytes = n_bytes(entry) + n_bytes(first_entry)
 local n_kept = redis.call('XLEN', deltas)
-local bytes = n_bytes(entry)
+local bytes = new_bytes
 if n_kept > 0 then bytes = bytes + (tonumber(head[5] or '0') or 0) end
-n_kept = n_kept + 1
+n_kept = n_kept + n_new
 local first = '-'
 local trims = false
 for _ = 1, MAX_TRIMS do
@@ -135,15 +142,16 @@ for _ = 1, MAX_TRIMS do
   trims = true
 end
 
-if tonumber(ARGV[1]) - published >= MAX_UNPUBLISHED then return 'FULL' end
+if tonumber(ARGV[1]) + n_new - published > MAX_UNPUBLISHED then return 'FULL' end
 if bytes > MAX_BYTES_EVER then
   if trims then -- so that the next one finds more room, also when this one's trims were all used up
     redis.call('XTRIM', deltas, 'MINID', first)
-    redis.call('HSET', meta, 'deltaBytes', id(bytes - n_bytes(entry)):sub(1, -3))
+    redis.call('HSET', meta, 'deltaBytes', id(bytes - new_bytes):sub(1, -3))
   end
   return 'FULL'
 end
 
+if n_new == 2 then redis.call('XADD', deltas, id(tonumber(ARGV[6]) - 1), unpack(first_entry)) end
 redis.call('XADD', deltas, ARGV[6] .. '-0', unpack(entry))
 if trims then redis.call('XTRIM', deltas, 'MINID', first) end
 

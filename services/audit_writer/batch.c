@@ -202,6 +202,10 @@ static void put_session(struct batch_statement *s, const struct session_change *
     put_moment_or_null(&r, c->deleted_at);
     put_number(&r, c->last_active_position);
     put_or_null(&r, c->last_active_device);
+    put_number(&r, c->clock_position);
+    put(&r, c->clock);
+    put(&r, c->clock_runs ? "t" : "f");
+    put_moment_or_null(&r, c->clock_at);
 }
 
 static int compare_sessions(const void *a, const void *b) {
@@ -213,6 +217,8 @@ static struct session_change copy_of(const struct session_change *c) {
     struct session_change copy = *c;
     if (c->name)
         copy.name = must_strdup(c->name);
+    if (c->clock)
+        copy.clock = must_strdup(c->clock);
     return copy;
 }
 

@@ -11,7 +11,7 @@
 void array_put(struct buf *array, const char *text, size_t len);
 void array_end(struct buf *array);
 
-#define BATCH_MAX_PARAMETERS 24
+#define BATCH_MAX_PARAMETERS 26
 
 struct batch_statement {
     const char *sql; /* a literal */

@@ -83,7 +83,7 @@ static int take_created(struct session_change *c, const json_t *body, struct fau
     c->name = must_strdup(name);
     c->name_position = c->status_position = c->data_position = entry_position(c->position);
     take_last_active(c);
-    return 0;
+    return change_take_clock(c, s, f);
 }
 
 /* The name that the operations leave, as far as they tell: one that is moved or copied there is
@@ -200,6 +200,9 @@ static int take(struct entry *e, json_t *body, struct fault *f) {
     c->position = e->event.position;
     c->updated_at = event_is_versioned(e->event.type) ? e->event.timestamp : 0;
     c->created_at = moment_of_id(c->id, e->event.timestamp);
+    int r = change_take_clock(c, body, f);
+    if (r)
+        return r;
     switch (e->event.type) {
     case EVENT_SESSION_CREATED:
         take_seen(e, body);
@@ -312,7 +315,8 @@ bool entry_is_row(const struct entry *e) {
 
 void change_done(struct session_change *c) {
     free(c->name);
-    c->name = NULL;
+    free(c->clock);
+    c->name = c->clock = NULL;
 }
 
 /* ---- Several of one session ---- */
@@ -360,6 +364,16 @@ static void merge_data(struct session_change *to, const struct session_change *f
     memcpy(to->checksum, from->checksum, sizeof(to->checksum));
 }
 
+static void merge_clock(struct session_change *to, struct session_change *from) {
+    if (from->clock_position <= to->clock_position)
+        return;
+    to->clock_position = from->clock_position;
+    to->clock_runs = from->clock_runs;
+    to->clock_at = from->clock_at;
+    free(to->clock);
+    to->clock = TAKE_PTR(from->clock);
+}
+
 void change_merge(struct session_change *to, struct session_change *from) {
     if (entry_position(from->position) > entry_position(to->position))
         to->position = from->position;
@@ -369,6 +383,7 @@ void change_merge(struct session_change *to, struct session_change *from) {
     merge_status(to, from);
     merge_last_active(to, from);
     merge_data(to, from);
+    merge_clock(to, from);
     if (from->name_position > to->name_position) {
         to->name_position = from->name_position;
         free(to->name);

@@ -42,6 +42,11 @@ struct session_change {
     char modified_by[SESSION_DEVICE_MAX + 1];
     char checksum[HASH_HEX_LEN + 1];
 
+    int64_t clock_position;
+    char *clock; /* owned: its text; NULL: not said */
+    bool clock_runs;
+    int64_t clock_at; /* when its time is over; 0: never */
+
     int64_t deleted_at; /* 0: not */
 };
 
@@ -102,6 +107,8 @@ DEFINE_CLEANUP(struct entry *, entry_free)
 /* Whether it becomes a row: neither a barrier nor a dead letter. */
 bool entry_is_row(const struct entry *e);
 
+/* Takes what the member `clock` of the object says, if there is one; see entry_clock.c. */
+MUSTCHECK int change_take_clock(struct session_change *c, const json_t *object, struct fault *f);
 /* Adds what a later delivery of the same session says; takes texts out of `from`. */
 void change_merge(struct session_change *to, struct session_change *from);
 void change_done(struct session_change *c);

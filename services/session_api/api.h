@@ -55,6 +55,9 @@ void sessions_set_participant(struct call *call);
 void sessions_remove_participant(struct call *call);
 void sessions_set_device(struct call *call, bool removed);
 void sessions_make_snapshot(struct call *call);
+void sessions_switch(struct call *call);
+void sessions_set_clock(struct call *call);
+void sessions_adjust_clock(struct call *call);
 /* What a restore is asked for, in call->command; then, with data, that command. */
 MUSTCHECK int sessions_read_restore(struct call *call, struct fault *f);
 void sessions_restore(struct call *call);

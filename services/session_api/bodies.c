@@ -41,6 +41,43 @@ static int refuse_media_type(struct fault *f, const char *allowed) {
                           "Content-Type must be %s", allowed);
 }
 
+/* ---- clock ---- */
+
+/* What each level of a clock may have: what is asked for, and what is shown of it. */
+static int refuse_unknown_in_clock(json_t *clock, struct fault *f) {
+    static const char *const known[] = {"mode",           "totalTimeMs",  "incrementMs",
+                                        "timePerCycleMs", "maxTimeMs",    "onTimeout",
+                                        "warningsMs",     "participants", "activeParticipantId",
+                                        "cycleStartedAt", "cycleCount"};
+    static const char *const known_on_timeout[] = {"action"};
+    static const char *const known_participant[] = {
+        "participantId",   "groupId",    "totalTimeMs", "timeUsedMs",
+        "timeRemainingMs", "cycleCount", "isActive",    "hasExpired"};
+    size_t i;
+    json_t *participant;
+    int r = refuse_unknown(clock, known, N_ELEMENTS(known), f);
+    if (!r)
+        r = refuse_unknown(json_object_get(clock, "onTimeout"), known_on_timeout,
+                           N_ELEMENTS(known_on_timeout), f);
+    json_array_foreach(json_object_get(clock, "participants"), i, participant) {
+        if (r || i == CLOCK_MAX_PARTICIPANTS)
+            break;
+        r = refuse_unknown(participant, known_participant, N_ELEMENTS(known_participant), f);
+    }
+    return r;
+}
+
+int bodies_read_clock(enum media_type type, const char *body, size_t len, struct command *c,
+                      struct fault *f) {
+    json_auto_t *object = NULL;
+    int r;
+    if (type != MEDIA_JSON)
+        return refuse_media_type(f, "application/json");
+    if ((r = parse_object(body, len, &object, f)) || (r = refuse_unknown_in_clock(object, f)))
+        return r;
+    return command_take_clock(object, c, f);
+}
+
 /* ---- create ---- */
 
 static int check_data(const json_t *data, struct fault *f) {
@@ -59,13 +96,15 @@ static int check_data(const json_t *data, struct fault *f) {
 
 int bodies_read_create(enum media_type type, const char *body, size_t len, struct command *c,
                        struct fault *f) {
-    static const char *const known[] = {"name", "type", "data", "status", "ttlSeconds", "onIdle"};
+    static const char *const known[] = {"name",       "type",   "data", "status",
+                                        "ttlSeconds", "onIdle", "clock"};
     json_auto_t *object = NULL;
     int r;
     if (type != MEDIA_JSON)
         return refuse_media_type(f, "application/json");
     if ((r = parse_object(body, len, &object, f)) ||
         (r = refuse_unknown(object, known, N_ELEMENTS(known), f)) ||
+        (r = refuse_unknown_in_clock(json_object_get(object, "clock"), f)) ||
         (r = command_take_create(object, c, f)))
         return r;
     if (!c->ttl_seconds)
@@ -147,7 +186,7 @@ int bodies_read_patch(enum media_type type, const char *body, size_t len, struct
                                 "application/json");
 }
 
-/* ---- snapshot, restore, participant ---- */
+/* ---- snapshot, restore, participant, switch, adjustment ---- */
 
 static int read_members(enum media_type type, const char *body, size_t len,
                         const char *const *known, size_t n_known, json_t **ret, struct fault *f) {
@@ -193,4 +232,22 @@ int bodies_read_participant(enum media_type type, const char *body, size_t len, 
     json_auto_t *object = NULL;
     int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
     return r ? r : command_take_role(object, c, f);
+}
+
+int bodies_read_switch(enum media_type type, const char *body, size_t len, struct command *c,
+                       struct fault *f) {
+    static const char *const known[] = {"nextParticipantId", "currentParticipantId"};
+    json_auto_t *object = NULL;
+    if (len == 0)
+        return 0;
+    int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
+    return r ? r : command_take_switch(object, c, f);
+}
+
+int bodies_read_adjust(enum media_type type, const char *body, size_t len, struct command *c,
+                       struct fault *f) {
+    static const char *const known[] = {"adjustMs", "reason"};
+    json_auto_t *object = NULL;
+    int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
+    return r ? r : command_take_adjust(object, c, f);
 }

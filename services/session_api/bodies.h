@@ -4,7 +4,7 @@
 #include "proto/command.h"
 #include "services/session_api/headers.h"
 
-/* {name, type, data?, status?, ttlSeconds?, onIdle?}. FAULT_UNSUPPORTED_MEDIA_TYPE,
+/* {name, type, data?, status?, ttlSeconds?, onIdle?, clock?}. FAULT_UNSUPPORTED_MEDIA_TYPE,
  * FAULT_INVALID_JSON, FAULT_INVALID_REQUEST (shape, unknown members), FAULT_INVALID_VALUE,
  * FAULT_STATE_TOO_LARGE. What was filled in on failure is the command's to free. */
 MUSTCHECK int bodies_read_create(enum media_type type, const char *body, size_t len,
@@ -28,3 +28,13 @@ MUSTCHECK int bodies_read_restore(enum media_type type, const char *body, size_t
 /* {role}. */
 MUSTCHECK int bodies_read_participant(enum media_type type, const char *body, size_t len,
                                       struct command *c, struct fault *f);
+
+/* A clock; what the server computes of one may stand in it, and says nothing. */
+MUSTCHECK int bodies_read_clock(enum media_type type, const char *body, size_t len,
+                                struct command *c, struct fault *f);
+/* {nextParticipantId?, currentParticipantId?}; an empty body is {}. */
+MUSTCHECK int bodies_read_switch(enum media_type type, const char *body, size_t len,
+                                 struct command *c, struct fault *f);
+/* {adjustMs, reason}. */
+MUSTCHECK int bodies_read_adjust(enum media_type type, const char *body, size_t len,
+                                 struct command *c, struct fault *f);

@@ -34,7 +34,8 @@ struct call {
     call_fn *next; /* while a limit is asked for */
     char request_id[PROBLEM_REQUEST_ID_MAX + 1];
     char session_id[UUID_LEN + 1];      /* of the path; "" without one */
-    char parameter[PATH_PARAMETER_CAP]; /* of the path: a user, device or version; "" without one */
+    char parameter[PATH_PARAMETER_CAP]; /* of the path: a user, device, version or participant; ""
+                                           without one */
     struct principal who;               /* once the token was verified */
     char device_id[SESSION_DEVICE_MAX + 1];
 

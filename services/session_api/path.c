@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "proto/clock.h"
 #include "proto/text.h"
 
 static const struct {
@@ -47,6 +48,11 @@ static const struct {
     [RESOURCE_PARTICIPANT] = {"/sessions/{id}/participants/{userId}",
                               METHOD_PUT | METHOD_DELETE | METHOD_OPTIONS, "PUT, DELETE, OPTIONS",
                               true},
+    [RESOURCE_SWITCH] = {"/sessions/{id}/switch", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS",
+                         true},
+    [RESOURCE_CLOCK] = {"/sessions/{id}/clock", METHOD_PUT | METHOD_OPTIONS, "PUT, OPTIONS", true},
+    [RESOURCE_CLOCK_PARTICIPANT] = {"/sessions/{id}/clock/{participantId}",
+                                    METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS", true},
     [RESOURCE_TIME] = {"/time", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
                        false},
     [RESOURCE_HEALTH] = {"/health", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
@@ -94,28 +100,33 @@ static bool take_user(const char *text, char ret[static PATH_PARAMETER_CAP]) {
     return true;
 }
 
-static bool take_device(const char *text, char ret[static PATH_PARAMETER_CAP]) {
-    char device[PATH_PARAMETER_CAP];
+_Static_assert(CLOCK_ID_MAX == SESSION_DEVICE_MAX, "ids of both kinds have the same rule");
+
+/* A device's id, or that of a clock's participant. */
+static bool take_id(const char *text, char ret[static PATH_PARAMETER_CAP]) {
+    char id[PATH_PARAMETER_CAP];
     size_t n = 0;
-    while (*text && n + 1 < sizeof(device)) {
+    while (*text && n + 1 < sizeof(id)) {
         bool is_colon = strncasecmp(text, "%3A", 3) == 0;
-        device[n++] = *text;
+        id[n++] = *text;
         if (is_colon)
-            device[n - 1] = ':';
+            id[n - 1] = ':';
         text += is_colon ? 3 : 1;
     }
-    device[n] = '\0';
-    if (*text || !session_device_is_valid(device, n))
+    id[n] = '\0';
+    if (*text || !session_device_is_valid(id, n))
         return false;
-    memcpy(ret, device, n + 1);
+    memcpy(ret, id, n + 1);
     return true;
 }
 
 static const struct {
     const char *name;
     bool (*take)(const char *text, char ret[static PATH_PARAMETER_CAP]);
-} parameters[] = {
-    {"{version}", take_version}, {"{userId}", take_user}, {"{deviceId}", take_device}};
+} parameters[] = {{"{version}", take_version},
+                  {"{userId}", take_user},
+                  {"{deviceId}", take_id},
+                  {"{participantId}", take_id}};
 
 /* pattern, path: what follows the session's id. */
 static bool is_match(const char *pattern, const char *path,

@@ -123,6 +123,9 @@ static void on_reply(void *arg, struct reply *reply) {
         break;
     case COMMAND_STATUS:
     case COMMAND_RESTORE:
+    case COMMAND_SWITCH:
+    case COMMAND_CLOCK_SET:
+    case COMMAND_CLOCK_ADJUST:
         answer_session(call, reply, 200);
         break;
     case COMMAND_SNAPSHOT:
@@ -142,6 +145,22 @@ static void on_reply(void *arg, struct reply *reply) {
 
 /* ---- commands ---- */
 
+static bool takes_key(enum command_kind kind) {
+    switch (kind) {
+    case COMMAND_CREATE:
+    case COMMAND_PATCH:
+    case COMMAND_STATUS:
+    case COMMAND_RESTORE:
+    case COMMAND_SNAPSHOT:
+    case COMMAND_SWITCH:
+    case COMMAND_CLOCK_SET:
+    case COMMAND_CLOCK_ADJUST:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* What every command has: who, where, under which key and If-Match. */
 static int fill_command(struct call *call, enum command_kind kind, struct fault *f) {
     struct command *c = &call->command;
@@ -151,9 +170,7 @@ static int fill_command(struct call *call, enum command_kind kind, struct fault 
     memcpy(c->device_id, call->device_id, sizeof(c->device_id));
     c->rights = call->who.rights;
     const char *key = http_header(call->request, "Idempotency-Key");
-    bool takes_key = kind == COMMAND_CREATE || kind == COMMAND_PATCH || kind == COMMAND_STATUS ||
-                     kind == COMMAND_RESTORE || kind == COMMAND_SNAPSHOT;
-    int r = key && takes_key ? headers_idempotency_key(key, c->key, f) : 0;
+    int r = key && takes_key(kind) ? headers_idempotency_key(key, c->key, f) : 0;
     const char *if_match = http_header(call->request, "If-Match");
     if (r || !if_match || kind == COMMAND_CREATE)
         return r;
@@ -281,4 +298,35 @@ int sessions_read_restore(struct call *call, struct fault *f) {
 
 void sessions_restore(struct call *call) {
     send_command(call);
+}
+
+/* ---- clocks ---- */
+
+typedef int read_body_fn(enum media_type type, const char *body, size_t len, struct command *c,
+                         struct fault *f);
+
+static void send_clock_command(struct call *call, enum command_kind kind, read_body_fn *read) {
+    struct fault fault;
+    enum media_type type;
+    size_t len = 0;
+    const char *body = read_body(call, &type, &len);
+    call->command.wants_session = true;
+    if (read(type, body, len, &call->command, &fault))
+        call_refuse(call, &fault, NULL);
+    else
+        send_plain(call, kind);
+}
+
+void sessions_switch(struct call *call) {
+    send_clock_command(call, COMMAND_SWITCH, bodies_read_switch);
+}
+
+void sessions_set_clock(struct call *call) {
+    send_clock_command(call, COMMAND_CLOCK_SET, bodies_read_clock);
+}
+
+void sessions_adjust_clock(struct call *call) {
+    memcpy(call->command.clock_participant, call->parameter,
+           sizeof(call->command.clock_participant));
+    send_clock_command(call, COMMAND_CLOCK_ADJUST, bodies_read_adjust);
 }

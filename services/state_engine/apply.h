@@ -24,14 +24,14 @@ struct window_entry {
     size_t event_len;
 };
 
-#define CHANGE_MAX_EVENTS 3
+#define CHANGE_MAX_EVENTS 4
 
 /* What a command does to a session. */
 struct change {
     bool saves;          /* something has to be written: events, or the touch of a heartbeat */
     struct session next; /* the session after it (a copy of the one before when nothing changes) */
-    /* The versioned one first; none for a heartbeat; a snapshot alone for one that was asked for.
-     */
+    /* The versioned ones first, a version each: one, or two where a deadline ends the session. None
+     * for a heartbeat; a snapshot alone for one that was asked for, a clock's warning alone. */
     struct event events[CHANGE_MAX_EVENTS];
     size_t n_events;
     const char
@@ -40,12 +40,15 @@ struct change {
     char kept_before[sizeof(((struct session *)0)->snapshots)]; /* the list that it was made on */
     uint64_t base_version;                                      /* before the change */
     bool rebased;
-    bool joins;        /* the command's device comes into the session with it, */
-    int64_t joined_at; /* at this moment */
+    bool joins;          /* the command's device comes into the session with it, */
+    int64_t joined_at;   /* at this moment */
+    int64_t deadline;    /* the clock's that it acts on, ms; 0: none */
+    bool tells_clock;    /* without a version: a warning, */
+    int64_t told_before; /* of which the session said this, ms */
 };
 void change_done(struct change *c);
-/* Whether it makes a version. */
-bool change_has_version(const struct change *c);
+/* How many versions it makes: 0, 1 or 2. */
+size_t change_n_versions(const struct change *c);
 
 /* What is known of a device that would become active. */
 struct apply_device {

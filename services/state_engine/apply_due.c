@@ -1,5 +1,5 @@
-/* Idle and expiry: what becomes of a session that nobody used for too long (contract, section 2).
- */
+/* What happens to a session by itself: a clock's deadline or warning, and idle and expiry: what
+ * becomes of one that nobody used for too long (contract, section 2). */
 #include "services/state_engine/apply_private.h"
 
 static enum session_status lapsed(const struct session *s) {
@@ -7,10 +7,7 @@ static enum session_status lapsed(const struct session *s) {
     return pauses ? SESSION_PAUSED : SESSION_EXPIRED;
 }
 
-void apply_due(const struct session *s, int64_t now, struct change *ret) {
-    int64_t expires_at = session_expires_at(s);
-    if (expires_at == 0 || now < expires_at)
-        return;
+static void lapse(const struct session *s, int64_t now, struct change *ret) {
     struct session *next = &ret->next;
     next->status = lapsed(s);
     if (next->status == SESSION_PAUSED)
@@ -20,4 +17,13 @@ void apply_due(const struct session *s, int64_t now, struct change *ret) {
     change_next_version(ret, now);
     event_status_changed(next, s->user_id, "", s->status, "idle", change_add_event(ret));
     change_add_snapshot(ret);
+}
+
+int apply_due(const struct session *s, int64_t now, uint64_t snapshot_every, struct change *ret) {
+    if (s->clock_at && now >= s->clock_at)
+        return apply_clock_due(s, now, snapshot_every, ret);
+    int64_t expires_at = session_expires_at(s);
+    if (expires_at && now >= expires_at)
+        lapse(s, now, ret);
+    return 0;
 }

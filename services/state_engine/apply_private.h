@@ -1,6 +1,7 @@
 /* What the files of the pure heart share; see apply.h. */
 #pragma once
 
+#include "proto/clock.h"
 #include "services/state_engine/apply.h"
 
 struct event *change_add_event(struct change *c);
@@ -10,6 +11,11 @@ void change_keep_snapshot(struct change *ret);
 void change_add_snapshot(struct change *ret);
 /* The same, when the version is one of each so many. */
 void change_add_due_snapshot(struct change *ret, uint64_t snapshot_every);
+
+/* apply_status.c */
+MUSTCHECK int apply_status(const struct session *s, const struct command *c,
+                           const struct apply_context *context, int64_t now, struct change *ret,
+                           struct fault *f);
 
 /* apply_sharing.c */
 MUSTCHECK int apply_participant(const struct session *s, const struct command *c, int64_t now,
@@ -24,8 +30,30 @@ MUSTCHECK int apply_restore(const struct command *c, int64_t now, uint64_t snaps
                             struct change *ret, struct fault *f);
 void apply_snapshot(const struct command *c, int64_t now, struct change *ret);
 
-/* apply_due.c: idle or expiry, when it is their time; else nothing. */
-void apply_due(const struct session *s, int64_t now, struct change *ret);
+/* apply_clock.c. ret->next is the session as it was. Negative, of all but the create: the clock is
+ * corrupt. */
+void apply_clock_create(const struct command *c, int64_t now, struct session *next);
+/* The clock starts or stops with next's new status. */
+MUSTCHECK int apply_clock_status(struct session *next, int64_t now);
+MUSTCHECK int apply_clock_set(const struct command *c, int64_t now, uint64_t snapshot_every,
+                              struct change *ret, struct fault *f);
+MUSTCHECK int apply_switch(const struct command *c, int64_t now, uint64_t snapshot_every,
+                           struct change *ret, struct fault *f);
+MUSTCHECK int apply_clock_adjust(const struct command *c, int64_t now, uint64_t snapshot_every,
+                                 struct change *ret, struct fault *f);
+/* The session has this clock, and is looked at when it has to be. */
+void apply_keep_clock(struct session *next, const struct clock *clock);
+/* The session's clock, to be done; -EBADMSG: what is stored is none. */
+MUSTCHECK int apply_open_clock(const struct session *s, struct clock *ret);
+
+/* apply_due.c: the clock's deadline or warning, idle or expiry, when it is their time; else
+ * nothing. -EBADMSG: the clock is corrupt. */
+MUSTCHECK int apply_due(const struct session *s, int64_t now, uint64_t snapshot_every,
+                        struct change *ret);
+/* apply_clock_due.c: the first of what is due of the clock: a deadline, which is a version, or two
+ * when it ends the session; or a warning, which is none. */
+MUSTCHECK int apply_clock_due(const struct session *s, int64_t now, uint64_t snapshot_every,
+                              struct change *ret);
 
 /* apply_patch.c */
 MUSTCHECK int apply_patch(const struct session *s, const struct command *c, int64_t now,

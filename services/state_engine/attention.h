@@ -16,10 +16,10 @@
 
 struct attention;
 
-/* Whose commands the looks give. give: a COMMAND_DUE for the session, which is not begun after
- * lease_until; false: not now. */
+/* Whose commands the looks give. give: a COMMAND_DUE for the session, for that reason, which is not
+ * begun after lease_until; false: not now. */
 struct attention_owner {
-    bool (*give)(void *arg, const char *session_id, int64_t lease_until);
+    bool (*give)(void *arg, const char *session_id, enum due_what what, int64_t lease_until);
     void *arg;
 };
 
@@ -29,13 +29,19 @@ struct attention *attention_new(struct app *app, struct store_batch *store,
 struct attention *attention_free(struct attention *a);
 
 /* batch_context::arm: 0 while the session is known to be armed soon enough. */
-int64_t attention_arm(void *arg, const char *session_id, int64_t now);
+int64_t attention_arm(void *arg, const char *session_id, int64_t now, int64_t need);
 /* Forgets what was armed: Redis was lost. */
 void attention_forget(struct attention *a);
 /* The same for one session, of which Redis refused to note something. */
 void attention_distrust(struct attention *a, const char *session_id);
 /* A given command found no such session, nowhere: its entry goes, unless somebody armed it. */
 void attention_gone(struct attention *a, const char *session_id, int64_t lease_until);
-/* Once a second: looks at what is due, for a bounded time. Publishes through the publisher (the
- * caller corks). Negative: Redis did not answer. */
+/* Once a second: reads what is due within SCHEDULE_AHEAD_MS, and sees to what is done once a
+ * second. Negative: Redis did not answer. */
 MUSTCHECK int attention_tick(struct attention *a, int64_t now);
+/* When attention_run has something to look at (ms, store time; perhaps past); 0: not before
+ * something is armed or the next tick, or the broker takes no more. */
+int64_t attention_next(const struct attention *a);
+/* Looks at some of what is due, the earliest first; publishes through the publisher (the caller
+ * corks). Negative: Redis did not answer. */
+MUSTCHECK int attention_run(struct attention *a, int64_t now);

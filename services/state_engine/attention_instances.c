@@ -6,7 +6,7 @@
 
 /* Its sessions are looked at in the next tick. *ret_done: all of them are armed. */
 static int arm_orphans(struct attention *a, const char *instance, int64_t now, bool *ret_done) {
-    int64_t until = timestamp_monotonic_ms() + ATTENTION_LOOKS_MS;
+    int64_t until = timestamp_monotonic_ms() + ATTENTION_ORPHANS_MS;
     size_t n = 1;
     int r = 0;
     while (r == 0 && n > 0 && timestamp_monotonic_ms() < until)

@@ -2,9 +2,12 @@
 #pragma once
 
 #include "services/state_engine/attention.h"
+#include "services/state_engine/schedule.h"
 
-#define ATTENTION_LEASE_MS 10000 /* a look's engine is dead when its entry comes up again */
-#define ATTENTION_LOOKS_MS 250   /* a tick; what is left is due in the next */
+#define ATTENTION_LEASE_MS 10000   /* a look's engine is dead when its entry comes up again */
+#define ATTENTION_ORPHANS_MS 250   /* a dead instance's sessions are armed so long in one go */
+#define ATTENTION_MAX_TOGETHER 128 /* looks in one pipeline */
+#define ATTENTION_N_CACHED 16384   /* a power of two */
 
 struct armed {
     char session_id[UUID_LEN + 1];
@@ -18,6 +21,7 @@ struct attention {
     struct presence *presence;
     struct cooling *cooling;
     struct attention_owner owner;
+    struct schedule schedule;
     uint64_t n_losses;      /* of the store's connections, when the cache was begun */
     struct armed *cache;    /* direct-mapped by the id's last digits, which are random */
     struct store_due *gone; /* owned: entries of sessions that are none, to be taken away */
@@ -28,6 +32,9 @@ struct attention {
 /* Drops those that another engine claimed; returns how many are left. */
 size_t attention_keep_claimed(struct store_due *due, size_t n);
 
+/* attention_look.c: claims, judges and arms again up to ATTENTION_MAX_TOGETHER entries of sessions.
+ * Negative: Redis was lost. */
+MUSTCHECK int attention_look(struct attention *a, struct store_due *due, size_t n, int64_t now);
 /* attention_instances.c: claims, judges and arms again n entries of instances of ws_fanout.
  * Negative: Redis was lost. */
 MUSTCHECK int attention_look_at_instances(struct attention *a, struct store_due *due, size_t n,

@@ -72,7 +72,8 @@ static int64_t judge(const struct store_load *load, struct ledger_row *row, int6
     if (load->err != 0)
         return now;
     struct due next = due_next(&load->session, true, now, 0);
-    if (next.what != DUE_LAPSE || next.when <= now)
+    bool acts = next.what == DUE_LAPSE || next.what == DUE_CLOCK;
+    if (!acts || next.when <= now)
         return now;
     row->due_at = next.when;
     return next.when;

@@ -210,14 +210,20 @@ static void fill_save(const struct batch *b, const struct task *task, struct sto
     const struct job *j = b->jobs[task - b->tasks];
     const struct change *change = &task->change;
     bool has_key = j->key_hash[0] && change->n_events > 0;
-    bool has_version = change_has_version(change);
+    size_t n_versions = change_n_versions(change);
+    const struct event *first = &change->events[0],
+                       *last = n_versions ? &change->events[n_versions - 1] : NULL;
     *save = (struct store_save){
         .session = &change->next,
         .expected = task->expected,
-        .writes_state = has_version && !change->next.deleted,
+        .writes_state = last && !change->next.deleted,
         .command_id = j->command.id,
-        .event = has_version ? change->events[0].body : NULL,
-        .event_len = has_version ? change->events[0].body_len : 0,
+        .event = last ? last->body : NULL,
+        .event_len = last ? last->body_len : 0,
+        .first_event = n_versions == 2 ? first->body : NULL,
+        .first_event_len = n_versions == 2 ? first->body_len : 0,
+        .tells_clock = change->tells_clock,
+        .told_before = change->told_before,
         .extra = task->extra.data,
         .snapshot_id = change->snapshot_id,
         .dropped_snapshot = change->dropped_snapshot,
@@ -236,7 +242,8 @@ static size_t fill_arms(const struct batch *b, struct store_arm *arms) {
         const struct slot *slot = &b->slots[i];
         if (!slot->arms)
             continue;
-        int64_t at = b->context->arm(b->context->arg, slot->load.session_id, b->now);
+        int64_t at =
+            b->context->arm(b->context->arg, slot->load.session_id, b->now, slot->clock_at);
         if (at == 0)
             continue;
         memcpy(arms[n].session_id, slot->load.session_id, sizeof(arms[n].session_id));
@@ -267,9 +274,9 @@ static int save_all(struct batch *b) {
         tasks[n] = &b->tasks[i];
         fill_save(b, &b->tasks[i], &saves[n++]);
     }
-    if (n == 0 && b->context->n_marks == 0)
-        return 0;
     size_t n_arms = fill_arms(b, arms);
+    if (n == 0 && n_arms == 0 && b->context->n_marks == 0)
+        return 0;
     if (n_arms > 0)
         CRASH_LINK("engine.attention.arming", CRASH_REDIS);
     if (n > 0)

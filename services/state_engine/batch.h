@@ -19,6 +19,7 @@ enum outcome {
     OUTCOME_RECOVER,  /* Redis has no session to judge it on: `cause` says why */
     OUTCOME_ASK_KEY,  /* Redis may have forgotten the create's key: PostgreSQL knows it */
     OUTCOME_AGAIN,    /* another save came first: the next batch */
+    OUTCOME_CLOCK,    /* the session's clock is due: that comes before it */
     OUTCOME_LATER,    /* the session's node of a cluster is away: in a while */
 };
 
@@ -29,8 +30,11 @@ struct settled {
     enum outcome outcome;
     enum recover_cause cause;                /* of OUTCOME_RECOVER */
     struct reply reply;                      /* owned */
-    struct event events[SETTLED_MAX_EVENTS]; /* owned: to publish, of one saved version */
+    struct event events[SETTLED_MAX_EVENTS]; /* owned: to publish; each versioned one begins
+                                                another saved version */
     size_t n_events;
+    int64_t deadline; /* the clock's that was acted on, ms; 0: none */
+    bool is_first;    /* of OUTCOME_CLOCK: of its session in the batch */
     char damage[256]; /* not "": what is wrong with the stored session, for the log */
 };
 void settled_done(struct settled *s);
@@ -41,8 +45,9 @@ struct batch_context {
     struct store_mark *marks; /* moved with the save; settled is set */
     size_t n_marks;
     /* The sessions to arm before the save: asked once for each session that is about to be saved;
-     * returns 0 (armed already) or the moment (ms). */
-    int64_t (*arm)(void *arg, const char *session_id, int64_t now);
+     * returns 0 (armed already) or the moment (ms). need: a moment by which it has to be looked at,
+     * 0 for none. */
+    int64_t (*arm)(void *arg, const char *session_id, int64_t now, int64_t need);
     void *arg;
 };
 

@@ -9,6 +9,8 @@ static int64_t cools_at(const struct session *s, int64_t cold_after_ms) {
 struct due due_next(const struct session *s, bool has_devices, int64_t now, int64_t cold_after_ms) {
     if (s->deleted)
         return (struct due){DUE_BURIAL, s->updated_at + DUE_TOMBSTONE_MS};
+    if (session_clock_runs(s))
+        return (struct due){s->clock_at ? DUE_CLOCK : DUE_NOTHING, s->clock_at};
     int64_t expires_at = session_expires_at(s), cold_at = cools_at(s, cold_after_ms);
     if (expires_at && (has_devices || expires_at <= now + DUE_SOON_MS || expires_at <= cold_at))
         return (struct due){DUE_LAPSE, expires_at};

@@ -1,4 +1,4 @@
-/* What has to happen next to a session that nobody uses, and when. Pure. Contract sections 2 and 6.
+/* What has to happen next to a session by itself, and when. Pure. Contract sections 2 and 6.
  */
 #pragma once
 
@@ -14,6 +14,7 @@
 
 enum due_what {
     DUE_NOTHING,
+    DUE_CLOCK,   /* a deadline of its clock, or a warning before */
     DUE_LAPSE,   /* idle or expiry */
     DUE_COOLING, /* it leaves Redis */
     DUE_BURIAL,  /* of a deleted one the tombstone goes */
@@ -26,5 +27,6 @@ struct due {
 };
 
 /* The first of what lies ahead; of what lies behind, a lapse before the cooling: it is a version
- * more. has_devices: somebody is in the session, which keeps it in Redis. */
+ * more. While the clock runs it alone counts: the session neither lapses nor leaves Redis.
+ * has_devices: somebody is in the session, which keeps it in Redis. */
 struct due due_next(const struct session *s, bool has_devices, int64_t now, int64_t cold_after_ms);

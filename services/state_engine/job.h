@@ -42,6 +42,7 @@ struct job {
     bool was_parked;     /* its session's node was away once already */
     bool is_uncertain;   /* a save was begun and its outcome is not known */
     unsigned n_recoveries; /* of its session, on its behalf */
+    int64_t clock_at;      /* the clock's moment that it let the engine act on first, ms; 0: none */
     /* of a create */
     bool has_old_claim; /* its key, or it itself, was there before: the session may be, too */
     bool key_is_judged; /* PostgreSQL was asked for an earlier create under its key */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/crash_point.h"
+#include "services/state_engine/clock.h"
 #include "services/state_engine/recover_private.h"
 
 #define ARM_MS 2500    /* until another engine publishes what this one could not */
@@ -16,6 +17,14 @@ static void postpone_idle(struct session *s, int64_t now) {
     int64_t at = session_expires_at(s);
     if (at != 0 && at < now + LEAST_MS)
         s->touched_at += now + LEAST_MS - at;
+}
+
+/* A clock that ran goes on: its turn began when it began, and what should have happened meanwhile
+ * happens now. */
+static void take_up_clock(struct session *s) {
+    _cleanup_(clock_done) struct clock clock = {0};
+    if (session_clock_runs(s) && clock_parse(s->clock_text, s->clock_len, &clock) == 0)
+        s->clock_at = clock_next_at(&clock, s->clock_told);
 }
 
 static uint64_t next_epoch(const struct recovery *rec) {
@@ -36,6 +45,7 @@ static void complete(struct recovery *rec, int64_t now) {
     struct session *s = &rec->row.session;
     note_node(rec);
     postpone_idle(s, now);
+    take_up_clock(s);
     snprintf(s->snapshots, sizeof(s->snapshots), "%" PRIu64, s->position.version);
     if (rec->is_cold)
         return;
@@ -69,6 +79,11 @@ static void report_rebuilt(struct recovery *rec, bool is_done) {
                  LOG_NUMBER("epoch", (int64_t)s->position.epoch));
 }
 
+static int64_t look_at(const struct session *s, int64_t now) {
+    bool is_sooner = session_clock_runs(s) && s->clock_at && s->clock_at < now + ARM_MS;
+    return is_sooner ? s->clock_at : now + ARM_MS;
+}
+
 static int write_session(struct recovery *rec, struct event *events, size_t n_events, int64_t now,
                          bool *ret_done) {
     struct store_recovery write = {
@@ -77,7 +92,7 @@ static int write_session(struct recovery *rec, struct event *events, size_t n_ev
         .keys = rec->keys,
         .n_keys = rec->n_keys,
         .now = now,
-        .arm_at = now + ARM_MS,
+        .arm_at = look_at(&rec->row.session, now),
     };
     if (n_events > 0) {
         write.event = events[0].body;

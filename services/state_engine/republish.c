@@ -9,7 +9,7 @@
 void republish_print_extra(const struct event *events, size_t n, struct buf *out) {
     for (size_t i = 1; i < n; i++) {
         const struct event *e = &events[i];
-        if (e->type == EVENT_SNAPSHOT)
+        if (e->type == EVENT_SNAPSHOT || event_is_versioned(e->type))
             continue;
         buf_puts(out, out->len ? "," : "[");
         buf_printf(out, "{\"type\":\"%s\",\"messageId\":\"%s\",\"body\":", event_type_name(e->type),

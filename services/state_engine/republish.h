@@ -10,7 +10,8 @@
 #include "proto/event.h"
 #include "services/state_engine/apply.h"
 
-/* The unversioned events beside events[0], as they are kept in a window entry: appends a JSON array
+/* The unversioned events behind events[0], as they are kept in the entry of the last version:
+ * appends a JSON array
  * [{"type","messageId","body":{…}}] (snapshots are left out: they are kept by themselves). Appends
  * nothing when there are none. */
 void republish_print_extra(const struct event *events, size_t n, struct buf *out);

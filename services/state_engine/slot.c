@@ -167,10 +167,17 @@ void slot_done(struct slot *slot) {
 
 void slot_apply(struct slot *slot, const struct change *change) {
     slot->current = &change->next;
-    if (change_has_version(change))
+    size_t n = change_n_versions(change);
+    for (size_t i = 0; i < n; i++)
         slot_add_entry(slot,
-                       (struct window_entry){change->next.position.version, change->events[0].body,
-                                             change->events[0].body_len});
+                       (struct window_entry){change->events[i].position.version,
+                                             change->events[i].body, change->events[i].body_len});
+}
+
+void slot_arm(struct slot *slot, const struct session *s) {
+    slot->arms = true;
+    if (s->clock_at && (!slot->clock_at || s->clock_at < slot->clock_at))
+        slot->clock_at = s->clock_at;
 }
 
 void slot_note_command(struct slot *slot, const char *command_id) {

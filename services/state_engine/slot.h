@@ -24,8 +24,10 @@ struct slot {
     size_t n_entries, cap_entries;
     const char **saved; /* owned: ids of the commands that this batch saves */
     size_t n_saved;
-    bool arms;    /* a save has something to publish: to be looked at soon */
-    bool is_lost; /* a save did not hold: the rest of the batch's jobs start again */
+    bool is_late;     /* its clock is due: what depends on it waits */
+    bool arms;        /* a save has something to publish: to be looked at soon */
+    int64_t clock_at; /* ... and not later than that (ms; 0: whenever) */
+    bool is_lost;     /* a save did not hold: the rest of the batch's jobs start again */
 };
 
 struct task {
@@ -64,6 +66,8 @@ void slot_unload(struct slot *slot);
 void slot_done(struct slot *slot);
 /* A change of this batch: what the next job of the session builds on. Borrowed. */
 void slot_apply(struct slot *slot, const struct change *change);
+/* It is to be looked at soon, not later than when this clock has to be. */
+void slot_arm(struct slot *slot, const struct session *s);
 /* A command that this batch saves (borrowed), and whether one is. */
 void slot_note_command(struct slot *slot, const char *command_id);
 bool slot_saves_command(const struct slot *slot, const char *command_id);

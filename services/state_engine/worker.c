@@ -8,6 +8,7 @@
 #include "base/crash_point.h"
 #include "base/timestamp.h"
 #include "proto/route.h"
+#include "services/state_engine/schedule.h"
 #include "services/state_engine/worker_private.h"
 
 #define PREFETCH 128 /* messages; each may carry many commands */
@@ -19,7 +20,7 @@ static void run(struct worker *w);
 
 /* ---- Redis ---- */
 
-static int64_t store_time(const struct worker *w) {
+int64_t worker_store_time(const struct worker *w) {
     return timestamp_monotonic_ms() + w->store_offset_ms;
 }
 
@@ -101,7 +102,7 @@ static bool may_run(struct worker *w) {
 }
 
 static const char *why_hopeless(const struct worker *w, const struct job *j) {
-    if (store_time(w) > j->command.deadline)
+    if (worker_store_time(w) > j->command.deadline)
         return "the store or the broker was away until the deadline";
     return store_is_down(w) && !job_may_be_saved(j) ? "the store is away" : NULL;
 }
@@ -128,14 +129,23 @@ void worker_run_soon(struct worker *w) {
     uv_timer_start(&w->soon, on_soon, 0, 0);
 }
 
-/* Not for too long at a stretch, with a slow Redis: heartbeats want to be sent and read. */
+static int run_batch(struct worker *w) {
+    worker_begin(w);
+    int r = worker_run_batch(w);
+    worker_end(w);
+    return r;
+}
+
+/* Not for too long at a stretch, with a slow Redis: heartbeats want to be sent and read. What falls
+ * due meanwhile is looked at between two batches. */
 static void run(struct worker *w) {
     int64_t until = timestamp_monotonic_ms() + TURN_MS;
     int r = 0;
-    while (r == 0 && may_run(w)) {
-        worker_begin(w);
-        r = worker_run_batch(w);
-        worker_end(w);
+    while (r == 0 && (worker_is_look_due(w) || may_run(w))) {
+        if (worker_is_look_due(w))
+            r = worker_look(w);
+        if (r == 0 && may_run(w))
+            r = run_batch(w);
         if (r == 0 && timestamp_monotonic_ms() >= until) {
             worker_run_soon(w);
             break;
@@ -148,18 +158,20 @@ static void run(struct worker *w) {
         refuse_hopeless(w);
         worker_end(w);
     }
+    worker_plan_looks(w, on_soon);
     worker_check_drained(w);
 }
 
 /* ---- once a second ---- */
 
 static int look_around(struct worker *w) {
-    int64_t now;
+    int64_t now, asked_at = timestamp_monotonic_ms();
     size_t n_marks;
     int r = store_batch_load(w->store, NULL, 0, &now);
     if (r != 0)
         return r;
-    w->store_offset_ms = now - timestamp_monotonic_ms();
+    w->store_offset_ms =
+        schedule_offset(w->store_offset_ms, now, asked_at, timestamp_monotonic_ms());
     struct store_mark *marks = publisher_marks(w->publisher, &n_marks);
     if (n_marks > 0)
         CRASH_LINK("engine.mark.moving", CRASH_REDIS);
@@ -193,7 +205,7 @@ static void on_tick(uv_timer_t *timer) {
             store_works(w);
     }
     recover_tick(w->recover);
-    worker_refuse_late_waiting(w, store_time(w));
+    worker_refuse_late_waiting(w, worker_store_time(w));
     worker_end(w);
     queue_push_front(&w->jobs, &w->parked);
     run(w);
@@ -246,6 +258,9 @@ static void add_metrics(struct worker *w) {
     w->n_dead = metrics_counter(m, "handoff_dead_letters_total", NULL, "Messages set aside.");
     w->batch_seconds =
         metrics_histogram(m, "handoff_batch_seconds", NULL, "Time from load to save of a batch.");
+    w->lateness_seconds =
+        metrics_histogram(m, "handoff_deadline_lateness_seconds", NULL,
+                          "Time from a clock's deadline to the save that acted on it.");
 }
 
 static unsigned n_wait_replicas(const struct worker *w) {
@@ -297,8 +312,9 @@ int worker_new(struct worker **ret, struct app *app) {
     add_metrics(w);
     uv_timer_init(app->loop, &w->tick);
     uv_timer_init(app->loop, &w->soon);
-    w->tick.data = w->soon.data = w;
-    w->n_handles = 2;
+    uv_timer_init(app->loop, &w->looks);
+    w->tick.data = w->soon.data = w->looks.data = w;
+    w->n_handles = 3;
     int r = connect_parts(w);
     if (r != 0) {
         worker_free(w);
@@ -331,7 +347,7 @@ static void flush_notes(struct worker *w) {
     size_t n;
     if (!w->presence || !store_batch_is_connected(w->store))
         return;
-    if (presence_flush(w->presence, store_time(w)) != 0)
+    if (presence_flush(w->presence, worker_store_time(w)) != 0)
         log_info(w->app->log, "presence_left", "What was told of devices will be told again.");
     struct store_mark *marks = publisher_marks(w->publisher, &n);
     if (store_batch_is_connected(w->store) && n > 0 &&
@@ -359,4 +375,5 @@ void worker_free(struct worker *w) {
     }
     uv_close((uv_handle_t *)&w->tick, on_timer_closed);
     uv_close((uv_handle_t *)&w->soon, on_timer_closed);
+    uv_close((uv_handle_t *)&w->looks, on_timer_closed);
 }

@@ -53,7 +53,7 @@ int worker_run_presence(struct worker *w, struct job *const *jobs, size_t n) {
     struct delivery *deliveries[PRESENCE_MAX_TOGETHER];
     size_t session_of[PRESENCE_MAX_TOGETHER];
     size_t n_sessions = gather(jobs, n, sessions, deliveries, session_of);
-    int64_t now = timestamp_monotonic_ms() + w->store_offset_ms;
+    int64_t now = worker_store_time(w);
     int r = presence_judge(w->presence, sessions, n_sessions, deliveries, now);
     for (size_t i = 0; r == 0 && i < n; i++)
         settle_one(w, jobs[i], &sessions[session_of[i]]);

@@ -39,9 +39,10 @@ struct worker {
     unsigned n_begun;  /* worker_begin */
     bool has_confirms; /* ... of which one is for the confirms of this wake */
     uv_timer_t tick;
-    uv_timer_t soon; /* goes on with the batches after the loop had its turn */
+    uv_timer_t soon;  /* goes on with the batches after the loop had its turn */
+    uv_timer_t looks; /* the schedule's next moment */
     unsigned n_handles;
-    int64_t store_offset_ms; /* Redis TIME - monotonic clock */
+    int64_t store_offset_ms; /* Redis TIME - monotonic clock, estimated: see schedule.h */
     int64_t store_down_ms;   /* monotonic: since when it is away; 0: it is there */
     int64_t store_retry_ms;  /* monotonic: not tried again before */
     struct backoff store_backoff;
@@ -49,7 +50,7 @@ struct worker {
 
     struct health_dependency *store_health, *bus_health;
     struct metric *n_commands[FAULT_N_CODES];
-    struct metric *n_batches, *n_lost_races, *n_dead, *batch_seconds;
+    struct metric *n_batches, *n_lost_races, *n_dead, *batch_seconds, *lateness_seconds;
 };
 
 /* ---- worker_delivery.c ---- */
@@ -73,12 +74,20 @@ struct delivery *worker_own_delivery(struct worker *w);
 
 /* ---- worker_due.c ---- */
 /* attention_owner::give. */
-bool worker_give(void *arg, const char *session_id, int64_t lease_until);
+bool worker_give(void *arg, const char *session_id, enum due_what what, int64_t lease_until);
+/* A COMMAND_DUE, not begun after the deadline (ms, store time); owned. */
+struct job *worker_due_job(struct worker *w, const char *session_id, int64_t deadline);
 /* Those who see to what falls due. */
 void worker_new_age(struct worker *w);
 void worker_free_age(struct worker *w);
 /* Once a second. Negative: Redis was lost. */
 MUSTCHECK int worker_look_at_age(struct worker *w, int64_t now);
+/* Whether something is to be looked at now. */
+bool worker_is_look_due(const struct worker *w);
+/* Looks at some of it, which may give commands. Negative: Redis was lost. */
+MUSTCHECK int worker_look(struct worker *w);
+/* on_time: in the moment of the next look. */
+void worker_plan_looks(struct worker *w, uv_timer_cb on_time);
 /* What a refusal means for the attention set; of every kind of command. */
 void worker_due_refused(struct worker *w, const struct command *c, enum fault_code code);
 
@@ -107,5 +116,7 @@ void worker_drop_waiting(struct worker *w, struct queue *ret_jobs);
 /* After worker_drop_waiting, when nothing is answered any more. */
 void worker_free_waiting(struct worker *w);
 
-/* worker.c: the queue is run in the loop's next turn. */
+/* worker.c. Redis' time as it is estimated, ms. */
+int64_t worker_store_time(const struct worker *w);
+/* The queue is run in the loop's next turn. */
 void worker_run_soon(struct worker *w);

@@ -18,9 +18,22 @@ static bool is_request(const struct job *j) {
     case COMMAND_SNAPSHOT:
     case COMMAND_PARTICIPANT:
     case COMMAND_DEVICE:
+    case COMMAND_SWITCH:
+    case COMMAND_CLOCK_SET:
+    case COMMAND_CLOCK_ADJUST:
         return true;
     default:
         return false;
+    }
+}
+
+/* Each version by itself: each has a mark to move. */
+static void publish(struct worker *w, struct settled *s, struct delivery *d) {
+    for (size_t first = 0, end; first < s->n_events; first = end) {
+        for (end = first + 1; end < s->n_events && !event_is_versioned(s->events[end].type);)
+            end++;
+        d->n_open++;
+        publisher_publish(w->publisher, &s->events[first], end - first, d);
     }
 }
 
@@ -29,14 +42,14 @@ static void settle_accepted(struct worker *w, struct job *j, struct settled *s) 
     metric_add(w->n_commands[s->reply.fault.code], 1);
     if (is_request(j))
         presence_touch(w->presence, s->reply.session_id, j->command.device_id,
-                       timestamp_monotonic_ms() + w->store_offset_ms);
+                       worker_store_time(w));
     publisher_reply(w->publisher, d, &s->reply);
     CRASH_LINK("engine.reply.queued", CRASH_BROKER);
-    if (s->n_events > 0) {
-        d->n_open++;
-        publisher_publish(w->publisher, s->events, s->n_events, d);
+    if (s->deadline)
+        metric_observe(w->lateness_seconds, (double)(worker_store_time(w) - s->deadline) / 1e3);
+    publish(w, s, d);
+    if (s->n_events > 0)
         CRASH_LINK("engine.publish.queued", CRASH_BROKER);
-    }
     job_free(j);
     worker_close_one(w, d);
 }
@@ -69,6 +82,11 @@ static void settle(struct worker *w, struct settled *s, struct queue *again) {
         break;
     case OUTCOME_ASK_KEY:
         worker_ask_key(w, j);
+        break;
+    case OUTCOME_CLOCK:
+        if (s->is_first)
+            queue_push(again, worker_due_job(w, j->command.session_id, j->command.deadline));
+        queue_push(again, j);
         break;
     case OUTCOME_AGAIN:
         metric_add(w->n_lost_races, 1);

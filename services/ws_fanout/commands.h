@@ -1,4 +1,4 @@
-/* Commands of WebSocket clients: patch, status, heartbeat to the engine, broadcasts to the
+/* Commands of WebSocket clients: patch, status, switch, heartbeat to the engine, broadcasts to the
  * session's devices; answered by ack or error. */
 #pragma once
 

@@ -36,6 +36,7 @@ static void act(struct connection *c, struct protocol_message *m) {
         break;
     case PROTOCOL_PATCH:
     case PROTOCOL_STATUS:
+    case PROTOCOL_SWITCH:
     case PROTOCOL_HEARTBEAT:
         commands_send(c, m);
         break;

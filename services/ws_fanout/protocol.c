@@ -131,6 +131,17 @@ static int parse_status(const json_t *object, struct protocol_message *m, struct
     return r ? r : command_take_status(status, c, f);
 }
 
+static int parse_switch(const json_t *object, struct protocol_message *m, struct fault *f) {
+    struct command *c = &m->command;
+    c->kind = COMMAND_SWITCH;
+    int r = take_session(object, m, f);
+    if (!r)
+        r = take_key(object, m, f);
+    if (!r)
+        r = command_take_base(object, c, f);
+    return r ? r : command_take_switch(object, c, f);
+}
+
 static int parse_heartbeat(const json_t *object, struct protocol_message *m, struct fault *f) {
     m->command.kind = COMMAND_HEARTBEAT;
     return take_session(object, m, f);
@@ -162,6 +173,7 @@ static const struct {
     [PROTOCOL_UNSUBSCRIBE] = {"unsubscribe", take_session},
     [PROTOCOL_PATCH] = {"patch", parse_patch},
     [PROTOCOL_STATUS] = {"status", parse_status},
+    [PROTOCOL_SWITCH] = {"switch", parse_switch},
     [PROTOCOL_HEARTBEAT] = {"heartbeat", parse_heartbeat},
     [PROTOCOL_BROADCAST] = {"broadcast", parse_broadcast},
     [PROTOCOL_PING] = {"ping", parse_ping},
@@ -181,8 +193,8 @@ static int parse_typed(const json_t *object, struct protocol_message *m, struct 
         return r;
     }
     return fault_set(f, FAULT_INVALID_REQUEST, "type",
-                     "type is auth, subscribe, unsubscribe, patch, status, heartbeat, broadcast or "
-                     "ping");
+                     "type is auth, subscribe, unsubscribe, patch, status, switch, heartbeat, "
+                     "broadcast or ping");
 }
 
 int protocol_parse(const char *text, size_t len, struct protocol_message *ret, struct fault *f) {

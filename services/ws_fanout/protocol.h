@@ -23,6 +23,7 @@ enum protocol_type {
     PROTOCOL_UNSUBSCRIBE,
     PROTOCOL_PATCH,
     PROTOCOL_STATUS,
+    PROTOCOL_SWITCH,
     PROTOCOL_HEARTBEAT,
     PROTOCOL_BROADCAST,
     PROTOCOL_PING,
@@ -40,7 +41,8 @@ struct protocol_message {
     const char *device_platform;
     bool has_since; /* subscribe: from this position on */
     struct position since;
-    /* patch, status, heartbeat: kind and what the client chose; the sender fills in who it is */
+    /* patch, status, switch, heartbeat: kind and what the client chose; the sender fills in who it
+     * is */
     struct command command;
     json_t *json; /* owned: the whole message */
 };

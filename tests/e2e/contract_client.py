@@ -17,8 +17,8 @@ from harness import MAX_WAIT, checksum_of, token
 
 PRESENCE = ("device_joined", "device_left", "presence")
 VERSIONED = ("session_created", "state_delta", "status_changed", "session_deleted", "participant_changed",
-             "device_changed")
-EPHEMERAL = (*PRESENCE, "broadcast")
+             "device_changed", "clock_set", "clock_switched", "clock_adjusted", "clock_expired")
+EPHEMERAL = (*PRESENCE, "broadcast", "clock_warning")
 
 
 class Refused(Exception):
@@ -133,6 +133,14 @@ class Copy:
         session["status"], session["activeDeviceId"] = event["to"], event["activeDeviceId"]
         if event["to"] in ("completed", "cancelled", "expired"):
             session["completedAt"] = event["timestamp"]
+        assert ("clock" in event) == ("clock" in session)
+        if "clock" in event:
+            session["clock"] = event["clock"]
+
+    def _clock(self, session, event):
+        session["clock"] = event["clock"]
+
+    _clock_set = _clock_switched = _clock_adjusted = _clock_expired = _clock
 
     def _participant_changed(self, session, event):
         if event["participant"] == self.user:

@@ -11,7 +11,8 @@ from ws import dial, reset
 
 ID = re.compile(r"[1-9]\d*:(0|[1-9]\d*)")
 WITH_THEIR_POSITION = {"state_sync", "session_created", "state_delta", "status_changed", "session_deleted",
-                       "participant_changed", "device_changed"}
+                       "participant_changed", "device_changed", "clock_set", "clock_switched", "clock_adjusted",
+                       "clock_expired"}
 
 
 class Parser:

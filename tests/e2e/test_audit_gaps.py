@@ -1,6 +1,7 @@
 """Versions that never came to the audit queue: taken from Redis' delta window, or told, once."""
 
 import json
+import pathlib
 import uuid
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from audit import EVENTS, Trail, created, delta, event, new_session_id
 from harness import wait_until
 from rest import accepted
+
+EXAMPLE = pathlib.Path(__file__).parents[2] / "proto/examples/session.clock.json"
 
 
 def wait_versions(trail, session, versions):
@@ -35,6 +38,17 @@ def test_what_was_lost_is_taken_from_the_window(trail):
     wait_until(lambda: any(r["sessionId"] == session for r in trail.logged("audit_gap_filled")), what="the record")
     assert gaps_of(trail, session) == []
     assert trail.suite.query("select version, checksum from sessions where id = %s", session) == [(10, "c10")]
+
+
+def test_a_turn_that_was_lost_is_taken_from_the_window(trail):
+    session, clock = new_session_id(), json.loads(EXAMPLE.read_text())["clock"]
+    told = [created(session), event(session, "clock_switched", 2, **{"from": "black"}, to="white", elapsedMs=5, clock=clock),
+            delta(session, 3)]
+    trail.keep(*told)
+    trail.tell(told[0], told[2])
+    wait_versions(trail, session, [1, 2, 3])
+    assert trail.suite.query("select clock, clock_runs from sessions where id = %s", session) == [
+        (clock, clock["cycleStartedAt"] is not None)]
 
 
 def test_what_a_rebuild_remembers_comes_with_it(trail):

@@ -51,7 +51,8 @@ def test_only_what_was_deleted_30_days_ago_goes(trail):
     [row] = trail.suite.query("select to_jsonb(s) from sessions s where id = %s", old)
     kept = {k: v for k, v in row[0].items() if v is not None}
     assert kept.keys() == {"id", "user_id", "version", "epoch", "created_at", "updated_at", "deleted_at", "purged_at",
-                           "name_position", "status_position", "data_position", "last_active_position"}
+                           "name_position", "status_position", "data_position", "last_active_position", "clock_position",
+                           "clock_runs"}
     assert kept["user_id"] == str(uuid.UUID(int=0)) and (kept["epoch"], kept["version"]) == (1, 4)
     assert trail.suite.query("select user_id::text, name from sessions where id = %s", young) == [(OWNER, "A")]
 

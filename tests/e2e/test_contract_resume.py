@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from contract_client import App, Copy, EPHEMERAL, Ended, Refused, follow
-from harness import new_user
+from harness import new_user, wait_until
 
 
 @pytest.fixture
@@ -58,7 +58,11 @@ WAYS = [by_websocket, by_stream, by_stream_query, by_deltas]
 def eventful(suite):
     """A session with an event of every versioned kind that leaves it there; (owner, editor, id)."""
     owner, editor = App(suite, new_user(), "phone"), App(suite, new_user(), "tablet")
-    s = owner.create({"list": [1, 2], "a/b": {"~": 0}})["id"]
+    clock = {"mode": "per_participant", "totalTimeMs": 3600000, "onTimeout": {"action": "notify"},
+             "participants": [{"participantId": "a"}, {"participantId": "b", "totalTimeMs": 1000}]}
+    s = owner.create({"list": [1, 2], "a/b": {"~": 0}}, status="pending", clock=clock)["id"]
+    owner.ok("PUT", f"/sessions/{s}/clock", {**clock, "incrementMs": 1000})
+    owner.status(s, "active")
     owner.share(s, editor.user, "viewer")
     owner.share(s, editor.user, "editor")
     owner.write(s, {"op": "add", "path": "/data/list/-", "value": {"ü": "😀"}},
@@ -68,6 +72,9 @@ def eventful(suite):
                 {"op": "remove", "path": "/data/list/1"})
     editor.ok("PATCH", f"/sessions/{s}", None, data='{"name":"Noon","data":{"gone":null,"n":1e15}}',
               headers={"Content-Type": "application/merge-patch+json"})
+    editor.ok("POST", f"/sessions/{s}/switch", {"currentParticipantId": "a"})
+    wait_until(lambda: owner.read(s)["clock"]["participants"][1]["hasExpired"], what="b's time up")
+    owner.ok("POST", f"/sessions/{s}/clock/a", {"adjustMs": 1000, "reason": "r"})
     editor.status(s, "active")
     owner.status(s, "paused")
     owner.write(s, {"op": "replace", "path": "/data", "value": [0.1, -0.0, 0.25, 2.5e15]})

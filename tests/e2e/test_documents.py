@@ -23,7 +23,11 @@ OPERATIONS = [(path, method) for path, item in API.rest.items()
 SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security") != []]
 OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
 DATA = {"n": 0}
-PARTS = {"{version}": "1", "{deviceId}": "tablet", "{userId}": MISSING_ID}
+PARTS = {"{version}": "1", "{deviceId}": "tablet", "{userId}": MISSING_ID, "{participantId}": "white"}
+# Black's time is up a second after the turn began; white's is not.
+CLOCK = {"mode": "per_participant", "totalTimeMs": 3600000, "warningsMs": [500],
+         "onTimeout": {"action": "notify"},
+         "participants": [{"participantId": "white"}, {"participantId": "black", "totalTimeMs": 1000}]}
 ORIGIN = "https://app.example"  # the harness allows it
 
 
@@ -46,6 +50,9 @@ BODIES = {("/sessions", "post"): {"name": "n", "type": "t"},
           ("/sessions/{id}/snapshots", "post"): {"label": "l"},
           ("/sessions/{id}/restore", "post"): {"version": 1},
           ("/sessions/{id}/broadcast", "post"): {"message": {"cue": "bell"}},
+          ("/sessions/{id}/switch", "post"): {"currentParticipantId": "white"},
+          ("/sessions/{id}/clock", "put"): CLOCK,
+          ("/sessions/{id}/clock/{participantId}", "post"): {"adjustMs": 1000, "reason": "r"},
           ("/sessions/{id}/participants/{userId}", "put"): {"role": "viewer"}}
 
 
@@ -64,6 +71,14 @@ def good_request(path, method):
     return {"params": {"status": "active"}} if method == "post" else {}
 
 
+def session_for(device, path):
+    """A session that a request of that path finds in order; its id."""
+    if path.endswith("/clock"):
+        return device.create(DATA, status="pending")["id"]
+    of_clock = "/clock/" in path or path.endswith("/switch")
+    return device.create(DATA, **({"clock": CLOCK} if of_clock else {}))["id"]
+
+
 def request_of(device, path, method, session_id=MISSING_ID, **more):
     return device.request(method.upper(), url_of(path, session_id),
                           **{**good_request(path, method), **more})
@@ -80,7 +95,7 @@ def expect(answer, status, code=None):
 
 @pytest.mark.parametrize("path,method", OPERATIONS)
 def test_a_good_request(ada, path, method):
-    session = ada.create(DATA)["id"]
+    session = session_for(ada, path)
     answer = request_of(ada, path, method, session, headers={"Origin": ORIGIN})
     assert answer.status_code in (200, 201, 202, 204)
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -146,7 +161,7 @@ def test_other_methods(ada, path, method):
         expect(ada.request(method, url_of(path)), 405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/sessions/", f"/sessions/{MISSING_ID}/clock"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/sessions/", f"/sessions/{MISSING_ID}/clocks"])
 def test_other_paths(ada, path):
     expect(ada.get(path), 404, "not_found")
 
@@ -326,12 +341,12 @@ def test_pages_of_the_history_and_of_the_snapshots(ada):
 
 CHANGES = [(path, method) for path, method in OF_SESSIONS
            if path.removeprefix("/sessions/{id}/").partition("/")[0] in (
-               "snapshots", "restore", "participants", "devices") and documented(path, method, 412)]
+               "snapshots", "restore", "participants", "devices", "switch", "clock") and documented(path, method, 412)]
 
 
 @pytest.mark.parametrize("path,method", CHANGES)
 def test_a_conditional_change(ada, path, method):
-    session = ada.create(DATA)["id"]
+    session = session_for(ada, path)
     expect(request_of(ada, path, method, session, headers={"If-Match": '"7"'}), 412, "version_conflict")
     expect(request_of(ada, path, method, session, headers={"If-Match": 'W/"1"'}), 400, "invalid_request")
 
@@ -343,29 +358,50 @@ def test_a_change_of_an_ended_session(ada, path, method):
     expect(request_of(ada, path, method, session), 409, "session_ended")
 
 
+OUT_OF_RANGE = {"snapshots": {"label": ""}, "restore": {"version": 0}, "{userId}": {"role": "x"},
+                "switch": {"currentParticipantId": ""}, "clock": {**CLOCK, "totalTimeMs": 1},
+                "{participantId}": {"adjustMs": 86400001, "reason": "r"}}
+
+
 @pytest.mark.parametrize("path,method", [c for c in CHANGES if c in BODIES])
 def test_bodies_of_changes(ada, path, method):
-    session = ada.create(DATA)["id"]
+    session = session_for(ada, path)
     for body, status, code in ((b"{", 400, "invalid_json"), (b'{"x":1}', 400, "invalid_request"),
                                (b'{"label":"","version":0,"role":"x"}', 400, "invalid_request")):
         expect(request_of(ada, path, method, session, json=None, data=body,
                           headers={"Content-Type": JSON}), status, code)
     expect(request_of(ada, path, method, session, json=None, data=b"{}",
                       headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
-    bad = {"role": "x"} if method == "put" else {"label": ""} if "snap" in path else {"version": 0}
+    bad = OUT_OF_RANGE[path.rpartition("/")[2]]
     expect(request_of(ada, path, method, session, json=bad), 422, "invalid_value")
 
 
-@pytest.mark.parametrize("path", ["/sessions/{id}/snapshots", "/sessions/{id}/restore"])
-def test_changes_under_a_key(ada, path):
-    session = ada.create(DATA)["id"]
+@pytest.mark.parametrize("path,method,other", [
+    ("/sessions/{id}/snapshots", "post", {"label": "m"}), ("/sessions/{id}/restore", "post", {"version": 2}),
+    ("/sessions/{id}/switch", "post", {"currentParticipantId": "black"}),
+    ("/sessions/{id}/clock", "put", {**CLOCK, "totalTimeMs": 5000}),
+    ("/sessions/{id}/clock/{participantId}", "post", {"adjustMs": 1, "reason": "r"})])
+def test_changes_under_a_key(ada, path, method, other):
+    session = session_for(ada, path)
     key = {"headers": {"Idempotency-Key": "k"}}
-    first = request_of(ada, path, "post", session, **key)
-    again = expect(request_of(ada, path, "post", session, **key), first.status_code)
+    first = request_of(ada, path, method, session, **key)
+    again = expect(request_of(ada, path, method, session, **key), first.status_code)
     assert again.headers["Idempotency-Replayed"] == "true"
     ada.patch(session, [{"op": "add", "path": "/data/n", "value": 1}])
-    other = {"label": "m"} if "snap" in path else {"version": 2}
-    expect(request_of(ada, path, "post", session, json=other, **key), 422, "idempotency_key_reused")
+    expect(request_of(ada, path, method, session, json=other, **key), 422, "idempotency_key_reused")
+
+
+def test_clocks_that_cannot_be_changed_so(ada):
+    path = f"/sessions/{ada.create(DATA, clock=CLOCK)['id']}"
+    expect(ada.request("PUT", f"{path}/clock", json=CLOCK), 409, "invalid_transition")
+    expect(ada.post(f"{path}/switch"), 428, "precondition_required")
+    expect(ada.post(f"{path}/switch", headers={"If-Match": "*"}), 428, "precondition_required")
+    expect(ada.post(f"{path}/switch", json={"currentParticipantId": "black"}), 409, "not_active_participant")
+    expect(ada.post(f"{path}/clock/grey", json={"adjustMs": 1, "reason": "r"}), 404, "not_found")
+    expect(ada.post(f"{path}/switch", headers={"If-Match": '"1"'}), 200)
+    none = ada.create(DATA)["id"]
+    expect(ada.post(f"/sessions/{none}/switch", json={"currentParticipantId": "white"}), 409, "invalid_transition")
+    expect(ada.post("/sessions", json={"name": "n", "type": "t", "clock": {**CLOCK, "mode": "x"}}), 422, "invalid_value")
 
 
 def test_a_version_that_cannot_be_restored(ada):
@@ -536,6 +572,25 @@ def test_frames_of_a_sessions_life(suite, ada):
         phone.expect("error", id="10", code="not_found")
 
 
+def test_frames_of_a_clock(ada):
+    session = ada.create(DATA, status="pending")["id"]
+    with socket_of(ada, f"?session={session}") as socket:
+        socket.expect("hello"), socket.expect("state_sync")
+        ada.request("PUT", f"/sessions/{session}/clock", json=CLOCK)
+        socket.recv_until("clock_set", version=2)
+        ada.status(session, "active")
+        socket.recv_until("status_changed", version=3)
+        ada.post(f"/sessions/{session}/clock/white", json={"adjustMs": -1000, "reason": "r"})
+        socket.recv_until("clock_adjusted", version=4)
+        socket.send(type="switch", id="1", sessionId=session)
+        socket.expect("error", id="1", code="precondition_required")
+        socket.send(type="switch", id="2", sessionId=session, baseVersion=4, nextParticipantId="black", key="k")
+        frames = [socket.recv(), socket.recv()]  # in either order
+        assert {f["type"] for f in frames} == {"ack", "clock_switched"}
+        socket.recv_until("clock_warning", participantId="black", remainingMs=500)
+        socket.expect("clock_expired", participantId="black", action="notify", version=6)
+
+
 def test_the_ack_of_a_heartbeat(ada):
     session = ada.create(DATA)["id"]
     with socket_of(ada) as socket:
@@ -593,7 +648,7 @@ def test_a_token_that_is_about_to_expire(suite):
 
 def test_every_message_of_the_socket_was_seen(request):
     here = {i.originalname for i in request.session.items if i.path == request.path}
-    if {"test_frames_of_a_sessions_life", "test_the_ack_of_a_heartbeat", "test_the_ack_of_a_broadcast",
+    if {"test_frames_of_a_sessions_life", "test_frames_of_a_clock", "test_the_ack_of_a_heartbeat", "test_the_ack_of_a_broadcast",
             "test_frames_from_a_position", "test_frames_about_devices",
             "test_a_token_that_is_about_to_expire"} <= here:
         expected = MESSAGES.root["channels"]["socket"]["messages"].keys()
@@ -658,15 +713,27 @@ def consume(channel, queue, is_last):
     channel.cancel()
 
 
+def life_of_a_clock(device):
+    """Of a new session, which is active afterwards; its id."""
+    session = device.create(DATA, status="pending")["id"]
+    path = f"/sessions/{session}"
+    device.request("PUT", f"{path}/clock", json=CLOCK)
+    device.status(session, "active")
+    device.post(f"{path}/clock/white", json={"adjustMs": -1000, "reason": "r"})
+    device.post(f"{path}/switch", json={"currentParticipantId": "white"})
+    wait_until(lambda: device.read(session)["clock"]["participants"][1]["hasExpired"], what="black's time up")
+    return session
+
+
 def whole_life(suite, device):
     """Every kind of command and event; the session's id."""
     laptop = suite.device(device.user, "laptop")
-    session = device.create(DATA)["id"]
-    device.patch(session, [{"op": "add", "path": "/data/m", "value": [1]}], baseVersion=1)
+    session = life_of_a_clock(device)
+    device.patch(session, [{"op": "add", "path": "/data/m", "value": [1]}], baseVersion=6)
     device.merge_patch(session, {"name": "other", "data": {"n": None}}, {"Idempotency-Key": "k"})
     laptop.patch(session, [{"op": "add", "path": "/data/l", "value": 1}], baseVersion=1,
                  merge="disjoint")
-    device.status(session, "paused", headers={"If-Match": '"4"'})
+    device.status(session, "paused", headers={"If-Match": '"9"'})
     laptop.status(session, "active")
     device.heartbeat(session)
     with suite.device(device.user, "tv").connect(session) as tv:

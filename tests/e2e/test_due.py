@@ -304,6 +304,16 @@ def test_an_unused_session_goes_cold(suite, phone, new_session):
     assert due_at == expires_at
 
 
+def test_a_session_stays_as_long_as_its_clock_runs(phone, new_session):
+    clock = {"mode": "global", "totalTimeMs": DAY, "participants": [{"participantId": "all"}]}
+    session_id, unused = new_session(clock=clock, ttlSeconds=60)
+    unused.pass_time(2 * HOUR)
+    wait_until(lambda: unused.entry() == int(unused.get("clockAt")), what="the entry at the clock's end")
+    assert phone.read(session_id)["version"] == 1 and unused.get("status") == "active"
+    accepted(phone.status(session_id, "paused"), 2)
+    go_cold(unused)
+
+
 def test_an_active_session_with_a_long_ttl_goes_cold_active(suite, phone, new_session):
     session_id, unused = new_session(ttlSeconds=7200)
     expires_at = int(unused.get("touchedAt")) + HOUR

@@ -14,6 +14,24 @@ static void check_own(const struct command *c) {
               text_n_characters(c->label, strlen(c->label)) <= SESSION_LABEL_MAX_CHARACTERS);
 }
 
+static bool is_id_or_none(const char *id) {
+    return !id[0] || clock_id_is_valid(id, strlen(id));
+}
+
+static void check_clock(const struct command *c) {
+    const char *participant = c->clock_participant;
+    must_hold(c->kind != COMMAND_CLOCK_SET || c->clock);
+    must_hold(!c->clock || (c->clock->n_participants >= 1 &&
+                            c->clock->n_participants <= CLOCK_MAX_PARTICIPANTS));
+    must_hold(is_id_or_none(c->next_participant) && is_id_or_none(c->current_participant));
+    if (c->kind != COMMAND_CLOCK_ADJUST)
+        return;
+    size_t n = text_n_characters(c->reason, strlen(c->reason));
+    must_hold(clock_id_is_valid(participant, strlen(participant)));
+    must_hold(c->adjust_ms >= -CLOCK_TIME_MAX_MS && c->adjust_ms <= CLOCK_TIME_MAX_MS);
+    must_hold(n >= 1 && n <= COMMAND_REASON_MAX_CHARACTERS);
+}
+
 static void check_bounds(const struct command *c) {
     must_hold(uuid_is(c->id, strlen(c->id)) && uuid_is(c->session_id, strlen(c->session_id)));
     must_hold(c->n_if_match <= COMMAND_MAX_IF_MATCH);
@@ -22,6 +40,7 @@ static void check_bounds(const struct command *c) {
     must_hold(c->kind != COMMAND_CREATE || session_name_is_valid(c->name, strlen(c->name)));
     must_hold(c->kind == COMMAND_LOAD || c->kind == COMMAND_PRESENCE || c->device_id[0]);
     check_own(c);
+    check_clock(c);
 }
 
 static void check_round_trip(const struct command *c) {

@@ -9,7 +9,8 @@ static void check_envelope(const struct event *e) {
     must_hold(uuid_is(e->user_id, strlen(e->user_id)));
     must_hold(e->position.version >= 1 && e->position.epoch >= 1);
     must_hold(!e->device_id[0] || session_device_is_valid(e->device_id, strlen(e->device_id)));
-    must_hold(event_is_versioned(e->type) == (e->message_id[0] != '\0'));
+    bool is_named = event_is_versioned(e->type) || e->type == EVENT_SESSION_REBUILT;
+    must_hold(is_named == (e->message_id[0] != '\0'));
 }
 
 static void check_again(const struct event *e, const json_t *value) {

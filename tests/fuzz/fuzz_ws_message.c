@@ -36,7 +36,8 @@ static void check_taken(struct protocol_message *m) {
     must_hold(!m->device_name || (*m->device_name && strlen(m->device_name) <= 255));
     must_hold(!m->device_platform || (*m->device_platform && strlen(m->device_platform) <= 64));
     must_hold(text_n_characters(m->id, strlen(m->id)) <= PROTOCOL_ID_MAX_CHARACTERS);
-    if (m->type == PROTOCOL_PATCH || m->type == PROTOCOL_STATUS || m->type == PROTOCOL_HEARTBEAT)
+    if (m->type == PROTOCOL_PATCH || m->type == PROTOCOL_STATUS || m->type == PROTOCOL_SWITCH ||
+        m->type == PROTOCOL_HEARTBEAT)
         check_command(m);
 }
 

@@ -1,86 +1,7 @@
 /* audit_writer's schema and statements on a real PostgreSQL (HANDOFF_TEST_DATABASE_URL, as in
  * test_db.c): partitions at the edges of a month, and rows that do not depend on the events' order.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/embedded.h"
-#include "common/db.h"
-#include "services/audit_writer/batch.h"
-#include "services/audit_writer/statements.h"
-
-#define OWNER "6f1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
-
-extern const struct embedded embedded_migrations[];
-
-struct database {
-    uv_loop_t loop;
-    struct db *db;
-    unsigned n_up, n_ends;
-    struct buf said;    /* rows: their first column, each ends with ' '; a refusal: its SQLSTATE */
-    struct buf missing; /* sessions that miss a version, as the last batch says */
-};
-
-static void on_up(void *arg) {
-    ((struct database *)arg)->n_up++;
-}
-
-static void on_answer(void *arg, int err, const struct db_result *r) {
-    struct database *d = arg;
-    if (err)
-        buf_printf(&d->said, "%s ", r ? db_sqlstate(r) : "aborted");
-    for (size_t i = 0; !err && i < db_n_rows(r); i++) {
-        const char *value = db_value(r, i, 0, NULL);
-        buf_printf(&d->said, "%s ", value ? value : "NULL");
-    }
-}
-
-static void on_end(void *arg, int err, const struct db_result *r) {
-    (void)err;
-    (void)r;
-    ((struct database *)arg)->n_ends++;
-}
-
-static void open_database(struct database *d, const char *url) {
-    static const struct db_callbacks callbacks = {on_up, NULL};
-    *d = (struct database){0};
-    uv_loop_init(&d->loop);
-    assert_int_equal(db_new(&d->db, &d->loop, url, "test", 10000, &callbacks, d), 0);
-    while (!d->n_up)
-        assert_true(uv_run(&d->loop, UV_RUN_ONCE));
-}
-
-static void close_database(struct database *d) {
-    d->db = db_free(d->db);
-    uv_run(&d->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&d->loop);
-    buf_done(&d->said);
-    buf_done(&d->missing);
-}
-
-static void end(struct database *d) {
-    unsigned n = d->n_ends;
-    assert_int_equal(db_end(d->db, on_end, d), 0);
-    while (d->n_ends == n)
-        assert_true(uv_run(&d->loop, UV_RUN_ONCE));
-}
-
-/* Runs one statement in a transaction of its own; what it said, borrowed until the next. */
-static const char *run(struct database *d, const char *sql) {
-    buf_clear(&d->said);
-    buf_puts(&d->said, "");
-    assert_int_equal(db_query(d->db, sql, 0, NULL, on_answer, d), 0);
-    end(d);
-    return d->said.data;
-}
+#include "audit_rows.h"
 
 /* ---- Partitions ---- */
 
@@ -136,26 +57,6 @@ static void test_this_month_and_the_next_two_are_made(void **state) {
 
 /* ---- Rows ---- */
 
-/* version: of the minute 12:00 the second, too. */
-static struct entry *event_at(const char *id, const char *type, unsigned epoch, unsigned version,
-                              const char *more) {
-    struct buf body = BUF_NULL;
-    buf_printf(&body,
-               "{\"type\":\"%s\",\"sessionId\":\"%s\",\"epoch\":%u,\"version\":%u,\"timestamp\":"
-               "\"2026-02-12T12:00:%02u.000Z\",\"userId\":\"" OWNER "\",\"deviceId\":\"tab\"%s}",
-               type, id, epoch, version, version, more);
-    struct bus_message m = {.body = body.data, .body_len = body.len};
-    snprintf(m.message_id, sizeof(m.message_id), "%s%u", type, version);
-    struct entry *e = entry_new(&m, 1, 0);
-    assert_string_equal(e->reason, "");
-    buf_done(&body);
-    return e;
-}
-
-static struct entry *event(const char *id, const char *type, unsigned version, const char *more) {
-    return event_at(id, type, 1, version, more);
-}
-
 enum { N_EVENTS = 6 };
 
 static void make_story(const char *id, struct entry *ret[static N_EVENTS]) {
@@ -172,43 +73,6 @@ static void make_story(const char *id, struct entry *ret[static N_EVENTS]) {
     ret[3] = event(id, "state_delta", 4, ",\"operations\":[],\"checksum\":\"c4\"");
     ret[4] = event(id, "snapshot", 4, ",\"checksum\":\"c4\",\"data\":{\"n\":1e-7, \"n2\":1E+2}");
     ret[5] = event(id, "device_joined", 3, ",\"activeDeviceId\":\"tab\"");
-}
-
-static void send_statement(struct database *d, const struct batch_statement *s) {
-    const char *parameters[BATCH_MAX_PARAMETERS];
-    for (size_t i = 0; i < s->n_parameters; i++)
-        parameters[i] = s->parameters[i].data;
-    if (s->n_rows)
-        assert_int_equal(db_query(d->db, s->sql, s->n_parameters, parameters, on_answer, d), 0);
-}
-
-static void write_batch(struct database *d, struct entry *const *entries, size_t n) {
-    struct batch b;
-    batch_build(entries, n, &b);
-    buf_clear(&d->said);
-    buf_puts(&d->said, "");
-    send_statement(d, &b.events);
-    send_statement(d, &b.snapshots);
-    send_statement(d, &b.sessions);
-    send_statement(d, &b.participants);
-    send_statement(d, &b.devices);
-    end(d);
-    assert_string_equal(d->said.data, "");
-    send_statement(d, &b.expected);
-    end(d);
-    buf_clear(&d->missing);
-    buf_put(&d->missing, d->said.data, d->said.len);
-    batch_done(&b);
-}
-
-/* One of the orders. */
-static void shuffle(unsigned n, struct entry **entries, unsigned n_entries) {
-    for (unsigned i = n_entries; i > 1; i--) {
-        struct entry *swapped = entries[n % i];
-        entries[n % i] = entries[i - 1];
-        entries[i - 1] = swapped;
-        n /= i;
-    }
 }
 
 static const char expected_row[] =
@@ -268,11 +132,6 @@ static void test_end_and_deletion_leave_nothing_due(void **state) {
 }
 
 /* ---- What a recovery needs ---- */
-
-static void write_one(struct database *d, struct entry *e) {
-    write_batch(d, &e, 1);
-    entry_free(e);
-}
 
 #define STORY_ID "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01"
 
@@ -508,34 +367,6 @@ static void test_label_joins_the_snapshot_that_was_there(void **state) {
     entry_free(asked);
 }
 
-/* ---- The run's own database ---- */
-
-static void admin(const char *url, const char *verb, const char *name, const char *how) {
-    char sql[128];
-    snprintf(sql, sizeof(sql), "%s DATABASE %s%s", verb, name, how);
-    struct database d;
-    open_database(&d, url);
-    if (*run(&d, sql)) {
-        fprintf(stderr, "test_audit_writer_rows: %s: %s\n", sql, d.said.data);
-        exit(1);
-    }
-    close_database(&d);
-}
-
-static int migrate(const char *url) {
-    struct db_migration migrations[100];
-    size_t n = 0;
-    for (const struct embedded *e = embedded_migrations; e->name && n < 100; e++)
-        migrations[n++] = (struct db_migration){e->name, e->text};
-    _cleanup_(freep) char *error = NULL;
-    int err = db_migrate(url, migrations, n, &error);
-    if (!err)
-        err = db_migrate(url, migrations, n, &error); /* nothing is left to do */
-    if (err)
-        fprintf(stderr, "test_audit_writer_rows: %s\n", error);
-    return err;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_month_begins_and_ends_to_the_millisecond),
@@ -552,29 +383,5 @@ int main(void) {
         cmocka_unit_test(test_sharing_and_devices_are_the_same_in_every_order),
         cmocka_unit_test(test_label_joins_the_snapshot_that_was_there),
     };
-    const char *server = getenv("HANDOFF_TEST_DATABASE_URL");
-    if (!server || !*server) {
-        fputs("test_audit_writer_rows: set HANDOFF_TEST_DATABASE_URL, such as "
-              "postgres://postgres@127.0.0.1:5442/postgres\n",
-              stderr);
-        return 1;
-    }
-    char name[64], url[512];
-    snprintf(name, sizeof(name), "handoff_test_rows_%d", (int)getpid());
-    snprintf(url, sizeof(url), "%.*s/%s", (int)(strrchr(server, '/') - server), server, name);
-    admin(server, "CREATE", name, "");
-    int n_failed = 1;
-    struct database d;
-    if (migrate(url) == 0) {
-        open_database(&d, url);
-        struct CMUnitTest with_state[N_ELEMENTS(tests)];
-        for (size_t i = 0; i < N_ELEMENTS(tests); i++) {
-            with_state[i] = tests[i];
-            with_state[i].initial_state = &d;
-        }
-        n_failed = cmocka_run_group_tests(with_state, NULL, NULL);
-        close_database(&d);
-    }
-    admin(server, "DROP", name, " WITH (FORCE)");
-    return n_failed ? 1 : 0;
+    return run_group(tests, N_ELEMENTS(tests));
 }

@@ -182,7 +182,7 @@ static void test_sessions_get_one_row_each_sorted_by_id(void **state) {
     batch_build(entries, 5, &b);
     assert_int_equal(b.events.n_rows, 5);
     assert_int_equal(b.sessions.n_rows, 2);
-    assert_int_equal(b.sessions.n_parameters, 22);
+    assert_int_equal(b.sessions.n_parameters, 26);
     expect_parameter(&b.sessions, 1, "{\"" ID_A "\",\"" ID_B "\"}");
     expect_parameter(&b.sessions, 3, "{\"2\",\"3\"}");
     expect_parameter(&b.sessions, 6, "{\"" OWNER "\",\"" OWNER "\"}");
@@ -251,6 +251,8 @@ static void test_order_of_a_sessions_events_makes_no_difference(void **state) {
         expect_parameter(&b.sessions, 20, "{\"2026-02-12T12:00:05.000Z\"}");
         expect_parameter(&b.sessions, 21, "{\"4294967297\"}"); /* nobody was active later */
         expect_parameter(&b.sessions, 22, "{\"phone\"}");
+        expect_parameter(&b.sessions, 23, "{\"0\"}"); /* nobody told a clock */
+        expect_parameter(&b.sessions, 24, "{NULL}");
         batch_done(&b);
         free_all(entries, 6);
     }

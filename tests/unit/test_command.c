@@ -11,10 +11,12 @@ static char *print(const struct command *c) {
 static void test_examples_are_printed_as_they_were_read(void **state) {
     (void)state;
     static const char *const examples[] = {
-        "command.create",  "command.patch",    "command.merge_patch", "command.disjoint",
-        "command.status",  "command.delete",   "command.heartbeat",   "command.load",
-        "command.restore", "command.snapshot", "command.participant", "command.participant_removed",
-        "command.device",  "command.presence"};
+        "command.create",    "command.patch",       "command.merge_patch",
+        "command.disjoint",  "command.status",      "command.delete",
+        "command.heartbeat", "command.load",        "command.restore",
+        "command.snapshot",  "command.participant", "command.participant_removed",
+        "command.device",    "command.presence",    "command.create_clock",
+        "command.switch",    "command.clock_set",   "command.clock_adjust"};
     for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
         struct command c = golden_command(examples[i]);
         char *text = print(&c);

@@ -1,6 +1,10 @@
 /* What makes two commands the same request, and what does not. */
 #include "golden_command.h"
 
+#define OTHER_CLOCK                                                                                \
+    "{\"mode\":\"per_cycle\",\"timePerCycleMs\":30000,\"participants\":[{\"participantId\":"       \
+    "\"ada\"}]}"
+
 static void fingerprint(const char *example, struct change a, char ret[static HASH_HEX_LEN + 1]) {
     struct command c;
     struct fault f = {0};
@@ -76,6 +80,16 @@ static void test_fingerprint_sees_every_part_of_the_request(void **state) {
     expect_same("command.participant", (struct change){"role", "null"}, false);
     expect_same("command.device", (struct change){"device", "\"tablet-8\""}, false);
     expect_same("command.device", (struct change){"removed", "false"}, false);
+    expect_same("command.switch", (struct change){"nextParticipantId", "\"white\""}, false);
+    expect_same("command.switch", (struct change){"nextParticipantId", NULL}, false);
+    expect_same("command.switch", (struct change){"currentParticipantId", NULL}, false);
+    expect_same("command.switch", (struct change){"baseVersion", "41"}, false);
+    expect_same("command.clock_set", (struct change){"clock", OTHER_CLOCK}, false);
+    expect_same("command.create_clock", (struct change){"clock", OTHER_CLOCK}, false);
+    expect_same("command.create_clock", (struct change){"clock", NULL}, false);
+    expect_same("command.clock_adjust", (struct change){"participantId", "\"white\""}, false);
+    expect_same("command.clock_adjust", (struct change){"adjustMs", "60000"}, false);
+    expect_same("command.clock_adjust", (struct change){"reason", "\"another\""}, false);
     char heartbeat[HASH_HEX_LEN + 1], load[HASH_HEX_LEN + 1];
     fingerprint("command.heartbeat", no_change, heartbeat);
     fingerprint("command.load", no_change, load);

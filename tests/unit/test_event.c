@@ -251,7 +251,7 @@ static void test_types_follow_the_contract(void **state) {
         assert_true(event_type_parse(name, strlen(name), &type));
         assert_int_equal(type, i);
         assert_false(event_type_parse(name, strlen(name) - 1, &type));
-        assert_int_equal(event_is_durable(i), i != EVENT_BROADCAST);
+        assert_int_equal(event_is_durable(i), i != EVENT_BROADCAST && i != EVENT_CLOCK_WARNING);
         assert_int_equal(event_goes_to_devices(i),
                          i != EVENT_SNAPSHOT && i != EVENT_SESSION_REBUILT);
     }
@@ -269,6 +269,12 @@ static void test_types_follow_the_contract(void **state) {
     assert_string_equal(event_kind(EVENT_PARTICIPANT_CHANGED), "participants");
     assert_string_equal(event_kind(EVENT_DEVICE_CHANGED), "devices");
     assert_string_equal(event_kind(EVENT_DEVICE_LEFT), "device_left");
+    for (unsigned i = EVENT_CLOCK_SET; i <= EVENT_CLOCK_EXPIRED; i++) {
+        assert_string_equal(event_kind(i), "clock");
+        assert_true(event_is_versioned(i));
+    }
+    assert_string_equal(event_kind(EVENT_CLOCK_WARNING), "clock_warning");
+    assert_false(event_is_versioned(EVENT_CLOCK_WARNING));
     enum event_type type = EVENT_SNAPSHOT;
     assert_false(event_type_parse("", 0, &type));
     assert_false(event_type_parse("broadcasts", 10, &type));

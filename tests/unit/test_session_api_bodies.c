@@ -73,8 +73,6 @@ static void test_create_refuses_wrong_shapes(void **state) {
                           FAULT_INVALID_REQUEST, "ttlSeconds");
     expect_create_refused("{\"name\":\"a\",\"type\":\"t\",\"onIdle\":true}", FAULT_INVALID_REQUEST,
                           "onIdle");
-    expect_create_refused("{\"name\":\"a\",\"type\":\"t\",\"clock\":{}}", FAULT_INVALID_REQUEST,
-                          "clock");
     expect_create_refused("{\"name\":\"a\",\"type\":\"t\",\"dat\":{}}", FAULT_INVALID_REQUEST,
                           "dat");
 }

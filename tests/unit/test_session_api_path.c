@@ -35,6 +35,8 @@ static void test_path_names_its_resource(void **state) {
     expect_resource("/sessions/" ID "/restore", RESOURCE_RESTORE);
     expect_resource("/sessions/" ID "/devices", RESOURCE_DEVICES);
     expect_resource("/sessions/" ID "/participants", RESOURCE_PARTICIPANTS);
+    expect_resource("/sessions/" ID "/switch", RESOURCE_SWITCH);
+    expect_resource("/sessions/" ID "/clock", RESOURCE_CLOCK);
     expect_resource("/time", RESOURCE_TIME);
     expect_resource("/health", RESOURCE_HEALTH);
     expect_resource("/ready", RESOURCE_READY);
@@ -60,8 +62,8 @@ static void test_path_that_names_nothing_is_none(void **state) {
                                         "/sessions/" ID "/history/",
                                         "/sessions/" ID "/history/1",
                                         "/sessions/" ID "/restore/1",
-                                        "/sessions/" ID "/switch",
-                                        "/sessions/" ID "/clock",
+                                        "/sessions/" ID "/switch/white",
+                                        "/sessions/" ID "/clocks",
                                         "/sessions/" ID "/events",
                                         "/time/",
                                         "/metrics",
@@ -80,7 +82,7 @@ static void expect_parameter(const char *path, enum resource expected, const cha
     assert_string_equal(found, parameter);
 }
 
-static void test_last_segment_is_a_version_a_user_or_a_device(void **state) {
+static void test_last_segment_is_a_version_a_user_a_device_or_a_participant(void **state) {
     (void)state;
     char path[512], longest[SESSION_DEVICE_MAX + 1];
     expect_parameter("/sessions/" ID "/snapshots/1", RESOURCE_SNAPSHOT, "1");
@@ -88,6 +90,8 @@ static void test_last_segment_is_a_version_a_user_or_a_device(void **state) {
                      "9007199254740991");
     expect_parameter("/sessions/" ID "/participants/" ID, RESOURCE_PARTICIPANT, ID);
     expect_parameter("/sessions/" ID "/devices/a:b%3Ac%3a_.-", RESOURCE_DEVICE, "a:b:c:_.-");
+    expect_parameter("/sessions/" ID "/clock/a:b%3Ac%3a_.-", RESOURCE_CLOCK_PARTICIPANT,
+                     "a:b:c:_.-");
     memset(longest, ':', SESSION_DEVICE_MAX);
     longest[SESSION_DEVICE_MAX] = '\0';
     snprintf(path, sizeof(path), "/sessions/" ID "/devices/%s", longest);
@@ -117,6 +121,10 @@ static void test_last_segment_of_another_shape_is_nothing(void **state) {
                                        "participants/",
                                        "participants/x",
                                        "participants/0197A3B4-1C2D-7E3F-8A4B-5C6D7E8F9A0B",
+                                       "clock/",
+                                       "clock/..",
+                                       "clock/a/b",
+                                       "clock/a%20b",
                                        "devices/",
                                        "devices/.",
                                        "devices/..",
@@ -356,7 +364,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_path_names_its_resource),
         cmocka_unit_test(test_path_that_names_nothing_is_none),
-        cmocka_unit_test(test_last_segment_is_a_version_a_user_or_a_device),
+        cmocka_unit_test(test_last_segment_is_a_version_a_user_a_device_or_a_participant),
         cmocka_unit_test(test_last_segment_of_another_shape_is_nothing),
         cmocka_unit_test(test_cursors_of_other_lists_come_back_as_they_were),
         cmocka_unit_test(test_moments_of_rfc_3339_are_read),

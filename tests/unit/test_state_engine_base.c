@@ -128,6 +128,40 @@ static void test_a_window_with_a_hole_is_a_conflict(void **state) {
     world_done(&w);
 }
 
+static void refuse_unguarded(struct world *w, bool any) {
+    world_clear(w);
+    w->command = command_of(COMMAND_SWITCH, "phone");
+    w->command.if_match_any = any;
+    assert_int_equal(apply(w, &w->session), FAULT_PRECONDITION_REQUIRED);
+    assert_string_equal(w->fault.field, "currentParticipantId");
+}
+
+static void judge_stale(struct world *w, bool is_tag, int code) {
+    world_clear(w);
+    w->command = command_of(COMMAND_SWITCH, "phone");
+    w->command.n_if_match = is_tag;
+    w->command.has_base = !is_tag;
+    w->command.base = w->command.if_match[0] = (struct position){2, 1};
+    assert_int_equal(apply(w, &w->session), code);
+}
+
+/* Any version is no base: two switches of one turn would both take effect. */
+static void test_a_switch_says_which_turn_it_means(void **state) {
+    (void)state;
+    struct world w = {0};
+    struct window_entry entries[2];
+    create_with_window(&w, entries);
+    refuse_unguarded(&w, false);
+    refuse_unguarded(&w, true);
+    judge_stale(&w, true, FAULT_PRECONDITION_FAILED);
+    judge_stale(&w, false, FAULT_VERSION_CONFLICT);
+    world_clear(&w);
+    w.command = command_of(COMMAND_SWITCH, "phone");
+    strcpy(w.command.current_participant, "white");
+    assert_int_not_equal(apply(&w, &w.session), FAULT_PRECONDITION_REQUIRED);
+    world_done(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_old_base_is_a_conflict_with_the_missed_deltas),
@@ -136,6 +170,7 @@ int main(void) {
         cmocka_unit_test(test_disjoint_changes_are_rebased),
         cmocka_unit_test(test_overlapping_changes_are_not),
         cmocka_unit_test(test_a_window_with_a_hole_is_a_conflict),
+        cmocka_unit_test(test_a_switch_says_which_turn_it_means),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,29 @@ static void test_what_is_next(void **state) {
     }
 }
 
+static void test_a_running_clock_is_next_and_nothing_else(void **state) {
+    (void)state;
+    static const int64_t moments[] = {0, NOW + 5, NOW + 2 * SESSION_PAUSED_TTL_MS};
+    for (size_t i = 0; i < N_ELEMENTS(moments); i++)
+        for (int has_devices = 0; has_devices < 2; has_devices++) {
+            struct session s = {.status = SESSION_ACTIVE,
+                                .ttl_seconds = TTL_MS / 1000,
+                                .updated_at = NOW,
+                                .touched_at = NOW,
+                                .clock_runs = true,
+                                .clock_at = moments[i]};
+            struct due due = due_next(&s, has_devices, NOW + 2 * SESSION_PAUSED_TTL_MS, COLD_MS);
+            assert_int_equal(due.what, moments[i] ? DUE_CLOCK : DUE_NOTHING);
+            assert_int_equal(due.when, moments[i]);
+            s.clock_runs = false; /* it stands: as if there were none */
+            due = due_next(&s, has_devices, NOW, COLD_MS);
+            assert_int_equal(due.what, DUE_LAPSE);
+            assert_int_equal(due.when, NOW + TTL_MS);
+            s.clock_runs = s.deleted = true;
+            assert_int_equal(due_next(&s, has_devices, NOW, COLD_MS).what, DUE_BURIAL);
+        }
+}
+
 /* ---- what becomes of it ---- */
 
 static int ask_due(struct world *w, int64_t now) {
@@ -115,6 +138,16 @@ static void test_a_session_lapses_at_its_moment(void **state) {
                          rows[i].to == SESSION_EXPIRED ? NOW + rows[i].after : 0);
         world_done(&w);
     }
+}
+
+static void test_nothing_lapses_while_a_clock_runs(void **state) {
+    (void)state;
+    struct world w = {0};
+    create(&w, SESSION_ACTIVE, "{}");
+    w.session.clock_runs = true;
+    assert_int_equal(ask_due(&w, NOW + 2 * SESSION_PAUSED_TTL_MS), 0);
+    assert_false(w.change.saves);
+    world_done(&w);
 }
 
 static void test_the_engine_says_that_it_lapsed(void **state) {
@@ -175,7 +208,9 @@ static void test_a_deleted_session_is_not_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_next),
+        cmocka_unit_test(test_a_running_clock_is_next_and_nothing_else),
         cmocka_unit_test(test_a_session_lapses_at_its_moment),
+        cmocka_unit_test(test_nothing_lapses_while_a_clock_runs),
         cmocka_unit_test(test_the_engine_says_that_it_lapsed),
         cmocka_unit_test(test_a_heartbeat_puts_it_off),
         cmocka_unit_test(test_a_final_session_stays_as_it_is),

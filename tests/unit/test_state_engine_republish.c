@@ -108,6 +108,21 @@ static int republish(char *event, char *extra) {
     return r;
 }
 
+/* Of two versions each has an entry: what is beside them is kept with the last. */
+static void test_a_second_version_is_nothing_extra(void **state) {
+    (void)state;
+    struct session s = golden_session();
+    struct event made[CHANGE_MAX_EVENTS];
+    event_status_changed(&s, s.user_id, "", SESSION_PAUSED, "clock", &made[0]);
+    make_events(&s, made + 1);
+    _cleanup_(buf_done) struct buf extra = BUF_NULL, expected = BUF_NULL;
+    republish_print_extra(made, 4, &extra);
+    republish_print_extra(made + 1, 3, &expected);
+    assert_string_equal(extra.data, expected.data);
+    done(made, 4);
+    session_done(&s);
+}
+
 static void test_a_damaged_entry_is_refused_whole(void **state) {
     (void)state;
     struct session s = golden_session();
@@ -156,6 +171,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_version_comes_out_as_it_went_in),
         cmocka_unit_test(test_nothing_extra_is_nothing),
+        cmocka_unit_test(test_a_second_version_is_nothing_extra),
         cmocka_unit_test(test_a_damaged_entry_is_refused_whole),
         cmocka_unit_test(test_more_than_an_event_list_holds_is_left_out),
     };

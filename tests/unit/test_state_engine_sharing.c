@@ -36,15 +36,17 @@ static void go_on(struct world *w) {
 
 /* ---- rights ---- */
 
-static const enum command_kind kinds[] = {COMMAND_PATCH,    COMMAND_STATUS, COMMAND_RESTORE,
-                                          COMMAND_SNAPSHOT, COMMAND_DELETE, COMMAND_HEARTBEAT,
-                                          COMMAND_LOAD,     COMMAND_DEVICE, COMMAND_PARTICIPANT};
+static const enum command_kind kinds[] = {
+    COMMAND_PATCH,       COMMAND_STATUS,    COMMAND_RESTORE,   COMMAND_SNAPSHOT,
+    COMMAND_DELETE,      COMMAND_HEARTBEAT, COMMAND_LOAD,      COMMAND_DEVICE,
+    COMMAND_PARTICIPANT, COMMAND_SWITCH,    COMMAND_CLOCK_SET, COMMAND_CLOCK_ADJUST};
 
 static enum fault_code expected_for(enum command_kind kind, enum session_role role) {
     enum session_role least = SESSION_ROLE_EDITOR;
     if (role == SESSION_ROLE_NONE)
         return FAULT_NOT_FOUND;
-    if (kind == COMMAND_DELETE || kind == COMMAND_DEVICE || kind == COMMAND_PARTICIPANT)
+    if (kind == COMMAND_DELETE || kind == COMMAND_DEVICE || kind == COMMAND_PARTICIPANT ||
+        kind == COMMAND_CLOCK_SET || kind == COMMAND_CLOCK_ADJUST)
         least = SESSION_ROLE_OWNER;
     if (kind == COMMAND_HEARTBEAT || kind == COMMAND_LOAD)
         least = SESSION_ROLE_VIEWER;
@@ -158,7 +160,7 @@ static void test_a_role_is_a_version_with_its_event(void **state) {
     create(&w, SESSION_ACTIVE, "{}");
     w.context.now = NOW + 1000;
     assert_int_equal(give(&w, FRIEND, SESSION_ROLE_VIEWER), 0);
-    assert_true(w.change.saves && change_has_version(&w.change));
+    assert_true(w.change.saves && change_n_versions(&w.change) == 1);
     assert_int_equal(w.change.next.position.version, 2);
     assert_int_equal(w.change.next.updated_at, NOW + 1000);
     assert_int_equal(w.change.next.last_modified, NOW); /* of data and name */

@@ -150,6 +150,41 @@ static void test_what_a_batch_saves_is_known_to_its_later_jobs(void **state) {
 
 #define RUN "0123456789012345678901234567890123456789"
 
+static void test_it_is_looked_at_by_the_earliest_of_its_clocks_moments(void **state) {
+    (void)state;
+    static const int64_t moments[] = {0, 700, 500, 0, 600};
+    static const int64_t expected[] = {0, 700, 500, 500, 500};
+    struct slot slot = new_slot();
+    assert_false(slot.arms);
+    for (size_t i = 0; i < N_ELEMENTS(moments); i++) {
+        slot_arm(&slot, &(struct session){.clock_at = moments[i]});
+        assert_true(slot.arms);
+        assert_int_equal(slot.clock_at, expected[i]);
+    }
+}
+
+static void test_both_versions_of_a_change_are_in_its_window(void **state) {
+    (void)state;
+    static char bodies[][8] = {"first", "second"};
+    struct slot slot = new_slot();
+    struct change change = {.n_events = 3, .next.position = {9, 1}};
+    for (size_t i = 0; i < 2; i++)
+        change.events[i] = (struct event){.type = i ? EVENT_STATUS_CHANGED : EVENT_CLOCK_EXPIRED,
+                                          .position = {8 + i, 1},
+                                          .body = bodies[i],
+                                          .body_len = strlen(bodies[i])};
+    change.events[2].type = EVENT_SNAPSHOT;
+    assert_int_equal(change_n_versions(&change), 2);
+    slot_apply(&slot, &change);
+    assert_ptr_equal(slot.current, &change.next);
+    assert_int_equal(slot.n_entries, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(slot.entries[i].version, 8 + i);
+        assert_ptr_equal(slot.entries[i].event, bodies[i]);
+    }
+    slot_done(&slot);
+}
+
 static struct slot loaded_slot(void) {
     struct slot slot = new_slot();
     slot.load.session.position = (struct position){7, 2};
@@ -230,6 +265,8 @@ int main(void) {
         cmocka_unit_test(test_a_window_is_short_while_its_first_entry_is_younger_than_the_command),
         cmocka_unit_test(test_a_window_is_whole_from_its_first_entry_on),
         cmocka_unit_test(test_what_a_batch_saves_is_known_to_its_later_jobs),
+        cmocka_unit_test(test_it_is_looked_at_by_the_earliest_of_its_clocks_moments),
+        cmocka_unit_test(test_both_versions_of_a_change_are_in_its_window),
         cmocka_unit_test(test_a_session_of_another_run_is_not_believed),
         cmocka_unit_test(test_a_rebuild_is_no_change_that_was_missed),
         cmocka_unit_test(test_a_command_that_looks_is_looked_for_among_the_keys),

@@ -13,6 +13,8 @@
 #define ID "01a1fc2e-d56f-771e-9ab2-a8c296371cd4"
 #define SUM "11d0a8967009cbcdf468f09e5b09e73e7119b528c35a0e0b23f2ae052786b8fa"
 
+#define SWITCH(more) "{\"type\":\"switch\",\"sessionId\":\"" ID "\"" more "}"
+
 static struct fault parse(const char *text, struct protocol_message *m) {
     struct fault f = {.index = -1};
     int r = protocol_parse(text, strlen(text), m, &f);
@@ -41,6 +43,7 @@ static void test_each_type_is_parsed(void **state) {
         {"{\"type\":\"unsubscribe\",\"sessionId\":\"" ID "\"}", PROTOCOL_UNSUBSCRIBE},
         {"{\"type\":\"patch\",\"sessionId\":\"" ID "\",\"operations\":[]}", PROTOCOL_PATCH},
         {"{\"type\":\"status\",\"sessionId\":\"" ID "\",\"status\":\"paused\"}", PROTOCOL_STATUS},
+        {"{\"type\":\"switch\",\"sessionId\":\"" ID "\"}", PROTOCOL_SWITCH},
         {"{\"type\":\"heartbeat\",\"sessionId\":\"" ID "\",\"more\":1}", PROTOCOL_HEARTBEAT},
         {"{\"type\":\"broadcast\",\"sessionId\":\"" ID "\",\"message\":null}", PROTOCOL_BROADCAST},
         {" {\"type\":\"ping\"}\n", PROTOCOL_PING},
@@ -78,6 +81,28 @@ static void test_patch_fills_its_command(void **state) {
     protocol_message_done(&m);
 }
 
+static void test_switch_fills_its_command(void **state) {
+    struct protocol_message m;
+    (void)state;
+    assert_int_equal(parse(SWITCH(",\"nextParticipantId\":\"black\",\"currentParticipantId\":"
+                                  "\"white\",\"baseVersion\":7,\"epoch\":2,\"key\":\"k 1\""),
+                           &m)
+                         .code,
+                     FAULT_NONE);
+    assert_int_equal(m.command.kind, COMMAND_SWITCH);
+    assert_string_equal(m.command.next_participant, "black");
+    assert_string_equal(m.command.current_participant, "white");
+    assert_int_equal(m.command.base.version, 7);
+    assert_int_equal(m.command.base.epoch, 2);
+    assert_string_equal(m.command.key, "k 1");
+    assert_false(m.command.wants_session);
+    protocol_message_done(&m);
+    assert_int_equal(parse(SWITCH(",\"baseVersion\":7"), &m).code, FAULT_NONE);
+    assert_string_equal(m.command.current_participant, "");
+    assert_int_equal(m.command.base.epoch, 1);
+    protocol_message_done(&m);
+}
+
 static void test_epoch_is_one_unless_said(void **state) {
     struct protocol_message m;
     (void)state;
@@ -101,7 +126,6 @@ static void test_malformed_messages_are_refused_by_name(void **state) {
     expect("{}", FAULT_INVALID_REQUEST, "type");
     expect("{\"type\":1}", FAULT_INVALID_REQUEST, "type");
     expect("{\"type\":\"Ping\"}", FAULT_INVALID_REQUEST, "type");
-    expect("{\"type\":\"switch\",\"sessionId\":\"" ID "\"}", FAULT_INVALID_REQUEST, "type");
     expect("{\"type\":\"ping\",\"id\":7}", FAULT_INVALID_REQUEST, "id");
     expect("{\"type\":\"auth\"}", FAULT_INVALID_REQUEST, "token");
     expect("{\"type\":\"auth\",\"token\":\"t\",\"device\":\"d\"}", FAULT_INVALID_REQUEST, "device");
@@ -139,6 +163,13 @@ static void test_bad_members_are_refused_by_name(void **state) {
            FAULT_INVALID_REQUEST, "checksum");
     expect(PATCH(",\"operations\":[],\"key\":\"\""), FAULT_INVALID_REQUEST, "key");
     expect(PATCH(",\"operations\":[],\"key\":\"\\u0007\""), FAULT_INVALID_REQUEST, "key");
+    expect("{\"type\":\"switch\"}", FAULT_INVALID_REQUEST, "sessionId");
+    expect(SWITCH(",\"nextParticipantId\":1"), FAULT_INVALID_REQUEST, "nextParticipantId");
+    expect(SWITCH(",\"currentParticipantId\":\"a b\""), FAULT_INVALID_VALUE,
+           "currentParticipantId");
+    expect(SWITCH(",\"baseVersion\":0"), FAULT_INVALID_VALUE, "baseVersion");
+    expect(SWITCH(",\"epoch\":1"), FAULT_INVALID_REQUEST, "epoch");
+    expect(SWITCH(",\"key\":\"\""), FAULT_INVALID_REQUEST, "key");
     expect(STATUS(""), FAULT_INVALID_REQUEST, "status");
     expect(STATUS(",\"status\":\"pending\""), FAULT_INVALID_VALUE, "status");
     expect(STATUS(",\"status\":\"expired\""), FAULT_INVALID_VALUE, "status");
@@ -356,6 +387,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_type_is_parsed),
         cmocka_unit_test(test_patch_fills_its_command),
+        cmocka_unit_test(test_switch_fills_its_command),
         cmocka_unit_test(test_epoch_is_one_unless_said),
         cmocka_unit_test(test_malformed_messages_are_refused_by_name),
         cmocka_unit_test(test_bad_members_are_refused_by_name),
