@@ -34,7 +34,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose" / "local"))
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CHAOS_MINUTES, MIN_FAULTS = 2.9, 60
+CHAOS_MINUTES, MIN_FAULTS = 2.5, 60
 MAX_AGAIN = 3
 MAX_CLEANUP = 60  # s
 
