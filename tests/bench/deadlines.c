@@ -14,6 +14,7 @@
 
 #define PATIENCE_NS UINT64_C(10000000000)
 #define N_WRITERS 64
+#define BEFORE_US 500000
 
 struct clocked {
     char id[37];
@@ -22,11 +23,12 @@ struct clocked {
 };
 
 /* One order under way. */
-struct run {
+struct deadlines_run {
     struct deadlines *d;
     struct writer writer;
     struct clocked *sessions; /* owned: those that expire */
     size_t n, first_user;
+    int64_t first_deadline; /* ms, wall clock */
     uint64_t progress_ns;
     size_t n_expired, n_ended, n_early;
     struct samples lateness;
@@ -38,12 +40,12 @@ static int64_t wall_us(void) {
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static const char *token_of(const struct run *r, size_t n) {
+static const char *token_of(const struct deadlines_run *r, size_t n) {
     const json_t *tokens = r->d->tokens;
     return json_string_value(json_array_get(tokens, (r->first_user + n) % json_array_size(tokens)));
 }
 
-static void expect_progress(const struct run *r, const char *doing) {
+static void expect_progress(const struct deadlines_run *r, const char *doing) {
     if (now_ns() > r->progress_ns + PATIENCE_NS)
         die("%s: nothing for 10 s", doing);
 }
@@ -66,7 +68,7 @@ static void take_created(struct clocked *s, const struct buf *answer) {
 }
 
 static void on_created(struct writer *w, struct http_client *c, int status) {
-    struct run *r = w->arg;
+    struct deadlines_run *r = w->arg;
     r->progress_ns = now_ns();
     if (status != 201)
         die("a create was answered with %d: %.300s", status, c->in.data);
@@ -74,13 +76,13 @@ static void on_created(struct writer *w, struct http_client *c, int status) {
         take_created(&r->sessions[c->tag], &c->in);
 }
 
-static void create_one(struct run *r, size_t n, const json_t *what, int64_t first_deadline) {
+static void create_one(struct deadlines_run *r, size_t n, const json_t *what) {
     char clock[256];
     const char *text = order_text(what, "clock", NULL);
     if (r->sessions) {
         struct clocked *s = &r->sessions[n];
         int64_t within = (int64_t)order_number(what, "withinMs", 1000);
-        s->total_ms = first_deadline + within * (int64_t)n / (int64_t)r->n - wall_us() / 1000;
+        s->total_ms = r->first_deadline + within * (int64_t)n / (int64_t)r->n - wall_us() / 1000;
         snprintf(clock, sizeof(clock),
                  "{\"mode\":\"per_participant\",\"totalTimeMs\":%lld,\"participants\":["
                  "{\"participantId\":\"white\"},{\"participantId\":\"black\"}]}",
@@ -90,14 +92,14 @@ static void create_one(struct run *r, size_t n, const json_t *what, int64_t firs
     writer_create(&r->writer, token_of(r, n), order_text(what, "data", "{}"), text, n);
 }
 
-static void create_all(struct run *r, const json_t *what, int64_t first_deadline) {
+static void create_all(struct deadlines_run *r, const json_t *what) {
     size_t n = 0;
     writer_open(&r->writer, &r->d->sockets, r->d->api_port, N_WRITERS);
     r->writer.answered = on_created;
     r->writer.arg = r;
     while (r->writer.n_answered < r->n) {
         while (r->writer.n_idle && n < r->n)
-            create_one(r, n++, what, first_deadline);
+            create_one(r, n++, what);
         expect_progress(r, "creating");
         sockets_wait(&r->d->sockets, r->progress_ns + PATIENCE_NS);
     }
@@ -108,7 +110,7 @@ static void create_all(struct run *r, const json_t *what, int64_t first_deadline
 /* ---- watch ---- */
 
 static void on_event(struct watcher *w, const struct watcher_event *event) {
-    struct run *r = w->arg;
+    struct deadlines_run *r = w->arg;
     const struct clocked *s =
         (const struct clocked *)((const char *)w - offsetof(struct clocked, watcher));
     r->progress_ns = now_ns();
@@ -121,14 +123,14 @@ static void on_event(struct watcher *w, const struct watcher_event *event) {
     samples_add(&r->lateness, late_us > 0 ? (uint64_t)late_us * 1000 : 0);
 }
 
-static size_t count_subscribed(const struct run *r) {
+static size_t count_subscribed(const struct deadlines_run *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->n; i++)
         n += r->sessions[i].watcher.is_subscribed;
     return n;
 }
 
-static void watch_all(struct run *r, int64_t first_deadline) {
+static void watch_all(struct deadlines_run *r) {
     for (size_t i = 0; i < r->n; i++) {
         struct clocked *s = &r->sessions[i];
         watcher_open(&s->watcher, &r->d->sockets, r->d->ws_port, s->id, token_of(r, i), on_event,
@@ -139,55 +141,74 @@ static void watch_all(struct run *r, int64_t first_deadline) {
         expect_progress(r, "subscribing");
         sockets_wait(&r->d->sockets, r->progress_ns + PATIENCE_NS);
     }
-    if (wall_us() / 1000 > first_deadline - 1000)
+    if (wall_us() / 1000 > r->first_deadline - 1000)
         die("the lead was too short: the first clocks ran out before all were watched");
 }
 
-static void wait_until_told(struct run *r, int64_t first_deadline) {
-    int64_t lead_us = first_deadline * 1000 - wall_us();
-    r->progress_ns = now_ns() + (lead_us > 0 ? (uint64_t)lead_us * 1000 : 0);
+/* Until shortly before the first of them. */
+static void wait_for_moment(const struct deadlines_run *r) {
+    for (int64_t left_us; (left_us = r->first_deadline * 1000 - wall_us() - BEFORE_US) > 0;)
+        sockets_wait(&r->d->sockets, now_ns() + (uint64_t)left_us * 1000);
+}
+
+static void wait_until_told(struct deadlines_run *r) {
+    r->progress_ns = now_ns();
     while (r->n_expired + r->n_ended < 2 * r->n && now_ns() < r->progress_ns + PATIENCE_NS)
         sockets_wait(&r->d->sockets, r->progress_ns + PATIENCE_NS);
 }
 
-static uint64_t sum_of_missing(const struct run *r) {
+static uint64_t sum_of_missing(const struct deadlines_run *r) {
     uint64_t sum = 0;
     for (size_t i = 0; i < r->n; i++)
         sum += r->sessions[i].watcher.n_missing + r->sessions[i].watcher.n_syncs;
     return sum;
 }
 
-static void close_all(struct run *r) {
-    for (size_t i = 0; i < r->n; i++)
+static struct deadlines_run *run_free(struct deadlines_run *r) {
+    for (size_t i = 0; i < r->n && r->sessions; i++)
         watcher_close(&r->sessions[i].watcher, &r->d->sockets);
     free(r->sessions);
     samples_done(&r->lateness);
+    free(r);
+    return NULL;
+}
+
+static struct deadlines_run *run_new(struct deadlines *d, const json_t *what) {
+    struct deadlines_run *r = must_alloc(sizeof(*r));
+    *r = (struct deadlines_run){.d = d, .first_user = d->n_created, .progress_ns = now_ns()};
+    r->n = (size_t)order_number(what, "n", 1);
+    return r;
 }
 
 /* ---- orders ---- */
 
-static json_t *run_start(struct deadlines *d, const json_t *what) {
-    struct run r = {.d = d, .first_user = d->n_created, .progress_ns = now_ns()};
-    uint64_t began = r.progress_ns;
-    r.n = (size_t)order_number(what, "n", 1);
-    create_all(&r, what, 0);
-    return json_pack("{sI sf}", "created", (json_int_t)r.n, "seconds",
-                     (double)(now_ns() - began) / 1e9);
+static json_t *start(struct deadlines *d, const json_t *what) {
+    struct deadlines_run *r = run_new(d, what);
+    create_all(r, what);
+    run_free(r);
+    return json_pack("{sI}", "created", (json_int_t)d->n_created);
 }
 
-static json_t *run_expire(struct deadlines *d, const json_t *what) {
-    struct run r = {.d = d, .first_user = d->n_created, .progress_ns = now_ns()};
-    int64_t first_deadline = wall_us() / 1000 + (int64_t)order_number(what, "leadMs", 20000);
-    r.n = (size_t)order_number(what, "n", 1);
-    r.sessions = must_alloc(r.n * sizeof(*r.sessions));
-    create_all(&r, what, first_deadline);
-    watch_all(&r, first_deadline);
-    wait_until_told(&r, first_deadline);
-    json_t *result = json_pack("{sI sI sI sI sI so}", "clocks", (json_int_t)r.n, "expired",
-                               (json_int_t)r.n_expired, "ended", (json_int_t)r.n_ended, "early",
-                               (json_int_t)r.n_early, "missing", (json_int_t)sum_of_missing(&r),
-                               "latency", samples_summary(&r.lateness));
-    close_all(&r);
+static json_t *prepare(struct deadlines *d, const json_t *what) {
+    struct deadlines_run *r = d->run = run_new(d, what);
+    r->first_deadline = wall_us() / 1000 + (int64_t)order_number(what, "leadMs", 20000);
+    r->sessions = must_alloc(r->n * sizeof(*r->sessions));
+    create_all(r, what);
+    watch_all(r);
+    wait_for_moment(r);
+    return json_pack("{sI}", "watched", (json_int_t)r->n);
+}
+
+static json_t *expire(struct deadlines *d) {
+    struct deadlines_run *r = d->run;
+    if (!r)
+        die("clocks have to be prepared before they expire");
+    wait_until_told(r);
+    json_t *result = json_pack("{sI sI sI sI sI so}", "clocks", (json_int_t)r->n, "expired",
+                               (json_int_t)r->n_expired, "ended", (json_int_t)r->n_ended, "early",
+                               (json_int_t)r->n_early, "missing", (json_int_t)sum_of_missing(r),
+                               "latency", samples_summary(&r->lateness));
+    d->run = run_free(r);
     return result;
 }
 
@@ -202,8 +223,10 @@ void deadlines_init(struct deadlines *d, const json_t *setup) {
 json_t *deadlines_run(struct deadlines *d, const json_t *what) {
     const char *todo = order_text(what, "do", "");
     if (strcmp(todo, "start") == 0)
-        return run_start(d, what);
+        return start(d, what);
     if (strcmp(todo, "expire") == 0)
-        return run_expire(d, what);
+        return expire(d);
+    if (strcmp(todo, "prepare") == 0)
+        return prepare(d, what);
     die("an order that makes no sense: %s", todo);
 }

@@ -50,13 +50,15 @@ def deliveries(result):
 
 def cpu(result, parts):
     rows = []
-    for name in measured(result, SWITCHES):
-        for what, path in ((name, ()), ("· PATCH of the same", ("patch",))):
-            costs = [values(result, name, *path, "cpuPerRequest", part) for part in parts]
-            others = [100 * v for v in values(result, name, *path, "othersShare")]
-            rows.append([what, *(f"{statistics.median(c):,.0f}" for c in costs),
-                         f"{statistics.median(sum(r) for r in zip(*costs)):,.0f}", f"{statistics.median(others):,.0f}"])
-    return (["CPU µs a request", *parts, "sum", "others %"], rows)
+    shown = [(what, name, path) for name in measured(result, SWITCHES)
+             for what, path in ((name, ()), ("· PATCH of the same", ("patch",)))]
+    for what, name, path in shown + [(name, name, ()) for name in measured(result, [DEADLINES])]:
+        costs = [values(result, name, *path, "cpuPerRequest", part) for part in parts]
+        others = [100 * v for v in values(result, name, *path, "othersShare")]
+        rows.append([what, *(f"{statistics.median(c):,.0f}" for c in costs),
+                     f"{statistics.median(sum(r) for r in zip(*costs)):,.0f}",
+                     f"{statistics.median(others):,.0f}" if others else "–"])
+    return (["CPU µs a request, or a deadline", *parts, "sum", "others %"], rows)
 
 
 def contested(result):
