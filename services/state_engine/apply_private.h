@@ -12,6 +12,11 @@ void change_add_snapshot(struct change *ret);
 /* The same, when the version is one of each so many. */
 void change_add_due_snapshot(struct change *ret, uint64_t snapshot_every);
 
+/* apply_status.c */
+MUSTCHECK int apply_status(const struct session *s, const struct command *c,
+                           const struct apply_context *context, int64_t now, struct change *ret,
+                           struct fault *f);
+
 /* apply_sharing.c */
 MUSTCHECK int apply_participant(const struct session *s, const struct command *c, int64_t now,
                                 uint64_t snapshot_every, struct change *ret, struct fault *f);

@@ -16,10 +16,10 @@
 
 struct attention;
 
-/* Whose commands the looks give. give: a COMMAND_DUE for the session, which is not begun after
- * lease_until; false: not now. */
+/* Whose commands the looks give. give: a COMMAND_DUE for the session, for that reason, which is not
+ * begun after lease_until; false: not now. */
 struct attention_owner {
-    bool (*give)(void *arg, const char *session_id, int64_t lease_until);
+    bool (*give)(void *arg, const char *session_id, enum due_what what, int64_t lease_until);
     void *arg;
 };
 

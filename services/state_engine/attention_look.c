@@ -60,7 +60,7 @@ static void look_sooner(struct store_due *due, int64_t at) {
 
 /* The entry stays at the lease's end, for the case that nothing comes of the command. */
 static void give(struct attention *a, struct store_due *due, enum due_what what, int64_t now) {
-    bool is_given = a->owner.give(a->owner.arg, due->session_id, due->lease);
+    bool is_given = a->owner.give(a->owner.arg, due->session_id, what, due->lease);
     metric_add(a->n_due[what], is_given);
     CRASH_LINK("engine.due.given", CRASH_REDIS);
     due->next = is_given ? due->lease : now + REFUSED_MS;

@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "proto/text.h"
 #include "services/state_engine/republish.h"
-#include "services/state_engine/slot.h"
+#include "services/state_engine/task_private.h"
 
 void settled_done(struct settled *s) {
     reply_done(&s->reply);
@@ -47,7 +46,7 @@ static void reply_accept(const struct job *j, const struct session *s, struct re
     ret->session = buf_take(&text);
 }
 
-static void settle_refused(struct task *task, const struct job *j, const struct fault *f) {
+void task_settle_refused(struct task *task, const struct job *j, const struct fault *f) {
     reply_start(j, &task->settled.reply);
     task->settled.outcome = OUTCOME_REFUSED;
     task->settled.reply.fault = *f;
@@ -67,7 +66,7 @@ static void settle_damaged(struct task *task, const struct job *j, const char *w
 static void settle_unclaimed(struct task *task, const struct job *j) {
     struct fault f;
     fault_set(&f, FAULT_UNAVAILABLE, NULL, "the store takes no writes now");
-    settle_refused(task, j, &f);
+    task_settle_refused(task, j, &f);
     strncpy(task->settled.damage, "a create's key was not taken", sizeof(task->settled.damage) - 1);
 }
 
@@ -82,124 +81,12 @@ static void settle_away(struct task *task, const struct job *j, int64_t now) {
     }
     fault_set(&f, may_be_saved ? FAULT_TIMEOUT : FAULT_UNAVAILABLE, NULL,
               "the session's node of the store is away");
-    settle_refused(task, j, &f);
+    task_settle_refused(task, j, &f);
 }
 
-static void settle_unchanged(struct task *task, const struct job *j) {
+void task_settle_unchanged(struct task *task, const struct job *j) {
     task->settled.outcome = OUTCOME_ACCEPTED;
     reply_accept(j, task->slot->current, &task->settled.reply);
-}
-
-/* ---- what came again ---- */
-
-/* The command was saved before: its version's answer. */
-static void settle_found(struct task *task, const struct job *j, const struct store_entry *entry,
-                         const struct batch_context *context) {
-    struct settled *settled = &task->settled;
-    struct reply *reply = &settled->reply;
-    settle_unchanged(task, j);
-    reply->position.version = entry->version;
-    reply->base_version = entry->version - 1;
-    struct fault ignored;
-    json_auto_t *event = NULL;
-    if (text_parse(entry->event, entry->event_len, &event, &ignored) == 0) {
-        const char *checksum = json_string_value(json_object_get(event, "checksum"));
-        if (checksum && strlen(checksum) == HASH_HEX_LEN)
-            memcpy(reply->checksum, checksum, HASH_HEX_LEN + 1);
-        reply->rebased = json_is_true(json_object_get(event, "rebased"));
-    }
-    if (entry->version <= task->slot->current->published)
-        return;
-    int r = republish_entry(context->store, task->slot->current, entry, settled->events,
-                            &settled->n_events);
-    if (r != 0)
-        strncpy(settled->damage, "an entry of the delta window", sizeof(settled->damage) - 1);
-}
-
-static void settle_seen(struct task *task, const struct job *j, const struct store_idem *idem) {
-    struct reply *reply = &task->settled.reply;
-    settle_unchanged(task, j);
-    if (!idem)
-        return;
-    reply->position = idem->position;
-    reply->base_version = idem->position.version - 1;
-    if (idem->checksum[0])
-        memcpy(reply->checksum, idem->checksum, sizeof(reply->checksum));
-}
-
-static void settle_replayed(struct task *task, const struct job *j, const struct store_idem *idem) {
-    settle_seen(task, j, idem);
-    task->settled.reply.replayed = j->command.key[0];
-}
-
-/* Nothing but this command knows that the snapshot's event is still to be published: each repeat
- * publishes it, and who has it drops it by its id. */
-static void settle_snapshot_again(struct task *task, const struct job *j,
-                                  const struct store_idem *idem,
-                                  const struct batch_context *context) {
-    struct settled *settled = &task->settled;
-    settle_replayed(task, j, idem);
-    settled->reply.base_version = idem->position.version;
-    settled->reply.last_modified = idem->time;
-    int r = republish_snapshot(context->store, task->slot->current, &j->command, idem,
-                               &settled->events[0]);
-    if (r == 0)
-        settled->n_events = 1;
-    else if (r != -ENOENT)
-        strncpy(settled->damage, "a kept snapshot", sizeof(settled->damage) - 1);
-}
-
-/* A snapshot's command that came again: what the window's entry is for the other kinds. */
-static const struct store_idem *find_taken_snapshot(const struct task *task, const struct job *j) {
-    if (j->command.kind != COMMAND_SNAPSHOT || !task->looks || !task->slot->current)
-        return NULL;
-    const struct store_idem *idem = slot_find_key(task->slot, j->key_hash);
-    return idem && idem->found && strcmp(idem->fingerprint, j->fingerprint) == 0 ? idem : NULL;
-}
-
-/* A session that was rebuilt has no window from before, but remembers what it saw. */
-static const struct store_idem *find_seen(const struct task *task, struct job *j) {
-    if (!task->looks || !task->slot->current)
-        return NULL;
-    const struct store_idem *idem = slot_find_key(task->slot, job_hash_id(j));
-    return idem && idem->found ? idem : NULL;
-}
-
-/* Whether the key settles the job: it was used before. What a session remembers of its keys counts;
- * a create's claim says for which request the session was made when that is forgotten, and nothing
- * while there is no session: then the request that made the claim was refused. */
-static bool settle_by_key(struct task *task, const struct job *j,
-                          const struct batch_context *context) {
-    const struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
-    bool is_used = idem && idem->found;
-    bool is_forgotten =
-        j->command.kind == COMMAND_CREATE && j->key_hash[0] && !is_used && task->slot->current;
-    struct fault f;
-    if ((is_forgotten && task->claim_differs) ||
-        (is_used && strcmp(idem->fingerprint, j->fingerprint) != 0)) {
-        fault_set(&f, FAULT_IDEMPOTENCY_KEY_REUSED, "Idempotency-Key",
-                  "the key was used for another request");
-        settle_refused(task, j, &f);
-        return true;
-    }
-    if (is_used && j->command.kind == COMMAND_SNAPSHOT)
-        settle_snapshot_again(task, j, idem, context);
-    else if (is_used)
-        settle_replayed(task, j, idem);
-    else if (is_forgotten)
-        settle_replayed(task, j, NULL);
-    return is_used || is_forgotten;
-}
-
-static void remember_key(struct task *task, const struct job *j, int64_t now) {
-    struct store_idem *idem = j->key_hash[0] ? slot_find_key(task->slot, j->key_hash) : NULL;
-    if (!idem || task->change.n_events == 0)
-        return;
-    idem->found = true;
-    idem->time = now;
-    idem->position = task->change.next.position;
-    memcpy(idem->fingerprint, j->fingerprint, sizeof(idem->fingerprint));
-    memcpy(idem->checksum, task->change.next.checksum, sizeof(idem->checksum));
 }
 
 /* ---- the usual way ---- */
@@ -246,10 +133,10 @@ static void apply(struct task *task, const struct job *j, int64_t now,
     if (r < 0) {
         settle_damaged(task, j, "data is not JSON");
     } else if (r > 0) {
-        settle_refused(task, j, &f);
+        task_settle_refused(task, j, &f);
         task->settled.reply.conflict = conflict;
     } else if (!task->change.saves) {
-        settle_unchanged(task, j);
+        task_settle_unchanged(task, j);
         if (j->command.kind == COMMAND_DUE && slot->current->clock_at)
             slot_arm(slot, slot->current); /* its entry stands at the lease's end */
     } else {
@@ -267,7 +154,7 @@ static void apply(struct task *task, const struct job *j, int64_t now,
             task->joiner = joiner;
             slot_note_joined(slot, joiner);
         }
-        remember_key(task, j, now);
+        task_remember_key(task, j, now);
     }
 }
 
@@ -279,7 +166,7 @@ static bool is_late(struct task *task, const struct job *j, int64_t now) {
         fault_set(&f, FAULT_TIMEOUT, NULL, "the command came again too late to be found");
     else
         fault_set(&f, FAULT_UNAVAILABLE, NULL, "the command's deadline passed before it was begun");
-    settle_refused(task, j, &f);
+    task_settle_refused(task, j, &f);
     return true;
 }
 
@@ -322,7 +209,7 @@ static void settle_behind_clock(struct task *task, struct job *j) {
     struct fault f;
     if (j->clock_at == task->slot->current->clock_at) {
         fault_set(&f, FAULT_UNAVAILABLE, NULL, "the clock's deadline could not be saved");
-        settle_refused(task, j, &f);
+        task_settle_refused(task, j, &f);
         return;
     }
     j->clock_at = task->slot->current->clock_at;
@@ -332,13 +219,21 @@ static void settle_behind_clock(struct task *task, struct job *j) {
     task->slot->is_late = true;
 }
 
+static void apply_in_time(struct task *task, struct job *j, int64_t now,
+                          const struct batch_context *context) {
+    if (waits_for_clock(task, j, now))
+        settle_behind_clock(task, j);
+    else
+        apply(task, j, now, context);
+}
+
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
     struct slot *slot = task->slot;
     struct fault f;
     const struct store_entry *entry =
         task->looks && slot->current ? slot_find_command(slot, j->command.id) : NULL;
-    const struct store_idem *taken = find_taken_snapshot(task, j);
-    const struct store_idem *seen = find_seen(task, j);
+    const struct store_idem *taken = task_find_taken_snapshot(task, j);
+    const struct store_idem *seen = task_find_seen(task, j);
     if (slot->load.err == -ENOTCONN || task->claim_is_away) {
         settle_away(task, j, now);
     } else if (slot->load.err == -EBADMSG) {
@@ -350,11 +245,11 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
     } else if (is_twin(task, j)) {
         task->settled.outcome = OUTCOME_AGAIN;
     } else if (entry) {
-        settle_found(task, j, entry, context);
+        task_settle_found(task, j, entry, context);
     } else if (taken) {
-        settle_snapshot_again(task, j, taken, context);
+        task_settle_snapshot_again(task, j, taken, context);
     } else if (seen) {
-        settle_seen(task, j, seen);
+        task_settle_seen(task, j, seen);
     } else if (is_late(task, j, now)) {
         return;
     } else if (task->asks_key && !slot->current) {
@@ -362,13 +257,9 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
     } else if (needs_recovery(task, j)) {
         settle_recover(task, j, RECOVER_ABSENT);
     } else if (apply_check_rights(slot->current, &j->command, &f) != 0) {
-        settle_refused(task, j, &f);
-    } else if (settle_by_key(task, j, context)) {
-        return;
-    } else if (waits_for_clock(task, j, now)) {
-        settle_behind_clock(task, j);
-    } else {
-        apply(task, j, now, context);
+        task_settle_refused(task, j, &f);
+    } else if (!task_settle_by_key(task, j, context)) {
+        apply_in_time(task, j, now, context);
     }
 }
 
@@ -412,7 +303,7 @@ static void settle_not_taken(struct task *task, const struct job *j, struct sett
     fault_set(&f, FAULT_UNAVAILABLE, NULL, "%s",
               task->result == STORE_FULL ? "too many changes wait to be published"
                                          : "the store takes no writes now");
-    settle_refused(task, j, &f);
+    task_settle_refused(task, j, &f);
     *ret = task->settled;
     task->settled = (struct settled){0};
     if (task->result == STORE_REFUSED)

@@ -17,7 +17,6 @@
 #define DOWN_MS 1000
 
 static void run(struct worker *w);
-static void plan_looks(struct worker *w);
 
 /* ---- Redis ---- */
 
@@ -130,14 +129,23 @@ void worker_run_soon(struct worker *w) {
     uv_timer_start(&w->soon, on_soon, 0, 0);
 }
 
-/* Not for too long at a stretch, with a slow Redis: heartbeats want to be sent and read. */
+static int run_batch(struct worker *w) {
+    worker_begin(w);
+    int r = worker_run_batch(w);
+    worker_end(w);
+    return r;
+}
+
+/* Not for too long at a stretch, with a slow Redis: heartbeats want to be sent and read. What falls
+ * due meanwhile is looked at between two batches. */
 static void run(struct worker *w) {
     int64_t until = timestamp_monotonic_ms() + TURN_MS;
     int r = 0;
-    while (r == 0 && may_run(w)) {
-        worker_begin(w);
-        r = worker_run_batch(w);
-        worker_end(w);
+    while (r == 0 && (worker_is_look_due(w) || may_run(w))) {
+        if (worker_is_look_due(w))
+            r = worker_look(w);
+        if (r == 0 && may_run(w))
+            r = run_batch(w);
         if (r == 0 && timestamp_monotonic_ms() >= until) {
             worker_run_soon(w);
             break;
@@ -150,36 +158,8 @@ static void run(struct worker *w) {
         refuse_hopeless(w);
         worker_end(w);
     }
-    plan_looks(w);
+    worker_plan_looks(w, on_soon);
     worker_check_drained(w);
-}
-
-/* ---- in their moment ---- */
-
-/* What is due together with the first is looked at together with it, as much as goes in a pipeline;
- * then those commands run, and the rest has the loop's next turn. */
-static void on_looks(uv_timer_t *timer) {
-    struct worker *w = timer->data;
-    worker_begin(w);
-    int r =
-        store_batch_is_connected(w->store) ? attention_run(w->attention, worker_store_time(w)) : 0;
-    worker_end(w);
-    if (r != 0)
-        store_lost(w, strerror(-r));
-    run(w);
-}
-
-/* A millisecond late: two clocks that count whole ones may differ by one. */
-static void plan_looks(struct worker *w) {
-    int64_t at =
-        w->is_draining || !store_batch_is_connected(w->store) ? 0 : attention_next(w->attention);
-    if (at == 0) {
-        uv_timer_stop(&w->looks);
-        return;
-    }
-    int64_t wait = at + 1 - worker_store_time(w);
-    uv_update_time(w->app->loop);
-    uv_timer_start(&w->looks, on_looks, wait > 0 ? (uint64_t)wait : 0, 0);
 }
 
 /* ---- once a second ---- */

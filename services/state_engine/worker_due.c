@@ -7,11 +7,14 @@
 
 #define MAX_GIVEN 1024 /* at a time: the commands of others want to be done, too */
 
-bool worker_give(void *arg, const char *session_id, int64_t lease_until) {
+/* A clock's goes before what waits, which may be of that session and would wait for it. */
+bool worker_give(void *arg, const char *session_id, enum due_what what, int64_t lease_until) {
     struct worker *w = arg;
+    struct queue first = {0};
     if (w->is_draining || w->n_given >= MAX_GIVEN)
         return false;
-    queue_push(&w->jobs, worker_due_job(w, session_id, lease_until));
+    queue_push(what == DUE_CLOCK ? &first : &w->jobs, worker_due_job(w, session_id, lease_until));
+    queue_push_front(&w->jobs, &first);
     return true;
 }
 
@@ -51,4 +54,36 @@ void worker_free_age(struct worker *w) {
 int worker_look_at_age(struct worker *w, int64_t now) {
     int r = backstop_tick(w->backstop, now);
     return r != 0 ? r : attention_tick(w->attention, now);
+}
+
+/* ---- the looks ---- */
+
+static int64_t next_look(const struct worker *w) {
+    if (w->is_draining || !store_batch_is_connected(w->store))
+        return 0;
+    return attention_next(w->attention);
+}
+
+/* A millisecond late: two clocks that count whole ones may differ by one. */
+bool worker_is_look_due(const struct worker *w) {
+    int64_t at = next_look(w);
+    return at != 0 && at < worker_store_time(w);
+}
+
+int worker_look(struct worker *w) {
+    worker_begin(w);
+    int r = attention_run(w->attention, worker_store_time(w));
+    worker_end(w);
+    return r;
+}
+
+void worker_plan_looks(struct worker *w, uv_timer_cb on_time) {
+    int64_t at = next_look(w);
+    if (at == 0) {
+        uv_timer_stop(&w->looks);
+        return;
+    }
+    int64_t wait = at + 1 - worker_store_time(w);
+    uv_update_time(w->app->loop);
+    uv_timer_start(&w->looks, on_time, wait > 0 ? (uint64_t)wait : 0, 0);
 }

@@ -74,7 +74,7 @@ struct delivery *worker_own_delivery(struct worker *w);
 
 /* ---- worker_due.c ---- */
 /* attention_owner::give. */
-bool worker_give(void *arg, const char *session_id, int64_t lease_until);
+bool worker_give(void *arg, const char *session_id, enum due_what what, int64_t lease_until);
 /* A COMMAND_DUE, not begun after the deadline (ms, store time); owned. */
 struct job *worker_due_job(struct worker *w, const char *session_id, int64_t deadline);
 /* Those who see to what falls due. */
@@ -82,6 +82,12 @@ void worker_new_age(struct worker *w);
 void worker_free_age(struct worker *w);
 /* Once a second. Negative: Redis was lost. */
 MUSTCHECK int worker_look_at_age(struct worker *w, int64_t now);
+/* Whether something is to be looked at now. */
+bool worker_is_look_due(const struct worker *w);
+/* Looks at some of it, which may give commands. Negative: Redis was lost. */
+MUSTCHECK int worker_look(struct worker *w);
+/* on_time: in the moment of the next look. */
+void worker_plan_looks(struct worker *w, uv_timer_cb on_time);
 /* What a refusal means for the attention set; of every kind of command. */
 void worker_due_refused(struct worker *w, const struct command *c, enum fault_code code);
 

@@ -57,17 +57,17 @@ def test_a_clock_of_a_second_ends_the_session_on_every_device(suite, phone, lapt
 
 
 def test_warnings_are_told_and_are_no_versions(suite, phone, laptop):
-    session = phone.create(status="pending", clock=chess(2000, "skip", warningsMs=[1500, 1000, 10]))
+    # Seconds apart: of two that are due together the nearer is told, and from the deadline on none.
+    session = phone.create(status="pending", clock=chess(7000, warningsMs=[6000, 3000]))
     with subscribed(laptop, session["id"]) as watcher:
         assert phone.status(session["id"], "active").status_code == 200
-        for participant, version in (("white", 2), ("black", 3)):
-            for remaining in (1500, 1000, 10):
-                warning = watcher.recv_until("clock_warning")
-                assert (warning["participantId"], warning["remainingMs"], warning["version"]) == (
-                    participant, remaining, version)
-            assert watcher.recv_until("clock_expired")["participantId"] == participant
-        assert watcher.recv_until("status_changed")["reason"] == "clock"
-    assert phone.read(session["id"])["version"] == 5
+        for remaining in (6000, 3000):
+            warning = watcher.recv_until("clock_warning")
+            assert (warning["participantId"], warning["remainingMs"], warning["version"]) == ("white", remaining, 2)
+        assert watcher.recv_until("clock_expired")["version"] == 3
+    assert phone.read(session["id"])["version"] == 4
+    assert not suite.query("select 1 from session_events where session_id = %s and type = 'clock_warning'",
+                           session["id"])
 
 
 def test_turns_go_on_by_themselves(phone, laptop):
@@ -201,3 +201,16 @@ def test_a_command_behind_the_deadline_finds_what_that_has_changed(world):
     assert [e["type"] for e in events] == ["session_created", "clock_expired", "clock_switched"]
     assert events[1]["clock"]["participants"][0]["timeUsedMs"] == 1000
     assert (events[2]["from"], events[2]["to"]) == ("black", "black")  # nobody else has time left
+
+
+def test_of_many_that_switch_one_turn_one_does(world):
+    for _ in range(2):
+        world.engine()
+    clocks = Clocks(world)
+    session_id, backend = clocks.create(total_ms=600_000), clocks.backend
+    for turn in range(20):
+        current = ("white", "black")[turn % 2]
+        ids = [backend.send(backend.command("switch", session_id, currentParticipantId=current))[0] for _ in range(64)]
+        replies = backend.take(ids)
+        assert [r["version"] for r in replies if "error" not in r] == [turn + 2]
+        assert {r["error"]["code"] for r in replies if "error" in r} == {"not_active_participant"}
