@@ -57,7 +57,7 @@ def cpu(result, parts):
         others = [100 * v for v in values(result, name, *path, "othersShare")]
         rows.append([what, *(f"{statistics.median(c):,.0f}" for c in costs),
                      f"{statistics.median(sum(r) for r in zip(*costs)):,.0f}",
-                     f"{statistics.median(others):,.0f}" if others else "–"])
+                     f"{statistics.median(others):,.0f}"])
     return (["CPU µs a request, or a deadline", *parts, "sum", "others %"], rows)
 
 

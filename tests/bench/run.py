@@ -144,12 +144,17 @@ class Bench:
                                   "warmUp": self.options.warm_up})
         result["auditBehindSeconds"] = settle(self.suite) if phase["kind"] in ("patch", "switch") else 0.0
         after = self.meter.read()
+        self.add_cost(result, before, after, began, result["requests"])
+        self.n_accepted += result["accepted"]
+        return result
+
+    @staticmethod
+    def add_cost(result, before, after, began, n):
+        """What n requests cost from `before` to `after`, and how much of the CPUs others had."""
         used = {name: after[name] - before[name] for name in after}
         total_us = (time.monotonic() - began) * 1e6 * os.cpu_count()
         result["othersShare"] = max(0.0, (used.pop("everything") - used.pop("all of it")) / total_us)
-        result["cpuPerRequest"] = {name: us / result["requests"] for name, us in used.items()}
-        self.n_accepted += result["accepted"]
-        return result
+        result["cpuPerRequest"] = {name: us / n for name, us in used.items()}
 
     # ---- points of reference, in the same minutes on the same machine ----
 
@@ -167,12 +172,10 @@ class Bench:
         }
 
     def metered(self, measure):
-        before = self.meter.read()
+        before, began = self.meter.read(), time.monotonic()
         result = measure()
-        after = self.meter.read()
         n = result.get("requests", result["latency"]["n"])
-        result["cpuPerRequest"] = {name: (after[name] - before[name]) / n for name in before
-                                   if name not in ("everything", "all of it")}
+        self.add_cost(result, before, self.meter.read(), began, max(1, n))
         return result
 
     def redis_set(self, connections):
