@@ -90,10 +90,11 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # The benchmark's load generators, and its points of reference for the broker and for a fan-out.
-BENCH := $(addprefix $(OUT)/bench/,load crowd_load amqp_rpc bare_send)
+BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load amqp_rpc bare_send)
 bench_objects = $(call objects,$(patsubst %,tests/bench/%.c,$(1)))
 $(OUT)/bench/load: $(call bench_objects,load orders phase http_client watcher sockets samples)
 $(OUT)/bench/crowd_load: $(call bench_objects,crowd_load orders crowd_phase crowd writer http_client sockets samples)
+$(OUT)/bench/deadline_load: $(call bench_objects,deadline_load deadlines orders watcher writer http_client sockets samples)
 $(OUT)/bench/amqp_rpc: $(call bench_objects,amqp_rpc sockets samples)
 $(OUT)/bench/bare_send: $(call bench_objects,bare_send sockets samples)
 $(BENCH): $(OUT)/libhandoff.a
@@ -159,9 +160,9 @@ fuzz: install ## each fuzz target for FUZZ_SECONDS (30)
 	@$(MAKE) --no-print-directory fuzz-targets
 	@for t in $(FUZZ_TARGETS); do tests/fuzz/run $$t $(FUZZ_SECONDS) || exit 1; done
 
-demo: install ## two devices, the whole handoff, as a timeline in milliseconds
+demo: install ## two devices, the whole handoff, as a timeline in milliseconds (CLOCK=1: a game of chess)
 	@$(MAKE) --no-print-directory all
-	@$(PYTHON) compose/local/demo.py --binaries $(OUT)/bin
+	@$(PYTHON) compose/local/demo.py --binaries $(OUT)/bin $(if $(CLOCK),--clock)
 
 token: ## a token of the local stack: make token USER=alice DEVICE=phone
 	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'

@@ -2,7 +2,8 @@
 
 Prints a timeline: each step, and for the change that both devices see the milliseconds of each stretch
 beside its budget. Nothing is estimated: a subscriber of the commands, Redis' MONITOR, a subscriber of
-the events and the laptop's WebSocket each note when they saw it.
+the events and the laptop's WebSocket each note when they saw it. With --clock: a game of chess instead,
+see demo_chess.py.
 """
 
 import argparse
@@ -17,13 +18,11 @@ import uuid
 
 import pika
 import redis
-import requests
-import websocket
 
-from make_token import make
+import demo_chess
+from demo_device import API, Device, Timeline, next_frame
 from process import http_status
 
-API, WS = "http://127.0.0.1:8080", "ws://127.0.0.1:8081/ws"
 BUDGET = [("API", 10), ("Redis", 5), ("publish", 5), ("broadcast", 20), ("apply", 5)]
 N_WARM_UP = 50
 
@@ -36,14 +35,6 @@ def read(path):
 def canonical(value):
     """RFC 8785 for the plain data of this demo (ASCII names, integers)."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-class Timeline:
-    def __init__(self):
-        self.start = time.perf_counter()
-
-    def say(self, who, what):
-        print(f"{(time.perf_counter() - self.start) * 1000:9.1f} ms  {who:8} {what}", flush=True)
 
 
 class Watch:
@@ -87,36 +78,6 @@ def start_watch(target, *arguments):
     threading.Thread(target=target, args=(*arguments, watch, ready), daemon=True).start()
     ready.wait(10)
     return watch
-
-
-class Device:
-    def __init__(self, secret, user, name):
-        self.name = name
-        self.token = make(secret, user, name)
-        self.http = requests.Session()
-        self.http.headers["Authorization"] = f"Bearer {self.token}"
-
-    def call(self, method, path, **more):
-        answer = self.http.request(method, API + path, timeout=10, **more)
-        answer.raise_for_status()
-        return answer.json()
-
-    def watch(self, session_id):
-        socket = websocket.create_connection(
-            f"{WS}?session={session_id}", subprotocols=["handoff.v1"], timeout=10, suppress_origin=True,
-            header=[f"Authorization: Bearer {self.token}"])
-        return socket
-
-    def patch(self, session_id, path, value):
-        return self.call("PATCH", f"/sessions/{session_id}",
-                         json={"operations": [{"op": "replace", "path": path, "value": value}]})
-
-
-def next_frame(socket, type, **members):
-    while True:
-        frame = json.loads(socket.recv())
-        if frame["type"] == type and all(frame[name] == value for name, value in members.items()):
-            return frame
 
 
 def apply(frame, data):
@@ -220,12 +181,13 @@ def start_stack(binaries):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--binaries", required=True)
+    arguments.add_argument("--clock", action="store_true")
     options = arguments.parse_args()
     stack = None
     if http_status(API + "/ready") != 200:
         stack = start_stack(options.binaries)
     try:
-        return demo()
+        return demo_chess.play(read(".run/jwt.secret")) if options.clock else demo()
     finally:
         if stack:
             stack.send_signal(signal.SIGTERM)

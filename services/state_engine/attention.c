@@ -143,7 +143,7 @@ int attention_tick(struct attention *a, int64_t now) {
 }
 
 int64_t attention_next(const struct attention *a) {
-    return publisher_has_room(a->publisher) ? schedule_next(&a->schedule) : 0;
+    return publisher_has_room(a->publisher) ? schedule_wake(&a->schedule, a->looked_at) : 0;
 }
 
 int attention_run(struct attention *a, int64_t now) {
@@ -152,6 +152,7 @@ int attention_run(struct attention *a, int64_t now) {
     if (!publisher_has_room(a->publisher))
         return 0;
     size_t n = schedule_take(&a->schedule, now, items, ATTENTION_MAX_TOGETHER);
+    a->looked_at = now;
     for (size_t i = 0; i < n; i++) {
         due[i] = (struct store_due){.set = items[i].set, .at = items[i].at};
         memcpy(due[i].session_id, items[i].session_id, sizeof(due[i].session_id));

@@ -22,6 +22,7 @@ struct attention {
     struct cooling *cooling;
     struct attention_owner owner;
     struct schedule schedule;
+    int64_t looked_at;      /* ms, store time: the last look at what was on it */
     uint64_t n_losses;      /* of the store's connections, when the cache was begun */
     struct armed *cache;    /* direct-mapped by the id's last digits, which are random */
     struct store_due *gone; /* owned: entries of sessions that are none, to be taken away */

@@ -61,6 +61,11 @@ int64_t schedule_next(const struct schedule *s) {
     return s->n > 0 ? s->items[0].at : 0;
 }
 
+int64_t schedule_wake(const struct schedule *s, int64_t looked_at) {
+    int64_t at = schedule_next(s), apart = looked_at + SCHEDULE_APART_MS;
+    return at > looked_at && at < apart ? apart : at;
+}
+
 /* Redis said the time at some moment between the two. */
 int64_t schedule_offset(int64_t old, int64_t store_now, int64_t before, int64_t after) {
     int64_t least = store_now - after, most = store_now - before;

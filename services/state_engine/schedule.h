@@ -11,6 +11,7 @@
 
 #define SCHEDULE_MAX 8192
 #define SCHEDULE_AHEAD_MS 2000 /* what is due later is for a later reading */
+#define SCHEDULE_APART_MS 5    /* looks: what is due between two has one together */
 
 struct schedule_item {
     char session_id[UUID_LEN + 1];
@@ -31,6 +32,11 @@ bool schedule_add(struct schedule *s, const char *session_id, unsigned set, int6
 size_t schedule_take(struct schedule *s, int64_t now, struct schedule_item *ret, size_t most);
 /* The earliest moment, 0: there is none. */
 int64_t schedule_next(const struct schedule *s);
+/* When to take what is due, after a look at looked_at: what was due by then at once, else not
+ * sooner than SCHEDULE_APART_MS after it. A look costs as much for several as for one, and when a
+ * thousand are due in a second, nearly all are late by what is done for the ones before. 0: there
+ * is none. */
+int64_t schedule_wake(const struct schedule *s, int64_t looked_at);
 
 /* How far store time is ahead of the monotonic clock (ms), from a reading `store_now` that was
  * asked for at `before` and had at `after`: the old estimate as long as it can be right, so that a

@@ -92,7 +92,7 @@ static json_t *run_create(struct crowd_bench *b, const json_t *what) {
     open_writer(&r, N_WRITERS, on_created);
     for (size_t first = b->n_sessions; r.writer.n_answered < n - first;) {
         for (; r.writer.n_idle && b->n_sessions < n; b->n_sessions++)
-            writer_create(&r.writer, token_of(b, b->n_sessions), data, b->n_sessions);
+            writer_create(&r.writer, token_of(b, b->n_sessions), data, NULL, b->n_sessions);
         expect_progress(&r, "creating");
         sockets_wait(&b->sockets, r.progress_ns + PATIENCE_NS);
     }

@@ -3,6 +3,7 @@
 #include "tests/bench/phase.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,16 +16,21 @@
 #define RING (1u << 16) /* changes whose moment of sending is remembered */
 #define SECOND_NS UINT64_C(1000000000)
 #define PATIENCE_NS (10 * SECOND_NS)
+#define TURNS 256u /* of a session, whose moment of sending is remembered */
 
 enum kind {
     KIND_PATCH,
     KIND_GET,
+    KIND_SWITCH,
     KIND_PATH, /* any other address, without a token */
 };
 
 struct watched {
     const char *id, *writer; /* borrowed from the set-up */
     struct watcher watcher;
+    bool is_black;                 /* whose turn it is */
+    uint64_t version;              /* that its clock's turns have led to */
+    uint64_t turn_since_ns[TURNS]; /* by version */
 };
 
 struct phase {
@@ -33,14 +39,17 @@ struct phase {
     uint16_t port;
     const char *path;
     bool await_frame;     /* the next request leaves when the change arrived, too */
+    bool is_own;          /* each connection has a session of its own */
+    bool is_contested;    /* all switch the first session's turn, and then the next one */
     uint64_t interval_ns; /* of an open loop, else 0 */
     uint64_t begin_ns, measured_ns, end_ns, progress_ns;
     struct http_client *clients;
     struct http_client **idle; /* a stack */
     size_t n_clients, n_idle;
-    uint64_t n_due, n_answered, n_accepted, n_changed, n_in_window;
+    uint64_t n_due, n_answered, n_accepted, n_changed, n_in_window, n_turns_in_window;
+    uint64_t n_turns;        /* contested ones that were begun */
     uint64_t since_ns[RING]; /* by value */
-    struct samples answers, changes;
+    struct samples answers, refusals, changes;
     json_t *refused; /* status -> how many */
     struct buf request, body;
 };
@@ -66,11 +75,32 @@ static void put_patch(struct phase *p, const struct watched *w, uint64_t value) 
                w->id, w->writer, p->body.len, p->body.data);
 }
 
+static void put_switch(struct phase *p, struct watched *w, uint64_t since_ns) {
+    w->turn_since_ns[(w->version + 1) % TURNS] = since_ns;
+    buf_clear(&p->body);
+    buf_printf(&p->body, "{\"currentParticipantId\":\"%s\"}", w->is_black ? "black" : "white");
+    buf_printf(
+        &p->request,
+        "POST /sessions/%s/switch HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
+        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+        w->id, w->writer, p->body.len, p->body.data);
+}
+
+static struct watched *session_for(struct phase *p, const struct http_client *c) {
+    struct bench *b = p->bench;
+    if (p->is_contested)
+        return &b->sessions[0];
+    return &b->sessions[p->is_own ? c->tag : next_random(b) % b->n_sessions];
+}
+
 static void send_next(struct phase *p, uint64_t since_ns) {
     struct bench *b = p->bench;
-    struct watched *w = &b->sessions[next_random(b) % b->n_sessions];
+    struct http_client *c = p->idle[--p->n_idle];
+    struct watched *w = session_for(p, c);
     buf_clear(&p->request);
-    if (p->kind == KIND_PATCH) {
+    if (p->kind == KIND_SWITCH) {
+        put_switch(p, w, since_ns);
+    } else if (p->kind == KIND_PATCH) {
         uint64_t value = b->next_value++;
         p->since_ns[value % RING] = since_ns;
         put_patch(p, w, value);
@@ -83,17 +113,30 @@ static void send_next(struct phase *p, uint64_t since_ns) {
         buf_printf(&p->request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", p->path);
     }
     p->n_due++;
-    http_client_send(p->idle[--p->n_idle], &p->request, since_ns);
+    http_client_send(c, &p->request, since_ns);
 }
 
 static uint64_t next_due_ns(const struct phase *p) {
     return p->begin_ns + p->n_due * p->interval_ns;
 }
 
+/* Of a turn that is contested one request has been accepted when all are answered. */
+static bool turn_is_over(struct phase *p) {
+    if (p->n_idle < p->n_clients)
+        return false;
+    if (p->n_accepted != p->n_turns)
+        die("%llu of %llu turns were switched", (unsigned long long)p->n_accepted,
+            (unsigned long long)p->n_turns);
+    return true;
+}
+
 /* Sends what is due, as far as connections are free: in an open loop what finds none is sent later,
  * and its latency still counts from when it was due. */
 static void pump(struct phase *p) {
     uint64_t now = now_ns();
+    if (p->is_contested && !turn_is_over(p))
+        return;
+    p->n_turns += now < p->end_ns;
     while (p->n_idle) {
         uint64_t due = p->interval_ns ? next_due_ns(p) : now;
         if (due >= p->end_ns || due > now || (p->await_frame && p->n_changed < p->n_accepted))
@@ -111,29 +154,51 @@ static void count_refused(struct phase *p, int status) {
     json_object_set_new(p->refused, name, json_integer(n + 1));
 }
 
+static void count_accepted(struct phase *p, const struct http_client *c, bool is_in_window) {
+    p->n_accepted++;
+    if (!p->is_own && !p->is_contested)
+        return;
+    struct watched *w = session_for(p, c);
+    w->version++;
+    w->is_black ^= p->kind == KIND_SWITCH;
+    p->n_turns_in_window += is_in_window;
+}
+
 static void on_answer(struct http_client *c, int status) {
     struct phase *p = c->arg;
     uint64_t now = now_ns();
+    bool is_in_window = now >= p->measured_ns && now < p->end_ns;
     p->progress_ns = now;
     p->n_answered++;
     p->idle[p->n_idle++] = c;
+    p->n_in_window += is_in_window;
     if (status != 200)
         count_refused(p, status);
-    else if (p->kind == KIND_PATCH)
-        p->n_accepted++;
-    if (now >= p->measured_ns && now < p->end_ns)
-        p->n_in_window++;
-    if (status == 200 && c->since_ns >= p->measured_ns)
-        samples_add(&p->answers, now - c->since_ns);
+    else if (p->kind == KIND_PATCH || p->kind == KIND_SWITCH)
+        count_accepted(p, c, is_in_window);
+    if (c->since_ns >= p->measured_ns)
+        samples_add(status == 200 ? &p->answers : &p->refusals, now - c->since_ns);
     pump(p);
 }
 
-static void on_change(struct watcher *w, uint64_t value) {
+static uint64_t since_of(const struct bench *b, const struct watcher *w,
+                         const struct watcher_event *event) {
+    const struct watched *of =
+        (const struct watched *)((const char *)w - offsetof(struct watched, watcher));
+    if (event->what == WATCHER_SWITCHED)
+        return of->turn_since_ns[event->version % TURNS];
+    if (event->what != WATCHER_DELTA || event->value >= b->next_value ||
+        b->next_value - event->value > RING)
+        die("a change to version %llu that nobody asked for", (unsigned long long)event->version);
+    return b->phase->since_ns[event->value % RING];
+}
+
+static void on_change(struct watcher *w, const struct watcher_event *event) {
     struct bench *b = w->arg;
     struct phase *p = b->phase;
-    if (!p || value >= b->next_value || b->next_value - value > RING)
-        die("a change to %llu that nobody asked for", (unsigned long long)value);
-    uint64_t now = now_ns(), since = p->since_ns[value % RING];
+    if (!p)
+        die("a change after its phase");
+    uint64_t now = now_ns(), since = since_of(b, w, event);
     p->progress_ns = now;
     p->n_changed++;
     if (since >= p->measured_ns)
@@ -147,6 +212,8 @@ static enum kind kind_of(const json_t *what) {
     const char *kind = json_string_value(json_object_get(what, "kind"));
     if (kind && strcmp(kind, "patch") == 0)
         return KIND_PATCH;
+    if (kind && strcmp(kind, "switch") == 0)
+        return KIND_SWITCH;
     if (kind && strcmp(kind, "get") == 0)
         return KIND_GET;
     return KIND_PATH;
@@ -158,9 +225,12 @@ static void read_order(struct phase *p, const json_t *what) {
     p->port = (uint16_t)order_number(what, "port", p->bench->api_port);
     p->path = json_string_value(json_object_get(what, "path"));
     p->await_frame = json_is_true(json_object_get(what, "awaitFrame"));
+    p->is_own = json_is_true(json_object_get(what, "own"));
+    p->is_contested = json_is_true(json_object_get(what, "contested"));
     p->interval_ns = rate > 0 ? (uint64_t)((double)SECOND_NS / rate) : 0;
     p->n_clients = (size_t)order_number(what, "connections", 64);
-    if (p->n_clients == 0 || p->n_clients > MOST_CONNECTIONS || (p->kind == KIND_PATH && !p->path))
+    if (p->n_clients == 0 || p->n_clients > MOST_CONNECTIONS ||
+        (p->kind == KIND_PATH && !p->path) || (p->is_own && p->n_clients > p->bench->n_sessions))
         die("an order that makes no sense");
 }
 
@@ -169,6 +239,7 @@ static void connect_clients(struct phase *p) {
     p->idle = must_alloc(p->n_clients * sizeof(struct http_client *));
     for (size_t i = 0; i < p->n_clients; i++) {
         http_client_open(&p->clients[i], &p->bench->sockets, p->port, on_answer, p);
+        p->clients[i].tag = i;
         p->idle[p->n_idle++] = &p->clients[i];
     }
 }
@@ -179,6 +250,7 @@ static void free_phase(struct phase *p) {
     free(p->clients);
     free(p->idle);
     samples_done(&p->answers);
+    samples_done(&p->refusals);
     samples_done(&p->changes);
     buf_done(&p->request);
     buf_done(&p->body);
@@ -221,13 +293,14 @@ static uint64_t sum_of_missing(const struct bench *b) {
 }
 
 static json_t *summary(struct phase *p, double seconds) {
-    return json_pack("{sI sI sI so sf so so sI sI sI}", "requests", (json_int_t)p->n_due,
-                     "answered", (json_int_t)p->n_answered, "accepted", (json_int_t)p->n_accepted,
-                     "refused", json_incref(p->refused), "throughput",
-                     (double)p->n_in_window / seconds, "latency", samples_summary(&p->answers),
-                     "delivery", samples_summary(&p->changes), "delivered",
-                     (json_int_t)p->n_changed, "missing", (json_int_t)sum_of_missing(p->bench),
-                     "stateSyncs", (json_int_t)sum_of_syncs(p->bench));
+    return json_pack(
+        "{sI sI sI so sf sf so so so sI sI sI}", "requests", (json_int_t)p->n_due, "answered",
+        (json_int_t)p->n_answered, "accepted", (json_int_t)p->n_accepted, "refused",
+        json_incref(p->refused), "throughput", (double)p->n_in_window / seconds, "turns",
+        (double)p->n_turns_in_window / seconds, "latency", samples_summary(&p->answers), "refusals",
+        samples_summary(&p->refusals), "delivery", samples_summary(&p->changes), "delivered",
+        (json_int_t)p->n_changed, "missing", (json_int_t)sum_of_missing(p->bench), "stateSyncs",
+        (json_int_t)sum_of_syncs(p->bench));
 }
 
 json_t *phase_run(struct bench *b, const json_t *what) {
@@ -287,6 +360,8 @@ void bench_init(struct bench *b, const json_t *setup) {
             die("the watchers are not subscribed");
         sockets_wait(&b->sockets, deadline);
     }
+    for (size_t i = 0; i < b->n_sessions; i++)
+        b->sessions[i].version = b->sessions[i].watcher.version;
 }
 
 void bench_done(struct bench *b) {

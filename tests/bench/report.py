@@ -3,6 +3,7 @@ least and the most in brackets."""
 
 import statistics
 
+import report_clocks
 import report_crowd
 
 PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
@@ -145,7 +146,7 @@ def failures(result):
             if phase["delivered"] != phase["accepted"]:
                 found.append(f"{name}, round {n}: {phase['accepted']} accepted, "
                              f"{phase['delivered']} delivered")
-    found += report_crowd.failures(result)
+    found += report_crowd.failures(result) + report_clocks.failures(result)
     if not result["rounds"]:
         return found
     last = list(result["rounds"][-1]["phases"].values())[-1]  # the watchers count from the start on
@@ -157,8 +158,8 @@ def failures(result):
 
 def neighbours(result):
     """A warning when others used much of the CPUs in any phase."""
-    most = max((phase["othersShare"] for one in result["rounds"] for phase in one["phases"].values()),
-               default=0)
+    most = max((phase["othersShare"] for one in [one["phases"] for one in result["rounds"]] + result["clocks"]
+                for phase in one.values() if "othersShare" in phase), default=0)
     if most < 0.1:
         return []
     return [f"The machine was shared: others took up to {100 * most:.0f} % of its CPUs meanwhile. Compare "
@@ -186,7 +187,8 @@ def _plain(table):
 
 
 def text(result):
-    return "\n\n".join([_plain(t) for t in tables(result) + report_crowd.tables(result)] + ["\n".join(summary(result))]) + "\n"
+    shown = tables(result) + report_clocks.tables(result, PARTS) + report_crowd.tables(result)
+    return "\n\n".join([_plain(t) for t in shown] + ["\n".join(summary(result))]) + "\n"
 
 
 def _markdown(table):
@@ -200,8 +202,8 @@ def _machine(result):
     return "\n".join([
         f"- Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memoryGib']} GiB; kernel "
         f"{machine['kernel']}; {machine['compiler']}.",
-        f"- Commit: {machine['commit']}. Command: `{machine['command']}`, {len(result['rounds'] or result['crowd'])} rounds, "
-        f"load average before {machine['loadAverage'][0]:.1f}.",
+        f"- Commit: {machine['commit']}. Command: `{machine['command']}`, "
+        f"{len(result['rounds'] or result['clocks'] or result['crowd'])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
         "- Median of the rounds (least–most). \"others\" is the share of the CPUs that went to processes "
         "which have nothing to do with the measurement.",
     ])
@@ -216,6 +218,7 @@ def rewrite(path, result):
     """Puts the figures of what was measured between their marks, and leaves the rest of the document alone."""
     text = path.read_text()
     for begin, found, end in ((BEGIN, tables(result) if result["rounds"] else [], END),
+                              (report_clocks.BEGIN, report_clocks.tables(result, PARTS), report_clocks.END),
                               (report_crowd.BEGIN, report_crowd.tables(result), report_crowd.END)):
         if not found:
             continue

@@ -15,6 +15,7 @@ import tempfile
 import time
 import urllib.request
 
+import clocks
 import crowd
 import report
 from machine import Meter, describe
@@ -74,13 +75,13 @@ def data_of(n):
     }
 
 
-def create_sessions(suite, token, n_sessions, new_user):
+def create_sessions(suite, token, n_sessions, new_user, **more):
     """A session for each of n users, with a token for the device that writes and one that watches."""
     sessions = []
     for n in range(n_sessions):
         user = new_user()
         phone = suite.device(user, "phone")
-        created = phone.create(data_of(n))
+        created = phone.create(data_of(n), **more)
         phone.http.close()
         sessions.append({"id": created["id"], "writer": phone.token,
                          "watcher": token(user, "tablet")})
@@ -112,7 +113,8 @@ def settle(suite):
 
 def account(suite, n_accepted):
     """At the end: was anything lost?"""
-    rows = suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
+    rows = suite.query("select count(*) from session_events where type in "
+                       "('state_delta', 'clock_switched', 'clock_expired', 'status_changed')")[0][0]
     versions = suite.query("select sum(version - 1) from sessions")[0][0]
     return {"accepted": n_accepted, "auditRows": rows, "versions": int(versions or 0),
             "missing": n_accepted - rows}
@@ -140,14 +142,19 @@ class Bench:
         began = time.monotonic()
         result = self.load.order({**phase, "seconds": self.options.seconds,
                                   "warmUp": self.options.warm_up})
-        result["auditBehindSeconds"] = settle(self.suite) if phase["kind"] == "patch" else 0.0
+        result["auditBehindSeconds"] = settle(self.suite) if phase["kind"] in ("patch", "switch") else 0.0
         after = self.meter.read()
+        self.add_cost(result, before, after, began, result["requests"])
+        self.n_accepted += result["accepted"]
+        return result
+
+    @staticmethod
+    def add_cost(result, before, after, began, n):
+        """What n requests cost from `before` to `after`, and how much of the CPUs others had."""
         used = {name: after[name] - before[name] for name in after}
         total_us = (time.monotonic() - began) * 1e6 * os.cpu_count()
         result["othersShare"] = max(0.0, (used.pop("everything") - used.pop("all of it")) / total_us)
-        result["cpuPerRequest"] = {name: us / result["requests"] for name, us in used.items()}
-        self.n_accepted += result["accepted"]
-        return result
+        result["cpuPerRequest"] = {name: us / n for name, us in used.items()}
 
     # ---- points of reference, in the same minutes on the same machine ----
 
@@ -165,12 +172,10 @@ class Bench:
         }
 
     def metered(self, measure):
-        before = self.meter.read()
+        before, began = self.meter.read(), time.monotonic()
         result = measure()
-        after = self.meter.read()
         n = result.get("requests", result["latency"]["n"])
-        result["cpuPerRequest"] = {name: (after[name] - before[name]) / n for name in before
-                                   if name not in ("everything", "all of it")}
+        self.add_cost(result, before, self.meter.read(), began, max(1, n))
         return result
 
     def redis_set(self, connections):
@@ -195,7 +200,8 @@ class Bench:
 
 def progress(n_round, n_rounds, name, result):
     latency = result["latency"]
-    line = f"  round {n_round}/{n_rounds}  {name:36} {result['throughput']:9.0f}/s"
+    line = f"  round {n_round}/{n_rounds}  {name:49}"
+    line += f" {result['throughput']:9.0f}/s" if "throughput" in result else " " * 12
     if latency["n"]:
         line += f"   p50 {latency['p50'] / 1000:7.3f} ms   p99 {latency['p99'] / 1000:7.3f} ms"
     say(line)
@@ -226,7 +232,7 @@ def with_servers(options, work):
         servers.start()
         suite = Suite(servers, folder, HANDOFF_MAX_CONNECTIONS=str(crowd.N_USERS + 100)).start()
         return work(suite, servers,
-                    lambda n: create_sessions(suite, token, n, new_user),
+                    lambda n, **more: create_sessions(suite, token, n, new_user, **more),
                     lambda: token(new_user(), "tablet",
                                   scope="sessions:read sessions:write sessions:admin"))
     finally:
@@ -258,11 +264,32 @@ def crowd_part(options, suite, tokens):
     return {"crowd": rounds}, many.stop()
 
 
+def clocks_part(options, suite, servers, sessions, tokens):
+    say(f"  {len(sessions)} sessions with a clock, up to {clocks.N_RUNNING + clocks.N_EXPIRING:,} clocks that run; "
+        f"{options.rounds} rounds")
+    bench = Bench(options, suite, servers, sessions)
+    deadlines = Load(options.programs / "deadline_load", {
+        "apiPort": suite.api_port, "wsPort": suite.ws_port, "tokens": tokens})
+    all_of_it, rounds = clocks.Clocks(bench, deadlines, data_of(0)), []
+    for n in range(1, options.rounds + 1):
+        def tell(name, phase, n=n):
+            progress(n, options.rounds, name, phase)
+            if "patch" in phase:
+                progress(n, options.rounds, "  PATCH of the same", phase["patch"])
+        rounds.append(all_of_it.round(lambda name: is_wanted(options, name), tell))
+    return {"clocks": rounds}, all_of_it.stop()
+
+
 def bench_with(options):
     def work(suite, servers, create, new_token):
-        result, n_accepted = {"rounds": [], "crowd": []}, 0
+        result, n_accepted = {"rounds": [], "crowd": [], "clocks": []}, 0
         if any(is_wanted(options, name) for name in PHASES):
             part, n = classic_part(options, suite, servers, create(options.sessions))
+            result.update(part)
+            n_accepted += n
+        if any(is_wanted(options, name) for name in clocks.names()):
+            part, n = clocks_part(options, suite, servers, create(clocks.N_SESSIONS, clock=clocks.CHESS),
+                                  [new_token() for _ in range(clocks.N_USERS)])
             result.update(part)
             n_accepted += n
         if any(is_wanted(options, name) for name in crowd.names()):

@@ -28,14 +28,25 @@ static bool has_type(const struct frame *f, const char *type) {
     return memmem(f->payload, f->len, type, strlen(type)) != NULL;
 }
 
+static void take_versioned(struct watcher *w, const struct frame *f, enum watcher_what what) {
+    struct watcher_event event = {.what = what, .version = number_of(f, "\"version\":")};
+    if (event.version != w->version + 1)
+        w->n_missing += event.version > w->version ? event.version - w->version - 1 : 1;
+    w->version = event.version;
+    if (what == WATCHER_DELTA)
+        event.value = number_of(f, "\"value\":");
+    w->changed(w, &event);
+}
+
 static void take_text(struct watcher *w, const struct frame *f) {
     if (has_type(f, "\"type\":\"state_delta\"")) {
-        uint64_t version = number_of(f, "\"version\":");
-        if (version != w->version + 1)
-            w->n_missing += version > w->version ? version - w->version - 1 : 1;
-        w->version = version;
-        w->n_deltas++;
-        w->changed(w, number_of(f, "\"value\":"));
+        take_versioned(w, f, WATCHER_DELTA);
+    } else if (has_type(f, "\"type\":\"clock_switched\"")) {
+        take_versioned(w, f, WATCHER_SWITCHED);
+    } else if (has_type(f, "\"type\":\"clock_expired\"")) {
+        take_versioned(w, f, WATCHER_EXPIRED);
+    } else if (has_type(f, "\"type\":\"status_changed\"")) {
+        take_versioned(w, f, WATCHER_STATUS);
     } else if (has_type(f, "\"type\":\"state_sync\"")) {
         w->n_syncs += w->is_subscribed;
         w->is_subscribed = true;
@@ -107,7 +118,8 @@ static void on_readable(struct source *s) {
 }
 
 void watcher_open(struct watcher *w, struct sockets *all, uint16_t port, const char *session_id,
-                  const char *token, void (*changed)(struct watcher *w, uint64_t value),
+                  const char *token,
+                  void (*changed)(struct watcher *w, const struct watcher_event *event),
                   void *arg) {
     *w = (struct watcher){.changed = changed, .arg = arg};
     sockets_connect(all, &w->source, port, on_readable);

@@ -61,11 +61,15 @@ void writer_patch(struct writer *w, const char *session_id, const char *token, u
     send_body(w, "PATCH", path, token, since_ns);
 }
 
-void writer_create(struct writer *w, const char *token, const char *data, uint64_t tag) {
+void writer_create(struct writer *w, const char *token, const char *data, const char *clock,
+                   uint64_t tag) {
     w->idle[w->n_idle - 1]->tag = tag;
     buf_clear(&w->body);
-    buf_printf(&w->body, "{\"name\":\"Evening meditation\",\"type\":\"meditation\",\"data\":%s}",
+    buf_printf(&w->body, "{\"name\":\"Evening meditation\",\"type\":\"meditation\",\"data\":%s",
                data);
+    if (clock)
+        buf_printf(&w->body, ",\"clock\":%s", clock);
+    buf_puts(&w->body, "}");
     send_body(w, "POST", "/sessions", token, now_ns());
 }
 

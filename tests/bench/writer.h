@@ -28,6 +28,8 @@ void writer_open(struct writer *w, struct sockets *all, uint16_t port, size_t n_
 void writer_close(struct writer *w, struct sockets *all);
 /* Sends a change; only while n_idle. since_ns: when it was due. */
 void writer_patch(struct writer *w, const char *session_id, const char *token, uint64_t since_ns);
-/* A new session with that JSON as its data; tag is its client's while it is answered. */
-void writer_create(struct writer *w, const char *token, const char *data, uint64_t tag);
+/* A new session with that JSON as its data, and as its clock (NULL: none); tag is its client's
+ * while it is answered. */
+void writer_create(struct writer *w, const char *token, const char *data, const char *clock,
+                   uint64_t tag);
 uint64_t writer_since_ns(const struct writer *w, uint64_t value);

@@ -201,3 +201,16 @@ def test_a_command_behind_the_deadline_finds_what_that_has_changed(world):
     assert [e["type"] for e in events] == ["session_created", "clock_expired", "clock_switched"]
     assert events[1]["clock"]["participants"][0]["timeUsedMs"] == 1000
     assert (events[2]["from"], events[2]["to"]) == ("black", "black")  # nobody else has time left
+
+
+def test_of_many_that_switch_one_turn_one_does(world):
+    for _ in range(2):
+        world.engine()
+    clocks = Clocks(world)
+    session_id, backend = clocks.create(total_ms=600_000), clocks.backend
+    for turn in range(20):
+        current = ("white", "black")[turn % 2]
+        ids = [backend.send(backend.command("switch", session_id, currentParticipantId=current))[0] for _ in range(64)]
+        replies = backend.take(ids)
+        assert [r["version"] for r in replies if "error" not in r] == [turn + 2]
+        assert {r["error"]["code"] for r in replies if "error" in r} == {"not_active_participant"}

@@ -75,6 +75,28 @@ static void test_a_full_one_takes_no_more(void **state) {
     schedule_done(&s);
 }
 
+static void test_what_is_due_shortly_after_a_look_waits_for_company(void **state) {
+    (void)state;
+    static const struct {
+        int64_t at, looked_at, wake;
+    } cases[] = {
+        {NOW, 0, NOW},                               /* never looked */
+        {NOW, NOW - SCHEDULE_APART_MS, NOW},         /* just long enough ago */
+        {NOW, NOW - SCHEDULE_APART_MS + 1, NOW + 1}, /* not quite */
+        {NOW, NOW - 1, NOW - 1 + SCHEDULE_APART_MS},
+        {NOW, NOW, NOW}, /* there was no room for it */
+        {NOW, NOW + 1000, NOW},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct schedule s = {0};
+        add(&s, 1, cases[i].at);
+        assert_int_equal(schedule_wake(&s, cases[i].looked_at), cases[i].wake);
+        schedule_done(&s);
+    }
+    struct schedule empty = {0};
+    assert_int_equal(schedule_wake(&empty, NOW), 0);
+}
+
 static void test_store_time_is_estimated_within_what_an_answer_allows(void **state) {
     (void)state;
     /* Asked at 100, answered at 110: the store's 1000 was between. */
@@ -146,6 +168,7 @@ int main(void) {
         cmocka_unit_test(test_the_earliest_comes_first),
         cmocka_unit_test(test_only_what_is_due_is_taken_and_not_more_than_asked_for),
         cmocka_unit_test(test_a_full_one_takes_no_more),
+        cmocka_unit_test(test_what_is_due_shortly_after_a_look_waits_for_company),
         cmocka_unit_test(test_store_time_is_estimated_within_what_an_answer_allows),
         cmocka_unit_test(test_a_save_is_looked_at_soon_and_armed_once),
         cmocka_unit_test(test_a_nearer_moment_is_armed_and_on_the_schedule),
