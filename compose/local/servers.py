@@ -54,8 +54,20 @@ class Redis:
         )
         config.chmod(0o600)
         self.process = spawn(["redis-server", config], log=self.log)
-        wait_until("Redis", lambda: accepts(self.port), process=self.process, log=self.log)
+        wait_until("Redis", self.is_loaded, process=self.process, log=self.log)
         return self
+
+    def ask(self, *words):
+        """Its answer, as redis-cli prints it."""
+        argv = ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *map(str, words)]
+        env = {**os.environ, **({"REDISCLI_AUTH": self.password} if self.password else {})}
+        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        return done.stdout.strip()
+
+    def is_loaded(self):
+        """Until its data is read it takes connections, and answers nothing else than that."""
+        return accepts(self.port) and self.ask("ping") == "PONG"
 
     def stop(self):
         stop(self.process)
@@ -86,12 +98,7 @@ class RedisCluster:
         return f"redis+cluster://{user}" + ",".join(f"127.0.0.1:{n.port}" for n in self.nodes)
 
     def ask(self, node, *words):
-        """A node's answer, as redis-cli prints it."""
-        argv = ["redis-cli", "-h", "127.0.0.1", "-p", str(node.port), *map(str, words)]
-        env = {**os.environ, **({"REDISCLI_AUTH": self.password} if self.password else {})}
-        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-        return done.stdout.strip()
+        return node.ask(*words)
 
     def _config(self, bus):
         return (f"cluster-enabled yes\ncluster-port {bus}\n"

@@ -2,6 +2,7 @@
  * silence would lose what its writer meant. */
 #include "services/session_api/bodies.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/canonical.h"
@@ -43,6 +44,17 @@ static int refuse_media_type(struct fault *f, const char *allowed) {
 
 /* ---- clock ---- */
 
+/* Says where, as the rest of a clock's faults do: clock.participants.3.color. */
+static int refuse_unknown_at(json_t *object, const char *path, const char *const *known,
+                             size_t n_known, struct fault *f) {
+    int r = refuse_unknown(object, known, n_known, f);
+    if (!r)
+        return 0;
+    char field[sizeof(f->field)];
+    int len = snprintf(field, sizeof(field), "%s.%s", path, f->field);
+    return (int)fault_set(f, f->code, len < (int)sizeof(field) ? field : path, "%s", f->detail);
+}
+
 /* What each level of a clock may have: what is asked for, and what is shown of it. */
 static int refuse_unknown_in_clock(json_t *clock, struct fault *f) {
     static const char *const known[] = {"mode",           "totalTimeMs",  "incrementMs",
@@ -55,14 +67,17 @@ static int refuse_unknown_in_clock(json_t *clock, struct fault *f) {
         "timeRemainingMs", "cycleCount", "isActive",    "hasExpired"};
     size_t i;
     json_t *participant;
-    int r = refuse_unknown(clock, known, N_ELEMENTS(known), f);
+    int r = refuse_unknown_at(clock, "clock", known, N_ELEMENTS(known), f);
     if (!r)
-        r = refuse_unknown(json_object_get(clock, "onTimeout"), known_on_timeout,
-                           N_ELEMENTS(known_on_timeout), f);
+        r = refuse_unknown_at(json_object_get(clock, "onTimeout"), "clock.onTimeout",
+                              known_on_timeout, N_ELEMENTS(known_on_timeout), f);
     json_array_foreach(json_object_get(clock, "participants"), i, participant) {
         if (r || i == CLOCK_MAX_PARTICIPANTS)
             break;
-        r = refuse_unknown(participant, known_participant, N_ELEMENTS(known_participant), f);
+        char path[40];
+        snprintf(path, sizeof(path), "clock.participants.%zu", i);
+        r = refuse_unknown_at(participant, path, known_participant, N_ELEMENTS(known_participant),
+                              f);
     }
     return r;
 }

@@ -118,7 +118,7 @@ def test_members_of_a_create(phone, member, value, expected):
         del body[member]
     answer = phone.post("/sessions", json=body)
     problem = refused(answer, *expected) if expected else invalid(answer)
-    assert problem["field"] == member and problem["detail"]
+    assert problem["field"].partition(".")[0] == member and problem["detail"]
 
 
 @pytest.mark.parametrize("member, value, expected", [

@@ -27,7 +27,9 @@ OWN = {**EDIT, "editor": FORBIDDEN}
 END = {**OWN, "admin": OK, "only_admin": OK}
 CANCEL = {**EDIT, "admin": OK, "only_admin": OK}
 
-# (method, path, what it needs, who may)
+CLOCK = {"mode": "per_cycle", "timePerCycleMs": 3600000, "participants": [{"participantId": "a"}, {"participantId": "b"}]}
+
+# (method, path, what it needs: of the session, "made" with it, and of the request; who may)
 TABLE = [
     *[(method, path, {}, READ) for method in ("GET", "HEAD") for path in (
         "", "/deltas", "/history", "/snapshots", "/snapshots/{version}", "/devices", "/participants")],
@@ -43,7 +45,14 @@ TABLE = [
     ("DELETE", "/devices/{deviceId}", {}, OWN),
     ("PUT", "/participants/{userId}", {"json": {"role": "editor"}}, OWN),
     ("DELETE", "/participants/{userId}", {}, OWN),
+    ("PUT", "/clock", {"made": {"status": "pending"}, "json": CLOCK}, OWN),
+    ("POST", "/switch", {"made": {"clock": CLOCK}, "json": {"currentParticipantId": "a"}}, EDIT),
+    ("POST", "/clock/{participantId}", {"made": {"clock": CLOCK}, "json": {"adjustMs": 1, "reason": "r"}}, OWN),
 ]
+
+
+def request_of(needs):
+    return {name: value for name, value in needs.items() if name != "made"}
 
 
 def test_every_operation_has_a_row():
@@ -69,9 +78,9 @@ class Everybody:
         for who in WHO[:-1]:
             getattr(self, who).http.hooks["response"] = [API.check_answer]
 
-    def session(self):
+    def session(self, **more):
         """A new one, at version 4."""
-        session = self.owner.create(DATA)
+        session = self.owner.create(DATA, **more)
         path = path_of(session)
         for device, role in ((self.editor, "editor"), (self.viewer, "viewer")):
             assert self.owner.request("PUT", f"{path}/participants/{device.user}", json={"role": role}).ok
@@ -79,7 +88,7 @@ class Everybody:
         return session
 
     def ask(self, who, method, path, session, **more):
-        path = f"{path_of(session)}{path}".format(version=1, deviceId="tv", userId=MISSING_ID)
+        path = f"{path_of(session)}{path}".format(version=1, deviceId="tv", userId=MISSING_ID, participantId="a")
         if who == "nobody":
             return requests.request(method, self.suite.api_url + path, timeout=30, **more)
         return getattr(self, who).request(method, path, **more)
@@ -106,8 +115,8 @@ def check(answer, expected, who):
                          ids=[f"{m} {p or '/'}{n.get('params', {}).get('status', '')}" for m, p, n, _ in TABLE])
 def test_who_may(everybody, method, path, needs, may):
     for who in WHO:
-        session = everybody.session()
-        check(everybody.ask(who, method, path, session, **needs), may[who], who)
+        session = everybody.session(**needs.get("made", {}))
+        check(everybody.ask(who, method, path, session, **request_of(needs)), may[who], who)
         if may[who] != OK:  # and nothing happened
             assert everybody.owner.read(session["id"])["version"] == 4, who
 
@@ -150,12 +159,13 @@ WRITES = [row for row in TABLE if row[3] is not READ and row[1] not in ("/heartb
 
 @pytest.mark.parametrize("method, path, needs, may", WRITES, ids=[f"{w[0]} {w[1] or '/'}" for w in WRITES])
 def test_every_write_of_a_session_heeds_if_match(everybody, method, path, needs, may):
-    session = everybody.session()
+    session = everybody.session(**needs.get("made", {}))
     for tag, status in (('"3"', 412), ('"4.2"', 412), ('W/"4"', 400), ("4", 400)):
-        answer = everybody.ask("owner", method, path, session, headers={"If-Match": tag}, **needs)
+        answer = everybody.ask("owner", method, path, session, headers={"If-Match": tag}, **request_of(needs))
         assert answer.status_code == status, (tag, answer.text)
         assert everybody.owner.read(session["id"])["version"] == 4
-    answer = everybody.ask("owner", method, path, session, headers={"If-Match": '"3", "4"'}, **needs)
+    answer = everybody.ask("owner", method, path, session, headers={"If-Match": '"3", "4"'},
+                           **request_of(needs))
     assert answer.ok, answer.text
 
 

@@ -456,9 +456,3 @@ def test_many_sockets_command_at_once(phone, session):
     together(16, write)
     now = phone.read(session["id"])
     assert now["version"] == 161 and len(now["data"]) == 3 + 160
-
-
-@pytest.mark.parametrize("type", ["switch"])
-def test_messages_of_later_releases_are_unknown(phone, session, socket, type):
-    refused(ask(socket, type, sessionId=session["id"], message="x"), "invalid_request")
-    nothing_happened(phone, session, socket)

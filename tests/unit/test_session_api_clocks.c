@@ -68,11 +68,12 @@ static void test_a_clock_is_refused_by_member(void **state) {
     (void)state;
     expect(bodies_read_clock, "{" QUIZ "}", 0, "");
     expect(bodies_read_clock, "{}", FAULT_INVALID_REQUEST, "clock.mode");
-    expect(bodies_read_clock, "{" QUIZ ",\"increment\":1}", FAULT_INVALID_REQUEST, "increment");
+    expect(bodies_read_clock, "{" QUIZ ",\"increment\":1}", FAULT_INVALID_REQUEST,
+           "clock.increment");
     expect(bodies_read_clock, "{" QUIZ ",\"onTimeout\":{\"action\":\"skip\",\"then\":1}}",
-           FAULT_INVALID_REQUEST, "then");
+           FAULT_INVALID_REQUEST, "clock.onTimeout.then");
     expect(bodies_read_clock, "{\"mode\":\"global\",\"participants\":[{\"id\":\"ada\"}]}",
-           FAULT_INVALID_REQUEST, "id");
+           FAULT_INVALID_REQUEST, "clock.participants.0.id");
     expect(bodies_read_clock, "{\"mode\":\"global\"," ADA "}", FAULT_INVALID_VALUE,
            "clock.totalTimeMs");
     expect(bodies_read_clock, "{\"mode\":\"global\",\"participants\":7}", FAULT_INVALID_REQUEST,
@@ -94,7 +95,8 @@ static void test_a_create_takes_a_clock(void **state) {
     expect(bodies_read_create, CREATE("null"), FAULT_INVALID_REQUEST, "clock");
     expect(bodies_read_create, CREATE("[]"), FAULT_INVALID_REQUEST, "clock");
     expect(bodies_read_create, CREATE("{}"), FAULT_INVALID_REQUEST, "clock.mode");
-    expect(bodies_read_create, CREATE("{" QUIZ ",\"modes\":1}"), FAULT_INVALID_REQUEST, "modes");
+    expect(bodies_read_create, CREATE("{" QUIZ ",\"modes\":1}"), FAULT_INVALID_REQUEST,
+           "clock.modes");
 }
 
 static char *clock_of(size_t n) {
