@@ -155,23 +155,29 @@ def test_a_save_of_unknown_outcome_takes_effect_once(world, redis_relay, is_made
 
 
 def test_a_save_that_lost_its_race_is_made_again(world, redis_relay):
-    """One engine's save is held until another one's is made."""
+    """One engine's save is held until another one's is made: of the commands that come meanwhile the other has its
+    share, and the first one's session was loaded before."""
     world.engine(HANDOFF_REDIS_URL=redis_relay.url(world.servers.redis.url))
     world.engine()
     backend, subscriber = world.connect(), world.subscribe()
     session_id = backend.create({"list": []})
-    patches = [backend.patch(session_id, "/data/list/-", n) for n in range(8)]
+    patches = [backend.patch(session_id, "/data/list/-", n) for n in range(16)]
+    is_held = threading.Event()
 
     def hold(_client, server, data):
-        wait_until(lambda: world.version(session_id) > 1, what="the other engine's save")
+        held_at = world.version(session_id)
+        is_held.set()
+        wait_until(lambda: world.version(session_id) > held_at, what="the other engine's save")
         server.sendall(data)
 
-    redis_relay.wait_for([patch["id"] for patch in patches], hold)
-    replies = backend.take([id for patch in patches for id in backend.send(patch)])
-    assert redis_relay.is_there.is_set()
-    assert sorted(reply["version"] for reply in replies) == list(range(2, 10))
-    assert sorted(world.data(session_id)["list"]) == list(range(8))
-    subscriber.wait_for(session_id, 9)
+    redis_relay.wait_for([patch["id"] for patch in patches[:8]], hold)
+    ids = [id for patch in patches[:8] for id in backend.send(patch)]
+    assert is_held.wait(MAX_WAIT)
+    ids += [id for patch in patches[8:] for id in backend.send(patch)]
+    replies = backend.take(ids)
+    assert sorted(reply["version"] for reply in replies) == list(range(2, 18))
+    assert sorted(world.data(session_id)["list"]) == list(range(16))
+    subscriber.wait_for(session_id, 17)
 
 
 def test_a_command_is_not_begun_after_its_deadline(world):
