@@ -185,6 +185,10 @@ void worker_drop_waiting(struct worker *w, struct queue *ret_jobs) {
 }
 
 void worker_free_waiting(struct worker *w) {
-    while (w->waiting)
-        forget(w->waiting);
+    for (struct waiting *next, *waiting = w->waiting; waiting; waiting = next) {
+        next = waiting->next;
+        free(waiting);
+    }
+    w->waiting = NULL;
+    w->n_waiting = 0;
 }

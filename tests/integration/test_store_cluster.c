@@ -223,7 +223,7 @@ static void test_each_node_has_its_own_memory(void **state) {
     (void)state;
     struct store_batch *b = connect_batch();
     static struct store_memory memories[N];
-    unsigned numbers[3], n = 0;
+    unsigned numbers[3] = {0}, n = 0;
     for (size_t i = 0; i < N; i++)
         memories[i].user_id = sessions[i].id;
     assert_int_equal(store_batch_memories(b, memories, N), 0);
