@@ -70,8 +70,8 @@ static uint16_t number_of(const struct store *s, const struct store_link *l) {
     return STORE_NOBODY;
 }
 
-/* Takes those without slots off the list, into ret_gone. One that was away when its slots went to
- * another is dead: what it was told last may be lost. */
+/* Takes those without slots off the list, into ret_gone. One whose slots all went to another may be
+ * dead, though its end was not heard of yet: what it was told last may be lost. */
 static size_t take_unnamed(struct store *s, const bool *was_named, struct store_link **ret_gone) {
     size_t kept = 0, n_gone = 0;
     for (size_t i = 0; i < s->n_links; i++) {
@@ -81,7 +81,7 @@ static size_t take_unnamed(struct store *s, const bool *was_named, struct store_
             continue;
         }
         ret_gone[n_gone++] = l;
-        s->n_renewals += was_named[i] && l->state != STORE_LINK_UP;
+        s->n_renewals += was_named[i];
     }
     s->n_links = kept;
     return n_gone;
