@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "proto/reader.h"
 #include "proto/session.h"
 #include "proto/text.h"
 
@@ -41,64 +42,21 @@ void session_print_state(const struct session *s, struct buf *out) {
     buf_puts(out, end_mark);
 }
 
-struct reader {
-    const char *at;
-    size_t left;
-};
-
-static bool skip(struct reader *r, const char *mark) {
-    size_t len = strlen(mark);
-    if (r->left < len || memcmp(r->at, mark, len) != 0)
-        return false;
-    r->at += len;
-    r->left -= len;
-    return true;
-}
-
-static bool read_number(struct reader *r, uint64_t *ret) {
-    size_t n = 0;
-    while (n < r->left && r->at[n] >= '0' && r->at[n] <= '9')
-        n++;
-    if (!text_parse_number(r->at, n, ret))
-        return false;
-    r->at += n;
-    r->left -= n;
-    return true;
-}
-
-static bool read_moment(struct reader *r, int64_t *ret) {
-    if (r->left < TIMESTAMP_LEN || !timestamp_parse(r->at, TIMESTAMP_LEN, ret))
-        return false;
-    r->at += TIMESTAMP_LEN;
-    r->left -= TIMESTAMP_LEN;
-    return true;
-}
-
-/* A device id up to the quote, or nothing. */
+/* A device id with the quote after it, or nothing but that. */
 static bool read_device(struct reader *r, const char **ret, size_t *ret_len) {
-    const char *quote = memchr(r->at, '"', r->left);
-    if (!quote)
-        return false;
-    size_t len = (size_t)(quote - r->at);
-    if (len && !session_device_is_valid(r->at, len))
-        return false;
-    *ret = r->at;
-    *ret_len = len;
-    r->at += len;
-    r->left -= len;
-    return true;
+    return reader_quoted(r, ret, ret_len) &&
+           (*ret_len == 0 || session_device_is_valid(*ret, *ret_len));
 }
 
 /* A clock, or nothing: *ret_len is 0. */
 static bool read_clock(struct reader *r, const char **ret, size_t *ret_len) {
     *ret_len = 0;
-    if (!skip(r, clock_mark))
+    if (!reader_skip(r, clock_mark))
         return true;
     size_t len = session_clock_span(r->at, r->left);
     *ret = r->at;
     *ret_len = len;
-    r->at += len;
-    r->left -= len;
+    reader_advance(r, len);
     return len > 0;
 }
 
@@ -115,12 +73,11 @@ static bool read_tail(struct reader *r, size_t *ret_data_len, const char **ret_c
     if (r->left <= tail_len)
         return false;
     struct reader tail = {r->at + r->left - tail_len, tail_len};
-    if (!skip(&tail, checksum_mark))
+    if (!reader_skip(&tail, checksum_mark))
         return false;
     const char *checksum = tail.at;
-    tail.at += HASH_HEX_LEN;
-    tail.left -= HASH_HEX_LEN;
-    if (!is_hex(checksum, HASH_HEX_LEN) || !skip(&tail, end_mark))
+    reader_advance(&tail, HASH_HEX_LEN);
+    if (!is_hex(checksum, HASH_HEX_LEN) || !reader_skip(&tail, end_mark))
         return false;
     *ret_data_len = r->left - tail_len;
     *ret_checksum = checksum;
@@ -145,9 +102,10 @@ int session_parse_state(struct session *s, const char *text, size_t len) {
     int64_t last_modified;
     const char *by, *clock = NULL, *checksum;
     size_t by_len, clock_len, data_len;
-    if (!skip(&r, version_mark) || !read_number(&r, &version) || !skip(&r, modified_mark) ||
-        !read_moment(&r, &last_modified) || !skip(&r, by_mark) || !read_device(&r, &by, &by_len) ||
-        !skip(&r, by_end_mark) || !read_clock(&r, &clock, &clock_len) || !skip(&r, data_mark) ||
+    if (!reader_skip(&r, version_mark) || !reader_number(&r, &version) ||
+        !reader_skip(&r, modified_mark) || !reader_moment(&r, &last_modified) ||
+        !reader_skip(&r, by_mark) || !read_device(&r, &by, &by_len) ||
+        !read_clock(&r, &clock, &clock_len) || !reader_skip(&r, data_mark) ||
         !read_tail(&r, &data_len, &checksum))
         return -EBADMSG;
     s->position.version = version;

@@ -3,7 +3,7 @@
 import statistics
 
 from clocks import CONTESTED, DEADLINES, SWITCHES
-from report_crowd import spread
+from report_crowd import spread, values_of
 
 BEGIN, END = "<!-- clocks: make bench writes them -->", "<!-- end of the clocks -->"
 
@@ -13,14 +13,7 @@ MOST_LATE_MS = 50
 
 
 def values(result, name, *path):
-    found = []
-    for one in result["clocks"]:
-        value = one.get(name)
-        for key in path:
-            value = value.get(key) if value else None
-        if value is not None:
-            found.append(value)
-    return found
+    return values_of(result["clocks"], name, *path)
 
 
 def measured(result, names):

@@ -16,15 +16,20 @@ BARS = [
 ]
 
 
-def values(result, name, *path):
+def values_of(rounds, name, *path):
+    """What stands under the path in each round that has it."""
     found = []
-    for one in result["crowd"]:
+    for one in rounds:
         value = one.get(name)
         for key in path:
             value = value.get(key) if value else None
         if value is not None:
             found.append(value)
     return found
+
+
+def values(result, name, *path):
+    return values_of(result["crowd"], name, *path)
 
 
 def spread(numbers, scale=1, digits=0):

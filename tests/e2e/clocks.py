@@ -2,8 +2,6 @@
 shows of it, and what its events must add up to."""
 
 import datetime
-import json
-import threading
 
 from harness import MAX_WAIT, wait_until
 from rest import path_of
@@ -179,43 +177,6 @@ def whole_history(suite, session, version, timeout=MAX_WAIT):
 
 def of_type(events, *types):
     return [e for e in events if e["type"] in types]
-
-
-class Backend:
-    """Another backend service, bound to session.#, that notes (properties, routing key, event)."""
-
-    def __init__(self, suite):
-        self.seen, self.bound, self.stopping = [], threading.Event(), False
-        self.thread = threading.Thread(target=self._run, args=(suite,))
-        self.thread.start()
-        assert self.bound.wait(20)
-
-    def _run(self, suite):
-        connection = suite.amqp()
-        channel = connection.channel()
-        queue = channel.queue_declare("", exclusive=True).method.queue
-        channel.queue_bind(queue, "session_updates", "session.#")
-        self.bound.set()
-        for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.05):
-            if self.stopping:
-                break
-            if method:
-                self.seen.append((properties, method.routing_key, json.loads(body)))
-        connection.close()
-
-    def messages(self, session, *types):
-        return [m for m in list(self.seen) if m[2]["sessionId"] == session["id"] and m[2]["type"] in types]
-
-    def wait(self, session, n, *types):
-        wait_until(lambda: len(self.messages(session, *types)) >= n, what=f"{n} of {types} at the backend")
-        return self.messages(session, *types)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stopping = True
-        self.thread.join()
 
 
 def turns_once(backend, session, n):

@@ -8,7 +8,8 @@ import uuid
 import pytest
 
 import ws
-from clocks import (CLOCK, COMMON, HOUSE, LONG, MODES, Backend, adjust, begun, check_clock, check_turns, clock_of, key,
+from backend import Backend
+from clocks import (CLOCK, COMMON, HOUSE, LONG, MODES, adjust, begun, check_clock, check_turns, clock_of, key,
                     ms_of, of, of_type, person, put_clock, read_clock, runs, shown, switch, whole_history)
 from cold import age, cool, lose
 from harness import new_user, wait_until

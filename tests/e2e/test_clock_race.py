@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from clocks import (LONG, Backend, adjust, begun, check_turns, clock_of, of_type, person, read_clock, switch,
+from backend import Backend
+from clocks import (LONG, adjust, begun, check_turns, clock_of, of_type, person, read_clock, switch,
                     turns_once, whole_history)
 from harness import new_user, together
 from rest import accepted, path_of, refused

@@ -1,49 +1,12 @@
 """Many devices at once: no update is lost, none applied twice."""
 
-import json
-import threading
-
+from backend import Backend
 from harness import checksum_of, together, wait_until
 from rest import accepted, follow, path_of, refused
 
 
 def add(path, value):
     return [{"op": "add", "path": path, "value": value}]
-
-
-class Backend:
-    """Another backend service, bound to session.#, that notes what it sees."""
-
-    def __init__(self, suite):
-        self.seen, self.bound, self.stopping = [], threading.Event(), False
-        self.thread = threading.Thread(target=self._run, args=(suite,))
-        self.thread.start()
-        assert self.bound.wait(20)
-
-    def _run(self, suite):
-        connection = suite.amqp()
-        channel = connection.channel()
-        queue = channel.queue_declare("", exclusive=True).method.queue
-        channel.queue_bind(queue, "session_updates", "session.#")
-        self.bound.set()
-        for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.05):
-            if self.stopping:
-                break
-            if method:
-                self.seen.append((properties.message_id, method.routing_key, json.loads(body)))
-        connection.close()
-
-    def events(self, session_id):
-        """[(message id, event)] of the session's versioned events, as they came."""
-        return [(m, e) for m, key, e in self.seen if e["sessionId"] == session_id
-                and key.rpartition(".")[2] in ("created", "update", "status", "deleted")]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stopping = True
-        self.thread.join()
 
 
 def sees_every_version_once(backend, suite, session, n_versions):
