@@ -130,13 +130,21 @@ $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
 	@echo "  LINK  $@"
 	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
 
-.PHONY: install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
+# The client for browsers and Node, compiled by TypeScript.
+CLIENT_JS := clients/js/dist/.built
+$(CLIENT_JS): clients/js/build.sh clients/js/tsconfig.json $(wildcard clients/js/src/*.ts)
+	@echo "  TSC   clients/js"
+	$(Q)sh clients/js/build.sh
+	@touch $@
+
+.PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
 	@compose/local/install
 
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS)
+client-js: $(CLIENT_JS) ## compile the client for browsers and Node (clients/js)
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 

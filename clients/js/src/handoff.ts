@@ -1,0 +1,227 @@
+/** This device's way to Handoff: one connection, any number of sessions. */
+
+import { Emitter } from "./emitter.js";
+import { HandoffError, Problem } from "./errors.js";
+import type { Json } from "./json.js";
+import type { Link, LinkState } from "./link.js";
+import { HandoffOptions, ownDeviceId, randomId, socketUrlOf } from "./options.js";
+import type { Frame, SessionResource, Status } from "./protocol.js";
+import { Caller, request } from "./rest.js";
+import { Session, SessionContext } from "./session.js";
+import { SocketLink } from "./socket.js";
+import { CommandStore, defaultStore } from "./store.js";
+import { StreamLink } from "./stream.js";
+
+/** So often in a row no WebSocket came about: then something on the way lets none through. */
+const MOST_REFUSED = 3;
+/** After so long on event streams a WebSocket is tried again. */
+const STREAMS_MS = 5 * 60 * 1000;
+
+export interface ConnectionState {
+  state: LinkState;
+  transport: "websocket" | "stream";
+  /** Why it stopped: `unauthenticated`, `no_token` … `reconnect()` tries again. */
+  problem?: Problem;
+}
+
+export interface NewSession<T extends Json = Json> {
+  name: string;
+  type: string;
+  data?: T;
+  status?: "active" | "pending";
+  ttlSeconds?: number;
+  onIdle?: "pause" | "expire";
+  clock?: Json;
+}
+
+export interface SessionPage {
+  items: Omit<SessionResource, "data">[];
+  nextCursor: string | null;
+}
+
+export class Handoff extends Emitter<{ state: ConnectionState }> {
+  readonly deviceId: string;
+  private readonly caller: Caller;
+  private readonly socketUrl: string;
+  private readonly store: CommandStore;
+  private readonly sessions = new Map<string, { session: Session<never>; ready: Promise<void>; n: number }>();
+  private link: Link | null = null;
+  private current: ConnectionState = { state: "connecting", transport: "websocket" };
+  private streamsUntil: ReturnType<typeof setTimeout> | null = null;
+  /** The server's clock less this device's, ms. */
+  private offsetMs = 0;
+  private readonly unlisten: () => void;
+
+  constructor(readonly url: string, private readonly options: HandoffOptions) {
+    super();
+    this.deviceId = options.device?.id ?? ownDeviceId();
+    this.socketUrl = socketUrlOf(url, options.socketUrl);
+    this.store = options.store ?? defaultStore();
+    this.caller = {
+      url: url.replace(/\/+$/, ""),
+      deviceId: this.deviceId,
+      getToken: options.getToken,
+      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    };
+    this.unlisten = this.listenToNetwork();
+  }
+
+  // ---- sessions ----
+
+  /** Resolves when the session was told; rejects with HandoffError, `not_found` for one. The same session twice is the same object. */
+  async open<T extends Json = Json>(sessionId: string): Promise<Session<T>> {
+    let entry = this.sessions.get(sessionId);
+    if (!entry) {
+      const session = new Session<never>(sessionId, this.context());
+      entry = { session, ready: session.begin(), n: 0 };
+      this.sessions.set(sessionId, entry);
+    }
+    await entry.ready;
+    return entry.session as unknown as Session<T>;
+  }
+
+  /** Makes a session and opens it. With a key of one's own it is made once, however often this is called within a day. */
+  async create<T extends Json = Json>(session: NewSession<T>, key = randomId()): Promise<Session<T>> {
+    const headers = { "Idempotency-Key": key };
+    for (let n = 0; ; n++) {
+      try {
+        const { body } = await request(this.caller, "/sessions", { method: "POST", body: session, headers });
+        return await this.open<T>((body as unknown as SessionResource).id);
+      } catch (error) {
+        if (n === 3 || !(error instanceof HandoffError) || !error.temporary) {
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** One's own sessions and those shared with one, newest first. */
+  async list(query: { status?: Status; type?: string; limit?: number; cursor?: string } = {}): Promise<SessionPage> {
+    const text = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)])).toString();
+    return (await request(this.caller, `/sessions${text ? `?${text}` : ""}`)).body as unknown as SessionPage;
+  }
+
+  private context(): SessionContext {
+    return {
+      link: () => (this.link ??= this.connect()),
+      caller: this.caller,
+      store: this.store,
+      closed: (session) => this.sessions.delete(session.sessionId),
+    };
+  }
+
+  // ---- the connection ----
+
+  get connection(): ConnectionState {
+    return this.current;
+  }
+
+  /** Changes of this device, of all its sessions, that have no answer yet. */
+  get unsent(): number {
+    return [...this.sessions.values()].reduce((sum, { session }) => sum + session.sync.unsent, 0);
+  }
+
+  /** The server's time now, ms since 1970: what clocks are reckoned with. */
+  now(): number {
+    return Date.now() + this.offsetMs;
+  }
+
+  /** Tries at once, also when it had stopped: after a new sign-in. */
+  reconnect(): void {
+    this.link?.reconnect();
+  }
+
+  /** Closes all sessions. What was not answered stays in the store. */
+  close(): void {
+    for (const { session } of [...this.sessions.values()]) {
+      session.close();
+    }
+    clearTimeout(this.streamsUntil ?? undefined);
+    this.unlisten();
+    this.link?.close();
+  }
+
+  /** Browsers ask before the page goes while changes are unsent. Returns what ends it. */
+  guardLeaving(): () => void {
+    const guard = (event: BeforeUnloadEvent) => {
+      if (this.unsent > 0) {
+        event.preventDefault();
+        event.returnValue = true;
+      }
+    };
+    globalThis.addEventListener?.("beforeunload", guard);
+    return () => globalThis.removeEventListener?.("beforeunload", guard);
+  }
+
+  private get socketClass() {
+    const given = this.options.WebSocket;
+    return given === undefined ? (globalThis.WebSocket ?? null) : given;
+  }
+
+  private connect(): Link {
+    return this.socketClass && !this.streamsUntil ? this.openSocket() : this.openStreams();
+  }
+
+  private onFrame(frame: Frame): void {
+    if (frame.serverTime) {
+      this.offsetMs = Date.parse(frame.serverTime) - Date.now();
+    }
+  }
+
+  private note(transport: ConnectionState["transport"], state: LinkState, problem?: Problem): void {
+    this.current = { state, transport, ...(problem ? { problem } : {}) };
+    this.emit("state", this.current);
+  }
+
+  private openSocket(): Link {
+    const { name, platform } = this.options.device ?? {};
+    return new SocketLink({
+      ...this.caller,
+      socketUrl: this.socketUrl,
+      WebSocket: this.socketClass as NonNullable<typeof this.socketClass>,
+      device: { ...(name ? { name } : {}), ...(platform ? { platform } : {}) },
+      onState: (state, problem) => this.note("websocket", state, problem),
+      onFrame: (frame) => this.onFrame(frame),
+      onRefused: (n) => {
+        if (n >= MOST_REFUSED) {
+          this.useStreams();
+        }
+      },
+    });
+  }
+
+  private openStreams(): Link {
+    return new StreamLink({
+      ...this.caller,
+      socketUrl: this.socketUrl,
+      onState: (state, problem) => this.note("stream", state, problem),
+      onFrame: (frame) => this.onFrame(frame),
+    });
+  }
+
+  private useStreams(): void {
+    this.streamsUntil = setTimeout(() => {
+      this.streamsUntil = null;
+      this.change();
+    }, STREAMS_MS);
+    (this.streamsUntil as { unref?: () => void }).unref?.();
+    this.change();
+  }
+
+  /* From one kind of connection to the other, with all sessions. */
+  private change(): void {
+    const old = this.link;
+    this.link = null;
+    old?.close();
+    this.link = this.connect();
+    for (const { session } of this.sessions.values()) {
+      this.link.subscribe(session);
+    }
+  }
+
+  private listenToNetwork(): () => void {
+    const online = () => (this.link instanceof SocketLink ? this.link.probe() : this.link?.reconnect());
+    globalThis.addEventListener?.("online", online);
+    return () => globalThis.removeEventListener?.("online", online);
+  }
+}

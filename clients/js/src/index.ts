@@ -1,0 +1,15 @@
+export { HandoffError } from "./errors.js";
+export type { Problem } from "./errors.js";
+export { Handoff } from "./handoff.js";
+export type { ConnectionState, NewSession, SessionPage } from "./handoff.js";
+export { canonical } from "./json.js";
+export type { Json } from "./json.js";
+export type { HandoffOptions } from "./options.js";
+export { apply, diff, PatchError } from "./patch.js";
+export type { Operation } from "./patch.js";
+export type { Ack, Clock, ClockParticipant, Event, Position, Role, SessionResource, Status } from "./protocol.js";
+export { checksumOf } from "./replica.js";
+export { Session } from "./session.js";
+export type { Conflict, DeviceChange, PatchOptions, SessionEvents, SyncStatus } from "./session.js";
+export { IndexedDbStore, MemoryStore } from "./store.js";
+export type { CommandStore, StoredCommand } from "./store.js";

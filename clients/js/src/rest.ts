@@ -1,0 +1,102 @@
+/** Requests to session_api. A problem (RFC 9457) becomes a HandoffError. */
+
+import { HandoffError, lostConnection, Problem } from "./errors.js";
+import type { Json } from "./json.js";
+import type { Ack, Command } from "./protocol.js";
+
+const TIMEOUT_MS = 10000; // the server answers within 5 s, or says that it cannot tell
+
+export interface Caller {
+  url: string;
+  deviceId: string;
+  getToken: () => string | Promise<string>;
+  fetch: typeof fetch;
+}
+
+export interface Request {
+  method?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+export interface Answer {
+  status: number;
+  body: Json;
+  headers: Headers;
+}
+
+function tagOf(command: { baseVersion?: number; epoch?: number }): string {
+  const epoch = command.epoch ?? 1;
+  return epoch === 1 ? `"${command.baseVersion}"` : `"${command.baseVersion}.${epoch}"`;
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const retryAfter = Number(response.headers.get("retry-after"));
+  const body = (await response.json().catch(() => null)) as Problem | null;
+  const problem = body?.code ? body : { code: `http_${response.status}`, detail: response.statusText, temporary: response.status >= 500 };
+  return retryAfter > 0 ? { ...problem, retryAfterMs: retryAfter * 1000 } : problem;
+}
+
+export async function request(caller: Caller, path: string, options: Request = {}): Promise<Answer> {
+  const { method = "GET", body, headers = {} } = options;
+  const token = await caller.getToken();
+  const giveUp = new AbortController();
+  const timer = setTimeout(() => giveUp.abort(), TIMEOUT_MS);
+  try {
+    const response = await caller.fetch(caller.url + path, {
+      method,
+      headers: {
+        Authorization: `Bearer ${token}`,
+        "X-Device-Id": caller.deviceId,
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: giveUp.signal,
+    });
+    if (!response.ok && response.status !== 304) {
+      throw new HandoffError(await problemOf(response));
+    }
+    const text = await response.text();
+    return { status: response.status, body: text ? (JSON.parse(text) as Json) : null, headers: response.headers };
+  } catch (error) {
+    throw error instanceof HandoffError ? error : lostConnection(String(error));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function commandRequest(command: Command): [path: string, options: Request] {
+  const path = `/sessions/${command.sessionId}`;
+  const headers: Record<string, string> = { "Idempotency-Key": command.key };
+  switch (command.type) {
+    case "patch": {
+      const { operations, baseVersion, epoch, merge } = command;
+      return [path, { method: "PATCH", headers, body: { operations, baseVersion, epoch, merge } }];
+    }
+    case "status":
+      return [`${path}?status=${command.status}`, { method: "POST", headers }];
+    case "switch": {
+      const { currentParticipantId, nextParticipantId } = command;
+      if (command.baseVersion !== undefined) {
+        headers["If-Match"] = tagOf(command);
+      }
+      return [`${path}/switch`, { method: "POST", headers, body: { currentParticipantId, nextParticipantId } }];
+    }
+  }
+}
+
+/** The command by REST: for who has no WebSocket, or one too large for a frame. */
+export async function sendByRest(caller: Caller, command: Command): Promise<Ack> {
+  const [path, options] = commandRequest(command);
+  const { body, headers } = await request(caller, path, options);
+  const answer = body as unknown as Ack;
+  const replayed = headers.get("idempotency-replayed") === "true";
+  return {
+    epoch: answer.epoch,
+    version: answer.version,
+    ...(answer.checksum ? { checksum: answer.checksum } : {}),
+    ...(answer.rebased ? { rebased: true } : {}),
+    ...(replayed ? { replayed } : {}),
+  };
+}

@@ -1,0 +1,48 @@
+"""clients/js: compiled, of the promised size, its own tests passed against the real services. Each of node's tests is one here."""
+
+import gzip
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from harness import SECRET
+
+CLIENT = pathlib.Path(__file__).resolve().parent.parent.parent / "clients" / "js"
+MAX_GZIPPED = 15 * 1024
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    assert (CLIENT / "dist" / ".built").exists(), "run `make client-js` first"
+    return CLIENT / "dist"
+
+
+def run_node(test, **env):
+    done = subprocess.run(["node", "--test", f"test/{test}"], cwd=CLIENT, env={**os.environ, **env},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    counts = {name: int(n) for name, n in re.findall(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)$", done.stdout, re.MULTILINE)}
+    assert done.returncode == 0 and counts.get("fail") == 0 and counts.get("cancelled") == 0, done.stdout
+    assert counts["pass"] > 0
+
+
+def test_without_a_server(compiled):
+    run_node("pure.test.mjs")
+
+
+def test_against_the_services(compiled, suite):
+    sockets = suite.ws_url.replace("ws://", "http://").removesuffix("/ws")
+    run_node("live.test.mjs", HANDOFF_API_URL=suite.api_url, HANDOFF_SOCKET_URL=sockets, HANDOFF_SECRET=SECRET)
+
+
+def test_it_is_small(compiled):
+    code = b"".join(path.read_bytes() for path in sorted((compiled / "esm").glob("*.js")))
+    assert len(gzip.compress(code, 9)) <= MAX_GZIPPED
+
+
+def test_it_is_there_for_require_too(compiled):
+    done = subprocess.run(["node", "-e", f"console.log(typeof require({str(CLIENT)!r}).Handoff)"], stdout=subprocess.PIPE, text=True,
+                          check=True)
+    assert done.stdout.strip() == "function"
