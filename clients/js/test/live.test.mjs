@@ -65,9 +65,10 @@ test("a change that is not to be made anew is taken back, and says why", async (
   const laptop = await device("laptop").open(phone.sessionId);
   const conflicts = [];
   phone.on("conflict", (c) => conflicts.push(c));
-  // Both send what they made of the same version; the engine takes one after the other, and of some rounds' two the phone's is second.
+  // Both send what they made of the same version; the engine takes one after the other, and the laptop's first, but for a rare round.
   for (let n = 1; conflicts.length === 0; n++) {
-    const [mine, theirs] = await Promise.allSettled([phone.patch(progress(`phone ${n}`), { onConflict: "reject" }), laptop.patch(progress(`laptop ${n}`))]);
+    const changes = [laptop.patch(progress(`laptop ${n}`)), phone.patch(progress(`phone ${n}`), { onConflict: "reject" })];
+    const [theirs, mine] = await Promise.allSettled(changes);
     const last = Math.max(theirs.value.version, mine.value?.version ?? 0);
     await until(phone, (s) => s.confirmed.version >= last);
     await until(laptop, (s) => s.confirmed.version >= last);
