@@ -274,9 +274,11 @@ void bus_uncork(struct bus *b) {
 void bus_ack(struct bus *b, uint64_t generation, uint64_t tag, bool multiple) {
     if (!bus_is_up(b) || generation != b->generation || b->target.no_ack)
         return;
-    amqp_basic_ack_t m = {.delivery_tag = tag, .multiple = multiple};
-    if (bus_put_method(&b->out, BUS_CHANNEL, AMQP_BASIC_ACK_METHOD, &m) == 0)
-        bus_io_put(b);
+    if (multiple)
+        bus_io_ack_all(b, tag);
+    else
+        bus_acks_add(&b->acks, tag);
+    bus_io_put(b);
 }
 
 void bus_cancel(struct bus *b) {

@@ -118,8 +118,9 @@ MUSTCHECK int bus_publish(struct bus *b, const struct bus_publish *m, uint64_t *
 void bus_cork(struct bus *b);
 void bus_uncork(struct bus *b);
 
-/* Acknowledges; no-op when the connection that delivered the tag is gone (pass bus_generation of
- * then). */
+/* Acknowledges. Those of one write are joined where no tag before them is open, and may stand
+ * behind what was published after them. No-op when the connection that delivered the tag is gone
+ * (pass bus_generation of then). */
 void bus_ack(struct bus *b, uint64_t generation, uint64_t tag, bool multiple);
 /* Changes with each connection. */
 uint64_t bus_generation(const struct bus *b);

@@ -44,9 +44,26 @@ static void compact(struct bus *b) {
     }
 }
 
+static void put(struct bus *b, uint16_t channel, uint32_t id, void *method) {
+    if (bus_put_method(&b->out, channel, id, method) < 0)
+        bus_lose_later(b, "a method of ours could not be encoded");
+}
+
+static void put_ack(void *arg, uint64_t tag, bool multiple) {
+    amqp_basic_ack_t m = {.delivery_tag = tag, .multiple = multiple};
+    put(arg, BUS_CHANNEL, AMQP_BASIC_ACK_METHOD, &m);
+}
+
+void bus_io_ack_all(struct bus *b, uint64_t tag) {
+    bus_acks_put(&b->acks, put_ack, b); /* the broker takes none that one of ours covered */
+    bus_acks_skip_to(&b->acks, tag);
+    put_ack(b, tag, true);
+}
+
 void bus_io_flush(struct bus *b) {
     if (!b->poll || b->failed)
         return;
+    bus_acks_put(&b->acks, put_ack, b);
     int fd = amqp_get_sockfd(b->link.conn);
     while (bus_io_n_waiting(b)) {
         ssize_t n =
@@ -71,12 +88,8 @@ void bus_io_put(struct bus *b) {
         bus_io_flush(b);
 }
 
-static void put(struct bus *b, uint16_t channel, uint32_t id, void *method) {
-    if (bus_put_method(&b->out, channel, id, method) < 0)
-        bus_lose_later(b, "a method of ours could not be encoded");
-}
-
 void bus_io_close_politely(struct bus *b) {
+    bus_acks_put(&b->acks, put_ack, b); /* behind the close they would be nothing */
     put(b, 0, AMQP_CONNECTION_CLOSE_METHOD,
         &(amqp_connection_close_t){.reply_code = AMQP_REPLY_SUCCESS,
                                    .reply_text = amqp_cstring_bytes("bye")});
@@ -282,6 +295,7 @@ void bus_io_stop(struct bus *b) {
     uv_idle_stop(&b->again);
     bus_link_close(&b->link);
     bus_inbound_done(&b->inbound);
+    bus_acks_done(&b->acks);
     buf_done(&b->out);
     b->n_written = 0;
     b->n_published = 0;

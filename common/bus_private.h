@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "common/backoff.h"
 #include "common/bus.h"
+#include "common/bus_acks.h"
 #include "common/bus_connect.h"
 #include "common/bus_frames.h"
 
@@ -48,7 +49,8 @@ struct bus {
     uint64_t *tickets; /* of binds and unbinds under way, in order; 0: unbind */
     size_t first_ticket, n_tickets, tickets_cap;
 
-    struct buf out; /* frames; those before n_written are with the kernel */
+    struct bus_acks acks; /* they become frames right before those are written */
+    struct buf out;       /* frames; those before n_written are with the kernel */
     size_t n_written;
     uint64_t n_published;
     unsigned n_corks;
@@ -63,7 +65,9 @@ void bus_io_stop(struct bus *b);
 size_t bus_io_n_waiting(const struct bus *b);
 /* Writes what the socket takes; the rest follows when it can. */
 void bus_io_flush(struct bus *b);
-/* After something was put into b->out. */
+/* Puts the acknowledgement of every tag up to that one. */
+void bus_io_ack_all(struct bus *b, uint64_t tag);
+/* After something was put into b->out or b->acks. */
 void bus_io_put(struct bus *b);
 void bus_io_close_politely(struct bus *b);
 /* Reads and hands on what has come. */
