@@ -13,10 +13,10 @@ const char statement_insert_events[] =
 
 const char statement_compare_events[] =
     "SELECT given.number"
-    " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[])"
+    " FROM unnest($1::uuid[], $2::text[], $3::json[], $4::integer[])"
     "      AS given (session_id, message_id, payload, number)"
     " JOIN session_events AS e USING (session_id, message_id)"
-    " WHERE e.payload::text <> given.payload";
+    " WHERE e.payload::text <> given.payload::text";
 
 /* What the version of a position came with: a snapshot and who came and went only carry the position.
  * LATERAL keeps to one look into the index for each. */
