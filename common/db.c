@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,11 +76,18 @@ static void append(struct db *d, struct db_entry *e) {
         d->n_waiting++;
 }
 
-static bool send_statement(struct db *d, struct db_entry *e, struct db_statement *s, int n_params,
-                           const char *const *params) {
+/* As libpq takes them. lengths, formats NULL: all are text. */
+struct values {
+    int n;
+    const char *const *data;
+    const int *lengths, *formats;
+};
+
+static bool send_statement(struct db *d, struct db_entry *e, struct db_statement *s,
+                           const struct values *v) {
     e->n_results_left = 1;
     if (!s->prepared && !s->preparing) {
-        if (!PQsendPrepare(d->conn, s->name, s->sql, n_params, NULL))
+        if (!PQsendPrepare(d->conn, s->name, s->sql, v->n, NULL))
             return false;
         s->preparing = true;
         s->preparing_in = d->transaction;
@@ -87,26 +95,49 @@ static bool send_statement(struct db *d, struct db_entry *e, struct db_statement
         e->n_results_left = 2;
     }
     if (s->prepared || s->preparing_in == d->transaction)
-        return PQsendQueryPrepared(d->conn, s->name, n_params, params, NULL, NULL, 0);
-    return PQsendQueryParams(d->conn, s->sql, n_params, NULL, params, NULL, NULL, 0);
+        return PQsendQueryPrepared(d->conn, s->name, v->n, v->data, v->lengths, v->formats, 0);
+    return PQsendQueryParams(d->conn, s->sql, v->n, NULL, v->data, v->lengths, v->formats, 0);
 }
 
-int db_query(struct db *d, const char *sql, size_t n_params, const char *const *params,
-             db_done_fn *done, void *arg) {
+static int query(struct db *d, const char *sql, const struct values *v, db_done_fn *done,
+                 void *arg) {
     if (d->state != DB_UP)
         return -ENOTCONN;
-    if (n_params > UINT16_MAX)
-        return -EINVAL;
     if (d->n_waiting >= (d->in_transaction ? 2 * MAX_WAITING : MAX_WAITING))
         return -EAGAIN;
     struct db_entry *e = must_alloc(sizeof(*e));
     e->done = done;
     e->arg = arg;
-    if (!d->broken && !send_statement(d, e, find_statement(d, sql), (int)n_params, params))
+    if (!d->broken && !send_statement(d, e, find_statement(d, sql), v))
         mark_broken(d);
     d->in_transaction = true;
     append(d, e);
     return 0;
+}
+
+int db_query(struct db *d, const char *sql, size_t n_params, const char *const *params,
+             db_done_fn *done, void *arg) {
+    if (d->state == DB_UP && n_params > UINT16_MAX)
+        return -EINVAL;
+    const struct values v = {.n = (int)n_params, .data = params};
+    return query(d, sql, &v, done, arg);
+}
+
+int db_query_binary(struct db *d, const char *sql, size_t n_params,
+                    const struct db_parameter *params, db_done_fn *done, void *arg) {
+    const char *data[DB_MAX_BINARY];
+    int lengths[DB_MAX_BINARY], formats[DB_MAX_BINARY];
+    if (n_params > DB_MAX_BINARY)
+        return -EINVAL;
+    for (size_t i = 0; i < n_params; i++) {
+        if (params[i].len > INT_MAX)
+            return -EINVAL;
+        data[i] = params[i].data;
+        lengths[i] = (int)params[i].len;
+        formats[i] = 1;
+    }
+    const struct values v = {(int)n_params, data, lengths, formats};
+    return query(d, sql, &v, done, arg);
 }
 
 int db_end(struct db *d, db_done_fn *done, void *arg) {

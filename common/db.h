@@ -43,6 +43,15 @@ typedef void db_done_fn(void *arg, int err, const struct db_result *result);
  * sql is a literal: prepared once per connection. The session runs in UTC. */
 MUSTCHECK int db_query(struct db *d, const char *sql, size_t n_params, const char *const *params,
                        db_done_fn *done, void *arg);
+/* The same with parameters in PostgreSQL's binary form; data NULL: SQL null. -EINVAL for more than
+ * these, or over 2 GiB. */
+#define DB_MAX_BINARY 64
+struct db_parameter {
+    const char *data;
+    size_t len;
+};
+MUSTCHECK int db_query_binary(struct db *d, const char *sql, size_t n_params,
+                              const struct db_parameter *params, db_done_fn *done, void *arg);
 /* Ends the transaction (commit, or rollback when one statement failed). done gets its outcome: 0
  * committed, -ECANCELED rolled back since a statement failed, -EIO the commit was refused,
  * -ENOTCONN. */

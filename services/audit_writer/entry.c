@@ -9,6 +9,7 @@
 #include "base/timestamp.h"
 #include "proto/route.h"
 #include "proto/text.h"
+#include "services/audit_writer/entry_scan.h"
 
 int64_t entry_position(struct position p) {
     return (int64_t)(p.epoch << 32 | p.version);
@@ -46,8 +47,9 @@ static int take_moment(const json_t *object, const char *name, int64_t *ret, str
 static int64_t moment_of_id(const char *id, int64_t otherwise) {
     if (id[14] != '7')
         return otherwise;
-    char digits[13];
-    snprintf(digits, sizeof(digits), "%.8s%.4s", id, id + 9);
+    char digits[13] = "";
+    memcpy(digits, id, 8);
+    memcpy(digits + 8, id + 9, 4);
     return (int64_t)strtoull(digits, NULL, 16);
 }
 
@@ -79,6 +81,8 @@ static int take_created(struct session_change *c, const json_t *body, struct fau
                        f)) ||
         (r = take_text(s, "checksum", TEXT_REQUIRED, c->checksum, sizeof(c->checksum), f)))
         return r;
+    if (!uuid_is(c->user_id, strlen(c->user_id)))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "userId", "userId is no UUID");
     c->has_created = true;
     c->name = must_strdup(name);
     c->name_position = c->status_position = c->data_position = entry_position(c->position);
@@ -103,6 +107,12 @@ static void take_name(struct session_change *c, const json_t *operations) {
     c->name_position = entry_position(c->position);
 }
 
+static void note_delta(struct session_change *c, const struct event *e) {
+    c->last_modified = e->timestamp;
+    memcpy(c->modified_by, e->device_id, sizeof(c->modified_by));
+    c->data_position = entry_position(c->position);
+}
+
 static int take_delta(struct session_change *c, const struct event *e, const json_t *body,
                       struct fault *f) {
     json_t *operations = NULL;
@@ -110,9 +120,7 @@ static int take_delta(struct session_change *c, const struct event *e, const jso
     if ((r = take_text(body, "checksum", TEXT_REQUIRED, c->checksum, sizeof(c->checksum), f)) ||
         (r = text_get_array(body, "operations", TEXT_REQUIRED, &operations, f)))
         return r;
-    c->last_modified = e->timestamp;
-    snprintf(c->modified_by, sizeof(c->modified_by), "%s", e->device_id);
-    c->data_position = entry_position(c->position);
+    note_delta(c, e);
     take_name(c, operations);
     return 0;
 }
@@ -194,12 +202,17 @@ static void take_seen(struct entry *e, const json_t *body) {
     d->platform = copy_member(body, "platform");
 }
 
-static int take(struct entry *e, json_t *body, struct fault *f) {
+static void begin_change(struct entry *e) {
     struct session_change *c = &e->change;
     strcpy(c->id, e->event.session_id);
     c->position = e->event.position;
     c->updated_at = event_is_versioned(e->event.type) ? e->event.timestamp : 0;
     c->created_at = moment_of_id(c->id, e->event.timestamp);
+}
+
+static int take(struct entry *e, json_t *body, struct fault *f) {
+    struct session_change *c = &e->change;
+    begin_change(e);
     int r = change_take_clock(c, body, f);
     if (r)
         return r;
@@ -234,14 +247,19 @@ static int take(struct entry *e, json_t *body, struct fault *f) {
 
 /* ---- The whole ---- */
 
-static int read_event(struct entry *e, struct fault *f) {
-    json_auto_t *body = NULL;
-    int r = event_parse(e->body, e->body_len, &e->event, &body, f);
-    if (r)
-        return r;
-    const struct position p = e->event.position;
+static int check_position(struct position p, struct fault *f) {
     if (p.version > INT_MAX || p.epoch > INT_MAX)
         return (int)fault_set(f, FAULT_INVALID_VALUE, "version", "the position is out of range");
+    return 0;
+}
+
+static int read_parsed(struct entry *e, struct fault *f) {
+    json_auto_t *body = NULL;
+    int r = event_parse(e->body, e->body_len, &e->event, &body, f);
+    if (!r)
+        r = check_position(e->event.position, f);
+    if (r)
+        return r;
     if (!event_is_durable(e->event.type))
         return (int)fault_set(f, FAULT_INVALID_REQUEST, "type", "events of this type are not kept");
     if (event_is_versioned(e->event.type))
@@ -249,6 +267,20 @@ static int read_event(struct entry *e, struct fault *f) {
     else if (!e->message_id[0])
         return (int)fault_set(f, FAULT_INVALID_REQUEST, "message_id", "there is no message_id");
     return take(e, body, f);
+}
+
+static int read_event(struct entry *e, struct fault *f) {
+    char checksum[HASH_HEX_LEN + 1];
+    if (!entry_scan_delta(e->body, e->body_len, &e->event, checksum))
+        return read_parsed(e, f);
+    int r = check_position(e->event.position, f);
+    if (r)
+        return r;
+    strcpy(e->message_id, e->event.message_id);
+    begin_change(e);
+    memcpy(e->change.checksum, checksum, sizeof(checksum));
+    note_delta(&e->change, &e->event);
+    return 0;
 }
 
 static bool is_hash(const char *text) {
@@ -311,84 +343,4 @@ struct entry *entry_free(struct entry *e) {
 
 bool entry_is_row(const struct entry *e) {
     return !e->barrier && !e->reason[0];
-}
-
-void change_done(struct session_change *c) {
-    free(c->name);
-    free(c->clock);
-    c->name = c->clock = NULL;
-}
-
-/* ---- Several of one session ---- */
-
-static void merge_created(struct session_change *to, const struct session_change *from) {
-    if (!from->has_created)
-        return;
-    to->has_created = true;
-    to->created_at = from->created_at;
-    to->ttl_seconds = from->ttl_seconds;
-    memcpy(to->user_id, from->user_id, sizeof(to->user_id));
-    memcpy(to->type, from->type, sizeof(to->type));
-    memcpy(to->on_idle, from->on_idle, sizeof(to->on_idle));
-}
-
-static void merge_status(struct session_change *to, const struct session_change *from) {
-    if (from->status_position <= to->status_position)
-        return;
-    to->status_position = from->status_position;
-    to->completed_at = from->completed_at;
-    memcpy(to->status, from->status, sizeof(to->status));
-    memcpy(to->active_device, from->active_device, sizeof(to->active_device));
-}
-
-static void merge_last_active(struct session_change *to, const struct session_change *from) {
-    if (from->last_active_position <= to->last_active_position)
-        return;
-    to->last_active_position = from->last_active_position;
-    memcpy(to->last_active_device, from->last_active_device, sizeof(to->last_active_device));
-}
-
-static void merge_modified(struct session_change *to, const struct session_change *from) {
-    to->last_modified = from->last_modified;
-    memcpy(to->modified_by, from->modified_by, sizeof(to->modified_by));
-}
-
-/* A rebuild tells the checksum alone. */
-static void merge_data(struct session_change *to, const struct session_change *from) {
-    bool is_newer = from->data_position > to->data_position;
-    if (is_newer ? from->last_modified != 0 : !to->last_modified)
-        merge_modified(to, from);
-    if (!is_newer)
-        return;
-    to->data_position = from->data_position;
-    memcpy(to->checksum, from->checksum, sizeof(to->checksum));
-}
-
-static void merge_clock(struct session_change *to, struct session_change *from) {
-    if (from->clock_position <= to->clock_position)
-        return;
-    to->clock_position = from->clock_position;
-    to->clock_runs = from->clock_runs;
-    to->clock_at = from->clock_at;
-    free(to->clock);
-    to->clock = TAKE_PTR(from->clock);
-}
-
-void change_merge(struct session_change *to, struct session_change *from) {
-    if (entry_position(from->position) > entry_position(to->position))
-        to->position = from->position;
-    if (from->updated_at > to->updated_at)
-        to->updated_at = from->updated_at;
-    merge_created(to, from);
-    merge_status(to, from);
-    merge_last_active(to, from);
-    merge_data(to, from);
-    merge_clock(to, from);
-    if (from->name_position > to->name_position) {
-        to->name_position = from->name_position;
-        free(to->name);
-        to->name = TAKE_PTR(from->name);
-    }
-    if (!to->deleted_at)
-        to->deleted_at = from->deleted_at;
 }

@@ -107,6 +107,11 @@ DEFINE_CLEANUP(struct entry *, entry_free)
 /* Whether it becomes a row: neither a barrier nor a dead letter. */
 bool entry_is_row(const struct entry *e);
 
+/* Whether its row is the one of its position's version, which the others only carry. */
+static inline bool entry_is_version(const struct entry *e) {
+    return event_is_versioned(e->event.type) || e->event.type == EVENT_SESSION_REBUILT;
+}
+
 /* Takes what the member `clock` of the object says, if there is one; see entry_clock.c. */
 MUSTCHECK int change_take_clock(struct session_change *c, const json_t *object, struct fault *f);
 /* Adds what a later delivery of the same session says; takes texts out of `from`. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "services/audit_writer/array.h"
 #include "services/audit_writer/statements.h"
 
 struct told {
@@ -29,33 +30,19 @@ static int compare(const void *a, const void *b) {
 
 static size_t sort(struct entry *const *entries, size_t n, struct told *ret) {
     size_t n_told = 0;
-    for (size_t i = 0; i < n; i++) {
-        enum event_type type = entries[i]->event.type;
+    for (size_t i = 0; i < n; i++)
         if (entry_is_row(entries[i]))
-            ret[n_told++] = (struct told){entries[i], event_is_versioned(type) ||
-                                                          type == EVENT_SESSION_REBUILT};
-    }
+            ret[n_told++] = (struct told){entries[i], entry_is_version(entries[i])};
     qsort(ret, n_told, sizeof(*ret), compare);
     return n_told;
 }
 
-static void put_number(struct buf *array, uint64_t number) {
-    _cleanup_(buf_done) struct buf digits = BUF_NULL;
-    buf_put_u64(&digits, number);
-    array_put(array, digits.data, digits.len);
-}
-
 void expected_put(struct batch_statement *s, const char *session_id, struct position p) {
-    array_put(&s->parameters[0], session_id, strlen(session_id));
-    put_number(&s->parameters[1], p.epoch);
-    put_number(&s->parameters[2], p.version);
+    array_put_uuid(&s->parameters[0], session_id);
+    array_put_integer(&s->parameters[1], (int32_t)p.epoch);
+    array_put_integer(&s->parameters[2], (int32_t)p.version);
     s->n_parameters = 3;
     s->n_rows++;
-}
-
-void expected_end(struct batch_statement *s) {
-    for (size_t i = 0; i < s->n_parameters; i++)
-        array_end(&s->parameters[i]);
 }
 
 /* The version that must be there for this event to follow; 0: none. last: of that session and epoch
@@ -70,7 +57,8 @@ static uint64_t needed(const struct told *t, uint64_t last) {
     return version > last ? version : 0;
 }
 
-void expected_build(struct entry *const *entries, size_t n, struct batch_statement *ret) {
+void expected_build(struct entry *const *entries, size_t n, const struct written *known,
+                    struct batch_statement *ret) {
     *ret = (struct batch_statement){.sql = statement_find_missing};
     _cleanup_(freep) struct told *told = must_alloc(n * sizeof(*told));
     size_t n_told = sort(entries, n, told);
@@ -82,9 +70,9 @@ void expected_build(struct entry *const *entries, size_t n, struct batch_stateme
             before->position.epoch != e->position.epoch)
             last = 0;
         uint64_t version = needed(&told[i], last);
-        if (version)
-            expected_put(ret, e->session_id, (struct position){version, e->position.epoch});
+        struct position p = {version, e->position.epoch};
+        if (version && !written_has(known, e->session_id, p))
+            expected_put(ret, e->session_id, p);
         last = e->position.version;
     }
-    expected_end(ret);
 }

@@ -5,8 +5,8 @@
 
 #include "services/audit_writer/batch.h"
 
-/* statement_find_missing, asked for them. */
-void expected_build(struct entry *const *entries, size_t n, struct batch_statement *ret);
+/* statement_find_missing, asked for them, but for those that are known to be there. */
+void expected_build(struct entry *const *entries, size_t n, const struct written *known,
+                    struct batch_statement *ret);
 /* Adds one row of that statement's parameters. */
 void expected_put(struct batch_statement *s, const char *session_id, struct position p);
-void expected_end(struct batch_statement *s);

@@ -153,10 +153,8 @@ static void check_due(struct gaps *g) {
         expected_put(&s, gap->session_id, gap->position);
         gap_list_add(&g->checking, gap);
     }
-    expected_end(&s);
-    const char *parameters[] = {s.parameters[0].data, s.parameters[1].data, s.parameters[2].data};
     CRASH_LINK("audit.gap.checking", CRASH_DATABASE);
-    int err = db_query(g->db, s.sql, s.n_parameters, parameters, on_checked, g);
+    int err = batch_statement_send(g->db, &s, on_checked, g);
     if (!err)
         err = db_end(g->db, NULL, NULL);
     if (err)

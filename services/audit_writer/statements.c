@@ -13,10 +13,10 @@ const char statement_insert_events[] =
 
 const char statement_compare_events[] =
     "SELECT given.number"
-    " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[])"
+    " FROM unnest($1::uuid[], $2::text[], $3::json[], $4::integer[])"
     "      AS given (session_id, message_id, payload, number)"
     " JOIN session_events AS e USING (session_id, message_id)"
-    " WHERE e.payload::text <> given.payload";
+    " WHERE e.payload::text <> given.payload::text";
 
 /* What the version of a position came with: a snapshot and who came and went only carry the position.
  * LATERAL keeps to one look into the index for each. */
@@ -112,18 +112,24 @@ const char statement_upsert_devices[] =
     "    OR excluded.name_at > coalesce(d.name_at, '-infinity')"
     "    OR excluded.platform_at > coalesce(d.platform_at, '-infinity')";
 
-/* type tells whether session_created was seen. Sorted by id, so that two writers, one of which just took
- * over, lock rows in the same order. What was delivered again changes nothing and writes nothing. */
+/* type tells whether session_created was seen. The rows come sorted by id, so that two writers, one of
+ * which just took over, lock them in the same order. What was delivered again changes nothing and
+ * writes nothing. Each column is an expression of its own: one sub-select for a group of them costs
+ * more than what its condition costs again. */
+#define IS_NEWER "(excluded.epoch, excluded.version) > (s.epoch, s.version)"
+#define NEWER_OF(group, column)                                                                     \
+    "  " column " = CASE WHEN excluded." group "_position > s." group "_position"                   \
+    "       THEN excluded." column " ELSE s." column " END,"
+#define GREATEST_OF(column) "  " column " = greatest(excluded." column ", s." column "),"
+
 const char statement_upsert_sessions[] =
     "INSERT INTO sessions AS s"
     "  (id, epoch, version, updated_at, created_at, user_id, type, ttl_seconds, on_idle,"
     "   name_position, name, status_position, status, active_device_id, completed_at,"
     "   data_position, last_modified, modified_by, checksum, deleted_at,"
     "   last_active_position, last_active_device_id,"
-    "   clock_position, clock, clock_runs, clock_at, due_at)"
-    " SELECT given.*, CASE WHEN deleted_at IS NULL"
-    "                      THEN session_due_at(status, updated_at, ttl_seconds,"
-    "                                                     clock_runs, clock_at) END"
+    "   clock_position, clock, clock_runs, clock_at, due_at, look_at)"
+    " SELECT given.*, due.at, due.at"
     " FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[],"
     "             $6::uuid[], $7::text[], $8::integer[], $9::text[],"
     "             $10::bigint[], $11::text[], $12::bigint[], $13::text[], $14::text[],"
@@ -135,47 +141,41 @@ const char statement_upsert_sessions[] =
     "                name_position, name, status_position, status, active_device_id, completed_at,"
     "                data_position, last_modified, modified_by, checksum, deleted_at,"
     "                last_active_position, last_active_device_id,"
-    "                clock_position, clock, clock_runs, clock_at)"
-    " ORDER BY id"
+    "                clock_position, clock, clock_runs, clock_at),"
+    "      LATERAL (SELECT CASE WHEN deleted_at IS NULL"
+    "                           THEN session_due_at(status, updated_at, ttl_seconds,"
+    "                                               clock_runs, clock_at) END) AS due (at)"
     " ON CONFLICT (id) DO UPDATE SET"
-    "  updated_at = greatest(excluded.updated_at, s.updated_at),"
-    "  (epoch, version, cold_epoch, cold_version) = (SELECT"
-    "     CASE WHEN n.newer THEN excluded.epoch ELSE s.epoch END,"
-    "     CASE WHEN n.newer THEN excluded.version ELSE s.version END,"
-    "     CASE WHEN NOT n.newer THEN s.cold_epoch END,"
-    "     CASE WHEN NOT n.newer THEN s.cold_version END"
-    "   FROM (SELECT (excluded.epoch, excluded.version) > (s.epoch, s.version)) AS n (newer)),"
+    GREATEST_OF("updated_at")
+    "  epoch = CASE WHEN " IS_NEWER " THEN excluded.epoch ELSE s.epoch END,"
+    "  version = CASE WHEN " IS_NEWER " THEN excluded.version ELSE s.version END,"
+    "  cold_epoch = CASE WHEN " IS_NEWER " THEN NULL ELSE s.cold_epoch END,"
+    "  cold_version = CASE WHEN " IS_NEWER " THEN NULL ELSE s.cold_version END,"
     "  created_at = CASE WHEN excluded.type IS NULL THEN s.created_at ELSE excluded.created_at END,"
     "  user_id = CASE WHEN excluded.type IS NULL THEN s.user_id ELSE excluded.user_id END,"
     "  type = coalesce(excluded.type, s.type),"
     "  ttl_seconds = coalesce(excluded.ttl_seconds, s.ttl_seconds),"
     "  on_idle = coalesce(excluded.on_idle, s.on_idle),"
-    "  (name_position, name) = (SELECT"
-    "     greatest(excluded.name_position, s.name_position),"
-    "     CASE WHEN excluded.name_position > s.name_position THEN excluded.name ELSE s.name END),"
-    "  (status_position, status, active_device_id, completed_at) = (SELECT"
-    "     greatest(excluded.status_position, s.status_position),"
-    "     CASE WHEN n.newer THEN excluded.status ELSE s.status END,"
-    "     CASE WHEN n.newer THEN excluded.active_device_id ELSE s.active_device_id END,"
-    "     CASE WHEN n.newer THEN excluded.completed_at ELSE s.completed_at END"
-    "   FROM (SELECT excluded.status_position > s.status_position) AS n (newer)),"
-    "  (data_position, last_modified, modified_by, checksum) = (SELECT"
-    "     greatest(excluded.data_position, s.data_position),"
-    "     CASE WHEN n.newer AND n.tells_who THEN excluded.last_modified ELSE s.last_modified END,"
-    "     CASE WHEN n.newer AND n.tells_who THEN excluded.modified_by ELSE s.modified_by END,"
-    "     CASE WHEN n.newer THEN excluded.checksum ELSE s.checksum END"
-    "   FROM (SELECT excluded.data_position > s.data_position,"
-    "                excluded.last_modified IS NOT NULL) AS n (newer, tells_who)),"
-    "  (last_active_position, last_active_device_id) = (SELECT"
-    "     greatest(excluded.last_active_position, s.last_active_position),"
-    "     CASE WHEN excluded.last_active_position > s.last_active_position"
-    "          THEN excluded.last_active_device_id ELSE s.last_active_device_id END),"
-    "  (clock_position, clock, clock_runs, clock_at) = (SELECT"
-    "     greatest(excluded.clock_position, s.clock_position),"
-    "     CASE WHEN n.newer THEN excluded.clock ELSE s.clock END,"
-    "     CASE WHEN n.newer THEN excluded.clock_runs ELSE s.clock_runs END,"
-    "     CASE WHEN n.newer THEN excluded.clock_at ELSE s.clock_at END"
-    "   FROM (SELECT excluded.clock_position > s.clock_position) AS n (newer)),"
+    GREATEST_OF("name_position")
+    NEWER_OF("name", "name")
+    GREATEST_OF("status_position")
+    NEWER_OF("status", "status")
+    NEWER_OF("status", "active_device_id")
+    NEWER_OF("status", "completed_at")
+    GREATEST_OF("data_position")
+    "  last_modified = CASE WHEN excluded.data_position > s.data_position"
+    "                       THEN coalesce(excluded.last_modified, s.last_modified)"
+    "                       ELSE s.last_modified END,"
+    "  modified_by = CASE WHEN excluded.data_position > s.data_position"
+    "                          AND excluded.last_modified IS NOT NULL"
+    "                     THEN excluded.modified_by ELSE s.modified_by END,"
+    NEWER_OF("data", "checksum")
+    GREATEST_OF("last_active_position")
+    NEWER_OF("last_active", "last_active_device_id")
+    GREATEST_OF("clock_position")
+    NEWER_OF("clock", "clock")
+    NEWER_OF("clock", "clock_runs")
+    NEWER_OF("clock", "clock_at")
     "  deleted_at = coalesce(s.deleted_at, excluded.deleted_at),"
     "  due_at = CASE WHEN coalesce(s.deleted_at, excluded.deleted_at) IS NULL THEN session_due_at("
     "     CASE WHEN excluded.status_position > s.status_position"
@@ -186,7 +186,7 @@ const char statement_upsert_sessions[] =
     "          THEN excluded.clock_runs ELSE s.clock_runs END,"
     "     CASE WHEN excluded.clock_position > s.clock_position"
     "          THEN excluded.clock_at ELSE s.clock_at END) END"
-    " WHERE (excluded.epoch, excluded.version) > (s.epoch, s.version)"
+    " WHERE " IS_NEWER
     "    OR excluded.updated_at > s.updated_at"
     "    OR excluded.name_position > s.name_position"
     "    OR excluded.status_position > s.status_position"

@@ -1,4 +1,4 @@
-/* The statements that write a batch. Their parameters are arrays, a column each, in text form. */
+/* The statements that write a batch. Their parameters are arrays, a column each (array.h). */
 #pragma once
 
 /* Each event once, whatever is delivered again. */

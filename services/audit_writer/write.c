@@ -109,7 +109,16 @@ static void on_missing(void *arg, int err, const struct db_result *r) {
                                        .version = (uint64_t)db_number(r, i, 2)});
 }
 
+static void note_written(struct writer *w) {
+    for (size_t i = w->from; i < w->to; i++) {
+        const struct entry *e = w->batch[i];
+        if (entry_is_row(e) && entry_is_version(e))
+            written_note(w->written, e->event.session_id, e->event.position);
+    }
+}
+
 static void committed(struct writer *w) {
+    note_written(w);
     const struct entry *newest = w->batch[w->to - 1];
     if (entry_is_row(newest) && newest->tag)
         metric_set(w->lag_seconds,
@@ -171,10 +180,7 @@ static void on_end(void *arg, int err, const struct db_result *r) {
 }
 
 int writer_send(struct writer *w, const struct batch_statement *s, db_done_fn *done) {
-    const char *parameters[BATCH_MAX_PARAMETERS];
-    for (size_t i = 0; i < s->n_parameters; i++)
-        parameters[i] = s->parameters[i].data;
-    return s->n_rows ? db_query(w->db, s->sql, s->n_parameters, parameters, done, w) : 0;
+    return batch_statement_send(w->db, s, done, w);
 }
 
 static int send_batch(struct writer *w, const struct batch *b) {
@@ -197,7 +203,7 @@ static int send_batch(struct writer *w, const struct batch *b) {
 
 static void write_range(struct writer *w) {
     struct batch b;
-    batch_build(w->batch + w->from, w->to - w->from, &b);
+    batch_build(w->batch + w->from, w->to - w->from, w->written, &b);
     w->n_sent = b.events.n_rows;
     w->n_inserted = 0;
     w->sqlstate[0] = '\0';

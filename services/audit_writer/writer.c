@@ -218,6 +218,7 @@ static void on_db_down(void *arg, const char *why) {
     if (w->closed)
         return;
     schema_disconnected(w->schema);
+    written_forget(w->written); /* after a failover what was committed last may be gone */
     w->db_ready = false;
     judge_database(w, why);
 }
@@ -283,6 +284,7 @@ int writer_start(struct app *app, void **ret_self) {
     w->app = app;
     w->last = &w->first;
     w->batch = must_alloc((size_t)app->config->max_batch * sizeof(struct entry *));
+    w->written = written_new();
     init_timer(w, &w->age);
     init_timer(w, &w->retry);
     make_metrics(w);
@@ -323,6 +325,7 @@ static void on_closed(uv_handle_t *handle) {
         return;
     free(w->trouble);
     free(w->batch);
+    written_free(w->written);
     free(w);
 }
 

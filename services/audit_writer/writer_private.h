@@ -11,6 +11,7 @@
 #include "services/audit_writer/gaps.h"
 #include "services/audit_writer/purge.h"
 #include "services/audit_writer/schema.h"
+#include "services/audit_writer/written.h"
 
 /* One batch at a time goes through these; deliveries wait meanwhile. */
 enum writer_state {
@@ -38,6 +39,8 @@ struct writer {
     struct backoff backoff;
     unsigned n_refusals; /* by a server that is there, one after another */
     char *trouble;       /* what was logged last; NULL: all is well */
+
+    struct written *written; /* of the connection that is up */
 
     struct entry *first, **last; /* wait, in order of delivery */
     size_t n_waiting;

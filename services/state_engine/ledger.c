@@ -40,11 +40,12 @@ static const char find_deleted_sql[] =
     " FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::bigint[]) AS g (id, epoch, version, due)"
     " JOIN sessions AS s USING (id) WHERE s.deleted_at IS NOT NULL";
 
+/* By look_at, which is due_at or earlier and has the index. */
 static const char find_due_sql[] =
-    "SELECT id, epoch, version, " MS_OF("due_at") " FROM sessions"
-    " WHERE due_at <= now() AND due_at >= to_timestamp($1::bigint / 1000.0) AND deleted_at IS NULL"
-    "   AND status IN ('pending', 'active', 'paused')"
-    " ORDER BY due_at LIMIT $2::bigint";
+    "SELECT id, epoch, version, " MS_OF("look_at") " FROM sessions"
+    " WHERE look_at <= now() AND look_at >= to_timestamp($1::bigint / 1000.0) AND deleted_at IS NULL"
+    "   AND due_at <= now() AND status IN ('pending', 'active', 'paused')"
+    " ORDER BY look_at LIMIT $2::bigint";
 
 /* clang-format on */
 

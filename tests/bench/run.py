@@ -15,6 +15,7 @@ import tempfile
 import time
 import urllib.request
 
+import audit_rows as audit
 import clocks
 import crowd
 import report
@@ -294,6 +295,10 @@ def bench_with(options):
             n_accepted += n
         if any(is_wanted(options, name) for name in crowd.names()):
             part, n = crowd_part(options, suite, [new_token() for _ in range(crowd.N_USERS)])
+            result.update(part)
+            n_accepted += n
+        if any(is_wanted(options, name) for name in audit.names()):
+            part, n = audit.part(options, suite, servers, audit_rows, is_wanted, say)
             result.update(part)
             n_accepted += n
         settle(suite)

@@ -105,16 +105,12 @@ static inline struct entry *event(const char *id, const char *type, unsigned ver
 }
 
 static inline void send_statement(struct database *d, const struct batch_statement *s) {
-    const char *parameters[BATCH_MAX_PARAMETERS];
-    for (size_t i = 0; i < s->n_parameters; i++)
-        parameters[i] = s->parameters[i].data;
-    if (s->n_rows)
-        assert_int_equal(db_query(d->db, s->sql, s->n_parameters, parameters, on_answer, d), 0);
+    assert_int_equal(batch_statement_send(d->db, s, on_answer, d), 0);
 }
 
 static inline void write_batch(struct database *d, struct entry *const *entries, size_t n) {
     struct batch b;
-    batch_build(entries, n, &b);
+    batch_build(entries, n, NULL, &b);
     buf_clear(&d->said);
     buf_puts(&d->said, "");
     send_statement(d, &b.events);

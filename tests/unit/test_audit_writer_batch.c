@@ -12,6 +12,7 @@
 
 #include "services/audit_writer/batch.h"
 #include "services/audit_writer/writer_private.h"
+#include "tests/unit/array_text.h"
 
 #define ID_A "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01" /* made at 2026-02-12T12:00:00.000Z */
 #define ID_B "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f02"
@@ -74,26 +75,39 @@ static void free_all(struct entry **entries, size_t n) {
 
 static void expect_parameter(const struct batch_statement *s, size_t number, const char *value) {
     assert_true(number <= s->n_parameters);
-    assert_string_equal(s->parameters[number - 1].data, value);
+    array_text_is(&s->parameters[number - 1], value);
 }
 
-/* ---- Array literals ---- */
+/* ---- Arrays ---- */
 
-static void test_array_elements_are_quoted_and_escaped(void **state) {
+static void expect_array(struct buf *array, const char *text) {
+    array_text_is(array, text);
+    buf_done(array);
+}
+
+static void test_arrays_carry_each_type_and_nulls(void **state) {
     (void)state;
-    static const char *const elements[] = {"plain", "",     "a\"b",   "\\",
-                                           "{a,b}", "NULL", "\\\"\"", "é\n"};
+    static const char *const elements[] = {"plain", "", "a\"b", "\\", "{a,b}", "NULL", "é\n"};
     struct buf array = BUF_NULL;
     for (size_t i = 0; i < N_ELEMENTS(elements); i++)
-        array_put(&array, elements[i], strlen(elements[i]));
-    array_put(&array, NULL, 0);
-    array_end(&array);
-    assert_string_equal(array.data, "{\"plain\",\"\",\"a\\\"b\",\"\\\\\",\"{a,b}\",\"NULL\","
-                                    "\"\\\\\\\"\\\"\",\"é\n\",NULL}");
-    buf_done(&array);
-    array_end(&array);
-    assert_string_equal(array.data, "{}");
-    buf_done(&array);
+        array_put_text(&array, ARRAY_TEXT, elements[i], strlen(elements[i]));
+    array_put_null(&array, ARRAY_TEXT);
+    expect_array(&array, "{\"plain\",\"\",\"a\\\"b\",\"\\\\\",\"{a,b}\",\"NULL\",\"é\n\",NULL}");
+    array_put_null(&array, ARRAY_UUID);
+    array_put_uuid(&array, ID_A);
+    expect_array(&array, "{NULL,\"" ID_A "\"}");
+    array_put_integer(&array, INT_MIN);
+    array_put_integer(&array, INT_MAX);
+    expect_array(&array, "{\"-2147483648\",\"2147483647\"}");
+    array_put_bigint(&array, INT64_MIN);
+    array_put_bigint(&array, INT64_MAX);
+    expect_array(&array, "{\"-9223372036854775808\",\"9223372036854775807\"}");
+    array_put_boolean(&array, true);
+    array_put_boolean(&array, false);
+    expect_array(&array, "{\"t\",\"f\"}");
+    array_put_moment(&array, MADE_AT + 1);
+    array_put_moment(&array, 0);
+    expect_array(&array, "{\"2026-02-12T12:00:00.001Z\",\"1970-01-01T00:00:00.000Z\"}");
 }
 
 /* ---- Rows ---- */
@@ -102,7 +116,7 @@ static void test_event_becomes_a_row_with_its_body_as_it_came(void **state) {
     (void)state;
     struct entry *e = delta(ID_A, 7, WRITE);
     struct batch b;
-    batch_build(&e, 1, &b);
+    batch_build(&e, 1, NULL, &b);
     assert_int_equal(b.events.n_rows, 1);
     assert_int_equal(b.events.n_parameters, 13);
     expect_parameter(&b.events, 1, "{\"" ID_A "\"}");
@@ -113,9 +127,9 @@ static void test_event_becomes_a_row_with_its_body_as_it_came(void **state) {
     expect_parameter(&b.events, 8, "{\"" OTHER "\"}");
     expect_parameter(&b.events, 10, "{\"2026-02-12T12:00:07.000Z\"}");
     struct buf payload = BUF_NULL;
-    array_put(&payload, e->body, e->body_len);
-    array_end(&payload);
-    expect_parameter(&b.events, 9, payload.data);
+    array_put_text(&payload, ARRAY_JSON, e->body, e->body_len);
+    assert_int_equal(b.events.parameters[8].len, payload.len);
+    assert_memory_equal(b.events.parameters[8].data, payload.data, payload.len);
     buf_done(&payload);
     assert_int_equal(b.snapshots.n_rows, 0);
     batch_done(&b);
@@ -141,7 +155,7 @@ static void expect_headers(struct entry *e, const char *command_id, const char *
                            const char *fingerprint) {
     struct batch b;
     assert_string_equal(e->reason, "");
-    batch_build(&e, 1, &b);
+    batch_build(&e, 1, NULL, &b);
     expect_parameter(&b.events, 11, command_id);
     expect_parameter(&b.events, 12, key_hash);
     expect_parameter(&b.events, 13, fingerprint);
@@ -164,12 +178,16 @@ static void test_snapshot_keeps_its_data_out_of_the_event_row(void **state) {
     (void)state;
     struct entry *e = event(ID_A, "snapshot", 3, ",\"data\":{\"big\":1e-7},\"checksum\":\"c3\"");
     struct batch b;
-    batch_build(&e, 1, &b);
+    batch_build(&e, 1, NULL, &b);
     expect_parameter(&b.events, 2, "{\"0197aaaa-0000-4000-8000-000000000001\"}");
-    assert_null(strstr(b.events.parameters[8].data, "big"));
-    assert_non_null(strstr(b.events.parameters[8].data, "\\\"checksum\\\":\\\"c3\\\""));
+    char *payload = array_text(&b.events.parameters[8]);
+    assert_null(strstr(payload, "big"));
+    assert_non_null(strstr(payload, "\\\"checksum\\\":\\\"c3\\\""));
+    free(payload);
     assert_int_equal(b.snapshots.n_rows, 1);
-    assert_non_null(strstr(b.snapshots.parameters[3].data, "{\\\"big\\\":1e-7}"));
+    char *data = array_text(&b.snapshots.parameters[3]);
+    assert_non_null(strstr(data, "{\\\"big\\\":1e-7}"));
+    free(data);
     batch_done(&b);
     entry_free(e);
 }
@@ -179,7 +197,7 @@ static void test_sessions_get_one_row_each_sorted_by_id(void **state) {
     struct entry *entries[] = {created(ID_B), created(ID_A), delta(ID_B, 2, WRITE),
                                delta(ID_A, 2, WRITE), delta(ID_B, 3, WRITE)};
     struct batch b;
-    batch_build(entries, 5, &b);
+    batch_build(entries, 5, NULL, &b);
     assert_int_equal(b.events.n_rows, 5);
     assert_int_equal(b.sessions.n_rows, 2);
     assert_int_equal(b.sessions.n_parameters, 26);
@@ -195,11 +213,11 @@ static void test_entries_that_are_no_events_are_left_out(void **state) {
     (void)state;
     struct entry *entries[] = {read_bytes("?", 1, ""), created(ID_A), read_bytes("", 0, "")};
     struct batch b;
-    batch_build(entries, 3, &b);
+    batch_build(entries, 3, NULL, &b);
     assert_int_equal(b.events.n_rows, 1);
     assert_int_equal(b.sessions.n_rows, 1);
     batch_done(&b);
-    batch_build(entries, 1, &b);
+    batch_build(entries, 1, NULL, &b);
     assert_int_equal(b.events.n_rows + b.sessions.n_rows + b.snapshots.n_rows, 0);
     batch_done(&b);
     free_all(entries, 3);
@@ -209,7 +227,7 @@ static void test_owner_is_nobody_until_the_creation_is_seen(void **state) {
     (void)state;
     struct entry *e = delta(ID_A, 2, WRITE);
     struct batch b;
-    batch_build(&e, 1, &b);
+    batch_build(&e, 1, NULL, &b);
     expect_parameter(&b.sessions, 6, "{\"00000000-0000-0000-0000-000000000000\"}");
     expect_parameter(&b.sessions, 5, "{\"2026-02-12T12:00:00.000Z\"}"); /* told by the id */
     expect_parameter(&b.sessions, 7, "{NULL}");
@@ -237,7 +255,7 @@ static void test_order_of_a_sessions_events_makes_no_difference(void **state) {
         for (size_t i = 0; i < 6; i++)
             entries[i] = told[orders[o][i]];
         struct batch b;
-        batch_build(entries, 6, &b);
+        batch_build(entries, 6, NULL, &b);
         assert_int_equal(b.sessions.n_rows, 1);
         expect_parameter(&b.sessions, 3, "{\"5\"}");
         expect_parameter(&b.sessions, 4, "{\"2026-02-12T12:00:05.000Z\"}");
@@ -285,7 +303,7 @@ static void test_a_rebuild_tells_the_checksum_and_no_more(void **state) {
         struct entry *entries[] = {told[o], told[1 - o]};
         struct batch b;
         assert_string_equal(told[1]->reason, "");
-        batch_build(entries, 2, &b);
+        batch_build(entries, 2, NULL, &b);
         expect_parameter(&b.sessions, 2, "{\"2\"}");
         expect_parameter(&b.sessions, 4, "{\"2026-02-12T12:00:02.000Z\"}");
         expect_parameter(&b.sessions, 16, "{\"8589934594\"}"); /* epoch 2, version 2 */
@@ -364,6 +382,11 @@ static void test_what_is_no_event_has_a_reason(void **state) {
     expect_reason(event("no-id", "session_deleted", 2, ""), "sessionId");
     expect_reason(event(ID_A, "dance", 2, ""), "type");
     expect_reason(event(ID_A, "session_created", 1, ""), "session");
+    expect_reason(event(ID_A, "session_created", 1,
+                        ",\"session\":{\"userId\":\"nobody\",\"name\":\"A\",\"type\":\"chess\","
+                        "\"status\":\"active\",\"ttlSeconds\":60,\"onIdle\":\"pause\","
+                        "\"checksum\":\"c1\"}"),
+                  "userId");
     expect_reason(event(ID_A, "state_delta", 2, ",\"checksum\":\"c\""), "operations");
     expect_reason(event(ID_A, "snapshot", 2, ",\"checksum\":\"c\""), "data");
     expect_reason(status(2, "sleeping", "null"), "status");
@@ -387,7 +410,7 @@ static void test_participants_and_devices_get_rows_of_their_own(void **state) {
         event(ID_A, "device_joined", 3, ",\"name\":\"Tab\",\"platform\":null"),
         status(4, "paused", "null"), delta(ID_A, 5, WRITE)};
     struct batch b;
-    batch_build(entries, N_ELEMENTS(entries), &b);
+    batch_build(entries, N_ELEMENTS(entries), NULL, &b);
     assert_int_equal(b.participants.n_rows, 1);
     expect_parameter(&b.participants, 2, "{\"" OWNER "\"}");
     expect_parameter(&b.participants, 3, "{NULL}");
@@ -425,11 +448,11 @@ static void test_barrier_is_no_row_and_keeps_where_to_answer(void **state) {
     assert_string_equal(entries[0]->reason, "");
     assert_string_equal(entries[0]->barrier->reply_to, "to");
     assert_string_equal(entries[0]->barrier->correlation_id, "7");
-    batch_build(entries, 2, &b);
+    batch_build(entries, 2, NULL, &b);
     assert_int_equal(b.events.n_rows, 1);
     assert_int_equal(b.sessions.n_rows, 1);
     batch_done(&b);
-    batch_build(entries, 1, &b);
+    batch_build(entries, 1, NULL, &b);
     assert_int_equal(b.events.n_rows + b.sessions.n_rows, 0);
     batch_done(&b);
     free_all(entries, 2);
@@ -458,7 +481,7 @@ static void test_refusals_are_tried_again_ever_later_and_then_every_32_s(void **
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_array_elements_are_quoted_and_escaped),
+        cmocka_unit_test(test_arrays_carry_each_type_and_nulls),
         cmocka_unit_test(test_event_becomes_a_row_with_its_body_as_it_came),
         cmocka_unit_test(test_command_and_key_are_kept_where_they_can_be),
         cmocka_unit_test(test_snapshot_keeps_its_data_out_of_the_event_row),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "services/audit_writer/expected.h"
+#include "tests/unit/array_text.h"
 
 #define ID_A "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01"
 #define ID_B "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f02"
@@ -31,23 +32,23 @@ static void expect(const struct told *told, size_t n, const char *expected) {
         e->position = (struct position){told[i].version, told[i].epoch};
         pointers[n - 1 - i] = &entries[i]; /* events come in any order */
     }
-    expected_build(pointers, n, &s);
+    expected_build(pointers, n, NULL, &s);
     for (const char *at = expected; *at;) {
         char version[8], epoch[8], digit;
         int len;
         assert_int_equal(sscanf(at, "%7[0-9]:%7[0-9]@%c %n", epoch, version, &digit, &len), 3);
         at += len;
-        array_put(&ids, digit == '1' ? ID_A : ID_B, UUID_LEN);
-        array_put(&epochs, epoch, strlen(epoch));
-        array_put(&versions, version, strlen(version));
+        buf_printf(&ids, "%c\"%s\"", ids.len ? ',' : '{', digit == '1' ? ID_A : ID_B);
+        buf_printf(&epochs, "%c\"%s\"", epochs.len ? ',' : '{', epoch);
+        buf_printf(&versions, "%c\"%s\"", versions.len ? ',' : '{', version);
     }
     if (*expected) {
-        array_end(&ids);
-        array_end(&epochs);
-        array_end(&versions);
-        assert_string_equal(s.parameters[0].data, ids.data);
-        assert_string_equal(s.parameters[1].data, epochs.data);
-        assert_string_equal(s.parameters[2].data, versions.data);
+        buf_putc(&ids, '}');
+        buf_putc(&epochs, '}');
+        buf_putc(&versions, '}');
+        array_text_is(&s.parameters[0], ids.data);
+        array_text_is(&s.parameters[1], epochs.data);
+        array_text_is(&s.parameters[2], versions.data);
     } else {
         assert_int_equal(s.n_rows, 0);
     }
@@ -91,9 +92,37 @@ static void test_what_becomes_no_row_tells_nothing(void **state) {
     struct entry dead = {.reason = "no", .event = {.type = EVENT_STATE_DELTA}};
     struct entry *entries[] = {&dead};
     struct batch_statement s;
-    expected_build(entries, 1, &s);
+    expected_build(entries, 1, NULL, &s);
     assert_int_equal(s.n_rows, 0);
     batch_statement_done(&s);
+}
+
+static void test_what_was_seen_committed_is_not_asked_for(void **state) {
+    (void)state;
+    struct entry next = {
+        .event = {.session_id = ID_A, .type = EVENT_STATE_DELTA, .position = {6, 1}}};
+    struct entry *entries[] = {&next};
+    struct written *known = written_new();
+    static const struct {
+        const char *id;
+        struct position written; /* version, epoch */
+    } steps[] = {{ID_B, {5, 1}}, {ID_A, {4, 1}}, {ID_A, {5, 2}}, {ID_A, {5, 1}}};
+    for (size_t i = 0; i < N_ELEMENTS(steps); i++) {
+        struct batch_statement s;
+        written_note(known, steps[i].id, steps[i].written);
+        expected_build(entries, 1, known, &s);
+        assert_int_equal(s.n_rows, 1); /* of A the newest stays, of epoch 2 */
+        batch_statement_done(&s);
+    }
+    written_forget(known);
+    assert_false(written_has(known, ID_A, (struct position){5, 2}));
+    written_note(known, ID_A, (struct position){5, 1});
+    struct batch_statement s;
+    expected_build(entries, 1, known, &s);
+    assert_int_equal(s.n_rows, 0);
+    batch_statement_done(&s);
+    assert_false(written_has(NULL, ID_A, (struct position){5, 1}));
+    written_free(known);
 }
 
 int main(void) {
@@ -102,6 +131,7 @@ int main(void) {
         cmocka_unit_test(test_an_epoch_begins_with_its_rebuild),
         cmocka_unit_test(test_what_has_no_version_tells_of_one),
         cmocka_unit_test(test_what_becomes_no_row_tells_nothing),
+        cmocka_unit_test(test_what_was_seen_committed_is_not_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
