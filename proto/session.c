@@ -35,9 +35,13 @@ void session_copy(const struct session *from, struct session *ret) {
 void session_set_data(struct session *s, const json_t *data) {
     struct buf text = BUF_NULL;
     canonical_print(data, &text);
+    session_take_data(s, &text);
+}
+
+void session_take_data(struct session *s, struct buf *canonical) {
     free(s->data_text);
-    s->data_len = text.len;
-    s->data_text = buf_take(&text);
+    s->data_len = canonical->len;
+    s->data_text = buf_take(canonical);
     hash_sha256_hex(s->data_text, s->data_len, s->checksum);
 }
 
