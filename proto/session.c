@@ -10,7 +10,7 @@
 
 #include "base/timestamp.h"
 #include "proto/canonical.h"
-#include "proto/text.h"
+#include "proto/text_private.h"
 
 void session_done(struct session *s) {
     if (!s)
@@ -240,8 +240,10 @@ int session_to_json(const struct session *s, enum session_role role, json_t **re
 }
 
 int session_writable_to_json(const struct session *s, json_t **ret) {
-    json_t *data =
-        json_loadb(s->data_text, s->data_len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+    json_t *data = text_parse_quickly(s->data_text, s->data_len);
+    if (!data)
+        data =
+            json_loadb(s->data_text, s->data_len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
     if (!data)
         return -EBADMSG;
     json_t *resource = json_object();
