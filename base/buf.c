@@ -104,13 +104,20 @@ void buf_printf(struct buf *b, const char *format, ...) {
     va_end(args);
 }
 
-void buf_put_u64(struct buf *b, uint64_t n) {
-    char digits[20];
-    size_t at = sizeof(digits);
+size_t buf_digits(uint64_t n, char ret[static BUF_DIGITS_MAX]) {
+    char digits[BUF_DIGITS_MAX];
+    size_t at = sizeof(digits), len;
     do
         digits[--at] = (char)('0' + n % 10);
     while ((n /= 10));
-    buf_put(b, digits + at, sizeof(digits) - at);
+    len = sizeof(digits) - at;
+    memcpy(ret, digits + at, len);
+    return len;
+}
+
+void buf_put_u64(struct buf *b, uint64_t n) {
+    char digits[BUF_DIGITS_MAX];
+    buf_put(b, digits, buf_digits(n, digits));
 }
 
 void buf_put_i64(struct buf *b, int64_t n) {

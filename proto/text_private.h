@@ -11,5 +11,9 @@ size_t text_utf8_sequence(const unsigned char *bytes, size_t n);
  * over 15 digits, an escape by code point, nesting over 64 levels). */
 json_t *text_parse_quickly(const char *text, size_t len);
 
+/* The same of one value that the text begins with: *text is left behind it and the white space
+ * after it. */
+json_t *text_read_quickly(const char **text, const char *end);
+
 /* text_parse, of any text. */
 MUSTCHECK int text_parse_strictly(const char *text, size_t len, json_t **ret, struct fault *f);

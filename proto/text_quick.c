@@ -238,9 +238,16 @@ static json_t *read_value(struct quick *q) {
     return value;
 }
 
-json_t *text_parse_quickly(const char *text, size_t len) {
-    struct quick q = {.at = text, .end = text + len};
-    json_auto_t *value = len ? read_value(&q) : NULL;
+json_t *text_read_quickly(const char **text, const char *end) {
+    struct quick q = {.at = *text, .end = end};
+    json_t *value = read_value(&q);
     buf_done(&q.unescaped);
-    return q.at == q.end ? TAKE_PTR(value) : NULL;
+    *text = q.at;
+    return value;
+}
+
+json_t *text_parse_quickly(const char *text, size_t len) {
+    const char *at = text;
+    json_auto_t *value = len ? text_read_quickly(&at, text + len) : NULL;
+    return at == text + len ? TAKE_PTR(value) : NULL;
 }
