@@ -8,6 +8,7 @@
 
 #include "proto/canonical.h"
 #include "proto/pointer.h"
+#include "proto/splice_private.h"
 #include "proto/text.h"
 
 /* Within these no patch comes near what patch_apply lets one cost: at its rates the containers on
@@ -15,222 +16,6 @@
 #define MAX_DATA_BYTES (128u << 10)
 #define MAX_VALUE_BYTES (32u << 10)
 #define MAX_OPERATIONS 8
-#define NAME_CAP 256 /* of a stored name that has escapes */
-
-/* A place in a container: of a value that is there, or where one may be put. */
-struct place {
-    const char *start; /* of the member or element; where it would start */
-    const char *value; /* NULL: nothing is there */
-    const char *end;   /* of the value */
-    bool in_object;
-    bool has_before; /* a neighbour in front */
-    bool has_after;
-};
-
-struct token {
-    const char *name; /* borrowed from the path */
-    size_t len;
-};
-
-/* ---- going over text; NULL where it is not as it should be ---- */
-
-static const char *skip_string(const char *at, const char *end) {
-    for (at++; at < end;) {
-        const char *quote = memchr(at, '"', (size_t)(end - at));
-        if (!quote)
-            return NULL;
-        const char *from = quote;
-        while (from > at && from[-1] == '\\')
-            from--;
-        at = quote + 1;
-        if ((quote - from) % 2 == 0)
-            return at;
-    }
-    return NULL;
-}
-
-static const char *skip_word(const char *at, const char *end) {
-    while (at < end && *at != ',' && *at != ']' && *at != '}')
-        at++;
-    return at;
-}
-
-static const char *skip_value(const char *at, const char *end) {
-    size_t depth = 0;
-    do {
-        if (!at || at == end)
-            return NULL;
-        switch (*at) {
-        case '"':
-            at = skip_string(at, end);
-            break;
-        case '{':
-        case '[':
-            depth++;
-            at++;
-            break;
-        case '}':
-        case ']':
-            if (depth == 0)
-                return NULL;
-            depth--;
-            at++;
-            break;
-        case ',':
-        case ':':
-            if (depth == 0)
-                return NULL;
-            at++;
-            break;
-        default:
-            at = skip_word(at, end);
-        }
-    } while (depth > 0);
-    return at;
-}
-
-/* ---- names ---- */
-
-static bool hex_digit(char c, unsigned *ret) {
-    if (c >= '0' && c <= '9')
-        *ret = (unsigned)(c - '0');
-    else if (c >= 'a' && c <= 'f')
-        *ret = (unsigned)(c - 'a' + 10);
-    else
-        return false;
-    return true;
-}
-
-/* One character behind a backslash; how many bytes that are, 0: none that canonical text has. */
-static size_t unescape(const char *at, size_t left, char *ret) {
-    static const char short_form[] = "\"\\btnfr", meant[] = "\"\\\b\t\n\f\r";
-    const char *found = left ? memchr(short_form, *at, sizeof(short_form) - 1) : NULL;
-    unsigned high, low;
-    if (found) {
-        *ret = meant[found - short_form];
-        return 1;
-    }
-    if (left < 5 || memcmp(at, "u00", 3) != 0 || !hex_digit(at[3], &high) ||
-        !hex_digit(at[4], &low))
-        return 0;
-    *ret = (char)(high << 4 | low);
-    return 5;
-}
-
-static bool decode(const char *text, size_t len, char ret[static NAME_CAP], size_t *ret_len) {
-    size_t n = 0;
-    for (size_t i = 0; i < len; n++) {
-        if (n == NAME_CAP)
-            return false;
-        if (text[i] != '\\') {
-            ret[n] = text[i++];
-            continue;
-        }
-        size_t used = unescape(text + i + 1, len - i - 1, &ret[n]);
-        if (used == 0)
-            return false;
-        i += 1 + used;
-    }
-    *ret_len = n;
-    return true;
-}
-
-/* How a stored name, without its quotes, sorts against the token. */
-static bool compare(const char *text, size_t len, const struct token *token, int *ret) {
-    char decoded[NAME_CAP];
-    if (memchr(text, '\\', len)) {
-        if (!decode(text, len, decoded, &len))
-            return false;
-        text = decoded;
-    }
-    *ret = canonical_compare(text, len, token->name, token->len);
-    return true;
-}
-
-/* ---- places ---- */
-
-static bool find_member(const char *at, const char *end, const struct token *token,
-                        struct place *ret) {
-    struct place p = {.in_object = true, .start = ++at};
-    if (at < end && *at == '}') {
-        *ret = p;
-        return true;
-    }
-    for (;; p.has_before = true) {
-        p.start = at;
-        const char *name_end = at < end && *at == '"' ? skip_string(at, end) : NULL;
-        if (!name_end || name_end == end || *name_end != ':')
-            return false;
-        int order;
-        if (!compare(at + 1, (size_t)(name_end - at) - 2, token, &order))
-            return false;
-        p.has_after = true;
-        if (order > 0)
-            break;
-        p.end = skip_value(name_end + 1, end);
-        if (!p.end || p.end == end || (*p.end != ',' && *p.end != '}'))
-            return false;
-        p.has_after = *p.end == ',';
-        if (order == 0) {
-            p.value = name_end + 1;
-            break;
-        }
-        at = p.end + 1;
-        if (!p.has_after) {
-            p.start = p.end;
-            p.has_before = true;
-            break;
-        }
-    }
-    *ret = p;
-    return true;
-}
-
-/* Index SIZE_MAX: the place behind the last. */
-static bool find_element(const char *at, const char *end, size_t index, struct place *ret) {
-    struct place p = {.start = ++at};
-    bool is_empty = at < end && *at == ']';
-    for (size_t i = 0; !is_empty; i++, p.has_before = true) {
-        p.start = at;
-        p.end = skip_value(at, end);
-        if (!p.end || p.end == end || (*p.end != ',' && *p.end != ']'))
-            return false;
-        p.has_after = *p.end == ',';
-        if (i == index) {
-            p.value = at;
-            break;
-        }
-        at = p.end + 1;
-        if (!p.has_after) {
-            if (index != SIZE_MAX && index != i + 1)
-                return false;
-            p.start = p.end;
-            p.has_before = true;
-            break;
-        }
-    }
-    if (is_empty && index != SIZE_MAX && index != 0)
-        return false;
-    *ret = p;
-    return true;
-}
-
-static bool find_index(const struct token *token, size_t *ret) {
-    char name[16];
-    if (token->len >= sizeof(name))
-        return false;
-    memcpy(name, token->name, token->len);
-    name[token->len] = '\0';
-    *ret = SIZE_MAX;
-    return strcmp(name, "-") == 0 || pointer_index(&(struct pointer_token){name, token->len}, ret);
-}
-
-static bool find_in(const char *at, const char *end, const struct token *token, struct place *ret) {
-    size_t index;
-    if (at < end && *at == '{')
-        return find_member(at, end, token, ret);
-    return at < end && *at == '[' && find_index(token, &index) && find_element(at, end, index, ret);
-}
 
 /* ---- operations ---- */
 
@@ -281,7 +66,8 @@ static bool find_place(const struct splicer *s, const char *path, struct place *
         ret_token->len = strcspn(path + 1, "/");
         path += 1 + ret_token->len;
         if (!ret->value || *ret_depth == s->limits->max_data_depth ||
-            *ret_depth + 1 == POINTER_MAX_TOKENS || !find_in(ret->value, ret->end, ret_token, ret))
+            *ret_depth + 1 == POINTER_MAX_TOKENS ||
+            !splice_find(ret->value, ret->end, ret_token, ret))
             return false;
     }
     return true;
@@ -357,17 +143,19 @@ static bool apply(struct splicer *s, const struct operation *op) {
 
 /* ---- patches ---- */
 
-static bool read_all(const json_t *operations, struct operation *ret, size_t *ret_n_tests) {
+/* How many they are; 0: some are not for here. */
+static size_t read_all(const json_t *operations, struct operation ret[static MAX_OPERATIONS],
+                       size_t *ret_n_tests) {
     size_t n = json_array_size(operations);
-    if (n == 0 || n > MAX_OPERATIONS)
-        return false;
+    if (n > MAX_OPERATIONS)
+        return 0;
     *ret_n_tests = 0;
     for (size_t i = 0; i < n; i++) {
         if (!read_operation(json_array_get(operations, i), &ret[i]))
-            return false;
+            return 0;
         *ret_n_tests += ret[i].kind == TEST;
     }
-    return true;
+    return n;
 }
 
 static bool apply_all(struct splicer *s, const struct operation *operations, size_t n) {
@@ -394,9 +182,8 @@ static json_t *without_tests(const json_t *operations, const struct operation *r
 bool splice_apply(const char *data, size_t len, const json_t *operations,
                   const struct patch_limits *limits, struct splice_result *ret) {
     struct operation read[MAX_OPERATIONS];
-    size_t n_tests, n = json_array_size(operations);
-    if (len == 0 || len > MAX_DATA_BYTES || len > limits->max_data_bytes ||
-        !read_all(operations, read, &n_tests))
+    size_t n_tests, n = read_all(operations, read, &n_tests);
+    if (n == 0 || len == 0 || len > MAX_DATA_BYTES || len > limits->max_data_bytes)
         return false;
     struct splicer s = {.limits = limits};
     buf_put(&s.data, data, len);
