@@ -104,13 +104,20 @@ void buf_printf(struct buf *b, const char *format, ...) {
     va_end(args);
 }
 
-void buf_put_u64(struct buf *b, uint64_t n) {
-    char digits[20];
-    size_t at = sizeof(digits);
+size_t buf_digits(uint64_t n, char ret[static BUF_DIGITS_MAX]) {
+    char digits[BUF_DIGITS_MAX];
+    size_t at = sizeof(digits), len;
     do
         digits[--at] = (char)('0' + n % 10);
     while ((n /= 10));
-    buf_put(b, digits + at, sizeof(digits) - at);
+    len = sizeof(digits) - at;
+    memcpy(ret, digits + at, len);
+    return len;
+}
+
+void buf_put_u64(struct buf *b, uint64_t n) {
+    char digits[BUF_DIGITS_MAX];
+    buf_put(b, digits, buf_digits(n, digits));
 }
 
 void buf_put_i64(struct buf *b, int64_t n) {
@@ -121,6 +128,18 @@ void buf_put_i64(struct buf *b, int64_t n) {
 
 static bool is_plain(unsigned char c) {
     return c >= 0x20 && c != '"' && c != '\\';
+}
+
+#define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* Whether eight bytes are plain, at once; it may say no of some that are. */
+static bool are_plain(const char *text) {
+    uint64_t word;
+    memcpy(&word, text, sizeof(word));
+    uint64_t quotes = word ^ EACH_BYTE('"'), backslashes = word ^ EACH_BYTE('\\');
+    uint64_t found = ((word - EACH_BYTE(0x20)) & ~word) | ((quotes - EACH_BYTE(1)) & ~quotes) |
+                     ((backslashes - EACH_BYTE(1)) & ~backslashes);
+    return (found & EACH_BYTE(0x80)) == 0;
 }
 
 static void put_escaped(struct buf *b, unsigned char c) {
@@ -139,13 +158,20 @@ static void put_escaped(struct buf *b, unsigned char c) {
 void buf_put_json(struct buf *b, const char *text, size_t len) {
     buf_putc(b, '"');
     size_t from = 0;
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (is_plain(c))
+    for (size_t i = 0; i < len;) {
+        if (len - i >= 8 && are_plain(text + i)) {
+            i += 8;
             continue;
-        buf_put(b, text + from, i - from);
-        put_escaped(b, c);
-        from = i + 1;
+        }
+        size_t end = len - i >= 8 ? i + 8 : len;
+        for (; i < end; i++) {
+            unsigned char c = (unsigned char)text[i];
+            if (is_plain(c))
+                continue;
+            buf_put(b, text + from, i - from);
+            put_escaped(b, c);
+            from = i + 1;
+        }
     }
     buf_put(b, text + from, len - from);
     buf_putc(b, '"');

@@ -24,7 +24,9 @@ void buf_put(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *text);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Decimal digits of n. */
+/* Decimal digits of n, without a NUL; returns how many they are. */
+#define BUF_DIGITS_MAX 20
+size_t buf_digits(uint64_t n, char ret[static BUF_DIGITS_MAX]);
 void buf_put_u64(struct buf *b, uint64_t n);
 void buf_put_i64(struct buf *b, int64_t n);
 /* A JSON string literal with its quotes, escaped as RFC 8785 has it. text must be UTF-8. */

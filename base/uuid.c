@@ -93,6 +93,13 @@ bool uuid_lower(const char *text, size_t len, char ret[static UUID_LEN + 1]) {
 }
 
 bool uuid_is(const char *text, size_t len) {
-    char lower[UUID_LEN + 1];
-    return uuid_lower(text, len, lower) && memcmp(text, lower, UUID_LEN) == 0;
+    if (len != UUID_LEN)
+        return false;
+    for (size_t i = 0; i < UUID_LEN; i++) {
+        char c = text[i];
+        bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        if (is_dash_place(i) ? c != '-' : !is_hex)
+            return false;
+    }
+    return true;
 }

@@ -19,24 +19,28 @@ struct member {
 
 /* Code points sort as UTF-8 bytes do, but in UTF-16 those above U+FFFF (lead byte 0xf0 and up) are
  * written with surrogates and come before U+E000 to U+FFFF (lead bytes 0xee and 0xef). */
-static int compare_utf16(const void *a, const void *b) {
-    const struct member *left = a, *right = b;
-    size_t common = left->len < right->len ? left->len : right->len;
+int canonical_compare(const char *a, size_t a_len, const char *b, size_t b_len) {
+    size_t common = a_len < b_len ? a_len : b_len;
     for (size_t i = 0; i < common; i++) {
-        unsigned char x = (unsigned char)left->name[i], y = (unsigned char)right->name[i];
+        unsigned char x = (unsigned char)a[i], y = (unsigned char)b[i];
         if (x == y)
             continue;
         if (x >= 0xee && y >= 0xee && (x >= 0xf0) != (y >= 0xf0))
             return x >= 0xf0 ? -1 : 1;
         return x < y ? -1 : 1;
     }
-    return left->len < right->len ? -1 : left->len > right->len;
+    return a_len < b_len ? -1 : a_len > b_len;
+}
+
+static int compare_members(const void *a, const void *b) {
+    const struct member *left = a, *right = b;
+    return canonical_compare(left->name, left->len, right->name, right->len);
 }
 
 static void sort_members(struct member *members, size_t n) {
     for (size_t i = 1; i < n; i++)
-        if (compare_utf16(&members[i - 1], &members[i]) > 0) {
-            qsort(members, n, sizeof(*members), compare_utf16);
+        if (compare_members(&members[i - 1], &members[i]) > 0) {
+            qsort(members, n, sizeof(*members), compare_members);
             return;
         }
 }

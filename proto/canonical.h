@@ -20,6 +20,10 @@ size_t canonical_measure(const json_t *value, size_t *n_values);
 /* The same for a member name or string, with its quotes. */
 size_t canonical_string_size(const char *text, size_t len);
 
+/* The order of members: of two names in UTF-8, below 0 when a comes first, 0 when they are equal.
+ */
+int canonical_compare(const char *a, size_t a_len, const char *b, size_t b_len);
+
 /* A finite number as RFC 8785 prints it; returns its length. */
 size_t canonical_number(double number, char ret[static CANONICAL_NUMBER_CAP]);
 

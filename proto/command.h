@@ -118,6 +118,11 @@ void command_print(const struct command *c, struct buf *out);
  * Unknown members are ignored, an unknown kind is refused. The patch is checked by its owner, not
  * here. On failure *ret is done already. */
 MUSTCHECK int command_parse(const json_t *object, struct command *ret, struct fault *f);
+/* Reads a patch as command_print writes it, to the same command that command_parse makes of it.
+ * Where the text goes on in another way, be it wrong or not: false, with *r and *ret as they were.
+ */
+struct reader;
+MUSTCHECK bool command_read_quickly(struct reader *r, struct command *ret);
 
 /* The members of a create (name, type, status, data, ttlSeconds, onIdle, clock) and of a patch
  * (baseVersion, epoch, operations, merge, checksum) from an object that has them: a command, and as

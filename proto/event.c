@@ -10,6 +10,8 @@
 #include "proto/event_private.h"
 #include "proto/text.h"
 
+#define BODY_ROOM 512 /* most deltas */
+
 static const struct event_row {
     const char *type;
     const char *kind;
@@ -68,9 +70,17 @@ void event_put_null_or_text(struct buf *out, const char *text) {
         buf_puts(out, "null");
 }
 
+/* Without printf, which took half of the time that an event takes. */
 static void name_versioned(struct event *e) {
-    snprintf(e->message_id, sizeof(e->message_id), "%s:%" PRIu64 ":%" PRIu64, e->session_id,
-             e->position.epoch, e->position.version);
+    _Static_assert(EVENT_MESSAGE_ID_CAP > UUID_LEN + 2 + 2 * BUF_DIGITS_MAX, "a name fits");
+    char *at = e->message_id;
+    memcpy(at, e->session_id, strlen(e->session_id));
+    at += strlen(e->session_id);
+    *at++ = ':';
+    at += buf_digits(e->position.epoch, at);
+    *at++ = ':';
+    at += buf_digits(e->position.version, at);
+    *at = '\0';
 }
 
 static void name_rebuilt(struct event *e) {
@@ -80,22 +90,36 @@ static void name_rebuilt(struct event *e) {
     event_derive_id(name, (size_t)len, e->message_id);
 }
 
+static void copy_text(char *ret, size_t cap, const char *text) {
+    size_t len = strnlen(text, cap - 1);
+    memcpy(ret, text, len);
+    ret[len] = '\0';
+}
+
 void event_begin_envelope(struct event *e, struct buf *out, const struct event_envelope *given) {
-    const char *user_id = given->user_id, *device_id = given->device_id;
     enum event_type type = given->type;
     *e = (struct event){.type = type, .position = given->position, .timestamp = given->moment};
-    snprintf(e->session_id, sizeof(e->session_id), "%s", given->session_id);
-    snprintf(e->user_id, sizeof(e->user_id), "%s", user_id);
-    snprintf(e->device_id, sizeof(e->device_id), "%s", device_id);
+    copy_text(e->session_id, sizeof(e->session_id), given->session_id);
+    copy_text(e->user_id, sizeof(e->user_id), given->user_id);
+    copy_text(e->device_id, sizeof(e->device_id), given->device_id);
     if (event_is_versioned(type))
         name_versioned(e);
     char moment[TIMESTAMP_LEN + 1];
     timestamp_print(e->timestamp, moment);
-    buf_printf(out,
-               "{\"type\":\"%s\",\"sessionId\":\"%s\",\"epoch\":%" PRIu64 ",\"version\":%" PRIu64
-               ",\"timestamp\":\"%s\",\"userId\":\"%s\",\"deviceId\":",
-               event_type_name(type), e->session_id, e->position.epoch, e->position.version, moment,
-               e->user_id);
+    buf_reserve(out, BODY_ROOM);
+    buf_puts(out, "{\"type\":\"");
+    buf_puts(out, event_type_name(type));
+    buf_puts(out, "\",\"sessionId\":\"");
+    buf_puts(out, e->session_id);
+    buf_puts(out, "\",\"epoch\":");
+    buf_put_u64(out, e->position.epoch);
+    buf_puts(out, ",\"version\":");
+    buf_put_u64(out, e->position.version);
+    buf_puts(out, ",\"timestamp\":\"");
+    buf_put(out, moment, TIMESTAMP_LEN);
+    buf_puts(out, "\",\"userId\":\"");
+    buf_puts(out, e->user_id);
+    buf_puts(out, "\",\"deviceId\":");
     event_put_null_or_text(out, e->device_id);
 }
 
@@ -157,7 +181,7 @@ void event_session_deleted(const struct session *s, const char *user_id, const c
 }
 
 void event_set_message_id(struct event *e, const char *message_id) {
-    snprintf(e->message_id, sizeof(e->message_id), "%s", message_id);
+    copy_text(e->message_id, sizeof(e->message_id), message_id);
 }
 
 void event_snapshot(const struct session *s, const char *message_id, struct event *ret) {
@@ -335,7 +359,7 @@ static int parse_device(const json_t *object, struct event *e, struct fault *f) 
     const char *device = json_string_value(member);
     if (!device || !session_device_is_valid(device, json_string_length(member)))
         return bad_member(f, "deviceId", "a device id or null");
-    snprintf(e->device_id, sizeof(e->device_id), "%s", device);
+    copy_text(e->device_id, sizeof(e->device_id), device);
     return 0;
 }
 

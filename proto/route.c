@@ -8,7 +8,12 @@
 #define SESSION_PREFIX_LEN (sizeof(SESSION_PREFIX) - 1)
 
 void route_event_key(const char *session_id, enum event_type type, char ret[static ROUTE_KEY_CAP]) {
-    snprintf(ret, ROUTE_KEY_CAP, SESSION_PREFIX "%.*s.%s", UUID_LEN, session_id, event_kind(type));
+    const char *kind = event_kind(type);
+    memcpy(ret, SESSION_PREFIX, SESSION_PREFIX_LEN);
+    ret += SESSION_PREFIX_LEN;
+    memcpy(ret, session_id, UUID_LEN);
+    ret[UUID_LEN] = '.';
+    strcpy(ret + UUID_LEN + 1, kind);
 }
 
 void route_session_binding(const char *session_id, char ret[static ROUTE_KEY_CAP]) {

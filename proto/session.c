@@ -10,7 +10,7 @@
 
 #include "base/timestamp.h"
 #include "proto/canonical.h"
-#include "proto/text.h"
+#include "proto/text_private.h"
 
 void session_done(struct session *s) {
     if (!s)
@@ -35,9 +35,13 @@ void session_copy(const struct session *from, struct session *ret) {
 void session_set_data(struct session *s, const json_t *data) {
     struct buf text = BUF_NULL;
     canonical_print(data, &text);
+    session_take_data(s, &text);
+}
+
+void session_take_data(struct session *s, struct buf *canonical) {
     free(s->data_text);
-    s->data_len = text.len;
-    s->data_text = buf_take(&text);
+    s->data_len = canonical->len;
+    s->data_text = buf_take(canonical);
     hash_sha256_hex(s->data_text, s->data_len, s->checksum);
 }
 
@@ -236,8 +240,10 @@ int session_to_json(const struct session *s, enum session_role role, json_t **re
 }
 
 int session_writable_to_json(const struct session *s, json_t **ret) {
-    json_t *data =
-        json_loadb(s->data_text, s->data_len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+    json_t *data = text_parse_quickly(s->data_text, s->data_len);
+    if (!data)
+        data =
+            json_loadb(s->data_text, s->data_len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
     if (!data)
         return -EBADMSG;
     json_t *resource = json_object();

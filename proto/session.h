@@ -98,6 +98,8 @@ void session_done(struct session *s);
 void session_copy(const struct session *from, struct session *ret);
 /* Sets data_text, data_len and checksum from a value. */
 void session_set_data(struct session *s, const json_t *data);
+/* The same from its canonical form, which becomes the session's own. */
+void session_take_data(struct session *s, struct buf *canonical);
 
 /* Moment when idle or expiry acts next; 0 when never: final, or while the clock runs. Pure: from
  * touched_at, ttl, status. */

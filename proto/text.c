@@ -1,12 +1,12 @@
-/* JSON text in and out; see text.h. jansson parses, after one pass over the bytes that refuses what
- * it would take silently: nesting up to 2048, integers that a double cannot keep, NUL bytes. */
-#include "proto/text.h"
-
+/* JSON text in and out; see text.h. What is not read in the quick way (text_quick.c) jansson
+ * parses, after one pass over the bytes that refuses what it would take silently: nesting up to
+ * 2048, integers that a double cannot keep, NUL bytes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/canonical.h"
+#include "proto/text_private.h"
 
 #define MAX_NESTING 1000
 /* Every integer of up to 15 digits is exact; RFC 8785 prints integers with up to 21. */
@@ -25,8 +25,7 @@ static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-/* len of one character at bytes, 0 when it is none: RFC 3629, section 4. */
-static size_t utf8_sequence(const unsigned char *bytes, size_t n) {
+size_t text_utf8_sequence(const unsigned char *bytes, size_t n) {
     unsigned char lead = bytes[0];
     if (lead < 0x80)
         return 1;
@@ -46,7 +45,7 @@ static size_t utf8_sequence(const unsigned char *bytes, size_t n) {
 static size_t utf8_prefix(const char *text, size_t len) {
     size_t at = 0;
     while (at < len) {
-        size_t n = utf8_sequence((const unsigned char *)text + at, len - at);
+        size_t n = text_utf8_sequence((const unsigned char *)text + at, len - at);
         if (n == 0)
             break;
         at += n;
@@ -148,7 +147,7 @@ static void clear_minus_zeros(json_t *value) {
     json_object_foreach(value, name, inner) clear_minus_zeros(inner);
 }
 
-int text_parse(const char *text, size_t len, json_t **ret, struct fault *f) {
+int text_parse_strictly(const char *text, size_t len, json_t **ret, struct fault *f) {
     size_t valid = utf8_prefix(text, len);
     if (valid < len)
         return refuse(text, valid, "invalid UTF-8", f);
@@ -172,6 +171,14 @@ int text_parse(const char *text, size_t len, json_t **ret, struct fault *f) {
     }
     if (scan.may_have_minus_zero)
         clear_minus_zeros(value);
+    *ret = value;
+    return 0;
+}
+
+int text_parse(const char *text, size_t len, json_t **ret, struct fault *f) {
+    json_t *value = text_parse_quickly(text, len);
+    if (!value)
+        return text_parse_strictly(text, len, ret, f);
     *ret = value;
     return 0;
 }

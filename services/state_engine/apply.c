@@ -317,7 +317,6 @@ static int check_writable(const struct session *s, const struct command *c, stru
 int session_apply(const struct session *s, const struct command *c,
                   const struct apply_context *context, struct change *ret, struct fault *f,
                   char **ret_conflict) {
-    struct change change = {0};
     bool rebases = false;
     int64_t now = s && s->updated_at > context->now ? s->updated_at : context->now;
     int r = check_writable(s, c, f);
@@ -327,21 +326,14 @@ int session_apply(const struct session *s, const struct command *c,
         r = check_base(s, c, context, &rebases, f, ret_conflict);
     if (r != 0)
         return r;
+    *ret = (struct change){.rebased = rebases};
     if (s && c->kind != COMMAND_CREATE) {
-        session_copy(s, &change.next);
-        change.base_version = s->position.version;
-        memcpy(change.kept_before, s->snapshots, sizeof(change.kept_before));
+        session_copy(s, &ret->next);
+        ret->base_version = s->position.version;
+        memcpy(ret->kept_before, s->snapshots, sizeof(ret->kept_before));
     }
-    change.rebased = rebases;
-    r = apply_kind(s, c, context, now, &change, f);
-    if (r != 0) {
-        change_done(&change);
-        return r;
-    }
-    *ret = change;
-    /* The copy moved the events: what pointed into them has to follow. */
-    for (size_t i = 0; i < ret->n_events; i++)
-        if (ret->events[i].type == EVENT_SNAPSHOT)
-            ret->snapshot_id = ret->events[i].message_id;
-    return 0;
+    r = apply_kind(s, c, context, now, ret, f);
+    if (r != 0)
+        change_done(ret);
+    return r;
 }

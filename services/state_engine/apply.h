@@ -82,7 +82,7 @@ MUSTCHECK int apply_check_rights(const struct session *s, const struct command *
 /* s: the session, or NULL when there is none (a create needs NULL). Rights and idempotency keys
  * were looked at before. Returns 0 and *ret, or a positive fault; on a version conflict
  * *ret_conflict (owned) is the JSON text of what the caller missed. -EBADMSG: the session's data is
- * corrupt. */
+ * corrupt. On failure *ret is done already, or as it was. */
 MUSTCHECK int session_apply(const struct session *s, const struct command *c,
                             const struct apply_context *context, struct change *ret,
                             struct fault *f, char **ret_conflict);

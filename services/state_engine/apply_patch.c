@@ -6,6 +6,7 @@
 #include "proto/canonical.h"
 #include "proto/merge.h"
 #include "proto/patch.h"
+#include "proto/splice.h"
 #include "proto/text.h"
 #include "services/state_engine/apply_private.h"
 
@@ -51,17 +52,26 @@ static int to_operations(const json_t *resource, const struct command *c, json_t
 }
 
 /* Takes name and data out of the patched resource. */
-static int take_result(struct session *next, const struct command *c, json_t *document, int64_t now,
-                       struct fault *f) {
+static void take_document(struct session *next, const json_t *document) {
     const char *name = json_string_value(json_object_get(document, "name"));
     free(next->name);
     next->name = must_strdup(name);
     session_set_data(next, json_object_get(document, "data"));
+}
+
+/* ret->next has the patch's name and data: the version that it makes. */
+static int make_version(const struct command *c, const json_t *operations, int64_t now,
+                        uint64_t snapshot_every, struct change *ret, struct fault *f) {
+    struct session *next = &ret->next;
     if (c->checksum[0] && strcmp(c->checksum, next->checksum) != 0)
         return fault_set(f, FAULT_CHECKSUM_MISMATCH, "checksum",
                          "the result's checksum would be %s", next->checksum);
     next->last_modified = now;
     memcpy(next->modified_by, c->device_id, sizeof(next->modified_by));
+    change_next_version(ret, now);
+    event_state_delta(next, c->user_id, c->device_id, ret->base_version, operations, ret->rebased,
+                      change_add_event(ret));
+    change_add_due_snapshot(ret, snapshot_every);
     return 0;
 }
 
@@ -91,9 +101,10 @@ static int to_resource(const struct session *s, const struct command *c, json_t 
     return session_writable_to_json(s, ret);
 }
 
-int apply_patch(const struct session *s, const struct command *c, int64_t now,
-                uint64_t snapshot_every, struct change *ret, struct fault *f) {
-    static const struct patch_limits limits = {SESSION_DATA_MAX_BYTES, SESSION_DATA_MAX_DEPTH};
+static const struct patch_limits limits = {SESSION_DATA_MAX_BYTES, SESSION_DATA_MAX_DEPTH};
+
+static int apply_to_tree(const struct session *s, const struct command *c, int64_t now,
+                         uint64_t snapshot_every, struct change *ret, struct fault *f) {
     json_auto_t *resource = NULL, *operations = NULL;
     _cleanup_(patch_result_done) struct patch_result result = {0};
     int r = to_resource(s, c, &resource);
@@ -105,12 +116,23 @@ int apply_patch(const struct session *s, const struct command *c, int64_t now,
         return r;
     if (!result.writes)
         return check_result_unchanged(s, c, f);
-    r = take_result(&ret->next, c, result.document, now, f);
-    if (r != 0)
-        return r;
-    change_next_version(ret, now);
-    event_state_delta(&ret->next, c->user_id, c->device_id, ret->base_version, result.operations,
-                      ret->rebased, change_add_event(ret));
-    change_add_due_snapshot(ret, snapshot_every);
-    return 0;
+    take_document(&ret->next, result.document);
+    return make_version(c, result.operations, now, snapshot_every, ret, f);
+}
+
+/* Most patches need no tree of the data: a fifth of what a change cost the engine. */
+static bool try_text(const struct session *s, const struct command *c, struct splice_result *ret) {
+    return c->format == COMMAND_PATCH_OPERATIONS && s->data_text && s->name && s->name[0] &&
+           splice_apply(s->data_text, s->data_len, c->patch, &limits, ret);
+}
+
+int apply_patch(const struct session *s, const struct command *c, int64_t now,
+                uint64_t snapshot_every, struct change *ret, struct fault *f) {
+    _cleanup_(splice_result_done) struct splice_result spliced = {0};
+    if (!try_text(s, c, &spliced))
+        return apply_to_tree(s, c, now, snapshot_every, ret, f);
+    if (!spliced.writes)
+        return check_result_unchanged(s, c, f);
+    session_take_data(&ret->next, &spliced.data);
+    return make_version(c, spliced.operations, now, snapshot_every, ret, f);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "proto/reader.h"
 #include "proto/route.h"
 #include "proto/text.h"
 
@@ -70,25 +71,53 @@ struct delivery *delivery_free(struct delivery *d) {
     return NULL;
 }
 
-static int read_job(const json_t *object, struct delivery *d, struct queue *jobs, struct fault *f) {
-    _cleanup_(job_freep) struct job *j = must_alloc(sizeof(*j));
-    int r = command_parse(object, &j->command, f);
-    if (r != 0)
-        return r;
+static void drop_jobs(struct queue *jobs) {
+    for (struct job *j; (j = queue_pop(jobs));)
+        job_free(j);
+}
+
+static void add_job(struct job *j, struct delivery *d, struct queue *jobs) {
     j->delivery = d;
     j->look_since = d->redelivered ? FIRST_LOOK : JOB_NO_LOOK;
     if (j->command.key[0] || j->command.kind == COMMAND_SNAPSHOT) {
         command_key_hash(&j->command, j->key_hash);
         command_fingerprint(&j->command, j->fingerprint);
     }
-    queue_push(jobs, TAKE_PTR(j));
-    return 0;
+    queue_push(jobs, j);
+}
+
+static int read_job(const json_t *object, struct delivery *d, struct queue *jobs, struct fault *f) {
+    _cleanup_(job_freep) struct job *j = must_alloc(sizeof(*j));
+    int r = command_parse(object, &j->command, f);
+    if (r == 0)
+        add_job(TAKE_PTR(j), d, jobs);
+    return r;
+}
+
+/* The message of a commander with nothing but patches. False, without jobs: it is another one. */
+static bool read_patches(const struct bus_message *m, struct delivery *d, struct queue *jobs) {
+    struct reader r = {m->body, m->body_len};
+    bool goes_on = reader_skip(&r, "{\"commands\":[");
+    while (goes_on && jobs->n < COMMAND_MAX_PER_MESSAGE) {
+        _cleanup_(job_freep) struct job *j = must_alloc(sizeof(*j));
+        if (!command_read_quickly(&r, &j->command))
+            break;
+        add_job(TAKE_PTR(j), d, jobs);
+        goes_on = reader_skip(&r, ",");
+    }
+    d->n_open = jobs->n;
+    if (!goes_on && reader_skip(&r, "]}") && r.left == 0)
+        return true;
+    drop_jobs(jobs);
+    return false;
 }
 
 static int read_jobs(const struct bus_message *m, struct delivery *d, struct queue *jobs,
                      struct fault *f) {
     json_auto_t *body = NULL;
     json_t *commands = NULL;
+    if (read_patches(m, d, jobs))
+        return 0;
     int r = text_parse(m->body, m->body_len, &body, f);
     if (r == 0)
         r = text_get_array(body, "commands", TEXT_REQUIRED, &commands, f);
@@ -123,8 +152,7 @@ int delivery_read(const struct bus_message *m, uint64_t generation, struct deliv
     struct queue read = {0};
     int r = read_jobs(m, d, &read, f);
     if (r != 0) {
-        for (struct job *j; (j = queue_pop(&read));)
-            job_free(j);
+        drop_jobs(&read);
         delivery_free(d);
         return r;
     }

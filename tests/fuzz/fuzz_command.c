@@ -2,6 +2,7 @@
  */
 #include "fuzz_json.h"
 #include "proto/command.h"
+#include "proto/reader.h"
 
 static void check_own(const struct command *c) {
     const char *participant = c->participant_id, *device = c->target_device;
@@ -43,6 +44,40 @@ static void check_bounds(const struct command *c) {
     check_clock(c);
 }
 
+/* The quick way makes of it the same command, and of a beginning of it nothing. */
+static void check_quick(const struct buf *printed) {
+    struct reader r = {printed->data, printed->len}, cut = {printed->data, printed->len / 2};
+    struct buf again = BUF_NULL;
+    struct command c;
+    must_hold(!command_read_quickly(&cut, &c) && cut.at == printed->data);
+    if (!command_read_quickly(&r, &c))
+        return;
+    must_hold(r.left == 0);
+    command_print(&c, &again);
+    must_equal(printed, &again);
+    command_done(&c);
+    buf_done(&again);
+}
+
+/* What it takes of a stranger's text, command_parse takes, too. */
+static void check_quick_of_any(const uint8_t *data, size_t size) {
+    struct reader r = {(const char *)data, size};
+    struct buf quick = BUF_NULL, parsed = BUF_NULL;
+    struct command c, same;
+    if (!command_read_quickly(&r, &c))
+        return;
+    json_t *value = fuzz_value(data, size - r.left);
+    must_hold(value && command_parse(value, &same, NULL) == 0);
+    command_print(&c, &quick);
+    command_print(&same, &parsed);
+    must_equal(&quick, &parsed);
+    json_decref(value);
+    command_done(&c);
+    command_done(&same);
+    buf_done(&quick);
+    buf_done(&parsed);
+}
+
 static void check_round_trip(const struct command *c) {
     struct buf once = BUF_NULL, again = BUF_NULL;
     struct command read;
@@ -51,6 +86,7 @@ static void check_round_trip(const struct command *c) {
     must_hold(command_parse(value, &read, NULL) == 0);
     command_print(&read, &again);
     must_equal(&once, &again);
+    check_quick(&once);
     char a[HASH_HEX_LEN + 1], b[HASH_HEX_LEN + 1];
     command_fingerprint(c, a);
     command_fingerprint(&read, b);
@@ -63,6 +99,7 @@ static void check_round_trip(const struct command *c) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    check_quick_of_any(data, size);
     json_t *value = fuzz_value(data, size);
     if (!value)
         return 0;

@@ -87,6 +87,29 @@ static void test_memdup_adds_a_nul(void **state) {
     assert_string_equal(none, "");
 }
 
+/* Eight bytes are looked at together: what needs an escape is found wherever it stands. */
+static void test_escapes_are_found_at_every_place(void **state) {
+    (void)state;
+    static const char *const escapes[][2] = {
+        {"\"", "\\\""},      {"\\", "\\\\"}, {"\n", "\\n"},    {"\x01", "\\u0001"},
+        {"\x1f", "\\u001f"}, {" ", " "},     {"!", "!"},       {"#", "#"},
+        {"[", "["},          {"]", "]"},     {"\x7f", "\x7f"}, {"\xc3\xa9", "\xc3\xa9"},
+        {"\xff", "\xff"},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(escapes); i++)
+        for (size_t before = 0; before < 20; before++)
+            for (size_t after = 0; after < 20; after++) {
+                _cleanup_(buf_done) struct buf text = BUF_NULL, expected = BUF_NULL, out = BUF_NULL;
+                buf_printf(&text, "%.*s%s%.*s", (int)before, "abcdefghijklmnopqrst", escapes[i][0],
+                           (int)after, "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9uvwxyzABCDEF");
+                buf_printf(&expected, "\"%.*s%s%.*s\"", (int)before, "abcdefghijklmnopqrst",
+                           escapes[i][1], (int)after,
+                           "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9uvwxyzABCDEF");
+                buf_put_json(&out, text.data, text.len);
+                assert_string_equal(out.data, expected.data);
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_take_of_an_empty_buffer_is_an_empty_string),
@@ -96,6 +119,7 @@ int main(void) {
         cmocka_unit_test(test_numbers_print_at_their_bounds),
         cmocka_unit_test(test_json_escapes_as_rfc_8785),
         cmocka_unit_test(test_memdup_adds_a_nul),
+        cmocka_unit_test(test_escapes_are_found_at_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

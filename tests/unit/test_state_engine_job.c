@@ -219,6 +219,35 @@ static void test_a_message_that_was_too_large_to_keep_says_so(void **state) {
     assert_int_equal(read_message(&m, &d, &jobs), FAULT_BODY_TOO_LARGE);
 }
 
+#define PATCH(n)                                                                                   \
+    "{\"id\":\"0197a1b2-0000-7000-8000-00000000000" n "\",\"kind\":\"patch\","                     \
+    "\"sessionId\":\"0197a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b\","                                      \
+    "\"userId\":\"11111111-1111-4111-8111-111111111111\",\"deviceId\":\"phone\","                  \
+    "\"scope\":[\"write\"],\"deadline\":1770897600000,\"operations\":[]}"
+
+static void test_patches_are_the_same_jobs_alone_and_among_others(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"commands\":[" PATCH("1") "," PATCH("2") "]}",
+        "{\"commands\":[" PATCH("1") ", " PATCH("2") "]}",
+        "{\"commands\":[" PATCH("1") "," COMMAND("2", "") "]}",
+        "{\"commands\":[" PATCH("1") "," PATCH("2") "],\"more\":1}",
+    };
+    for (size_t i = 0; i < N_ELEMENTS(bodies); i++) {
+        struct bus_message m = message(bodies[i]);
+        struct queue jobs = {0};
+        _cleanup_(freep) struct delivery *d = NULL;
+        assert_int_equal(read_message(&m, &d, &jobs), 0);
+        assert_int_equal(d->n_open, 2);
+        assert_int_equal(jobs.n, 2);
+        assert_ptr_equal(jobs.first->delivery, d);
+        assert_int_equal(jobs.first->command.kind, COMMAND_PATCH);
+        assert_string_equal(jobs.first->command.id, "0197a1b2-0000-7000-8000-000000000001");
+        assert_string_equal(jobs.first->next->command.id, "0197a1b2-0000-7000-8000-000000000002");
+        drop_jobs(&jobs);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jobs_come_out_as_they_went_in),
@@ -227,6 +256,7 @@ int main(void) {
         cmocka_unit_test(test_what_came_again_is_looked_for_and_kept_for_the_dead_letters),
         cmocka_unit_test(test_a_save_of_unknown_outcome_may_have_been_made),
         cmocka_unit_test(test_malformed_messages_leave_nothing_behind),
+        cmocka_unit_test(test_patches_are_the_same_jobs_alone_and_among_others),
         cmocka_unit_test(test_a_message_has_at_most_64_commands),
         cmocka_unit_test(test_only_direct_reply_to_is_answered),
         cmocka_unit_test(test_a_message_that_was_too_large_to_keep_says_so),

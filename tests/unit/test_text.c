@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "proto/text.h"
+#include "proto/text_private.h"
 
 static json_t *parse(const char *text) {
     json_t *value = NULL;
@@ -45,6 +45,97 @@ static void test_values_of_any_type_are_parsed_and_printed(void **state) {
     assert_prints("{\"b\":[],\"a\":{}}", "{\"b\":[],\"a\":{}}");
     assert_prints("\"\\u00e9\\/\\u001f\\\"\"", "\"\xc3\xa9/\\u001f\\\"\"");
     assert_prints("\"\\ud83d\\ude00\"", "\"\xf0\x9f\x98\x80\"");
+}
+
+static void test_the_usual_text_is_read_quickly(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        " null ",
+        "true",
+        "false\n",
+        "\"\"",
+        "{}",
+        "[]",
+        " [ 1 , -2 , 0.125 , -0 , -0.0 , 999999999999999 , 0.1 , 123456789.012345 ] ",
+        "{ \"b\" : [ { } , [ ] ] ,\t\"a\" : { \"\" : 1 } }\r\n",
+        "\"plain text of more than eight bytes, \x7f, \xc3\xa9, \xef\xbf\xae and "
+        "\xf0\x9f\x98\x80\"",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t, and a text behind\"",
+        "{\"\\n\":{\"\\t\":\"\\r\"},\"\\r\":\"\\n\"}",
+    };
+    for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+        size_t len = strlen(texts[i]);
+        _cleanup_(freep) char *copy = must_malloc(len); /* nothing lies behind it */
+        memcpy(copy, texts[i], len);
+        json_auto_t *quick = text_parse_quickly(copy, len), *strict = NULL;
+        assert_non_null(quick);
+        assert_int_equal(text_parse_strictly(texts[i], len, &strict, NULL), 0);
+        _cleanup_(buf_done) struct buf first = BUF_NULL, second = BUF_NULL;
+        text_print(quick, &first);
+        text_print(strict, &second);
+        assert_string_equal(first.data, second.data);
+        assert_true(json_equal(quick, strict));
+    }
+}
+
+static void test_the_strict_way_judges_the_rest(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        " ",
+        "nul",
+        "tru",
+        "fals",
+        "[",
+        "[1",
+        "[1,",
+        "[1,]",
+        "{",
+        "{\"",
+        "{\"a",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{a:1}",
+        "1 2",
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "+1",
+        "1e5",
+        "1E5",
+        "1.5e1",
+        "1234567890123456",
+        "0.1234567890123456",
+        "\"\\u0041\"",
+        "\"\\x\"",
+        "\"\\",
+        "\"\n\"",
+        "\"\x01\"",
+        "\"\x80\"",
+        "\"\xc3\"",
+        "\"\xed\xa0\x80\"",
+        "{\"a\":1,\"a\":2}",
+        "{\"\\n\":1,\"\\n\":2}",
+        "NaN",
+    };
+    for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+        size_t len = strlen(texts[i]);
+        _cleanup_(freep) char *copy = must_malloc(len);
+        memcpy(copy, texts[i], len);
+        if (text_parse_quickly(copy, len))
+            fail_msg("%s", texts[i]);
+    }
+    assert_null(text_parse_quickly("\"a\0b\"", 5));
+    assert_null(text_parse_quickly("1\0", 2));
+    char deep[130];
+    memset(deep, '[', 65);
+    memset(deep + 65, ']', 65);
+    assert_null(text_parse_quickly(deep, sizeof(deep)));
+    json_auto_t *deepest = text_parse_quickly(deep + 1, sizeof(deep) - 2);
+    assert_int_equal(text_depth(deepest, 100), 64);
 }
 
 static void test_numbers_are_reals(void **state) {
@@ -372,6 +463,8 @@ int main(void) {
         cmocka_unit_test(test_numbers_are_digits_without_leading_zeros),
         cmocka_unit_test(test_printable_is_ascii_from_space_to_tilde),
         cmocka_unit_test(test_values_of_any_type_are_parsed_and_printed),
+        cmocka_unit_test(test_the_usual_text_is_read_quickly),
+        cmocka_unit_test(test_the_strict_way_judges_the_rest),
         cmocka_unit_test(test_numbers_are_reals),
         cmocka_unit_test(test_bad_syntax_is_refused),
         cmocka_unit_test(test_what_jansson_would_take_is_refused),
