@@ -1,9 +1,9 @@
 /* A point of reference: how long the smallest possible command and reply take over this broker on
  * this machine (direct reply-to, between two processes), with nothing of Handoff in between. With
- * EVENTS the answering side does what a state_engine does at the broker, and only that: for each
+ * "events" the answering side does what a state_engine does at the broker, and only that: for each
  * command it publishes a durable event, which a third process takes from two queues, and
  * acknowledges the command once the event is confirmed.
- * usage: amqp_rpc PORT USER PASSWORD VHOST SECONDS [IN_FLIGHT [EVENTS]] */
+ * usage: amqp_rpc PORT USER PASSWORD VHOST SECONDS [IN_FLIGHT | events] */
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
 #include <signal.h>
@@ -190,10 +190,10 @@ static void measure(char **arguments, size_t in_flight, struct samples *samples)
 }
 
 int main(int argc, char **argv) {
-    size_t in_flight = argc > 6 ? strtoul(argv[6], NULL, 10) : 1;
-    bool with_events = argc > 7;
-    if (argc < 6 || argc > 8 || !in_flight || in_flight > MOST_IN_FLIGHT)
-        die("usage: amqp_rpc PORT USER PASSWORD VHOST SECONDS [IN_FLIGHT [EVENTS]]");
+    bool with_events = argc == 7 && strcmp(argv[6], "events") == 0;
+    size_t in_flight = argc == 7 && !with_events ? strtoul(argv[6], NULL, 10) : 1;
+    if (argc < 6 || argc > 7 || !in_flight || in_flight > MOST_IN_FLIGHT)
+        die("usage: amqp_rpc PORT USER PASSWORD VHOST SECONDS [IN_FLIGHT | events]");
     pid_t taker = with_events ? start(take_events, argv + 1, true) : 0;
     pid_t server = start(serve, argv + 1, with_events);
     struct samples samples = {0};

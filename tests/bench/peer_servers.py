@@ -7,8 +7,11 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
-from process import StartError, accepts, http_status, spawn, stop, wait_until
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "compose" / "local"))
+
+from process import StartError, accepts, http_status, spawn, stop, wait_until  # noqa: E402
 
 NODE = pathlib.Path(__file__).resolve().parent / "peers" / "node"
 LEAST_NODE = (20, 12)
