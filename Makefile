@@ -175,9 +175,12 @@ check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyfl
 flags:
 	@echo $(CPPFLAGS) -std=c17
 
-bench: install ## measure; see tests/bench/README.md
+PEERS ?=
+bench: install ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use)
+	@$(if $(PEERS),compose/local/install tests/bench/packages.txt)
 	@$(MAKE) --no-print-directory all bench-programs
-	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin
+	@$(if $(PEERS),HANDOFF_BUILD=$(OUT) $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider tests/bench/test_peers.py)
+	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(PEERS),--peers)
 
 MINUTES ?= 5
 chaos: install ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)

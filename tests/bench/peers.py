@@ -10,9 +10,9 @@ import requests
 
 import crowd
 from machine import Meter
-from peer_servers import PeerServers, check_installed
+from peer_servers import PeerServers, StartError, check_installed
 
-__all__ = ["NAMES", "N_WATCHERS", "Comparison", "PeerServers", "check_installed", "names"]
+__all__ = ["NAMES", "N_WATCHERS", "Comparison", "PeerServers", "StartError", "check_installed", "names"]
 
 OURS, WITH_AUDIT, WITHOUT, NCHAN, WEBDIS = NAMES = [
     "Handoff", "Node.js with audit", "Node.js without audit", "nchan", "webdis"]

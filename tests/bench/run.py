@@ -348,7 +348,10 @@ def arguments():
     options.binaries = options.binaries.resolve()
     if options.peers:
         options.only = options.only or ["peers: "]
-        peers.check_installed()
+        try:
+            peers.check_installed()
+        except peers.StartError as error:
+            raise SystemExit(f"error: {error}") from None
     options.programs = options.binaries.parent / "bench"
     if not (options.programs / "load").exists():
         parser.error(f"{options.programs / 'load'} is not built; run make bench-programs")
