@@ -59,6 +59,11 @@ static void on_bare_readable(struct source *s) {
     die("bare_send ended");
 }
 
+/* To another server an event goes with its version: on one connection, which keeps their order. */
+static size_t n_writers(const struct crowd_run *r) {
+    return r->b->text_bytes ? 1 : r->window ? r->window : CROWD_N_WRITERS;
+}
+
 static void read_spread(struct crowd_run *r) {
     double rate = order_number(r->what, "rate", 0);
     uint16_t port = (uint16_t)order_number(r->what, "port", 0);
@@ -73,7 +78,7 @@ static void read_spread(struct crowd_run *r) {
         r->bare_value = r->b->crowd.viewers[0].version;
         sockets_connect(&r->b->sockets, &r->bare, port, on_bare_readable);
     } else {
-        crowd_run_open_writer(r, r->window ? r->window : CROWD_N_WRITERS, on_change_answered);
+        crowd_run_open_writer(r, n_writers(r), on_change_answered);
     }
 }
 
