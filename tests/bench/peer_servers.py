@@ -82,7 +82,7 @@ class NodePeer:
 
 
 class Nchan:
-    """nginx with nchan: one worker; a channel for each session."""
+    """nginx with nchan: one worker, without a master, whom it would outlive; a channel for each session."""
 
     def __init__(self, folder, port):
         self.folder, self.port, self.process = pathlib.Path(folder), port, None
@@ -91,7 +91,7 @@ class Nchan:
         self.folder.mkdir(parents=True, exist_ok=True)
         config, log = self.folder / "nginx.conf", self.folder / "error.log"
         config.write_text(
-            f"load_module {NCHAN_MODULE};\ndaemon off;\nworker_processes 1;\nworker_rlimit_nofile 20000;\n"
+            f"load_module {NCHAN_MODULE};\ndaemon off;\nmaster_process off;\nworker_rlimit_nofile 20000;\n"
             f"pid {self.folder}/pid;\nerror_log {log} warn;\n"
             + ("user root;\n" if os.geteuid() == 0 else "") +
             "events { worker_connections 10000; }\n"

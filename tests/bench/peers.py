@@ -97,10 +97,6 @@ def create_on(port, n_sessions, token, new_user, data_of):
     return sessions
 
 
-def only_child(pid):
-    return int(subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True).stdout.split()[0])
-
-
 class Comparison:
     def __init__(self, bench, load_class, beside, tokens, data_of, token, new_user, settle):
         from harness import query, redis_client
@@ -166,7 +162,7 @@ class Comparison:
         elif who == NCHAN:
             length = self.crowds[OURS].text_bytes
             made = PeerCrowd(options, lambda program, setup: self.load_class(program, {**setup, "textBytes": length}),
-                             self.beside.nchan.port, only_child(self.beside.nchan.process.pid), tokens, self.data)
+                             self.beside.nchan.port, self.beside.nchan.process.pid, tokens, self.data)
             made.n_created = 1
         else:
             peer = self.contenders[who].peer

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -360,6 +361,7 @@ def arguments():
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which stops what was started
     began = time.monotonic()
     machine = describe(ROOT, " ".join(["tests/bench/run.py", *sys.argv[1:]]))
     say("starting private servers and the services …")
