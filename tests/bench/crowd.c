@@ -222,6 +222,8 @@ static size_t take_upgrade(struct viewer *v, const char *bytes, size_t len) {
     v->state = VIEWER_WAITING;
     if (v->token)
         send_auth(v);
+    if (v->is_foreign)
+        finish(v, VIEWER_SYNCED);
     return (size_t)(end - bytes) + 4;
 }
 
@@ -293,7 +295,8 @@ void crowd_done(struct crowd *c) {
 void crowd_connect(struct crowd *c, const struct crowd_entry *e) {
     struct viewer *v = &c->viewers[c->n_open];
     *v = (struct viewer){.crowd = c, .session = e->session, .since_ns = now_ns()};
-    if (e->resumes)
+    v->is_foreign = e->is_foreign;
+    if (e->resumes || e->is_foreign)
         v->version = e->since;
     sockets_connect_from(c->sockets, &v->source, (unsigned)c->n_open, c->port, on_readable);
     c->n_open++;

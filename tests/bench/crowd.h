@@ -29,6 +29,7 @@ struct viewer {
     const char *token;      /* for the message after the upgrade; borrowed, or NULL */
     char *rest;             /* of a frame that has not arrived whole; NULL mostly */
     size_t n_rest;
+    bool is_foreign;
 };
 
 struct crowd_seen; /* one version: its bytes, and how many have got it */
@@ -60,8 +61,9 @@ struct crowd_entry {
     const char *session_id, *token; /* by message: until the viewer is done */
     bool by_message;                /* authenticates in a message instead of by header */
     bool resumes;
-    uint64_t since; /* when it resumes */
-    bool is_bare;   /* of bare_send: no HTTP, at version 0 at once */
+    uint64_t since;  /* when it resumes */
+    bool is_bare;    /* of bare_send: no HTTP, at version 0 at once */
+    bool is_foreign; /* of another server, which tells no state: at version `since` once upgraded */
 };
 
 /* Room for n viewers, none of them connected. */

@@ -16,11 +16,14 @@ struct crowd_bench {
         uint64_t version;
     } * sessions; /* the i-th is the i-th user's */
     size_t n_sessions, n_users;
+    size_t text_bytes; /* of another server's events; 0: this is ours */
     struct crowd crowd;
     uint64_t n_changes; /* accepted, from the beginning on */
 };
 
-/* setup: {apiPort, wsPort, tokens: [...]} */
+/* setup: {apiPort, wsPort, tokens: [...], textBytes?}. textBytes: another server, which hands on
+ * what it is given (nchan): there is one session, a viewer has joined once it is upgraded, and a
+ * change is an event of so many bytes that is posted to /pub. */
 void crowd_bench_init(struct crowd_bench *b, json_t *setup);
 void crowd_bench_done(struct crowd_bench *b);
 

@@ -22,7 +22,7 @@ enum kind {
     KIND_PATCH,
     KIND_GET,
     KIND_SWITCH,
-    KIND_PATH, /* any other address, without a token */
+    KIND_PATH, /* any other address, without a token: GET, or POST when there is a body */
 };
 
 struct watched {
@@ -37,7 +37,7 @@ struct phase {
     struct bench *bench;
     enum kind kind;
     uint16_t port;
-    const char *path;
+    const char *path, *post_body;
     bool await_frame;     /* the next request leaves when the change arrived, too */
     bool is_own;          /* each connection has a session of its own */
     bool is_contested;    /* all switch the first session's turn, and then the next one */
@@ -86,6 +86,15 @@ static void put_switch(struct phase *p, struct watched *w, uint64_t since_ns) {
         w->id, w->writer, p->body.len, p->body.data);
 }
 
+static void put_path(struct phase *p) {
+    buf_printf(&p->request, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", p->post_body ? "POST" : "GET",
+               p->path);
+    if (p->post_body)
+        buf_printf(&p->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+                   strlen(p->post_body));
+    buf_printf(&p->request, "\r\n%s", p->post_body ? p->post_body : "");
+}
+
 static struct watched *session_for(struct phase *p, const struct http_client *c) {
     struct bench *b = p->bench;
     if (p->is_contested)
@@ -110,7 +119,7 @@ static void send_next(struct phase *p, uint64_t since_ns) {
             "GET /sessions/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n",
             w->id, w->writer);
     } else {
-        buf_printf(&p->request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", p->path);
+        put_path(p);
     }
     p->n_due++;
     http_client_send(c, &p->request, since_ns);
@@ -224,6 +233,7 @@ static void read_order(struct phase *p, const json_t *what) {
     p->kind = kind_of(what);
     p->port = (uint16_t)order_number(what, "port", p->bench->api_port);
     p->path = json_string_value(json_object_get(what, "path"));
+    p->post_body = json_string_value(json_object_get(what, "post"));
     p->await_frame = json_is_true(json_object_get(what, "awaitFrame"));
     p->is_own = json_is_true(json_object_get(what, "own"));
     p->is_contested = json_is_true(json_object_get(what, "contested"));

@@ -26,9 +26,10 @@ void bench_init(struct bench *b, const json_t *setup);
 void bench_done(struct bench *b);
 
 /* what: {kind: "patch" | "get" | "switch" | "path", seconds, warmUp, connections?, rate?,
- * awaitFrame?, own?, contested?, port?, path?}. Sessions that are switched have a clock of white
- * and black, of which white began. own: each connection has a session to itself; contested: all
- * connections switch the same turn of the first session at once, of which one has to take effect,
- * and then the next turn. Returns when every request is answered and every change arrived (or 10 s
- * passed without one). Caller owns the result. */
+ * awaitFrame?, own?, contested?, port?, path?, post?}. post: the body of POSTs to the path.
+ * Sessions that are switched have a clock of white and black, of which white began. own: each
+ * connection has a session to itself; contested: all connections switch the same turn of the first
+ * session at once, of which one has to take effect, and then the next turn. Returns when every
+ * request is answered and every change arrived (or 10 s passed without one). Caller owns the
+ * result. */
 json_t *phase_run(struct bench *b, const json_t *what);

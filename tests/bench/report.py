@@ -5,6 +5,7 @@ import statistics
 
 import report_clocks
 import report_crowd
+import report_peers
 
 PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
 REFERENCES = ["AMQP direct reply-to, one at a time", "GET /health, 64 connections",
@@ -146,7 +147,7 @@ def failures(result):
             if phase["delivered"] != phase["accepted"]:
                 found.append(f"{name}, round {n}: {phase['accepted']} accepted, "
                              f"{phase['delivered']} delivered")
-    found += report_crowd.failures(result) + report_clocks.failures(result)
+    found += report_crowd.failures(result) + report_clocks.failures(result) + report_peers.failures(result)
     if not result["rounds"]:
         return found
     last = list(result["rounds"][-1]["phases"].values())[-1]  # the watchers count from the start on
@@ -159,6 +160,7 @@ def failures(result):
 def neighbours(result):
     """A warning when others used much of the CPUs in any phase."""
     most = max((phase["othersShare"] for one in [one["phases"] for one in result["rounds"]] + result["clocks"]
+                + [phases for one in result["peers"] for phases in one.values()]
                 for phase in one.values() if "othersShare" in phase), default=0)
     if most < 0.1:
         return []
@@ -170,7 +172,7 @@ def summary(result):
     account = result["account"]
     said = [f"{account['accepted']:,} changes accepted; {account['auditRows']:,} rows in PostgreSQL; "
             f"every one seen by its watcher, in order." if not failures(result) else "FAILED:"]
-    return said + failures(result) + neighbours(result)
+    return said + report_peers.said(result) + failures(result) + neighbours(result)
 
 
 def tables(result):
@@ -187,7 +189,7 @@ def _plain(table):
 
 
 def text(result):
-    shown = tables(result) + report_clocks.tables(result, PARTS) + report_crowd.tables(result)
+    shown = tables(result) + report_clocks.tables(result, PARTS) + report_crowd.tables(result) + report_peers.tables(result)
     return "\n\n".join([_plain(t) for t in shown] + ["\n".join(summary(result))]) + "\n"
 
 
@@ -203,7 +205,7 @@ def _machine(result):
         f"- Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memoryGib']} GiB; kernel "
         f"{machine['kernel']}; {machine['compiler']}.",
         f"- Commit: {machine['commit']}. Command: `{machine['command']}`, "
-        f"{len(result['rounds'] or result['clocks'] or result['crowd'])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
+        f"{len(result['rounds'] or result['clocks'] or result['crowd'] or result['peers'])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
         "- Median of the rounds (least–most). \"others\" is the share of the CPUs that went to processes "
         "which have nothing to do with the measurement.",
     ])
@@ -219,7 +221,8 @@ def rewrite(path, result):
     text = path.read_text()
     for begin, found, end in ((BEGIN, tables(result) if result["rounds"] else [], END),
                               (report_clocks.BEGIN, report_clocks.tables(result, PARTS), report_clocks.END),
-                              (report_crowd.BEGIN, report_crowd.tables(result), report_crowd.END)):
+                              (report_crowd.BEGIN, report_crowd.tables(result), report_crowd.END),
+                              (report_peers.BEGIN, report_peers.tables(result), report_peers.END)):
         if not found:
             continue
         head, _, rest = text.partition(begin)

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,9 @@ import urllib.request
 import audit_rows as audit
 import clocks
 import crowd
+import peers
 import report
+import report_peers
 from machine import Meter, describe
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -189,12 +192,13 @@ class Bench:
         return {"throughput": float(row["rps"]), "latency": {
             "n": n, **{p: float(row[f"{p}_latency_ms"]) * 1000 for p in ("p50", "p95", "p99")}}}
 
-    def amqp_rpc(self):
+    def amqp_rpc(self, *how):
+        """how: how many are in flight, or "events"."""
         rabbitmq = self.servers.rabbitmq
         seconds = max(1, round(self.options.reference_seconds))
         done = subprocess.run(
             [self.options.programs / "amqp_rpc", str(rabbitmq.port), "handoff", rabbitmq.password,
-             "handoff", str(seconds)], stdout=subprocess.PIPE, text=True, check=True)
+             "handoff", str(seconds), *how], stdout=subprocess.PIPE, text=True, check=True)
         latency = json.loads(done.stdout)
         return {"throughput": latency["n"] / seconds, "latency": latency}
 
@@ -281,19 +285,44 @@ def clocks_part(options, suite, servers, sessions, tokens):
     return {"clocks": rounds}, all_of_it.stop()
 
 
+def peers_part(options, suite, servers, create, tokens):
+    """Handoff and what else one might use, in turn."""
+    from harness import SECRET, Servers, free_ports, new_user, token
+    say(f"  beside Handoff: {', '.join(peers.NAMES)}; {options.rounds} rounds")
+    beside = peers.PeerServers(Servers, SECRET, free_ports)
+    try:
+        bench = Bench(options, suite, servers, create(options.sessions))
+        comparison = peers.Comparison(bench, Load, beside.start(), tokens, data_of, token, new_user,
+                                      lambda: settle(suite))
+        rounds = []
+        for n in range(1, options.rounds + 1):
+            say(f"  round {n}/{options.rounds}")
+            rounds.append(comparison.round(lambda name: is_wanted(options, name), say))
+        return {"peers": rounds, "peersAccount": comparison.account()}, comparison.stop()
+    finally:
+        beside.stop()
+
+
 def bench_with(options):
+    def wants(names):
+        return not options.peers and any(is_wanted(options, name) for name in names)
+
     def work(suite, servers, create, new_token):
-        result, n_accepted = {"rounds": [], "crowd": [], "clocks": []}, 0
-        if any(is_wanted(options, name) for name in PHASES):
+        result, n_accepted = {"rounds": [], "crowd": [], "clocks": [], "peers": []}, 0
+        if options.peers:
+            part, n = peers_part(options, suite, servers, create, [new_token() for _ in range(peers.N_WATCHERS)])
+            result.update(part)
+            n_accepted += n
+        if wants(PHASES):
             part, n = classic_part(options, suite, servers, create(options.sessions))
             result.update(part)
             n_accepted += n
-        if any(is_wanted(options, name) for name in clocks.names()):
+        if wants(clocks.names()):
             part, n = clocks_part(options, suite, servers, create(clocks.N_SESSIONS, clock=clocks.CHESS),
                                   [new_token() for _ in range(clocks.N_USERS)])
             result.update(part)
             n_accepted += n
-        if any(is_wanted(options, name) for name in crowd.names()):
+        if wants(crowd.names()):
             part, n = crowd_part(options, suite, [new_token() for _ in range(crowd.N_USERS)])
             result.update(part)
             n_accepted += n
@@ -311,14 +340,24 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "build/gcc/bin")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5, help="of each phase, after the warm-up")
+    parser.add_argument("--seconds", type=float, help="of each phase, after the warm-up; 5, with --peers 4")
     parser.add_argument("--warm-up", type=float, default=0.5)
     parser.add_argument("--reference-seconds", type=float, default=1)
     parser.add_argument("--sessions", type=int, default=200)
     parser.add_argument("--only", action="append", help="phases whose name has this in it; may be repeated")
     parser.add_argument("--markdown", action="store_true", help="rewrite docs/PERFORMANCE.md's figures")
+    parser.add_argument("--peers", action="store_true",
+                        help="only Handoff beside what else one might use (README.md, Peers)")
     options = parser.parse_args()
+    options.peers = options.peers or any("peer" in text for text in options.only or [])
+    options.seconds = options.seconds or (4 if options.peers else 5)
     options.binaries = options.binaries.resolve()
+    if options.peers:
+        options.only = options.only or ["peers: "]
+        try:
+            peers.check_installed()
+        except peers.StartError as error:
+            raise SystemExit(f"error: {error}") from None
     options.programs = options.binaries.parent / "bench"
     if not (options.programs / "load").exists():
         parser.error(f"{options.programs / 'load'} is not built; run make bench-programs")
@@ -327,6 +366,7 @@ def arguments():
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which stops what was started
     began = time.monotonic()
     machine = describe(ROOT, " ".join(["tests/bench/run.py", *sys.argv[1:]]))
     say("starting private servers and the services …")
@@ -337,6 +377,7 @@ def main():
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=1) + "\n")
     say("\n" + report.text(result))
+    report_peers.draw(result, ROOT / ("docs/performance" if options.markdown else "build/bench"))
     if options.markdown:
         report.rewrite(ROOT / "docs" / "PERFORMANCE.md", result)
     say(f"{result['seconds']:.0f} s in all; everything measured is in {output.relative_to(ROOT)}")

@@ -61,6 +61,21 @@ void writer_patch(struct writer *w, const char *session_id, const char *token, u
     send_body(w, "PATCH", path, token, since_ns);
 }
 
+void writer_publish(struct writer *w, const char *channel, uint64_t version, size_t text_bytes,
+                    uint64_t since_ns) {
+    char path[80];
+    uint64_t value = w->next_value++;
+    w->since_ns[value % WRITER_RING] = since_ns;
+    buf_clear(&w->body);
+    buf_printf(&w->body, "{\"type\":\"state_delta\",\"version\":%llu,\"value\":%llu,\"filler\":\"",
+               (unsigned long long)version, (unsigned long long)value);
+    while (w->body.len + 2 < text_bytes)
+        buf_putc(&w->body, 'x');
+    buf_puts(&w->body, "\"}");
+    snprintf(path, sizeof(path), "/pub?session=%s", channel);
+    send_body(w, "POST", path, "", since_ns);
+}
+
 void writer_create(struct writer *w, const char *token, const char *data, const char *clock,
                    uint64_t tag) {
     w->idle[w->n_idle - 1]->tag = tag;

@@ -28,6 +28,9 @@ void writer_open(struct writer *w, struct sockets *all, uint16_t port, size_t n_
 void writer_close(struct writer *w, struct sockets *all);
 /* Sends a change; only while n_idle. since_ns: when it was due. */
 void writer_patch(struct writer *w, const char *session_id, const char *token, uint64_t since_ns);
+/* Sends an event as ws_fanout would, of text_bytes, to a server that hands it on. */
+void writer_publish(struct writer *w, const char *channel, uint64_t version, size_t text_bytes,
+                    uint64_t since_ns);
 /* A new session with that JSON as its data, and as its clock (NULL: none); tag is its client's
  * while it is answered. */
 void writer_create(struct writer *w, const char *token, const char *data, const char *clock,
