@@ -90,11 +90,12 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # The benchmark's load generators, and its points of reference for the broker and for a fan-out.
-BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load amqp_rpc bare_send)
+BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load sessions_load amqp_rpc bare_send)
 bench_objects = $(call objects,$(patsubst %,tests/bench/%.c,$(1)))
 $(OUT)/bench/load: $(call bench_objects,load orders phase http_client watcher sockets samples)
 $(OUT)/bench/crowd_load: $(call bench_objects,crowd_load orders crowd_phase crowd writer http_client sockets samples)
 $(OUT)/bench/deadline_load: $(call bench_objects,deadline_load deadlines orders watcher writer http_client sockets samples)
+$(OUT)/bench/sessions_load: $(call bench_objects,sessions_load sessions orders writer http_client sockets samples)
 $(OUT)/bench/amqp_rpc: $(call bench_objects,amqp_rpc sockets samples)
 $(OUT)/bench/bare_send: $(call bench_objects,bare_send sockets samples)
 $(BENCH): $(OUT)/libhandoff.a
