@@ -175,9 +175,9 @@ check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyfl
 flags:
 	@echo $(CPPFLAGS) -std=c17
 
-bench: install ## measure; see tests/bench/README.md
+bench: install ## measure; see tests/bench/README.md (SCALE=1: the cost as the work grows)
 	@$(MAKE) --no-print-directory all bench-programs
-	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin
+	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(SCALE),--scale)
 
 MINUTES ?= 5
 chaos: install ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)

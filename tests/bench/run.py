@@ -305,7 +305,8 @@ def bench_with(options):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "build/gcc/bin")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", action="store_true", help="the cost as the work grows, instead of all else")
+    parser.add_argument("--rounds", type=int, help="default: 3; with --scale: 1")
     parser.add_argument("--seconds", type=float, default=5, help="of each phase, after the warm-up")
     parser.add_argument("--warm-up", type=float, default=0.5)
     parser.add_argument("--reference-seconds", type=float, default=1)
@@ -313,6 +314,7 @@ def arguments():
     parser.add_argument("--only", action="append", help="phases whose name has this in it; may be repeated")
     parser.add_argument("--markdown", action="store_true", help="rewrite docs/PERFORMANCE.md's figures")
     options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.scale else 3)
     options.binaries = options.binaries.resolve()
     options.programs = options.binaries.parent / "bench"
     if not (options.programs / "load").exists():
@@ -322,6 +324,9 @@ def arguments():
 
 def main():
     options = arguments()
+    if options.scale:
+        import scale  # which itself imports this file
+        return scale.main(options)
     began = time.monotonic()
     machine = describe(ROOT, " ".join(["tests/bench/run.py", *sys.argv[1:]]))
     say("starting private servers and the services …")
