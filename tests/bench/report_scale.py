@@ -66,10 +66,11 @@ def creation(result):
 def windows(result):
     rows = [["a delta that is kept", spread(values(result, "deltas kept", "window", "bytesPerDelta"))],
             ["the first, with its stream", spread(values(result, "deltas kept", "window", "firstDelta"))]]
-    keys = values(result, "deltas kept", "window", "keys")
-    rows += [[f"…:{kind} with 41 deltas", spread([k[kind] for k in keys if kind in k])]
-             for kind in sorted(keys[0])] if keys else []
-    return (["Redis bytes", "each"], rows if keys else [])
+    keys = [values(result, "deltas kept", "window", of) for of in ("keysCreated", "keys")]
+    for when, found in zip(("just created", "with 41 deltas"), keys):
+        rows += [[f"…:{kind}, {when}", spread([k[kind] for k in found if kind in k])]
+                 for kind in sorted({kind for k in found for kind in k})]
+    return (["Redis bytes", "each"], rows if keys[0] else [])
 
 
 def documents(result):

@@ -88,14 +88,15 @@ def windows(world, say):
         load = world.load("sessions_load", tokens=world.tokens(N_OWNERS))
         load.order({"do": "create", "n": N_WINDOWS, "data": json.dumps(run.data_of(0))})
         world.quiet()
-        sizes = [world.redis_bytes()]
+        sizes, ids = [world.redis_bytes()], load.order({"do": "ids", "n": 20})["ids"]
+        created = key_bytes(world, ids)
         for times in (1, N_KEPT):
             load.order({"do": "patch", "n": N_WINDOWS, "times": times})
             world.quiet()
             sizes.append(world.redis_bytes())
         first, rest = ((b - a) / N_WINDOWS for a, b in zip(sizes, sizes[1:]))
         point = {"firstDelta": first, "bytesPerDelta": rest / N_KEPT,
-                 "keys": key_bytes(world, load.order({"do": "ids", "n": 20})["ids"])}
+                 "keysCreated": created, "keys": key_bytes(world, ids)}
         say(f"{point['bytesPerDelta']:.0f} bytes a delta, {first:.0f} the first")
         world.account(N_WINDOWS * (1 + N_KEPT))
     return {"window": point}
@@ -132,7 +133,7 @@ def documents(world, say):
     for name, size in SIZES.items():
         with world.stack():
             load = world.load("sessions_load", tokens=world.tokens(N_DOCUMENTS))
-            load.order({"do": "create", "n": N_DOCUMENTS, "data": json.dumps(document(size))})
+            load.order({"do": "create", "n": N_DOCUMENTS, "data": json.dumps(document(size)), "connections": 4})
             world.quiet()
             point = found[name] = {"bytes": size}
             for kind in ("patch", "get"):

@@ -8,7 +8,7 @@
 #include "tests/bench/writer.h"
 
 #define SECOND_NS UINT64_C(1000000000)
-#define PATIENCE_NS (10 * SECOND_NS)
+#define PATIENCE_NS (30 * SECOND_NS) /* half a megabyte each, on a busy machine */
 #define N_WRITERS 64
 
 /* One order under way. */
@@ -49,7 +49,7 @@ static void run_end(struct sessions_run *r) {
 
 static void wait_until(const struct sessions_run *r, uint64_t until_ns) {
     if (now_ns() > r->progress_ns + PATIENCE_NS)
-        die("nothing for 10 s (%llu sent, %llu answered)", (unsigned long long)r->writer.n_sent,
+        die("nothing for 30 s (%llu sent, %llu answered)", (unsigned long long)r->writer.n_sent,
             (unsigned long long)r->writer.n_answered);
     uint64_t patience = r->progress_ns + PATIENCE_NS;
     sockets_wait(&r->b->sockets, until_ns < patience ? until_ns : patience);
@@ -87,7 +87,7 @@ static json_t *run_create(struct sessions_bench *b, const json_t *what) {
         memset(b->sessions + b->cap, 0, (n - b->cap) * sizeof(*b->sessions));
         b->cap = n;
     }
-    run_begin(&r, b, N_WRITERS, on_created);
+    run_begin(&r, b, (size_t)order_number(what, "connections", N_WRITERS), on_created);
     while (n > first && r.writer.n_answered < n - first) {
         for (; r.writer.n_idle && b->n_sessions < n; b->n_sessions++)
             writer_create(&r.writer, token_of(b, b->n_sessions), data, NULL, b->n_sessions);

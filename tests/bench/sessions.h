@@ -26,7 +26,8 @@ void sessions_bench_init(struct sessions_bench *b, const json_t *setup);
 void sessions_bench_done(struct sessions_bench *b);
 
 /* Carries out one order and returns what came of it; caller owns that. `do` is one of
- *   create {n, data}         more sessions, until there are n
+ *   create {n, data, connections?}
+ *                            more sessions, until there are n
  *   patch {n, times}         so many changes to each of the first n, one round after the other
  *   ids {n}                  those of the first n
  *   load {kind, n?, seconds, warmUp, connections}
