@@ -4,12 +4,18 @@ import statistics
 
 import plot
 import report
-from report_crowd import spread, values_of
+from report_crowd import values_of
 
 BEGIN, END = "<!-- scale: make bench writes them -->", "<!-- end of the scale -->"
 FOLDER = "performance"  # of the plots, beside the document
 SERVICES = report.PARTS[:4]
 CROSSING_AT = 400  # events/s
+
+
+def spread(numbers, scale=1, digits=0):
+    """As report's; of one round just the number."""
+    return report.spread(numbers, scale, digits) if len(numbers) > 1 else \
+        f"{numbers[0] / scale:,.{digits}f}" if numbers else "–"
 
 
 def names(result, part):
@@ -120,7 +126,7 @@ def crossings(result):
     """From how many instances, and with how many events a subscription, binding each session is cheaper."""
     rows = []
     for n in sorted({v for name in names(result, "bindings") for v in values(result, "bindings", name, "instances")}):
-        def of(mode, n=n):
+        def of(mode, n=n):  # both were measured, or neither
             name = f"{mode}, {n} ws_fanout, {CROSSING_AT}/s"
             found = values(result, "bindings", name, "cpuPerEvent")
             joined = cost(result, "bindings", name, "joined", ["ws_fanout", "RabbitMQ"])
@@ -222,9 +228,8 @@ def wrong_with(point):
     for phase in [point, *[p for p in point.values() if isinstance(p, dict) and "requests" in p]]:
         if phase.get("refused"):
             yield f"refused {phase['refused']}"
-        if phase.get("delivered", phase.get("accepted")) != phase.get("accepted"):
-            if "delivered" in phase:
-                yield f"{phase['accepted']} accepted, {phase['delivered']} delivered"
+        if "delivered" in phase and phase["delivered"] != phase["accepted"]:
+            yield f"{phase['accepted']} accepted, {phase['delivered']} delivered"
         if phase.get("missing") or phase.get("stateSyncs"):
             yield f"{phase['missing']} versions missed, {phase['stateSyncs']} state_syncs"
         if "viewers" in phase and phase["deliveries"] != phase["changes"] * phase["viewers"]:

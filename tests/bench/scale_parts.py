@@ -129,7 +129,7 @@ def document(size):
 
 
 def documents(world, say):
-    found, n_accepted = {}, 0
+    found = {}
     for name, size in SIZES.items():
         with world.stack():
             load = world.load("sessions_load", tokens=world.tokens(N_DOCUMENTS))
