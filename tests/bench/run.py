@@ -307,7 +307,7 @@ def arguments():
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "build/gcc/bin")
     parser.add_argument("--scale", action="store_true", help="the cost as the work grows, instead of all else")
     parser.add_argument("--rounds", type=int, help="default: 3; with --scale: 1")
-    parser.add_argument("--seconds", type=float, default=5, help="of each phase, after the warm-up")
+    parser.add_argument("--seconds", type=float, help="of each phase, after the warm-up; default: 5; with --scale: 2")
     parser.add_argument("--warm-up", type=float, default=0.5)
     parser.add_argument("--reference-seconds", type=float, default=1)
     parser.add_argument("--sessions", type=int, default=200)
@@ -315,6 +315,7 @@ def arguments():
     parser.add_argument("--markdown", action="store_true", help="rewrite docs/PERFORMANCE.md's figures")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.scale else 3)
+    options.seconds = options.seconds or (2 if options.scale else 5)
     options.binaries = options.binaries.resolve()
     options.programs = options.binaries.parent / "bench"
     if not (options.programs / "load").exists():

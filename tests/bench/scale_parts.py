@@ -134,7 +134,7 @@ def documents(world, say):
         with world.stack():
             load = world.load("sessions_load", tokens=world.tokens(N_DOCUMENTS))
             load.order({"do": "create", "n": N_DOCUMENTS, "data": json.dumps(document(size)), "connections": 4})
-            world.quiet()
+            run.settle(world.suite)
             point = found[name] = {"bytes": size}
             for kind in ("patch", "get"):
                 point[kind] = load_of(world, load, kind, connections=16)
@@ -154,7 +154,8 @@ def watchers(world, say):
         for n, rate in N_WATCHERS.items():
             joined = load.order({"do": "join", "n": n})
             result = found[f"{n:,}"] = world.metered(
-                lambda rate=rate: load.order({"do": "spread", "rate": rate, **how_long(world)}), "deliveries")
+                lambda rate=rate: load.order({"do": "spread", "rate": rate, "seconds": 2 * world.options.seconds,
+                                              "warmUp": world.options.warm_up}), "deliveries")
             result.update(watchers=n, rate=rate, joined=joined, resident=world.resident())
             load.order({"do": "leave"})
             n_changes += result["changes"]
@@ -218,7 +219,7 @@ def binding(world, mode, n_fanouts):
         for n in range(2, n_fanouts + 1):
             world.add_instance("ws_fanout", n)
         sessions_ = pairs(world)
-        world.quiet()
+        run.settle(world.suite)
         made = []
         joined = world.metered(lambda: made.append(watched_load(world, sessions_)) or {"requests": N_PAIRS})
         for rate in RATES:
