@@ -31,12 +31,23 @@ def _tree(stats, root):
     children = {}
     for pid, (parent, _, _) in stats.items():
         children.setdefault(parent, []).append(pid)
-    found, todo = [], [root]
+    found, todo = [], list(root) if isinstance(root, list) else [root]
     while todo:
         pid = todo.pop()
         found.append(pid)
         todo += children.get(pid, [])
     return found
+
+
+def cpu_ns(pid):
+    """CPU time of its threads, in ns: for what is too little to be seen in ticks."""
+    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def wakes(pid):
+    """How often its threads went to sleep, that is, were woken."""
+    return sum(int(line.split()[1]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")
+               for line in path.read_text().splitlines() if line.startswith("voluntary_ctxt_switches"))
 
 
 def _busy_us():
@@ -47,7 +58,7 @@ def _busy_us():
 
 
 class Meter:
-    """CPU and memory of named process trees."""
+    """CPU and memory of named process trees; a root is a pid, or a list of several instances' pids."""
 
     def __init__(self, roots):
         self.roots = roots

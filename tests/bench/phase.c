@@ -36,6 +36,7 @@ struct watched {
 struct phase {
     struct bench *bench;
     enum kind kind;
+    const json_t *ports; /* of several instances: connection after connection; NULL: port */
     uint16_t port;
     const char *path, *post_body;
     bool await_frame;     /* the next request leaves when the change arrived, too */
@@ -232,6 +233,7 @@ static void read_order(struct phase *p, const json_t *what) {
     double rate = order_number(what, "rate", 0);
     p->kind = kind_of(what);
     p->port = (uint16_t)order_number(what, "port", p->bench->api_port);
+    p->ports = json_object_get(what, "ports");
     p->path = json_string_value(json_object_get(what, "path"));
     p->post_body = json_string_value(json_object_get(what, "post"));
     p->await_frame = json_is_true(json_object_get(what, "awaitFrame"));
@@ -244,11 +246,16 @@ static void read_order(struct phase *p, const json_t *what) {
         die("an order that makes no sense");
 }
 
+static uint16_t port_of(const struct phase *p, size_t client) {
+    size_t n = json_array_size(p->ports);
+    return n ? (uint16_t)json_integer_value(json_array_get(p->ports, client % n)) : p->port;
+}
+
 static void connect_clients(struct phase *p) {
     p->clients = must_alloc(p->n_clients * sizeof(*p->clients));
     p->idle = must_alloc(p->n_clients * sizeof(struct http_client *));
     for (size_t i = 0; i < p->n_clients; i++) {
-        http_client_open(&p->clients[i], &p->bench->sockets, p->port, on_answer, p);
+        http_client_open(&p->clients[i], &p->bench->sockets, port_of(p, i), on_answer, p);
         p->clients[i].tag = i;
         p->idle[p->n_idle++] = &p->clients[i];
     }
@@ -361,8 +368,9 @@ void bench_init(struct bench *b, const json_t *setup) {
         struct watched *w = &b->sessions[i];
         w->id = text(session, "id");
         w->writer = text(session, "writer");
-        watcher_open(&w->watcher, &b->sockets, b->ws_port, w->id, text(session, "watcher"),
-                     on_change, b);
+        watcher_open(&w->watcher, &b->sockets,
+                     (uint16_t)order_number(session, "wsPort", b->ws_port), w->id,
+                     text(session, "watcher"), on_change, b);
     }
     uint64_t deadline = now_ns() + PATIENCE_NS;
     while (!all_subscribed(b)) {

@@ -20,16 +20,16 @@ struct bench {
     struct phase *phase; /* the one that runs, NULL between phases */
 };
 
-/* setup: {apiPort, wsPort, sessions: [{id, writer, watcher}]}, the last two tokens. Returns when
- * all watchers are subscribed. */
+/* setup: {apiPort, wsPort, sessions: [{id, writer, watcher, wsPort?}]}, writer and watcher tokens.
+ * Returns when all watchers are subscribed. */
 void bench_init(struct bench *b, const json_t *setup);
 void bench_done(struct bench *b);
 
 /* what: {kind: "patch" | "get" | "switch" | "path", seconds, warmUp, connections?, rate?,
- * awaitFrame?, own?, contested?, port?, path?, post?}. post: the body of POSTs to the path.
+ * awaitFrame?, own?, contested?, port?, ports?, path?, post?}. post: the body of POSTs to the path.
  * Sessions that are switched have a clock of white and black, of which white began. own: each
  * connection has a session to itself; contested: all connections switch the same turn of the first
- * session at once, of which one has to take effect, and then the next turn. Returns when every
- * request is answered and every change arrived (or 10 s passed without one). Caller owns the
- * result. */
+ * session at once, of which one has to take effect, and then the next turn. ports: of several
+ * session_api, which the connections are shared out among. Returns when every request is answered
+ * and every change arrived (or 10 s passed without one). Caller owns the result. */
 json_t *phase_run(struct bench *b, const json_t *what);

@@ -339,8 +339,10 @@ def bench_with(options):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "build/gcc/bin")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help="of each phase, after the warm-up; 5, with --peers 4")
+    parser.add_argument("--scale", action="store_true", help="the cost as the work grows, instead of all else")
+    parser.add_argument("--rounds", type=int, help="default: 3; with --scale: 1")
+    parser.add_argument("--seconds", type=float,
+                        help="of each phase, after the warm-up; default: 5; with --peers: 4; with --scale: 2")
     parser.add_argument("--warm-up", type=float, default=0.5)
     parser.add_argument("--reference-seconds", type=float, default=1)
     parser.add_argument("--sessions", type=int, default=200)
@@ -350,7 +352,8 @@ def arguments():
                         help="only Handoff beside what else one might use (README.md, Peers)")
     options = parser.parse_args()
     options.peers = options.peers or any("peer" in text for text in options.only or [])
-    options.seconds = options.seconds or (4 if options.peers else 5)
+    options.rounds = options.rounds or (1 if options.scale else 3)
+    options.seconds = options.seconds or (2 if options.scale else 4 if options.peers else 5)
     options.binaries = options.binaries.resolve()
     if options.peers:
         options.only = options.only or ["peers: "]
@@ -367,6 +370,9 @@ def arguments():
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which stops what was started
+    if options.scale:
+        import scale  # which itself imports this file
+        return scale.main(options)
     began = time.monotonic()
     machine = describe(ROOT, " ".join(["tests/bench/run.py", *sys.argv[1:]]))
     say("starting private servers and the services …")

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,6 +18,7 @@
 #define MOST_BYTES (4u << 20) /* of one answer or frame */
 #define READ_BYTES 16384u
 #define N_EVENTS 512
+#define SEND_PATIENCE_MS 10000
 
 _Noreturn void die(const char *format, ...) {
     va_list arguments;
@@ -128,9 +130,14 @@ void source_receive(const struct source *s, struct buf *in) {
 }
 
 void source_send(const struct source *s, const void *data, size_t len) {
-    ssize_t n = send(s->fd, data, len, MSG_NOSIGNAL);
-    if (n < 0 || (size_t)n != len)
-        die("sending: %s", n < 0 ? strerror(errno) : "the socket is full");
+    for (const char *rest = data; len > 0;) {
+        ssize_t n = send(s->fd, rest, len, MSG_NOSIGNAL);
+        struct pollfd room = {.fd = s->fd, .events = POLLOUT};
+        if (n < 0 && (errno != EAGAIN || poll(&room, 1, SEND_PATIENCE_MS) != 1))
+            die("sending: %s", errno == EAGAIN ? "the socket stays full" : strerror(errno));
+        rest += n > 0 ? n : 0;
+        len -= n > 0 ? (size_t)n : 0;
+    }
 }
 
 void buf_drop(struct buf *b, size_t n) {

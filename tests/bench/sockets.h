@@ -33,7 +33,8 @@ void sockets_wait(struct sockets *all, uint64_t until_ns);
 
 /* Reads what is there behind what `in` holds. */
 void source_receive(const struct source *s, struct buf *in);
-/* All of it at once: there is never more than one small message on its way. */
+/* All of it before it returns. There is never more than one message on its way, and a small one
+ * fits into the socket: only for half a megabyte the others wait. */
 void source_send(const struct source *s, const void *data, size_t len);
 /* Forgets the first n bytes. */
 void buf_drop(struct buf *b, size_t n);

@@ -1,4 +1,4 @@
-/* PATCHes and creates; see writer.h. */
+/* PATCHes, creates and reads; see writer.h. */
 #include "tests/bench/writer.h"
 
 #include <stdio.h>
@@ -86,6 +86,15 @@ void writer_create(struct writer *w, const char *token, const char *data, const 
         buf_printf(&w->body, ",\"clock\":%s", clock);
     buf_puts(&w->body, "}");
     send_body(w, "POST", "/sessions", token, now_ns());
+}
+
+void writer_get(struct writer *w, const char *session_id, const char *token) {
+    buf_clear(&w->request);
+    buf_printf(&w->request,
+               "GET /sessions/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n",
+               session_id, token);
+    w->n_sent++;
+    http_client_send(w->idle[--w->n_idle], &w->request, now_ns());
 }
 
 uint64_t writer_since_ns(const struct writer *w, uint64_t value) {

@@ -35,4 +35,6 @@ void writer_publish(struct writer *w, const char *channel, uint64_t version, siz
  * while it is answered. */
 void writer_create(struct writer *w, const char *token, const char *data, const char *clock,
                    uint64_t tag);
+/* Reads the session; only while n_idle, as all of these. */
+void writer_get(struct writer *w, const char *session_id, const char *token);
 uint64_t writer_since_ns(const struct writer *w, uint64_t value);
