@@ -256,6 +256,14 @@ static void add_metrics(struct worker *w) {
     w->n_lost_races = metrics_counter(m, "handoff_lost_races_total", NULL,
                                       "Saves that another engine's save came before.");
     w->n_dead = metrics_counter(m, "handoff_dead_letters_total", NULL, "Messages set aside.");
+    w->n_recent_hits =
+        metrics_counter(m, "handoff_session_cache_hits_total", NULL,
+                        "Sessions of a batch that were judged on a kept copy, without a load.");
+    w->n_recent_misses =
+        metrics_counter(m, "handoff_session_cache_misses_total", NULL,
+                        "Sessions of a batch that had to be loaded though a copy would have done.");
+    w->recent_bytes =
+        metrics_gauge(m, "handoff_session_cache_bytes", NULL, "What the kept copies take.");
     w->batch_seconds =
         metrics_histogram(m, "handoff_batch_seconds", NULL, "Time from load to save of a batch.");
     w->lateness_seconds =
@@ -310,6 +318,7 @@ int worker_new(struct worker **ret, struct app *app) {
     w->store_health = health_add(app->health, "redis");
     w->bus_health = health_add(app->health, "rabbitmq");
     add_metrics(w);
+    w->recent = recent_new((size_t)app->config->max_kept_bytes);
     uv_timer_init(app->loop, &w->tick);
     uv_timer_init(app->loop, &w->soon);
     uv_timer_init(app->loop, &w->looks);
@@ -366,6 +375,7 @@ void worker_free(struct worker *w) {
     publisher_free(w->publisher);
     presence_free(w->presence);
     store_batch_free(w->store);
+    recent_free(w->recent);
     queue_push_front(&w->jobs, &w->parked);
     for (struct job *j; (j = queue_pop(&w->jobs));)
         job_free(j);

@@ -11,6 +11,7 @@
 #include "services/state_engine/ledger.h"
 #include "services/state_engine/presence.h"
 #include "services/state_engine/publisher.h"
+#include "services/state_engine/recent.h"
 #include "services/state_engine/recover.h"
 #include "services/state_engine/worker.h"
 
@@ -21,6 +22,7 @@ struct worker {
     struct bus *bus; /* brings commands */
     struct publisher *publisher;
     struct store_batch *store;
+    struct recent *recent;
     struct attention *attention;
     struct presence *presence;
     struct barrier *barrier;
@@ -50,6 +52,7 @@ struct worker {
 
     struct health_dependency *store_health, *bus_health;
     struct metric *n_commands[FAULT_N_CODES];
+    struct metric *n_recent_hits, *n_recent_misses, *recent_bytes;
     struct metric *n_batches, *n_lost_races, *n_dead, *batch_seconds, *lateness_seconds;
 };
 
