@@ -147,7 +147,9 @@ struct store_save {
     const char *kept_before;
     const char *key_hash; /* or NULL: remember the idempotency key */
     const char *fingerprint;
-    bool key_is_open; /* it was not looked for: where it is remembered already the save is not made */
+    /* `before` was not loaded: where the key is remembered the save is not made, and where the state
+     * is gone it is lost. */
+    bool is_unseen;
     const struct store_joiner *joiner; /* or NULL: this device joins, as it was loaded */
     int64_t joined_at;
     int64_t now;

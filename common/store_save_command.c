@@ -92,17 +92,17 @@ static size_t n_keys(const struct store_save *save) {
 }
 
 static void put_flags(struct store_command *c, const struct store_save *save) {
-    char flags[8] = "";
+    char flags[12] = "";
     if (!save->event)
         strcat(flags, "h");
     else if (deletes(save))
         strcat(flags, "d");
     else if (save->writes_state)
-        strcat(flags, "w");
+        strcat(flags, save->is_unseen ? "we" : "w");
     if (takes_snapshot(save))
         strcat(flags, "s");
     if (remembers(save))
-        strcat(flags, save->key_is_open ? "ku" : "k");
+        strcat(flags, save->is_unseen ? "ku" : "k");
     if (joins(save))
         strcat(flags, "j");
     if (tells_clock(save))

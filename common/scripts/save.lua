@@ -1,12 +1,12 @@
 -- One save of a session: all of it or nothing (contract section 6). What can fail is asked before the
 -- first write, and the first write is the one that Redis may refuse; after it nothing fails any more.
--- Each call costs Redis more than what is done between them: the usual save makes four.
+-- Each call costs Redis more than what is done between them: the usual save makes five.
 --
 -- KEYS  1 meta, 2 state, 3 deltas, then with flag k or d idem and idem_order, with flag s the new snapshot,
 --       with flag j devices and presence, then keys to drop (snapshots; of a deleted session devices and
 --       presence)
 -- ARGV  1 expected version (0: must not exist), 2 expected epoch, 3 token of the save that this one
---       builds on ('' any), 4 own token, 5 flags: w writes state, s snapshot, d delete, h no version:
+--       builds on ('' any), 4 own token, 5 flags: w writes state, e which has to be there, s snapshot, d delete, h no version:
 --       meta alone (and the snapshot), k remembers a key, u which must not be there yet, j a device joins,
 --       t a warning is told, 6 new version, 7 now (ms), 8 a command's lifetime (ms), 9 text of the state,
 --       10 meta's snapshots before ('-': whatever they are), 11 bytes of the entries' words, 12 number of
@@ -28,7 +28,7 @@ local KEY_LIFETIME = 86400000
 local call = redis.call
 local meta, state, deltas = KEYS[1], KEYS[2], KEYS[3]
 local flags = ARGV[5]
-local is_plain = flags == 'w'
+local is_plain = flags == 'w' or flags == 'we'
 
 local function has(flag)
   return not is_plain and string.find(flags, flag, 1, true) ~= nil
@@ -55,6 +55,8 @@ elseif ARGV[3] ~= '' and head[1] ~= ARGV[3] then
 elseif ARGV[10] ~= '-' and (call('HGET', meta, 'snapshots') or '') ~= ARGV[10] then
   return 'LOST'
 end
+
+if string.find(flags, 'e', 1, true) and call('EXISTS', state) == 0 then return 'LOST' end
 
 if has('t') then
   if (call('HGET', meta, 'clockTold') or '0') ~= ARGV[last] then return 'LOST' end

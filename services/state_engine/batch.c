@@ -223,7 +223,7 @@ static void fill_save(const struct batch *b, const struct task *task, struct sto
         .kept_before = change->kept_before,
         .key_hash = has_key ? j->key_hash : NULL,
         .fingerprint = has_key ? j->fingerprint : NULL,
-        .key_is_open = task->slot->is_kept,
+        .is_unseen = task->slot->is_kept,
         .joiner = task->joiner,
         .joined_at = change->joined_at,
         .now = b->now,

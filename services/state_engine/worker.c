@@ -141,11 +141,13 @@ static int run_batch(struct worker *w) {
 static void run(struct worker *w) {
     int64_t until = timestamp_monotonic_ms() + TURN_MS;
     int r = 0;
-    while (r == 0 && (worker_is_look_due(w) || may_run(w))) {
+    while (r == 0 && (worker_is_look_due(w) || may_run(w) || worker_may_move_marks(w))) {
         if (worker_is_look_due(w))
             r = worker_look(w);
         if (r == 0 && may_run(w))
             r = run_batch(w);
+        if (r == 0 && worker_may_move_marks(w))
+            r = worker_move_marks(w);
         if (r == 0 && timestamp_monotonic_ms() >= until) {
             worker_run_soon(w);
             break;
@@ -166,22 +168,13 @@ static void run(struct worker *w) {
 
 static int look_around(struct worker *w) {
     int64_t now, asked_at = timestamp_monotonic_ms();
-    size_t n_marks;
     int r = store_batch_load(w->store, NULL, 0, &now);
     if (r != 0)
         return r;
     w->store_offset_ms =
         schedule_offset(w->store_offset_ms, now, asked_at, timestamp_monotonic_ms());
-    struct store_mark *marks = publisher_marks(w->publisher, &n_marks);
-    if (n_marks > 0)
-        CRASH_LINK("engine.mark.moving", CRASH_REDIS);
-    if (n_marks > 0)
-        r = store_batch_save(w->store, NULL, 0, NULL, 0, marks, n_marks);
-    if (n_marks > 0 && CRASH_POINT_CUT("engine.mark.moved", CRASH_REDIS))
-        r = -EIO;
-    publisher_marks_done(w->publisher);
-    if (r == 0)
-        r = presence_flush(w->presence, now);
+    worker_find_marks(w);
+    r = presence_flush(w->presence, now);
     return r != 0 || w->is_draining ? r : worker_look_at_age(w, now);
 }
 

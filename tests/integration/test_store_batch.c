@@ -306,6 +306,21 @@ static void test_a_save_from_an_older_copy_is_lost(void **state) {
     session_done(&before);
 }
 
+static void test_a_save_from_a_copy_needs_the_state(void **state) {
+    struct fixture *f = *state;
+    struct session *s = &f->session, before = {0};
+    fixture_session(s);
+    struct store_save first = fixture_save(s, 5);
+    assert_int_equal(save_it(f, &first), STORE_SAVED);
+    struct store_save save = next_save(s, &before, &first);
+    save.is_unseen = true;
+    fixture_ask(f->redis, "DEL session:{%s}:state", s->id);
+    assert_int_equal(save_it(f, &save), STORE_LOST);
+    save.is_unseen = false;
+    assert_int_equal(save_it(f, &save), STORE_SAVED);
+    session_done(&before);
+}
+
 static void test_a_heartbeat_leaves_copies_as_they_are(void **state) {
     struct fixture *f = *state;
     struct session *s = &f->session, before = {0};
@@ -363,16 +378,16 @@ static void test_a_key_that_was_not_looked_for_is_seen(void **state) {
     struct store_save save = next_save(s, &before, &first);
     save.key_hash = FIXTURE_HASH;
     save.fingerprint = FIXTURE_PRINT;
-    save.key_is_open = true;
+    save.is_unseen = true;
     save.now = timestamp_wall_ms();
     assert_int_equal(save_it(f, &save), STORE_SAVED);
     struct store_save again = next_save(s, &before, &save);
     again.key_hash = FIXTURE_HASH;
     again.fingerprint = FIXTURE_PRINT;
-    again.key_is_open = true;
+    again.is_unseen = true;
     assert_int_equal(save_it(f, &again), STORE_SEEN);
     assert_int_equal(fixture_version(f->batch, s->id), 2);
-    again.key_is_open = false; /* looked for: it is a day old */
+    again.is_unseen = false; /* looked for: it is a day old */
     again.now = save.now;
     assert_int_equal(save_it(f, &again), STORE_SAVED);
     session_done(&before);
@@ -393,6 +408,7 @@ int main(void) {
         TEST(test_heartbeat_touches_only_and_keeps_the_chain),
         TEST(test_a_save_leaves_the_token_that_it_tells),
         TEST(test_a_save_from_an_older_copy_is_lost),
+        TEST(test_a_save_from_a_copy_needs_the_state),
         TEST(test_a_heartbeat_leaves_copies_as_they_are),
         TEST(test_what_differs_is_written_and_nothing_is_left_old),
         TEST(test_a_key_that_was_not_looked_for_is_seen),
