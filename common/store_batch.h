@@ -147,8 +147,8 @@ struct store_save {
     const char *kept_before;
     const char *key_hash; /* or NULL: remember the idempotency key */
     const char *fingerprint;
-    /* `before` was not loaded: where the key is remembered the save is not made, and where the state
-     * is gone it is lost. */
+    /* `before` was not loaded: where the key is remembered the save is not made, and where the
+     * state is gone it is lost. */
     bool is_unseen;
     const struct store_joiner *joiner; /* or NULL: this device joins, as it was loaded */
     int64_t joined_at;

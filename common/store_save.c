@@ -11,7 +11,7 @@
 
 #define MAX_ROUNDS 3
 
-struct plan { /* one save's way through the rounds */
+struct plan {                /* one save's way through the rounds */
     size_t builds_on;        /* 1 + index of that session's earlier save in this batch; 0: none */
     bool is_due;             /* to be sent, or sent again */
     struct store_node *node; /* that answered */

@@ -267,8 +267,7 @@ static bool is_same_meta(const struct session *a, const struct session *b,
     case META_FLAG:
         return *(const bool *)(const void *)in_a == *(const bool *)(const void *)in_b;
     case META_LIST:
-        return is_same_text(*(char *const *)(const void *)in_a,
-                            *(char *const *)(const void *)in_b);
+        return is_same_text(*(char *const *)(const void *)in_a, *(char *const *)(const void *)in_b);
     }
     return false;
 }

@@ -39,10 +39,10 @@ void batch_take_kept(struct batch *b) {
         struct store_load *load = &slot->load;
         if (!may_all_use_kept(b, slot))
             continue;
-        slot->is_kept = recent_take(recent, load->session_id,
-                                    store_batch_run_id(store, load->session_id), &load->session,
-                                    load->token) &&
-                        settles_all(b, slot);
+        slot->is_kept =
+            recent_take(recent, load->session_id, store_batch_run_id(store, load->session_id),
+                        &load->session, load->token) &&
+            settles_all(b, slot);
         if (!slot->is_kept)
             session_done(&load->session);
         recent_count(recent, slot->is_kept);

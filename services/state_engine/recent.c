@@ -14,9 +14,9 @@
 #define DISTRUST_FROM 128
 
 struct kept {
-    struct kept *next;            /* of the chain */
-    struct kept *newer, *older;   /* of all */
-    struct session session;       /* owned */
+    struct kept *next;          /* of the chain */
+    struct kept *newer, *older; /* of all */
+    struct session session;     /* owned */
     char token[STORE_TOKEN_CAP];
     size_t bytes;
 };

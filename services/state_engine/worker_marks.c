@@ -1,5 +1,5 @@
-/* The published marks that a second's tick finds: moved between the batches, some at a time, so that
- * nobody waits for all of them. */
+/* The published marks that a second's tick finds: moved between the batches, some at a time, so
+ * that nobody waits for all of them. */
 #include <errno.h>
 
 #include "base/crash_point.h"

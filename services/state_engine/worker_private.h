@@ -40,7 +40,7 @@ struct worker {
     bool is_draining;
     size_t marks_moved, marks_end; /* of the publisher's: from here to there they are to be moved */
     unsigned n_begun;              /* worker_begin */
-    bool has_confirms; /* ... of which one is for the confirms of this wake */
+    bool has_confirms;             /* ... of which one is for the confirms of this wake */
     uv_timer_t tick;
     uv_timer_t soon;  /* goes on with the batches after the loop had its turn */
     uv_timer_t looks; /* the schedule's next moment */

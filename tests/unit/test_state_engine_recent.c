@@ -1,4 +1,5 @@
-/* Sessions that the engine keeps: what comes back, what goes, and that it stays within its bound. */
+/* Sessions that the engine keeps: what comes back, what goes, and that it stays within its bound.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,9 +72,12 @@ static void test_the_newest_copy_counts(void **state) {
 static void test_one_of_another_run_is_dropped(void **state) {
     (void)state;
     _cleanup_(recent_freep) struct recent *r = recent_new(1 << 20);
-    put(r, 1, "a:1");
-    assert_null(take(r, 1, ""));
-    assert_null(take(r, 1, RUN));
+    static const char *const runs[] = {"", "1123456789012345678901234567890123456789"};
+    for (size_t i = 0; i < N_ELEMENTS(runs); i++) {
+        put(r, 1, "a:1");
+        assert_null(take(r, 1, runs[i]));
+        assert_null(take(r, 1, RUN));
+    }
     assert_int_equal(recent_n(r), 0);
 }
 

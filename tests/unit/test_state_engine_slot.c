@@ -264,11 +264,10 @@ static void test_the_usual_command_may_be_judged_on_a_kept_copy(void **state) {
     json_auto_t *many = json_array();
     for (int i = 0; i < 257; i++)
         json_array_append_new(many, json_pack("{ss}", "op", "add"));
-    struct job usual = {.look_since = JOB_NO_LOOK,
-                        .key_hash = "key",
-                        .command = {.kind = COMMAND_PATCH,
-                                    .format = COMMAND_PATCH_OPERATIONS,
-                                    .patch = few}};
+    struct job usual = {
+        .look_since = JOB_NO_LOOK,
+        .key_hash = "key",
+        .command = {.kind = COMMAND_PATCH, .format = COMMAND_PATCH_OPERATIONS, .patch = few}};
     assert_true(slot_may_use_kept(&usual));
     struct job others[] = {usual, usual, usual, usual, usual, usual, usual};
     others[0].look_since = 0; /* it came again */
@@ -284,10 +283,8 @@ static void test_the_usual_command_may_be_judged_on_a_kept_copy(void **state) {
 
 static void test_a_kept_copy_settles_what_needs_no_window(void **state) {
     (void)state;
-    struct session s = {.saver = OWN,
-                        .saver_since = NOW - 2000,
-                        .updated_at = NOW - 10,
-                        .position = {20, 1}};
+    struct session s = {
+        .saver = OWN, .saver_since = NOW - 2000, .updated_at = NOW - 10, .position = {20, 1}};
     struct job j = {.command = {.kind = COMMAND_PATCH, .sent_at = NOW - 5, .has_base = true}};
     static const struct {
         struct position base;
