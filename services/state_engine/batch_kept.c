@@ -1,7 +1,7 @@
 /* A batch and the sessions that recent.h keeps; see docs/decisions/0014. */
 #include "services/state_engine/batch_private.h"
 
-#define MAX_AHEAD_MS 100
+#define MAX_AHEAD_MS 10
 
 /* Who makes a version says that it is not older than the command: slot_may_hide counts on that.
  * Two estimates of Redis' time may differ by a few ms. */
