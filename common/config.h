@@ -58,6 +58,7 @@ struct config {
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */
     int64_t max_batch; /* commands the engine takes at a time; rows audit_writer writes at a time */
+    int64_t max_kept_bytes; /* of sessions in the engine's memory; 0: none */
     int64_t audit_wait_ms;
     int64_t purge_after_ms; /* 0: never */
 

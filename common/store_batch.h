@@ -12,6 +12,7 @@
 #include "proto/session.h"
 
 #define STORE_INSTANCE_MAX 127
+#define STORE_TOKEN_CAP 60 /* of what tells one save from all others, with its NUL */
 
 struct store_batch;
 
@@ -90,6 +91,7 @@ struct store_load {
     int err; /* 0; -ENOENT not in Redis; -EBADMSG a value that cannot be; -ENOTCONN its node of a
                 cluster is away, others are there */
     struct session session;
+    char token[STORE_TOKEN_CAP]; /* of the save that left it so; "": none is known */
     struct store_entry *entries;
     size_t n_entries;
     struct store_idem *idems; /* n_key_hashes */
@@ -104,6 +106,7 @@ MUSTCHECK int store_batch_load(struct store_batch *b, struct store_load *loads, 
 enum store_save_result {
     STORE_SAVED,
     STORE_LOST,    /* another save came first: load again */
+    STORE_SEEN,    /* its key was used before: load, to see for what. Nothing was written */
     STORE_FULL,    /* 1000 unpublished versions or 16 MiB kept: refuse */
     STORE_REFUSED, /* Redis refuses writes (OOM, MISCONF, READONLY): nothing was written; why in
                       text */
@@ -118,7 +121,12 @@ struct store_save {
      * keys, and the tombstone that is written lists none. */
     const struct session *session;
     struct position expected; /* before it; version 0: must not exist yet (create) */
-    bool writes_state;        /* data, name … : the state string is written too */
+    /* The session that it was made from, with the token that it had (or the save right before this
+     * one of the same call made it): the save is lost when another one came since, and meta is
+     * written where they differ. NULL, token "": the position alone is compared, all is written. */
+    const struct session *before;
+    const char *token;
+    bool writes_state; /* data, name … : the state string is written too */
     const char *command_id;
     const char *event; /* body of the versioned event; NULL: no version and no delta, but meta's
                           touch and (with snapshot_id) a snapshot of the version that is there */
@@ -139,11 +147,15 @@ struct store_save {
     const char *kept_before;
     const char *key_hash; /* or NULL: remember the idempotency key */
     const char *fingerprint;
+    /* `before` was not loaded: where the key is remembered the save is not made, and where the
+     * state is gone it is lost. */
+    bool is_unseen;
     const struct store_joiner *joiner; /* or NULL: this device joins, as it was loaded */
     int64_t joined_at;
     int64_t now;
     /* out */
     enum store_save_result result;
+    char saved_token[STORE_TOKEN_CAP]; /* what is in meta once it is STORE_SAVED; see store_load */
     bool is_unreplicated; /* STORE_SAVED, but too few replicas have it: it may be lost yet */
     char text[128];
 };

@@ -30,6 +30,7 @@ static void drop_results(struct store_load *l) {
         l->joiners[i].record = NULL;
     }
     l->session = (struct session){0};
+    l->token[0] = '\0';
 }
 
 void store_load_done(struct store_load *l) {
@@ -204,6 +205,14 @@ static int take_joiners(redisReply *const *parts, bool by_script, struct store_l
     return err;
 }
 
+static void take_token(const redisReply *meta, char ret[static STORE_TOKEN_CAP]) {
+    for (size_t i = 0; i + 1 < meta->elements; i += 2) {
+        const redisReply *field = meta->element[i], *value = meta->element[i + 1];
+        if (strcmp(field->str, "token") == 0 && (size_t)value->len < STORE_TOKEN_CAP)
+            copy_text(ret, STORE_TOKEN_CAP, (struct store_text){value->str, (size_t)value->len});
+    }
+}
+
 /* EXEC answers what was asked; read.lua always all four, nil where nothing was asked. */
 static int take_parts(const redisReply *reply, bool by_script, int64_t now, struct store_load *l) {
     redisReply *const *part = reply->element;
@@ -218,6 +227,8 @@ static int take_parts(const redisReply *reply, bool by_script, int64_t now, stru
         idems = *part;
     part += l->n_key_hashes > 0;
     int err = store_take_session(meta, state, l->session_id, &l->session);
+    if (!err)
+        take_token(meta, l->token);
     if (!err && deltas)
         err = take_entries(deltas, l);
     if (!err && idems)

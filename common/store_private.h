@@ -187,10 +187,12 @@ MUSTCHECK int store_ask_round(const struct store_round *r, size_t n);
 /* What …:idem holds under a key's hash. */
 void store_print_idem(int64_t time, const char *fingerprint, struct position position,
                       const char *checksum, char ret[static STORE_IDEM_CAP]);
-/* save.lua's EVALSHA for one save. token: its own; builds_on: that of the earlier save in the same
- * batch which it builds on, 0 for none. */
+/* A token that no other save has. */
+void store_print_token(struct store_batch *b, char ret[static STORE_TOKEN_CAP]);
+/* save.lua's EVALSHA for one save, with its saved_token. builds_on: the token that it compares, ""
+ * for none. */
 void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,
-                      uint64_t token, uint64_t builds_on);
+                      const char *builds_on);
 
 /* ---- store_replicas.c ---- */
 /* Asks the nodes how many replicas have the saves that each took (nodes: of each save the one, NULL

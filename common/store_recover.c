@@ -185,7 +185,7 @@ static void put_meta_field(void *arg, const char *field, const char *value, size
 static void put_meta(struct store_batch *b, struct store_command *c, const struct session *s) {
     store_puts(c, "token");
     put_token(b, c);
-    session_each_meta(s, put_meta_field, c);
+    session_each_meta(s, NULL, put_meta_field, c);
 }
 
 static int arm(struct store_batch *b, const char *session_id, int64_t at) {

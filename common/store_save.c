@@ -11,9 +11,8 @@
 
 #define MAX_ROUNDS 3
 
-struct plan { /* one save's way through the rounds */
-    uint64_t token;
-    uint64_t builds_on;      /* token of the earlier save of that session in this batch; 0: none */
+struct plan {                /* one save's way through the rounds */
+    size_t builds_on;        /* 1 + index of that session's earlier save in this batch; 0: none */
     bool is_due;             /* to be sent, or sent again */
     struct store_node *node; /* that answered */
 };
@@ -45,17 +44,16 @@ static size_t place_of(const struct store_save *saves, const size_t *slots, size
     return slot;
 }
 
-/* A heartbeat changes no position: nothing builds on it. */
+/* A heartbeat leaves the token as it is: nothing builds on it. */
 static void make_plans(struct batch *t) {
     size_t n_slots = 2 * t->n_saves + 1;
     size_t *slots = must_alloc(n_slots * sizeof(*slots)); /* 1 + index of the session's last save */
     for (size_t i = 0; i < t->n_saves; i++) {
         size_t slot = place_of(t->saves, slots, n_slots, t->saves[i].session->id);
-        t->plans[i].token = ++t->b->n_tokens;
+        store_print_token(t->b, t->saves[i].saved_token);
         t->plans[i].is_due = true;
-        if (slots[slot])
-            t->plans[i].builds_on = t->plans[slots[slot] - 1].token;
-        if (t->saves[i].event)
+        t->plans[i].builds_on = slots[slot];
+        if (t->saves[i].event || t->saves[i].tells_clock)
             slots[slot] = i + 1;
     }
     free(slots);
@@ -65,7 +63,11 @@ static void make_plans(struct batch *t) {
 
 static void queue_save(struct batch *t, size_t i) {
     const struct plan *plan = &t->plans[i];
-    store_begin_save(t->b, &t->command, &t->saves[i], plan->token, plan->builds_on);
+    const struct store_save *save = &t->saves[i];
+    const char *builds_on = save->token ? save->token : "";
+    if (plan->builds_on)
+        builds_on = t->saves[plan->builds_on - 1].saved_token;
+    store_begin_save(t->b, &t->command, save, builds_on);
     store_send(t->b, &t->command);
 }
 
@@ -121,6 +123,8 @@ static void take_save(const struct store_batch *b, const redisReply *reply, stru
         save->result = STORE_SAVED;
     else if (reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "LOST") == 0)
         save->result = STORE_LOST;
+    else if (reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "SEEN") == 0)
+        save->result = STORE_SEEN;
     else if (reply->type == REDIS_REPLY_STRING && strcmp(reply->str, "FULL") == 0)
         save->result = STORE_FULL;
     else
@@ -172,11 +176,10 @@ static int take_saves(struct batch *t) {
 /* A save that lost because the one it builds on found no script goes again behind it. Saves that
  * build on each other are in order, so one pass carries it along a chain. */
 static void revive_followers(struct batch *t) {
-    uint64_t first = t->n_saves ? t->plans[0].token : 0;
     for (size_t i = 0; i < t->n_saves; i++) {
         const struct plan *plan = &t->plans[i];
         if (plan->builds_on && t->saves[i].result == STORE_LOST &&
-            t->plans[plan->builds_on - first].is_due)
+            t->plans[plan->builds_on - 1].is_due)
             t->plans[i].is_due = true;
     }
 }

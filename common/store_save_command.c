@@ -9,11 +9,8 @@
 #include "common/store_private.h"
 #include "proto/command.h"
 
-static void put_token(struct store_batch *b, struct store_command *c, uint64_t token) {
-    char text[UUID_LEN + 24] = "";
-    if (token)
-        snprintf(text, sizeof(text), "%s:%" PRIu64, b->token_prefix, token);
-    store_puts(c, text);
+void store_print_token(struct store_batch *b, char ret[static STORE_TOKEN_CAP]) {
+    snprintf(ret, STORE_TOKEN_CAP, "%s:%" PRIu64, b->token_prefix, ++b->n_tokens);
 }
 
 static bool deletes(const struct store_save *save) {
@@ -32,6 +29,10 @@ static bool writes_kept(const struct store_save *save) {
 
 static bool joins(const struct store_save *save) {
     return save->event && !save->session->deleted && save->joiner;
+}
+
+static bool remembers(const struct store_save *save) {
+    return save->key_hash && !deletes(save);
 }
 
 static bool tells_clock(const struct store_save *save) {
@@ -64,8 +65,10 @@ static void put_keys(struct store_command *c, const struct store_save *save) {
     store_put_key(c, STORE_META, id);
     store_put_key(c, STORE_STATE, id);
     store_put_key(c, STORE_DELTAS, id);
-    store_put_key(c, STORE_IDEM, id);
-    store_put_key(c, STORE_IDEM_ORDER, id);
+    if (remembers(save) || deletes(save)) {
+        store_put_key(c, STORE_IDEM, id);
+        store_put_key(c, STORE_IDEM_ORDER, id);
+    }
     if (takes_snapshot(save))
         put_snapshot_key(c, id, save->session->position.version);
     if (joins(save)) {
@@ -83,20 +86,23 @@ static void put_keys(struct store_command *c, const struct store_save *save) {
 }
 
 static size_t n_keys(const struct store_save *save) {
-    return 5 + takes_snapshot(save) + 2 * joins(save) + (save->dropped_snapshot != 0) +
+    return 3 + 2 * (remembers(save) || deletes(save)) + takes_snapshot(save) + 2 * joins(save) +
+           (save->dropped_snapshot != 0) +
            (deletes(save) ? 3 + n_listed(save->session->snapshots) : 0);
 }
 
 static void put_flags(struct store_command *c, const struct store_save *save) {
-    char flags[8] = "";
+    char flags[12] = "";
     if (!save->event)
         strcat(flags, "h");
     else if (deletes(save))
         strcat(flags, "d");
     else if (save->writes_state)
-        strcat(flags, "w");
+        strcat(flags, save->is_unseen ? "we" : "w");
     if (takes_snapshot(save))
         strcat(flags, "s");
+    if (remembers(save))
+        strcat(flags, save->is_unseen ? "ku" : "k");
     if (joins(save))
         strcat(flags, "j");
     if (tells_clock(save))
@@ -119,11 +125,10 @@ void store_print_idem(int64_t time, const char *fingerprint, struct position pos
 }
 
 static void put_idem(struct store_command *c, const struct store_save *save) {
-    char value[STORE_IDEM_CAP] = "";
+    char value[STORE_IDEM_CAP];
     const struct session *s = save->session;
-    if (save->key_hash)
-        store_print_idem(save->now, save->fingerprint, s->position, s->checksum, value);
-    store_puts(c, save->key_hash ? save->key_hash : "");
+    store_print_idem(save->now, save->fingerprint, s->position, s->checksum, value);
+    store_puts(c, save->key_hash);
     store_puts(c, value);
 }
 
@@ -139,9 +144,35 @@ static void put_entry_start(struct store_command *c, const struct store_save *sa
     store_put(c, event, len);
 }
 
-static void put_n_words(struct store_command *c, const struct store_save *save) {
+static size_t n_entry_words(const struct store_save *save) {
     size_t n_more = (save->extra != NULL) + (save->snapshot_id != NULL) + 2 * !!save->key_hash;
-    store_put_u64(c, save->event ? 2 * (N_ENTRY_FIELDS + n_more) : 0);
+    return save->event ? 2 * (N_ENTRY_FIELDS + n_more) : 0;
+}
+
+static size_t n_digits(int64_t n) {
+    return (size_t)snprintf(NULL, 0, "%" PRId64, n);
+}
+
+/* The length of the words that put_entry_start makes. */
+static size_t start_bytes(const struct store_save *save, size_t event_len) {
+    return N_ENTRY_FIELDS + n_digits(save->now) + event_len +
+           (save->command_id ? strlen(save->command_id) : 0);
+}
+
+static size_t entry_bytes(const struct store_save *save) {
+    size_t n = start_bytes(save, save->event_len);
+    if (save->extra)
+        n += 1 + strlen(save->extra);
+    if (save->snapshot_id)
+        n += 1 + strlen(save->snapshot_id);
+    if (save->key_hash)
+        n += 2 + strlen(save->key_hash) + strlen(save->fingerprint);
+    return n + (save->first_event ? start_bytes(save, save->first_event_len) : 0);
+}
+
+static void put_n_words(struct store_command *c, const struct store_save *save) {
+    store_put_u64(c, save->event ? entry_bytes(save) : 0);
+    store_put_u64(c, n_entry_words(save));
     store_put_u64(c, save->event && save->first_event ? 2 * N_ENTRY_FIELDS : 0);
 }
 
@@ -186,9 +217,27 @@ static void put_meta_field(void *arg, const char *field, const char *value, size
     store_put(arg, value, len);
 }
 
+static void put_changed_field(void *arg, const char *field, const char *value, size_t len) {
+    if (strcmp(field, "updatedAt") != 0 && strcmp(field, "touchedAt") != 0)
+        put_meta_field(arg, field, value, len);
+}
+
 static void put_moment(struct store_command *c, const char *field, int64_t ms) {
     store_puts(c, field);
     store_put_i64(c, ms);
+}
+
+/* What differs from the session before, and always what tells how old it is: a heartbeat between
+ * the two may have been refused. */
+static void put_version(struct store_command *c, const struct store_save *save, bool is_chained) {
+    const struct session *s = save->session;
+    if (!is_chained || !save->before || deletes(save)) {
+        session_each_meta(s, NULL, put_meta_field, c);
+        return;
+    }
+    put_moment(c, "updatedAt", s->updated_at);
+    put_moment(c, "touchedAt", s->touched_at);
+    session_each_meta(s, save->before, put_changed_field, c);
 }
 
 /* Without a version only what was asked for: a heartbeat and a warning may cross. */
@@ -201,11 +250,11 @@ static void put_moments(struct store_command *c, const struct store_save *save) 
     put_moment(c, "clockTold", save->session->clock_told);
 }
 
-static void put_meta(struct store_command *c, const struct store_save *save) {
+static void put_meta(struct store_command *c, const struct store_save *save, bool is_chained) {
     if (!save->event)
         put_moments(c, save);
     else
-        session_each_meta(save->session, put_meta_field, c);
+        put_version(c, save, is_chained);
     if (writes_kept(save)) {
         store_puts(c, "snapshots");
         store_puts(c, deletes(save) ? "" : save->session->snapshots);
@@ -234,23 +283,24 @@ static void put_joiner(struct store_command *c, const struct store_save *save) {
 }
 
 void store_begin_save(struct store_batch *b, struct store_command *c, const struct store_save *save,
-                      uint64_t token, uint64_t builds_on) {
+                      const char *builds_on) {
     store_begin_script(b, c, STORE_SCRIPT_SAVE, n_keys(save));
     put_keys(c, save);
     store_put_u64(c, save->expected.version);
     store_put_u64(c, save->expected.epoch);
-    put_token(b, c, builds_on);
-    put_token(b, c, token);
+    store_puts(c, builds_on);
+    store_puts(c, save->saved_token);
     put_flags(c, save);
     store_put_u64(c, save->session->position.version);
     store_put_i64(c, save->now);
     /* No younger entry leaves the window, else a command that comes again would not be found. */
     store_put_i64(c, COMMAND_LIFETIME_MS);
     put_state(c, save);
-    put_idem(c, save);
     put_kept_before(c, save);
     put_entries(c, save);
-    put_meta(c, save);
+    put_meta(c, save, *builds_on);
+    if (remembers(save))
+        put_idem(c, save);
     if (joins(save))
         put_joiner(c, save);
     if (tells_clock(save))

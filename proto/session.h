@@ -173,9 +173,11 @@ MUSTCHECK int session_parse_state(struct session *s, const char *text, size_t le
 MUSTCHECK int session_verify(const struct session *s);
 
 /* ---- Redis: session:{id}:meta, a hash of strings ---- */
-/* Calls put(arg, field, value, len) for each field. */
+/* Calls put(arg, field, value, len) for each field; for those alone that `before` has otherwise,
+ * unless that is NULL. */
 typedef void session_put_fn(void *arg, const char *field, const char *value, size_t len);
-void session_each_meta(const struct session *s, session_put_fn *put, void *arg);
+void session_each_meta(const struct session *s, const struct session *before, session_put_fn *put,
+                       void *arg);
 /* Takes one field; one that is not known is ignored. -EBADMSG when the value cannot be. */
 MUSTCHECK int session_take_meta(struct session *s, const char *field, const char *value,
                                 size_t len);

@@ -242,9 +242,42 @@ static void print_meta(const struct session *s, const struct meta_field *field, 
     }
 }
 
-void session_each_meta(const struct session *s, session_put_fn *put, void *arg) {
+static bool is_same_text(const char *a, const char *b) {
+    return a == b || strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool is_same_meta(const struct session *a, const struct session *b,
+                         const struct meta_field *field) {
+    const char *in_a = (const char *)a + field->offset, *in_b = (const char *)b + field->offset;
+    switch (field->kind) {
+    case META_NUMBER:
+        return *(const uint64_t *)(const void *)in_a == *(const uint64_t *)(const void *)in_b;
+    case META_MOMENT:
+        return *(const int64_t *)(const void *)in_a == *(const int64_t *)(const void *)in_b;
+    case META_TEXT:
+        return strcmp(in_a, in_b) == 0;
+    case META_NAME:
+        return is_same_text(a->name, b->name);
+    case META_STATUS:
+        return a->status == b->status;
+    case META_ON_IDLE:
+        return a->on_idle == b->on_idle;
+    case META_TTL:
+        return a->ttl_seconds == b->ttl_seconds;
+    case META_FLAG:
+        return *(const bool *)(const void *)in_a == *(const bool *)(const void *)in_b;
+    case META_LIST:
+        return is_same_text(*(char *const *)(const void *)in_a, *(char *const *)(const void *)in_b);
+    }
+    return false;
+}
+
+void session_each_meta(const struct session *s, const struct session *before, session_put_fn *put,
+                       void *arg) {
     struct buf value = BUF_NULL;
     for (size_t i = 0; i < N_ELEMENTS(meta_fields); i++) {
+        if (before && is_same_meta(s, before, &meta_fields[i]))
+            continue;
         buf_clear(&value);
         print_meta(s, &meta_fields[i], &value);
         put(arg, meta_fields[i].name, value.data ? value.data : "", value.len);

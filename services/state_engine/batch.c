@@ -1,6 +1,6 @@
 /* Load, apply, save; see batch.h. Jobs of one session build on each other in memory, in order; the
- * session's saves go out in one pipeline, each comparing the position that the one before leaves.
- */
+ * session's saves go out in one pipeline, each comparing the position that the one before leaves,
+ * and its token. */
 #include "services/state_engine/batch.h"
 
 #include <errno.h>
@@ -8,19 +8,7 @@
 
 #include "base/crash_point.h"
 #include "common/store_recover.h"
-#include "services/state_engine/slot.h"
-
-/* What one batch works with. */
-struct batch {
-    const struct batch_context *context;
-    struct job **jobs;
-    struct settled *settled;
-    struct task *tasks; /* one a job */
-    size_t n;
-    struct slot *slots;
-    size_t n_slots;
-    int64_t now;
-};
+#include "services/state_engine/batch_private.h"
 
 static void batch_done(struct batch *b) {
     for (size_t i = 0; i < b->n_slots; i++)
@@ -113,7 +101,7 @@ static void find_behind(struct batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         struct slot *slot = b->tasks[i].slot;
         uint64_t since;
-        if (slot->load.err != 0)
+        if (slot->load.err != 0 || slot->is_kept)
             continue;
         if (apply_window_since(&slot->load.session, &b->jobs[i]->command, &since))
             slot_want_window(slot, since);
@@ -190,10 +178,13 @@ static int load_all(struct batch *b) {
     if (r != 0)
         return r;
     sort_into_slots(b);
-    _cleanup_(freep) struct slot **all = must_alloc(b->n_slots * sizeof(struct slot *));
+    batch_take_kept(b);
+    _cleanup_(freep) struct slot **others = must_alloc(b->n_slots * sizeof(struct slot *));
+    size_t n_others = 0;
     for (size_t i = 0; i < b->n_slots; i++)
-        all[i] = &b->slots[i];
-    r = load_slots(b, all, b->n_slots);
+        if (!b->slots[i].is_kept)
+            others[n_others++] = &b->slots[i];
+    r = load_slots(b, others, n_others);
     if (r == 0)
         r = load_windows(b);
     if (r == 0)
@@ -216,6 +207,8 @@ static void fill_save(const struct batch *b, const struct task *task, struct sto
     *save = (struct store_save){
         .session = &change->next,
         .expected = task->expected,
+        .before = task->before,
+        .token = task->moves_token ? task->slot->load.token : "",
         .writes_state = last && !change->next.deleted,
         .command_id = j->command.id,
         .event = last ? last->body : NULL,
@@ -230,6 +223,7 @@ static void fill_save(const struct batch *b, const struct task *task, struct sto
         .kept_before = change->kept_before,
         .key_hash = has_key ? j->key_hash : NULL,
         .fingerprint = has_key ? j->fingerprint : NULL,
+        .is_unseen = task->slot->is_kept,
         .joiner = task->joiner,
         .joined_at = change->joined_at,
         .now = b->now,
@@ -289,6 +283,7 @@ static int save_all(struct batch *b) {
         tasks[i]->result = saves[i].result;
         tasks[i]->is_unreplicated = saves[i].is_unreplicated;
         memcpy(tasks[i]->text, saves[i].text, sizeof(tasks[i]->text));
+        memcpy(tasks[i]->token, saves[i].saved_token, sizeof(tasks[i]->token));
     }
     if (r != 0)
         note_uncertain(b);
@@ -323,6 +318,7 @@ int batch_run(const struct batch_context *context, struct job **jobs, size_t n,
     struct batch b = {.context = context, .jobs = jobs, .settled = settled, .n = n};
     b.tasks = must_alloc(n * sizeof(*b.tasks));
     b.slots = must_alloc(n * sizeof(*b.slots));
+    batch_set_now(&b);
     int r = load_all(&b);
     for (size_t i = 0; r == 0 && i < n; i++)
         task_run(&b.tasks[i], jobs[i], b.now, context);
@@ -332,6 +328,8 @@ int batch_run(const struct batch_context *context, struct job **jobs, size_t n,
         r = save_all(&b);
     if (r == 0)
         settle_all(&b);
+    if (r == 0)
+        batch_keep(&b);
     for (size_t i = 0; i < n; i++)
         task_done(&b.tasks[i]);
     batch_done(&b);

@@ -1,5 +1,6 @@
-/* A batch: jobs taken together through load, apply, save in two round trips to Redis. Knows nothing
- * of the broker; its owner gets each job back with what became of it. */
+/* A batch: jobs taken together through load, apply, save in two round trips to Redis, or one where
+ * recent.h has all of their sessions. Knows nothing of the broker; its owner gets each job back
+ * with what became of it. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include "common/store_batch.h"
 #include "services/state_engine/apply.h"
 #include "services/state_engine/job.h"
+#include "services/state_engine/recent.h"
 #include "services/state_engine/recover.h"
 
 enum outcome {
@@ -19,6 +21,7 @@ enum outcome {
     OUTCOME_RECOVER,  /* Redis has no session to judge it on: `cause` says why */
     OUTCOME_ASK_KEY,  /* Redis may have forgotten the create's key: PostgreSQL knows it */
     OUTCOME_AGAIN,    /* another save came first: the next batch */
+    OUTCOME_LOAD,     /* a kept copy does not settle it: the next batch, with a load */
     OUTCOME_CLOCK,    /* the session's clock is due: that comes before it */
     OUTCOME_LATER,    /* the session's node of a cluster is away: in a while */
 };
@@ -41,6 +44,8 @@ void settled_done(struct settled *s);
 
 struct batch_context {
     struct store_batch *store;
+    struct recent *recent;
+    int64_t now; /* Redis' time as it is estimated, ms: a batch that loads nothing works with it */
     uint64_t snapshot_every;
     struct store_mark *marks; /* moved with the save; settled is set */
     size_t n_marks;

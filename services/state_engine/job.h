@@ -41,6 +41,7 @@ struct job {
                             it cannot have been saved */
     bool was_parked;     /* its session's node was away once already */
     bool is_uncertain;   /* a save was begun and its outcome is not known */
+    bool needs_load;     /* what a kept copy of its session made of it is not to be trusted */
     unsigned n_recoveries; /* of its session, on its behalf */
     int64_t clock_at;      /* the clock's moment that it let the engine act on first, ms; 0: none */
     /* of a create */

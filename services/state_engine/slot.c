@@ -7,6 +7,8 @@
 #include "proto/event.h"
 
 #define LOOK_BACK 16 /* versions, at first; nearly always those are enough */
+#define KEPT_MAX_OPERATIONS 256
+#define KEPT_MAX_DEAR 4 /* that copy or compare: each up to half a megabyte */
 
 static bool activates(const struct command *c) {
     return c->kind == COMMAND_STATUS && c->status == SESSION_ACTIVE && c->device_id[0];
@@ -90,13 +92,20 @@ static bool is_harmless_twice(const struct job *j) {
 
 /* The broker gives a command to another engine when it thinks that this one is gone, which may not
  * know. The other one's save is younger than the command. */
-bool slot_may_hide(struct slot *slot, const struct job *j, const char *saver, int64_t now) {
-    const struct session *s = &slot->load.session;
+static bool may_be_anothers(const struct session *s, const struct job *j, const char *saver,
+                            int64_t now, int64_t *ret_from) {
     int64_t others_until = strcmp(s->saver, saver) == 0 ? s->saver_since : s->updated_at;
     int64_t from = j->command.sent_at;
     if (from == 0 || from > now)
         from = now - COMMAND_LIFETIME_MS;
-    if (is_harmless_twice(j) || others_until < from)
+    *ret_from = from;
+    return !is_harmless_twice(j) && others_until >= from;
+}
+
+bool slot_may_hide(struct slot *slot, const struct job *j, const char *saver, int64_t now) {
+    const struct session *s = &slot->load.session;
+    int64_t from;
+    if (!may_be_anothers(s, j, saver, now, &from))
         return false;
     if (slot->look_from == 0 || from < slot->look_from)
         slot->look_from = from;
@@ -125,13 +134,44 @@ static void slot_add_entry(struct slot *slot, struct window_entry entry) {
     slot->entries[slot->n_entries++] = entry;
 }
 
+/* A patch that a copy refuses is tried again on what is loaded: one that costs much is not tried on
+ * the copy, so that in all it costs no more. */
+static bool is_cheap(const struct command *c) {
+    size_t i, n_dear = 0;
+    json_t *operation;
+    if (c->format == COMMAND_PATCH_MERGE)
+        return true;
+    json_array_foreach(c->patch, i, operation) {
+        const char *op = json_string_value(json_object_get(operation, "op"));
+        n_dear += op && (strcmp(op, "copy") == 0 || strcmp(op, "test") == 0);
+    }
+    return n_dear <= KEPT_MAX_DEAR && i <= KEPT_MAX_OPERATIONS;
+}
+
+/* The usual commands, of which one that takes effect makes a version; and not what may have been
+ * saved before. */
+bool slot_may_use_kept(const struct job *j) {
+    const struct command *c = &j->command;
+    if (j->needs_load || j->is_uncertain || j->look_since != JOB_NO_LOOK)
+        return false;
+    return c->kind == COMMAND_SWITCH || (c->kind == COMMAND_PATCH && is_cheap(c));
+}
+
+bool slot_is_settled_by(const struct session *kept, const struct job *j, const char *saver,
+                        int64_t now) {
+    uint64_t since;
+    int64_t from;
+    return !apply_window_since(kept, &j->command, &since) &&
+           !may_be_anothers(kept, j, saver, now, &from);
+}
+
 void slot_ready(struct slot *slot, const char *run_id) {
     struct store_load *load = &slot->load;
     if (load->err == 0 && strcmp(load->session.run_id, run_id) != 0) {
         slot->is_stale = true;
         return;
     }
-    if (load->err == 0 && load->wants_state && !load->session.deleted)
+    if (load->err == 0 && !slot->is_kept && load->wants_state && !load->session.deleted)
         load->err = session_verify(&load->session);
     if (load->err != 0)
         return;

@@ -17,6 +17,8 @@ struct slot {
     int64_t look_from; /* what was saved since is looked through for commands; 0: for none */
 
     bool is_stale; /* saved under another run: not to be believed */
+    bool is_kept;  /* a copy that was not loaded: only a save that holds proves what it says */
+    bool is_open;  /* ... and a job could not be settled by it: it and those behind it are loaded */
 
     uint64_t loaded_version;
     const struct session *current; /* NULL: there is none; moves on as jobs are applied */
@@ -38,7 +40,9 @@ struct task {
     bool claim_differs; /* a create's key was claimed by another request */
     bool asks_key;      /* a create's key may have been used, and Redis have forgotten it */
     bool saves;
+    bool moves_token; /* its save leaves another token than it found */
     struct position expected;
+    const struct session *before;      /* what it was applied to; or NULL */
     const struct store_joiner *joiner; /* whose device joins with the change; or NULL */
     struct change change;
     struct buf extra;       /* JSON array of the unversioned events saved beside the version */
@@ -46,6 +50,7 @@ struct task {
     enum store_save_result result;
     bool is_unreplicated;
     char text[128];
+    char token[STORE_TOKEN_CAP]; /* of its save */
 };
 
 /* Notes what a job needs loaded. n_most: the jobs there may be. */
@@ -59,6 +64,10 @@ void slot_want_window(struct slot *slot, uint64_t since);
 void slot_look_for(struct slot *slot, struct job *j, size_t n_most);
 /* Whether more of the window than was loaded has to be looked through. */
 bool slot_is_short(const struct slot *slot);
+/* Whether the job may be judged on a kept copy at all, and then on this one. */
+bool slot_may_use_kept(const struct job *j);
+bool slot_is_settled_by(const struct session *kept, const struct job *j, const char *saver,
+                        int64_t now);
 /* After the load from the node of this run: the state that the first job sees. */
 void slot_ready(struct slot *slot, const char *run_id);
 /* Forgets what was loaded, keeps what is wanted. */

@@ -145,6 +145,8 @@ static void apply(struct task *task, const struct job *j, int64_t now,
             slot_arm(slot, &task->change.next);
         note_node(&task->change.next, store_batch_run_id(context->store, task->change.next.id));
         note_saver(&task->change.next, store_batch_saver(context->store));
+        task->moves_token = change_n_versions(&task->change) > 0 || task->change.tells_clock;
+        task->before = slot->current;
         if (slot->current)
             task->expected = slot->current->position;
         republish_print_extra(task->change.events, task->change.n_events, &task->extra);
@@ -227,9 +229,34 @@ static void apply_in_time(struct task *task, struct job *j, int64_t now,
         apply(task, j, now, context);
 }
 
+/* Everything but a change to save is settled by what Redis has now, and so are those behind it. */
+static void settle_by_load(struct task *task, struct job *j) {
+    task->slot->is_open = true;
+    j->needs_load = true;
+    settled_done(&task->settled);
+    task->settled.outcome = OUTCOME_LOAD;
+}
+
+static void run_on_kept(struct task *task, struct job *j, int64_t now,
+                        const struct batch_context *context) {
+    const struct session *s = task->slot->current;
+    struct fault ignored;
+    bool is_usual = !task->slot->is_open && now <= j->command.deadline &&
+                    apply_check_rights(s, &j->command, &ignored) == 0 &&
+                    !waits_for_clock(task, j, now);
+    if (is_usual)
+        apply(task, j, now, context);
+    if (!task->saves)
+        settle_by_load(task, j);
+}
+
 void task_run(struct task *task, struct job *j, int64_t now, const struct batch_context *context) {
     struct slot *slot = task->slot;
     struct fault f;
+    if (slot->is_kept) {
+        run_on_kept(task, j, now, context);
+        return;
+    }
     const struct store_entry *entry =
         task->looks && slot->current ? slot_find_command(slot, j->command.id) : NULL;
     const struct store_idem *taken = task_find_taken_snapshot(task, j);
@@ -324,6 +351,9 @@ void task_settle_saved(struct task *task, struct job *j, int64_t now, struct set
     j->is_uncertain |= task->result == STORE_UNKNOWN;
     if (task->result == STORE_LOST || task->result == STORE_UNKNOWN) {
         ret->outcome = OUTCOME_AGAIN;
+    } else if (task->result == STORE_SEEN) {
+        j->needs_load = true;
+        ret->outcome = OUTCOME_LOAD;
     } else if (task->result == STORE_AWAY || is_damage(task)) {
         if (task->result == STORE_AWAY)
             settle_away(task, j, now);

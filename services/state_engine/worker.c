@@ -141,11 +141,13 @@ static int run_batch(struct worker *w) {
 static void run(struct worker *w) {
     int64_t until = timestamp_monotonic_ms() + TURN_MS;
     int r = 0;
-    while (r == 0 && (worker_is_look_due(w) || may_run(w))) {
+    while (r == 0 && (worker_is_look_due(w) || may_run(w) || worker_may_move_marks(w))) {
         if (worker_is_look_due(w))
             r = worker_look(w);
         if (r == 0 && may_run(w))
             r = run_batch(w);
+        if (r == 0 && worker_may_move_marks(w))
+            r = worker_move_marks(w);
         if (r == 0 && timestamp_monotonic_ms() >= until) {
             worker_run_soon(w);
             break;
@@ -166,22 +168,13 @@ static void run(struct worker *w) {
 
 static int look_around(struct worker *w) {
     int64_t now, asked_at = timestamp_monotonic_ms();
-    size_t n_marks;
     int r = store_batch_load(w->store, NULL, 0, &now);
     if (r != 0)
         return r;
     w->store_offset_ms =
         schedule_offset(w->store_offset_ms, now, asked_at, timestamp_monotonic_ms());
-    struct store_mark *marks = publisher_marks(w->publisher, &n_marks);
-    if (n_marks > 0)
-        CRASH_LINK("engine.mark.moving", CRASH_REDIS);
-    if (n_marks > 0)
-        r = store_batch_save(w->store, NULL, 0, NULL, 0, marks, n_marks);
-    if (n_marks > 0 && CRASH_POINT_CUT("engine.mark.moved", CRASH_REDIS))
-        r = -EIO;
-    publisher_marks_done(w->publisher);
-    if (r == 0)
-        r = presence_flush(w->presence, now);
+    worker_find_marks(w);
+    r = presence_flush(w->presence, now);
     return r != 0 || w->is_draining ? r : worker_look_at_age(w, now);
 }
 
@@ -256,6 +249,14 @@ static void add_metrics(struct worker *w) {
     w->n_lost_races = metrics_counter(m, "handoff_lost_races_total", NULL,
                                       "Saves that another engine's save came before.");
     w->n_dead = metrics_counter(m, "handoff_dead_letters_total", NULL, "Messages set aside.");
+    w->n_recent_hits =
+        metrics_counter(m, "handoff_session_cache_hits_total", NULL,
+                        "Sessions of a batch that were judged on a kept copy, without a load.");
+    w->n_recent_misses =
+        metrics_counter(m, "handoff_session_cache_misses_total", NULL,
+                        "Sessions of a batch that had to be loaded though a copy would have done.");
+    w->recent_bytes =
+        metrics_gauge(m, "handoff_session_cache_bytes", NULL, "What the kept copies take.");
     w->batch_seconds =
         metrics_histogram(m, "handoff_batch_seconds", NULL, "Time from load to save of a batch.");
     w->lateness_seconds =
@@ -310,6 +311,7 @@ int worker_new(struct worker **ret, struct app *app) {
     w->store_health = health_add(app->health, "redis");
     w->bus_health = health_add(app->health, "rabbitmq");
     add_metrics(w);
+    w->recent = recent_new((size_t)app->config->max_kept_bytes);
     uv_timer_init(app->loop, &w->tick);
     uv_timer_init(app->loop, &w->soon);
     uv_timer_init(app->loop, &w->looks);
@@ -366,6 +368,7 @@ void worker_free(struct worker *w) {
     publisher_free(w->publisher);
     presence_free(w->presence);
     store_batch_free(w->store);
+    recent_free(w->recent);
     queue_push_front(&w->jobs, &w->parked);
     for (struct job *j; (j = queue_pop(&w->jobs));)
         job_free(j);

@@ -11,6 +11,7 @@
 #include "services/state_engine/ledger.h"
 #include "services/state_engine/presence.h"
 #include "services/state_engine/publisher.h"
+#include "services/state_engine/recent.h"
 #include "services/state_engine/recover.h"
 #include "services/state_engine/worker.h"
 
@@ -21,6 +22,7 @@ struct worker {
     struct bus *bus; /* brings commands */
     struct publisher *publisher;
     struct store_batch *store;
+    struct recent *recent;
     struct attention *attention;
     struct presence *presence;
     struct barrier *barrier;
@@ -36,8 +38,9 @@ struct worker {
     struct waiting *waiting; /* owned: what jobs wait for, beside the queue */
     size_t n_waiting;
     bool is_draining;
-    unsigned n_begun;  /* worker_begin */
-    bool has_confirms; /* ... of which one is for the confirms of this wake */
+    size_t marks_moved, marks_end; /* of the publisher's: from here to there they are to be moved */
+    unsigned n_begun;              /* worker_begin */
+    bool has_confirms;             /* ... of which one is for the confirms of this wake */
     uv_timer_t tick;
     uv_timer_t soon;  /* goes on with the batches after the loop had its turn */
     uv_timer_t looks; /* the schedule's next moment */
@@ -50,6 +53,7 @@ struct worker {
 
     struct health_dependency *store_health, *bus_health;
     struct metric *n_commands[FAULT_N_CODES];
+    struct metric *n_recent_hits, *n_recent_misses, *recent_bytes;
     struct metric *n_batches, *n_lost_races, *n_dead, *batch_seconds, *lateness_seconds;
 };
 
@@ -95,6 +99,13 @@ void worker_due_refused(struct worker *w, const struct command *c, enum fault_co
  * back to its front). Negative: Redis did not answer, all are back. */
 MUSTCHECK int worker_run_batch(struct worker *w);
 void worker_check_drained(struct worker *w);
+
+/* ---- worker_marks.c ---- */
+/* Once a second: what is to be moved. */
+void worker_find_marks(struct worker *w);
+bool worker_may_move_marks(const struct worker *w);
+/* Negative: Redis was lost. */
+MUSTCHECK int worker_move_marks(struct worker *w);
 
 /* ---- worker_presence.c ---- */
 /* Settles up to PRESENCE_MAX_TOGETHER jobs of COMMAND_PRESENCE. Negative: Redis was lost, none was

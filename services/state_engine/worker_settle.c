@@ -92,6 +92,9 @@ static void settle(struct worker *w, struct settled *s, struct queue *again) {
         metric_add(w->n_lost_races, 1);
         queue_push(again, j);
         break;
+    case OUTCOME_LOAD:
+        queue_push(again, j);
+        break;
     case OUTCOME_LATER:
         j->was_parked = true;
         queue_push(&w->parked, j);
@@ -122,9 +125,19 @@ static int take_jobs(struct worker *w, struct job **ret, size_t most, size_t *re
     return r;
 }
 
+static void count_recent(struct worker *w) {
+    uint64_t n_hits, n_misses;
+    recent_counted(w->recent, &n_hits, &n_misses);
+    metric_add(w->n_recent_hits, (double)n_hits);
+    metric_add(w->n_recent_misses, (double)n_misses);
+    metric_set(w->recent_bytes, (double)recent_bytes(w->recent));
+}
+
 static int run_jobs(struct worker *w, struct job **jobs, size_t n, struct settled *settled) {
     struct batch_context context = {
         .store = w->store,
+        .recent = w->recent,
+        .now = worker_store_time(w),
         .snapshot_every = (uint64_t)w->app->config->snapshot_every,
         .arm = attention_arm,
         .arg = w->attention,
@@ -138,6 +151,7 @@ static int run_jobs(struct worker *w, struct job **jobs, size_t n, struct settle
         publisher_marks_done(w->publisher);
     metric_observe(w->batch_seconds, (double)(uv_hrtime() - started) / 1e9);
     metric_add(w->n_batches, 1);
+    count_recent(w);
     return r;
 }
 

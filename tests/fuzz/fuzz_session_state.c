@@ -64,7 +64,7 @@ static void check_meta(const char *text, size_t len) {
     struct want want = {field, space + 1, len - (size_t)(space - text) - 1, false};
     struct session s = {0};
     if (session_take_meta(&s, field, want.value, want.len) == 0)
-        session_each_meta(&s, compare, &want); /* known: written as it was read */
+        session_each_meta(&s, NULL, compare, &want); /* known: written as it was read */
     check_lists(&s);
     session_done(&s);
     free(field);

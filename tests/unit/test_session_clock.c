@@ -241,7 +241,7 @@ static void test_meta_tells_when_and_whether(void **state) {
     struct session s = with_clock(), read = {0};
     json_t *fields = json_object(), *value;
     const char *field;
-    session_each_meta(&s, put_into_object, fields);
+    session_each_meta(&s, NULL, put_into_object, fields);
     json_object_foreach(fields, field, value) assert_int_equal(
         session_take_meta(&read, field, json_string_value(value), json_string_length(value)), 0);
     assert_true(session_clock_runs(&read));

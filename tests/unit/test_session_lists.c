@@ -155,12 +155,12 @@ static void test_lists_go_through_meta(void **state) {
         assert_true(session_set_participant(&s, user_of(i), SESSION_ROLE_VIEWER));
         assert_true(session_set_device_removed(&s, device_of(i), true));
     }
-    session_each_meta(&s, take_meta, &read);
+    session_each_meta(&s, NULL, take_meta, &read);
     assert_string_equal(read.participants, s.participants);
     assert_string_equal(read.removed_devices, s.removed_devices);
     session_done(&s);
     s = golden_session();
-    session_each_meta(&s, take_meta, &read); /* what is empty now is written, too */
+    session_each_meta(&s, NULL, take_meta, &read); /* what is empty now is written, too */
     assert_null(read.participants);
     assert_null(read.removed_devices);
     session_done(&s);

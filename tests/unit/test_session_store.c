@@ -139,7 +139,7 @@ static void test_meta_and_state_are_the_whole_session(void **state) {
     snprintf(s.run_id, sizeof(s.run_id), "%040d", 7);
     snprintf(s.cooling, sizeof(s.cooling), "3:42");
     json_t *fields = json_object();
-    session_each_meta(&s, put_into_object, fields);
+    session_each_meta(&s, NULL, put_into_object, fields);
     size_t len;
     char *text = print_state(&s, &len);
     memcpy(read.id, s.id, sizeof(s.id));
@@ -168,7 +168,7 @@ static void test_meta_writes_what_is_empty_too(void **state) {
     (void)state;
     struct session s = {.deleted = true};
     json_t *fields = json_object();
-    session_each_meta(&s, put_into_object, fields);
+    session_each_meta(&s, NULL, put_into_object, fields);
     static const char *const empty[] = {
         "name", "activeDeviceId", "lastActiveDeviceId", "snapshots", "run_id", "cooling", "saver"};
     for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)

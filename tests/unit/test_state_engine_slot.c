@@ -256,6 +256,53 @@ static void test_a_command_that_looks_is_looked_for_among_the_keys(void **state)
     slot_done(&slot);
 }
 
+static void test_the_usual_command_may_be_judged_on_a_kept_copy(void **state) {
+    (void)state;
+    json_auto_t *few = json_pack("[{ss}{ss}]", "op", "add", "op", "test");
+    json_auto_t *dear = json_pack("[{ss}{ss}{ss}{ss}{ss}]", "op", "copy", "op", "test", "op",
+                                  "copy", "op", "test", "op", "copy");
+    json_auto_t *many = json_array();
+    for (int i = 0; i < 257; i++)
+        json_array_append_new(many, json_pack("{ss}", "op", "add"));
+    struct job usual = {
+        .look_since = JOB_NO_LOOK,
+        .key_hash = "key",
+        .command = {.kind = COMMAND_PATCH, .format = COMMAND_PATCH_OPERATIONS, .patch = few}};
+    assert_true(slot_may_use_kept(&usual));
+    struct job others[] = {usual, usual, usual, usual, usual, usual, usual};
+    others[0].look_since = 0; /* it came again */
+    others[1].needs_load = true;
+    others[2].is_uncertain = true;
+    others[3].command.kind = COMMAND_HEARTBEAT;
+    others[4].command.kind = COMMAND_CREATE;
+    others[5].command.patch = dear;
+    others[6].command.patch = many;
+    for (size_t i = 0; i < N_ELEMENTS(others); i++)
+        assert_false(slot_may_use_kept(&others[i]));
+}
+
+static void test_a_kept_copy_settles_what_needs_no_window(void **state) {
+    (void)state;
+    struct session s = {
+        .saver = OWN, .saver_since = NOW - 2000, .updated_at = NOW - 10, .position = {20, 1}};
+    struct job j = {.command = {.kind = COMMAND_PATCH, .sent_at = NOW - 5, .has_base = true}};
+    static const struct {
+        struct position base;
+        bool settles;
+    } bases[] = {{{20, 1}, true}, {{19, 1}, false}, {{19, 2}, true}, {{21, 1}, true}};
+    for (size_t i = 0; i < N_ELEMENTS(bases); i++) {
+        j.command.base = bases[i].base;
+        if (slot_is_settled_by(&s, &j, OWN, NOW) != bases[i].settles)
+            fail_msg("base %zu", i);
+    }
+    j.command.has_base = false;
+    assert_true(slot_is_settled_by(&s, &j, OWN, NOW));
+    j.command.sent_at = NOW - 2000; /* another engine's version is not older */
+    assert_false(slot_is_settled_by(&s, &j, OWN, NOW));
+    j.command.sent_at = 0;
+    assert_false(slot_is_settled_by(&s, &j, OWN, NOW));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_job_needs_the_state_and_the_usual_one_no_window),
@@ -270,6 +317,8 @@ int main(void) {
         cmocka_unit_test(test_a_session_of_another_run_is_not_believed),
         cmocka_unit_test(test_a_rebuild_is_no_change_that_was_missed),
         cmocka_unit_test(test_a_command_that_looks_is_looked_for_among_the_keys),
+        cmocka_unit_test(test_the_usual_command_may_be_judged_on_a_kept_copy),
+        cmocka_unit_test(test_a_kept_copy_settles_what_needs_no_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
