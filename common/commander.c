@@ -9,8 +9,8 @@
 #include "base/timestamp.h"
 #include "common/bus.h"
 #include "common/pending.h"
+#include "common/replies.h"
 #include "proto/route.h"
-#include "proto/text.h"
 
 #define MESSAGE_MAX_BYTES (256u << 10) /* unless one command alone is larger */
 #define RETRY_DETAIL "nothing was applied; the same request may succeed in a moment"
@@ -212,32 +212,16 @@ static void on_check(uv_check_t *handle) {
 
 /* ---- the bus ---- */
 
-static void take_reply(struct commander *c, const json_t *object) {
-    struct reply reply = {0};
-    struct fault fault = {0};
-    if (reply_parse(object, &reply, &fault) != 0) {
-        log_warn(c->log, "reply_malformed", "A reply is not what an engine sends; it is dropped.",
-                 LOG_TEXT("err", fault.detail));
-        return;
-    }
-    struct pending *p = pending_find(&c->table, reply.id);
+static void take_reply(void *arg, struct reply *reply) {
+    struct commander *c = arg;
+    struct pending *p = pending_find(&c->table, reply->id);
     if (p && p->state == PENDING_FLIGHT)
-        finish(c, p, &reply);
-    reply_done(&reply);
+        finish(c, p, reply);
 }
 
 static void on_message(void *arg, const struct bus_message *m) {
     struct commander *c = arg;
-    struct fault fault = {0};
-    json_auto_t *body = NULL;
-    if (text_parse(m->body, m->body_len, &body, &fault) != 0) {
-        log_warn(c->log, "reply_malformed", "A reply is not JSON; it is dropped.",
-                 LOG_TEXT("err", fault.detail));
-        return;
-    }
-    size_t i;
-    json_t *object;
-    json_array_foreach(json_object_get(body, "replies"), i, object) take_reply(c, object);
+    replies_read(m->body, m->body_len, c->log, take_reply, c);
 }
 
 static void tell_health(struct commander *c, bool up, const char *why) {
