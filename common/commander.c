@@ -8,15 +8,13 @@
 
 #include "base/timestamp.h"
 #include "common/bus.h"
-#include "common/pace.h"
 #include "common/pending.h"
 #include "common/replies.h"
 #include "proto/route.h"
 
 #define MESSAGE_MAX_BYTES (256u << 10) /* unless one command alone is larger */
 #define RETRY_DETAIL "nothing was applied; the same request may succeed in a moment"
-#define N_HANDLES 5
-#define HOLD_MS 1 /* PACE_HOLD_NS */
+#define N_HANDLES 4
 #define BODY_BEGIN "{\"commands\":["
 
 struct commander {
@@ -30,8 +28,6 @@ struct commander {
     struct pending_table table;
     struct buf body; /* what is queued: the message, without its end */
     size_t n_queued;
-    struct pace pace;     /* of what is queued */
-    uv_timer_t hold;      /* wakes the loop for what is queued and held */
     uv_prepare_t prepare; /* sends what timers and idle handles queued, before the loop sleeps */
     uv_check_t check;     /* sends what the sockets' callbacks queued */
     uv_idle_t awake;      /* keeps the loop from sleeping while something is queued or failed */
@@ -63,8 +59,6 @@ static struct metric *counter_of(struct commander *c, enum fault_code code) {
 
 static void finish(struct commander *c, struct pending *p, struct reply *reply) {
     pending_remove(&c->table, p);
-    if (p->state == PENDING_FLIGHT)
-        pace_answered(&c->pace, p->message);
     c->n_in_flight--;
     metric_set(c->in_flight, (double)c->n_in_flight);
     metric_add(counter_of(c, reply->fault.code), 1);
@@ -123,29 +117,10 @@ static void on_timer(uv_timer_t *handle) {
 
 /* ---- sending ---- */
 
-/* All that is queued is in flight, or failed. */
-static void leave_queue(struct commander *c, int err) {
-    bool was_idle = !pending_first(&c->table, PENDING_FLIGHT);
-    uint64_t message = 0;
-    if (err) {
-        pace_dropped(&c->pace);
-    } else {
-        message = pace_sent(&c->pace);
-        metric_add(c->n_messages, 1);
-    }
-    for (struct pending *p; (p = pending_first(&c->table, PENDING_QUEUED));) {
-        p->message = message;
-        if (err)
-            fail_later(c, p, "the broker does not take commands now; " RETRY_DETAIL);
-        else
-            pending_enter(&c->table, p, PENDING_FLIGHT);
-    }
-    if (was_idle)
-        arm_timer(c);
-}
-
 /* Publishes what is queued as one message. */
 static void publish_queued(struct commander *c) {
+    if (c->n_queued == 0)
+        return;
     struct pending *first = pending_first(&c->table, PENDING_QUEUED);
     buf_puts(&c->body, "]}");
     struct bus_publish message = {.exchange = ROUTE_COMMANDS_EXCHANGE,
@@ -156,25 +131,20 @@ static void publish_queued(struct commander *c) {
                                   .correlation_id = first->id,
                                   .reply_to = ROUTE_REPLY_TO};
     int err = bus_publish(c->bus, &message, NULL);
-    leave_queue(c, err);
+    metric_add(c->n_messages, err ? 0 : 1);
+    bool was_idle = !pending_first(&c->table, PENDING_FLIGHT);
+    for (struct pending *p; (p = pending_first(&c->table, PENDING_QUEUED));) {
+        if (err)
+            fail_later(c, p, "the broker does not take commands now; " RETRY_DETAIL);
+        else
+            pending_enter(&c->table, p, PENDING_FLIGHT);
+    }
     c->n_queued = 0;
-    uv_timer_stop(&c->hold);
     buf_clear(&c->body);
     if (c->body.cap > 2 * MESSAGE_MAX_BYTES)
         buf_done(&c->body);
-}
-
-static void on_held(uv_timer_t *handle) {
-    (void)handle; /* the loop is awake: end_turn does it */
-}
-
-/* Whether what is queued stays so for now. */
-static bool is_held(struct commander *c) {
-    if (c->n_queued == 0 || !commander_is_up(c) || !pace_holds(&c->pace, uv_hrtime()))
-        return false;
-    if (!uv_is_active((uv_handle_t *)&c->hold))
-        uv_timer_start(&c->hold, on_held, HOLD_MS, 0);
-    return true;
+    if (was_idle)
+        arm_timer(c);
 }
 
 static void queue_text(struct commander *c, struct pending *p, const struct command *command) {
@@ -190,7 +160,6 @@ static void queue_text(struct commander *c, struct pending *p, const struct comm
     buf_put(&c->body, text.data, text.len);
     buf_done(&text);
     c->n_queued++;
-    pace_wait(&c->pace, p->sent_at_ns);
     pending_enter(&c->table, p, PENDING_QUEUED);
     uv_idle_start(&c->awake, on_awake);
 }
@@ -224,11 +193,9 @@ int commander_publish(struct commander *c, const struct bus_publish *m) {
 }
 
 static void end_turn(struct commander *c) {
-    if (c->n_queued > 0 && !is_held(c))
-        publish_queued(c);
+    publish_queued(c);
     finish_failed(c);
-    bool waits = c->n_queued == 0 || is_held(c);
-    if (waits && !pending_first(&c->table, PENDING_FAILED))
+    if (c->n_queued == 0 && !pending_first(&c->table, PENDING_FAILED))
         uv_idle_stop(&c->awake);
     if (c->n_in_flight == 0 && c->drained) {
         void (*drained)(void *arg) = TAKE_PTR(c->drained);
@@ -318,8 +285,6 @@ static void join_loop(struct commander *c, uv_loop_t *loop) {
     uv_check_init(loop, &c->check);
     uv_idle_init(loop, &c->awake);
     uv_timer_init(loop, &c->timer);
-    uv_timer_init(loop, &c->hold);
-    c->hold.data = c;
     c->prepare.data = c->check.data = c->awake.data = c->timer.data = c;
     c->n_open_handles = N_HANDLES;
     uv_prepare_start(&c->prepare, on_prepare);
@@ -380,6 +345,5 @@ struct commander *commander_free(struct commander *c) {
     uv_close((uv_handle_t *)&c->check, on_handle_closed);
     uv_close((uv_handle_t *)&c->awake, on_handle_closed);
     uv_close((uv_handle_t *)&c->timer, on_handle_closed);
-    uv_close((uv_handle_t *)&c->hold, on_handle_closed);
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* Commands to the engine and their replies, for services that talk to clients: one bus connection
- * with direct reply-to. Commands sent in one turn of the loop travel in one message, and under load
- * those of up to a millisecond (decision 0013); a reply is matched by its command's id; a late one
- * is dropped. Contract sections 3 (Outcomes) and 5. Loop thread only. */
+ * with direct reply-to. Commands sent in one turn of the loop travel in one message; a reply is
+ * matched by its command's id; a late one is dropped. Contract sections 3 (Outcomes) and 5. Loop
+ * thread only. */
 #pragma once
 
 #include <stdbool.h>

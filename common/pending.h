@@ -20,7 +20,6 @@ struct pending {
     char id[UUID_LEN + 1];
     char session_id[UUID_LEN + 1];
     enum pending_state state;
-    uint64_t message;    /* in flight: the number of the message that it left in */
     int64_t sent_at;     /* monotonic ms */
     uint64_t sent_at_ns; /* uv_hrtime */
     commander_done_fn *done;
