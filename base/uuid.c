@@ -2,6 +2,7 @@
 #include "base/uuid.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -30,9 +31,31 @@ static void set_version(uint8_t bytes[static 16], unsigned version) {
     bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
 }
 
-static void random_bytes(void *ret, size_t len) {
-    if (getrandom(ret, len, 0) != (ssize_t)len)
-        abort(); /* cannot happen for up to 256 bytes once the pool is up: getrandom(2) */
+/* The kernel is asked for many at once: a call costs more than what it brings. A thread has its
+ * own. Bytes that were given are not kept. */
+struct random_pool {
+    uint8_t bytes[2048];
+    size_t n_left;
+};
+
+static void random_fill(struct random_pool *pool) {
+    size_t n = 0;
+    while (n < sizeof(pool->bytes)) {
+        ssize_t more = getrandom(pool->bytes + n, sizeof(pool->bytes) - n, 0);
+        if (more < 0 && errno != EINTR)
+            abort(); /* no kernel of ours is without it: getrandom(2) */
+        n += more > 0 ? (size_t)more : 0;
+    }
+    pool->n_left = n;
+}
+
+static void random_bytes(uint8_t *ret, size_t len) {
+    static _Thread_local struct random_pool pool;
+    if (pool.n_left < len)
+        random_fill(&pool);
+    pool.n_left -= len;
+    memcpy(ret, pool.bytes + pool.n_left, len);
+    memset(pool.bytes + pool.n_left, 0, len);
 }
 
 void uuid_v4(char ret[static UUID_LEN + 1]) {
@@ -44,7 +67,7 @@ void uuid_v4(char ret[static UUID_LEN + 1]) {
 
 void uuid_v7(int64_t unix_ms, char ret[static UUID_LEN + 1]) {
     uint8_t bytes[16];
-    random_bytes(bytes, sizeof(bytes));
+    random_bytes(bytes + 6, sizeof(bytes) - 6);
     for (int i = 0; i < 6; i++)
         bytes[i] = (uint8_t)((uint64_t)unix_ms >> (40 - 8 * i));
     set_version(bytes, 7);

@@ -9,8 +9,8 @@
 #include "base/timestamp.h"
 #include "common/bus.h"
 #include "common/pending.h"
+#include "common/replies.h"
 #include "proto/route.h"
-#include "proto/text.h"
 
 #define MESSAGE_MAX_BYTES (256u << 10) /* unless one command alone is larger */
 #define RETRY_DETAIL "nothing was applied; the same request may succeed in a moment"
@@ -35,7 +35,7 @@ struct commander {
     unsigned n_open_handles;
     void (*drained)(void *arg);
     void *drained_arg;
-    struct metric *in_flight, *duration, *n_ok, *n_refused, *n_timeout, *n_unavailable;
+    struct metric *in_flight, *duration, *n_messages, *n_ok, *n_refused, *n_timeout, *n_unavailable;
 };
 
 /* ---- ends of a command ---- */
@@ -131,6 +131,7 @@ static void publish_queued(struct commander *c) {
                                   .correlation_id = first->id,
                                   .reply_to = ROUTE_REPLY_TO};
     int err = bus_publish(c->bus, &message, NULL);
+    metric_add(c->n_messages, err ? 0 : 1);
     bool was_idle = !pending_first(&c->table, PENDING_FLIGHT);
     for (struct pending *p; (p = pending_first(&c->table, PENDING_QUEUED));) {
         if (err)
@@ -212,32 +213,16 @@ static void on_check(uv_check_t *handle) {
 
 /* ---- the bus ---- */
 
-static void take_reply(struct commander *c, const json_t *object) {
-    struct reply reply = {0};
-    struct fault fault = {0};
-    if (reply_parse(object, &reply, &fault) != 0) {
-        log_warn(c->log, "reply_malformed", "A reply is not what an engine sends; it is dropped.",
-                 LOG_TEXT("err", fault.detail));
-        return;
-    }
-    struct pending *p = pending_find(&c->table, reply.id);
+static void take_reply(void *arg, struct reply *reply) {
+    struct commander *c = arg;
+    struct pending *p = pending_find(&c->table, reply->id);
     if (p && p->state == PENDING_FLIGHT)
-        finish(c, p, &reply);
-    reply_done(&reply);
+        finish(c, p, reply);
 }
 
 static void on_message(void *arg, const struct bus_message *m) {
     struct commander *c = arg;
-    struct fault fault = {0};
-    json_auto_t *body = NULL;
-    if (text_parse(m->body, m->body_len, &body, &fault) != 0) {
-        log_warn(c->log, "reply_malformed", "A reply is not JSON; it is dropped.",
-                 LOG_TEXT("err", fault.detail));
-        return;
-    }
-    size_t i;
-    json_t *object;
-    json_array_foreach(json_object_get(body, "replies"), i, object) take_reply(c, object);
+    replies_read(m->body, m->body_len, c->log, take_reply, c);
 }
 
 static void tell_health(struct commander *c, bool up, const char *why) {
@@ -287,6 +272,8 @@ static void add_metrics(struct commander *c, struct metrics *m) {
     c->n_refused = metrics_counter(m, "handoff_commands_total", "result=\"refused\"", help);
     c->n_timeout = metrics_counter(m, "handoff_commands_total", "result=\"timeout\"", help);
     c->n_unavailable = metrics_counter(m, "handoff_commands_total", "result=\"unavailable\"", help);
+    c->n_messages = metrics_counter(m, "handoff_command_messages_total", NULL,
+                                    "Messages that commands were sent in.");
     c->in_flight =
         metrics_gauge(m, "handoff_commands_in_flight", NULL, "Commands whose reply is awaited.");
     c->duration = metrics_histogram(m, "handoff_command_duration_seconds", NULL,

@@ -116,18 +116,13 @@ static void in_hand_remove(struct http_request *r) {
 
 /* The first line of a request: libmicrohttpd has not cut or unescaped anything yet. */
 static void *on_first_line(void *cls, const char *target, struct MHD_Connection *mhd) {
-    struct http_request *r = must_alloc(sizeof(*r));
+    struct http_request *r = http_request_new(target ? target : "");
     r->http = cls;
     r->mhd = mhd;
     r->connection =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     if (r->connection->phase != PHASE_READING) /* else: the connection's first, already timed */
         http_connection_enter(r->connection, PHASE_READING);
-    r->path = must_strdup(target ? target : "");
-    char *question = strchr(r->path, '?');
-    if (question)
-        *question = '\0';
-    r->query = question ? question + 1 : r->path + strlen(r->path);
     return r;
 }
 
@@ -146,14 +141,9 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(r->response);
     if (r->free_data)
         r->free_data(r->data);
-    for (size_t i = 0; i < r->n_owned_texts; i++)
-        free(r->owned_texts[i]);
     http_connection_enter(r->connection, PHASE_IDLE);
     drop_body(r);
-    free(r->owned_texts);
-    free(r->headers);
-    free(r->path);
-    free(r);
+    http_request_free(r);
 }
 
 /* ---- taking a request in ---- */
@@ -169,9 +159,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     struct header_walk *walk = cls;
     struct http_request *r = walk->request;
     http_framing_take(&walk->framing, name, name_len, value, value_len);
-    if (r->n_headers % 16 == 0)
-        r->headers = must_realloc(r->headers, (r->n_headers + 16) * sizeof(*r->headers));
-    r->headers[r->n_headers++] = (struct header){name, value};
+    http_request_add_header(r, name, name_len, value);
     return MHD_YES;
 }
 

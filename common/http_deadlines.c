@@ -8,25 +8,27 @@
 
 #define IDLE_MAX_MS 75000 /* between two requests */
 #define SEND_MAX_MS 60000 /* to take an answer */
+#define JIFFIES_MS 20     /* so exactly the kernel knows when bytes came */
 #define LAST_MAX_MS 1000  /* to send a request to a server that is about to end */
 
 void http_connection_enter(struct http_connection *c, enum phase phase) {
     c->phase = phase;
     c->phase_since = timestamp_monotonic_ms();
     c->begun_since = 0;
-    if (phase == PHASE_IDLE)
-        c->bytes_received = http_bytes_received(c->fd);
 }
 
-/* A connection that began a request and has no first line yet is late, too. */
+/* A connection that began a request and has no first line yet is late, too. When bytes came last is
+ * asked only here: a question a request would cost more than the rest of its deadlines. What came
+ * together with the request before counts as a part of that. */
 static bool is_idle_too_long(const struct http *h, struct http_connection *c, int64_t now) {
     if (c->begun_since)
         return now - c->begun_since > h->request_timeout_ms;
-    if (now - c->phase_since < h->request_timeout_ms)
+    int64_t idle_ms = now - c->phase_since;
+    if (idle_ms < h->request_timeout_ms)
         return false;
-    if (http_bytes_received(c->fd) != c->bytes_received)
+    if (http_silent_ms(c->fd) < idle_ms - JIFFIES_MS)
         c->begun_since = now;
-    return now - c->phase_since > IDLE_MAX_MS;
+    return idle_ms > IDLE_MAX_MS;
 }
 
 static int64_t reading_max_ms(const struct http *h) {

@@ -13,8 +13,8 @@
  * address). A descriptor, or negative errno: -EINVAL for what is no address. */
 MUSTCHECK int http_listen(const char *address, uint16_t *ret_port);
 
-/* What the kernel counts; 0 when it cannot say. */
-uint64_t http_bytes_received(int fd);
+/* Since bytes came last, as the kernel has it; INT64_MAX when it cannot say. */
+int64_t http_silent_ms(int fd);
 #define HTTP_ADDRESS_CAP 64
 struct sockaddr;
 /* The address without the port. */

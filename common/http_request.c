@@ -1,8 +1,44 @@
-/* What a handler may ask of an HTTP request. */
+/* A request's texts, and what a handler may ask of it. */
 #include <string.h>
 #include <strings.h>
 
 #include "common/http_server.h"
+
+struct http_request *http_request_new(const char *target) {
+    struct http_request *r = must_alloc(sizeof(*r));
+    r->headers = r->usual_headers;
+    r->path = must_strdup(target);
+    char *question = strchr(r->path, '?');
+    if (question)
+        *question = '\0';
+    r->query = question ? question + 1 : r->path + strlen(r->path);
+    return r;
+}
+
+void http_request_free(struct http_request *r) {
+    for (size_t i = 0; i < r->n_owned_texts; i++)
+        free(r->owned_texts[i]);
+    free(r->owned_texts);
+    if (r->headers != r->usual_headers)
+        free(r->headers);
+    free(r->path);
+    free(r);
+}
+
+static void grow_headers(struct http_request *r) {
+    size_t cap = r->n_headers + HTTP_MAX_USUAL_HEADERS;
+    bool was_usual = r->headers == r->usual_headers;
+    r->headers = must_realloc(was_usual ? NULL : r->headers, cap * sizeof(*r->headers));
+    if (was_usual)
+        memcpy(r->headers, r->usual_headers, sizeof(r->usual_headers));
+}
+
+void http_request_add_header(struct http_request *r, const char *name, size_t name_len,
+                             const char *value) {
+    if (r->n_headers && r->n_headers % HTTP_MAX_USUAL_HEADERS == 0)
+        grow_headers(r);
+    r->headers[r->n_headers++] = (struct header){name, value, name_len};
+}
 
 const char *http_method(const struct http_request *r) {
     return r->method;
@@ -26,19 +62,25 @@ const char *http_query(struct http_request *r, const char *name, bool *ret_twice
     return value ? keep_text(r, value) : NULL;
 }
 
+/* Most headers differ in their length already. */
+static bool is_named(const struct header *h, const char *name, size_t name_len) {
+    return h->name_len == name_len && strcasecmp(h->name, name) == 0;
+}
+
 size_t http_n_headers(const struct http_request *r, const char *name) {
-    size_t n = 0;
+    size_t n = 0, name_len = strlen(name);
     for (size_t i = 0; i < r->n_headers; i++)
-        n += strcasecmp(r->headers[i].name, name) == 0;
+        n += is_named(&r->headers[i], name, name_len);
     return n;
 }
 
 const char *http_header(struct http_request *r, const char *name) {
     const char *first = NULL;
+    const size_t name_len = strlen(name);
     struct buf joined = BUF_NULL;
     for (size_t i = 0; i < r->n_headers; i++) {
         const char *value = r->headers[i].value ? r->headers[i].value : "";
-        if (strcasecmp(r->headers[i].name, name) != 0)
+        if (!is_named(&r->headers[i], name, name_len))
             continue;
         if (!first) {
             first = value;

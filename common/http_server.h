@@ -19,15 +19,17 @@ struct http_connection {
     struct http_connection *next, *previous;
     int fd; /* libmicrohttpd's */
     enum phase phase;
-    bool lingers;            /* the client still sends: see http_linger.c */
-    int64_t phase_since;     /* monotonic ms */
-    int64_t begun_since;     /* idle: when bytes of a next request were seen; 0: none yet */
-    uint64_t bytes_received; /* idle: by the kernel's count when it began */
+    bool lingers;        /* the client still sends: see http_linger.c */
+    int64_t phase_since; /* monotonic ms */
+    int64_t begun_since; /* idle: when bytes of a next request were seen; 0: none yet */
 };
 
 struct header {
     const char *name, *value; /* borrowed from libmicrohttpd; value may be NULL */
+    size_t name_len;
 };
+
+#define HTTP_MAX_USUAL_HEADERS 16
 
 struct http_request {
     struct http *http;
@@ -37,8 +39,9 @@ struct http_request {
     char *path;  /* owned */
     char *query; /* borrowed from path's allocation */
     const char *method;
-    struct header *headers; /* owned */
+    struct header *headers; /* usual_headers, or owned when there are more */
     size_t n_headers;
+    struct header usual_headers[HTTP_MAX_USUAL_HEADERS];
     struct buf body;
     size_t n_dropped;
     enum http_problem problem;
@@ -75,6 +78,14 @@ struct http {
     uv_idle_t again;
     unsigned n_open_handles;
 };
+
+/* ---- http_request.c ---- */
+/* Of a target as it is in the first line; nothing else is set. */
+struct http_request *http_request_new(const char *target);
+void http_request_free(struct http_request *r);
+/* name, value: borrowed from libmicrohttpd for as long as the request lives. */
+void http_request_add_header(struct http_request *r, const char *name, size_t name_len,
+                             const char *value);
 
 /* ---- http_deadlines.c ---- */
 /* Adds a connection that was accepted; its first request is awaited. */

@@ -85,12 +85,12 @@ int http_listen(const char *address, uint16_t *ret_port) {
     return fd;
 }
 
-uint64_t http_bytes_received(int fd) {
+int64_t http_silent_ms(int fd) {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return 0;
-    return info.tcpi_bytes_received;
+        return INT64_MAX;
+    return info.tcpi_last_data_recv;
 }
 
 void http_print_address(const struct sockaddr *address, char ret[static HTTP_ADDRESS_CAP]) {

@@ -217,6 +217,7 @@ static void connect_to(struct store_link *l, const struct sockaddr *address) {
         store_link_fail(l, "cannot connect", l->context ? l->context->errstr : "out of memory");
         return;
     }
+    l->context->reader->fn = &store_arena_functions;
     l->state = STORE_LINK_CONNECTING;
     l->silent_ticks = 0;
     uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);

@@ -121,6 +121,7 @@ void store_node_start(struct store_batch *b, struct store_node *node) {
         store_node_fail(b, node, -ENOTCONN, why);
         return;
     }
+    node->context->reader->fn = &store_arena_functions;
     node->state = STORE_NODE_COMING;
     node->is_connecting = true;
     node->heard_ms = timestamp_monotonic_ms();

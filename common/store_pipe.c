@@ -112,7 +112,7 @@ static int read_answers(redisContext *context, unsigned n, redisReply **ret) {
 static redisReply *make_error(const char *word, const char *what) {
     _cleanup_(buf_done) struct buf text = BUF_NULL;
     void *reply = NULL;
-    redisReader *reader = redisReaderCreate();
+    redisReader *reader = redisReaderCreateWithFunctions(&store_arena_functions);
     buf_printf(&text, "-%s %s\r\n", word, what);
     if (!reader || redisReaderFeed(reader, text.data, text.len) != REDIS_OK ||
         redisReaderGetReply(reader, &reply) != REDIS_OK || !reply)

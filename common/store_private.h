@@ -63,9 +63,14 @@ void store_queue(redisContext *context, const struct store_command *c);
 void store_queue_bytes(redisContext *context, const char *data, size_t len);
 
 DEFINE_CLEANUP(redisContext *, redisFree)
+
+/* ---- store_arena.c ---- */
+/* What the readers of all of our connections make replies with (reader->fn, from the start on).
+ * Such a reply is freed by store_reply_free, never by freeReplyObject. */
+extern redisReplyObjectFunctions store_arena_functions;
+void store_reply_free(redisReply *reply);
 static inline void store_reply_freep(redisReply **reply) {
-    if (*reply)
-        freeReplyObject(*reply);
+    store_reply_free(*reply);
 }
 
 /* ---- store_reply.c ---- */

@@ -25,8 +25,14 @@ void command_done(struct command *c) {
 
 /* ---- Printing ---- */
 
+static void put_name(struct buf *out, const char *name) {
+    buf_puts(out, ",\"");
+    buf_puts(out, name);
+    buf_puts(out, "\":");
+}
+
 static void put_text(struct buf *out, const char *name, const char *value) {
-    buf_printf(out, ",\"%s\":", name);
+    put_name(out, name);
     buf_puts_json(out, value);
 }
 
@@ -36,11 +42,12 @@ static void put_text_if_any(struct buf *out, const char *name, const char *value
 }
 
 static void put_number(struct buf *out, const char *name, int64_t value) {
-    buf_printf(out, ",\"%s\":%" PRId64, name, value);
+    put_name(out, name);
+    buf_put_i64(out, value);
 }
 
 static void put_json(struct buf *out, const char *name, const json_t *value) {
-    buf_printf(out, ",\"%s\":", name);
+    put_name(out, name);
     text_print(value, out);
 }
 

@@ -185,3 +185,9 @@ void reply_done(struct reply *r);
 void reply_print(const struct reply *r, struct buf *out);
 /* Takes one object of `replies`; FAULT_INVALID_REQUEST when it is none. */
 MUSTCHECK int reply_parse(const json_t *object, struct reply *ret, struct fault *f);
+
+struct reader;
+/* Reads one that took effect and carries no session, exactly as reply_print writes it, and goes
+ * beyond it. false: it is another, or none; the reader stays where it was, *ret is untouched, and
+ * reply_parse says more. Nothing in *ret is to be freed. */
+MUSTCHECK bool reply_read(struct reader *r, struct reply *ret);

@@ -1,7 +1,6 @@
 /* Replies: what became of a command; see command.h. */
 #include "proto/command.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,34 +17,49 @@ void reply_done(struct reply *r) {
 
 /* ---- Printing ---- */
 
+static void put_name(struct buf *out, const char *name) {
+    buf_puts(out, ",\"");
+    buf_puts(out, name);
+    buf_puts(out, "\":");
+}
+
 /* A detail or pointer that was cut in the middle of a character loses the rest of it: one bad byte
  * would make all replies of the message unreadable. */
 static void put_cut_text(struct buf *out, const char *name, const char *text) {
     size_t len = strlen(text);
     for (int n = 0; n < 3 && len && !text_is_utf8(text, len); n++)
         len--;
-    buf_printf(out, ",\"%s\":", name);
+    put_name(out, name);
     buf_put_json(out, text, text_is_utf8(text, len) ? len : 0);
 }
 
+/* Nothing in text needs an escape. */
+static void put_quoted(struct buf *out, const char *text) {
+    buf_putc(out, '"');
+    buf_puts(out, text);
+    buf_putc(out, '"');
+}
+
 static void put_number(struct buf *out, const char *name, uint64_t value) {
-    buf_printf(out, ",\"%s\":%" PRIu64, name, value);
+    put_name(out, name);
+    buf_put_u64(out, value);
 }
 
 static void put_moment(struct buf *out, const char *name, int64_t ms) {
     char moment[TIMESTAMP_LEN + 1];
-    timestamp_print(ms, moment);
-    buf_printf(out, ",\"%s\":", name);
-    if (ms)
-        buf_puts_json(out, moment);
-    else
+    put_name(out, name);
+    if (ms) {
+        timestamp_print(ms, moment);
+        put_quoted(out, moment);
+    } else {
         buf_puts(out, "null");
+    }
 }
 
 static void put_raw(struct buf *out, const char *name, const char *json) {
     if (!json)
         return;
-    buf_printf(out, ",\"%s\":", name);
+    put_name(out, name);
     buf_puts(out, json);
 }
 
@@ -69,8 +83,10 @@ static void put_effect(struct buf *out, const struct reply *r) {
     put_number(out, "epoch", r->position.epoch);
     if (r->base_version)
         put_number(out, "baseVersion", r->base_version);
-    if (r->checksum[0])
-        buf_printf(out, ",\"checksum\":\"%s\"", r->checksum);
+    if (r->checksum[0]) {
+        put_name(out, "checksum");
+        put_quoted(out, r->checksum);
+    }
     if (r->last_modified)
         put_moment(out, "lastModified", r->last_modified);
     put_moment(out, "expiresAt", r->expires_at);
@@ -82,7 +98,10 @@ static void put_effect(struct buf *out, const struct reply *r) {
 }
 
 void reply_print(const struct reply *r, struct buf *out) {
-    buf_printf(out, "{\"id\":\"%s\",\"sessionId\":\"%s\"", r->id, r->session_id);
+    buf_puts(out, "{\"id\":");
+    put_quoted(out, r->id);
+    put_name(out, "sessionId");
+    put_quoted(out, r->session_id);
     if (r->fault.code)
         put_error(out, r);
     else

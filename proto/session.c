@@ -183,7 +183,8 @@ static void put_number(struct buf *out, const char *name, uint64_t value) {
 
 static void put_moment(struct buf *out, const char *name, int64_t ms) {
     char text[TIMESTAMP_LEN + 1];
-    timestamp_print(ms, text);
+    if (ms)
+        timestamp_print(ms, text);
     put_text(out, name, ms ? text : NULL);
 }
 

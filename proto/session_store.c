@@ -372,7 +372,7 @@ static bool take_meta(struct session *s, const struct meta_field *field, const c
 
 int session_take_meta(struct session *s, const char *field, const char *value, size_t len) {
     for (size_t i = 0; i < N_ELEMENTS(meta_fields); i++)
-        if (strcmp(meta_fields[i].name, field) == 0)
+        if (meta_fields[i].name[0] == field[0] && strcmp(meta_fields[i].name, field) == 0)
             return take_meta(s, &meta_fields[i], value, len) ? 0 : -EBADMSG;
     return 0;
 }

@@ -128,5 +128,6 @@ void api_stop(void *self) {
     limits_done(&api->limits);
     users_done(&api->loaders);
     call_metrics_free(api->metrics);
+    call_free_spares(api);
     free(api);
 }

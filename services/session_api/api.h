@@ -29,6 +29,8 @@ struct api {
     struct call_metrics *metrics;
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
+    struct call *spares; /* owned; call.c */
+    size_t n_spares;
     struct table loaders; /* users.h: for whom the engine is asked for sessions */
     struct version_job *version_jobs[VERSION_JOBS_MAX]; /* in hand; NULL: a free place */
     struct version_job *cold_jobs[COLD_JOBS_MAX];       /* the same */

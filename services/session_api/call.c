@@ -1,12 +1,41 @@
 /* A request's frame: its id, its answer's headers, its end; see call.h. */
 #include "services/session_api/call.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "services/session_api/api.h"
 #include "services/session_api/version_job.h"
+
+#define MAX_SPARES 128
+
+/* A call has some kilobytes, which malloc would look for anew each time. */
+static struct call *take_spare(struct api *api) {
+    struct call *call = api->spares;
+    if (!call)
+        return must_alloc(sizeof(*call));
+    api->spares = call->next_spare;
+    api->n_spares--;
+    memset(call, 0, sizeof(*call));
+    return call;
+}
+
+static void put_away(struct api *api, struct call *call) {
+    if (api->n_spares == MAX_SPARES) {
+        free(call);
+        return;
+    }
+    call->next_spare = api->spares;
+    api->spares = call;
+    api->n_spares++;
+}
+
+void call_free_spares(struct api *api) {
+    for (struct call *call; (call = api->spares);) {
+        api->spares = call->next_spare;
+        free(call);
+    }
+    api->n_spares = 0;
+}
 
 static void on_gone(void *data) {
     struct call *call = data;
@@ -18,12 +47,27 @@ static void on_gone(void *data) {
     session_done(&call->cold);
     if (call->version_job)
         version_job_forget(call->version_job);
-    free(call);
+    put_away(api, call);
     api_request_gone(api);
 }
 
+_Static_assert(PROBLEM_REQUEST_ID_MAX > 8 + 1 + 20, "a prefix and a number fit");
+
+static void print_request_id(struct api *api, char *ret) {
+    char digits[20];
+    size_t at = sizeof(digits), prefix_len = sizeof(api->request_prefix) - 1;
+    uint64_t n = ++api->n_requests;
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while ((n /= 10));
+    memcpy(ret, api->request_prefix, prefix_len);
+    ret[prefix_len] = '-';
+    memcpy(ret + prefix_len + 1, digits + at, sizeof(digits) - at);
+    ret[prefix_len + 1 + sizeof(digits) - at] = '\0';
+}
+
 struct call *call_new(struct api *api, struct http_request *request) {
-    struct call *call = must_alloc(sizeof(*call));
+    struct call *call = take_spare(api);
     call->api = api;
     call->request = request;
     call->started_ns = uv_hrtime();
@@ -33,8 +77,7 @@ struct call *call_new(struct api *api, struct http_request *request) {
     if (id && problem_request_id_is_valid(id))
         memcpy(call->request_id, id, strlen(id) + 1);
     else
-        snprintf(call->request_id, sizeof(call->request_id), "%s-%" PRIu64, api->request_prefix,
-                 ++api->n_requests);
+        print_request_id(api, call->request_id);
     http_set_data(request, call, on_gone);
     return call;
 }

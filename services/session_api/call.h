@@ -26,6 +26,7 @@ typedef void call_fn(struct call *call);
 
 struct call {
     struct api *api;
+    struct call *next_spare; /* once it is gone */
     struct http_request *request;
     enum resource resource;
     enum method method;
@@ -67,6 +68,8 @@ struct call {
 /* ---- call.c ---- */
 /* A call for the request, which owns it. */
 struct call *call_new(struct api *api, struct http_request *request);
+/* Those that are gone, and kept for the next requests. */
+void call_free_spares(struct api *api);
 
 void call_add_header(struct call *call, const char *name, const char *value);
 /* ETag of the position. */

@@ -11,21 +11,32 @@
 /* ---- replies ---- */
 
 static void put_moment(struct buf *out, const char *name, int64_t moment) {
-    char text[TIMESTAMP_LEN + 1];
-    timestamp_print(moment, text);
-    buf_printf(out, moment ? "\"%s\":\"%s\"" : "\"%s\":null", name, text);
+    char text[TIMESTAMP_LEN + 1] = "null";
+    if (moment)
+        timestamp_print(moment, text);
+    buf_putc(out, '"');
+    buf_puts(out, name);
+    buf_puts(out, moment ? "\":\"" : "\":");
+    buf_puts(out, text);
+    if (moment)
+        buf_putc(out, '"');
 }
 
 static void print_patch_result(const struct reply *reply, struct buf *out) {
-    buf_printf(out, "{\"id\":\"%s\",\"version\":", reply->session_id);
+    buf_reserve(out, 384);
+    buf_puts(out, "{\"id\":\"");
+    buf_puts(out, reply->session_id);
+    buf_puts(out, "\",\"version\":");
     buf_put_u64(out, reply->position.version);
     buf_puts(out, ",\"baseVersion\":");
     buf_put_u64(out, reply->base_version);
     buf_puts(out, ",\"epoch\":");
     buf_put_u64(out, reply->position.epoch);
-    buf_printf(out, ",\"checksum\":\"%s\",", reply->checksum);
+    buf_puts(out, ",\"checksum\":\"");
+    buf_puts(out, reply->checksum);
+    buf_puts(out, "\",");
     put_moment(out, "lastModified", reply->last_modified);
-    buf_printf(out, ",\"rebased\":%s}", reply->rebased ? "true" : "false");
+    buf_puts(out, reply->rebased ? ",\"rebased\":true}" : ",\"rebased\":false}");
 }
 
 static void print_heartbeat(const struct call *call, const struct reply *reply, struct buf *out) {

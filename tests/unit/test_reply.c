@@ -3,6 +3,7 @@
 #include "golden_session.h"
 
 #include "proto/command.h"
+#include "proto/reader.h"
 
 #define COMMAND_ID "019c51bd-81e0-7000-9abc-def012345678"
 
@@ -45,6 +46,18 @@ static void expect_equal_replies(const struct reply *a, const struct reply *b) {
     assert_string_equal(a->conflict ? a->conflict : "", b->conflict ? b->conflict : "");
 }
 
+static void expect_read(const struct reply *r) {
+    char *text = print(r);
+    struct reader reader = {text, strlen(text)}, before = reader;
+    struct reply read = {0};
+    bool is_plain = !r->fault.code && !r->session;
+    assert_int_equal(reply_read(&reader, &read), is_plain);
+    if (is_plain)
+        expect_equal_replies(&read, r);
+    assert_ptr_equal(reader.at, is_plain ? before.at + before.left : before.at);
+    free(text);
+}
+
 /* Prints as the example, which reads back as the same reply. */
 static void expect_reply(const struct reply *r, const char *example) {
     char *text = print(r);
@@ -57,6 +70,7 @@ static void expect_reply(const struct reply *r, const char *example) {
     json_decref(object);
     expect_equal_replies(&read, r);
     reply_done(&read);
+    expect_read(r);
 }
 
 static void test_accepted_replies_equal_their_examples(void **state) {
@@ -83,6 +97,44 @@ static void test_accepted_replies_equal_their_examples(void **state) {
     expect_reply(&r, "reply.deleted");
     reply_done(&r);
     reply_done(NULL);
+}
+
+static void test_plain_replies_are_read_without_parsing(void **state) {
+    (void)state;
+    for (unsigned bits = 0; bits < 64; bits++) {
+        struct reply r = accepted();
+        if (bits & 1)
+            r.base_version = 0;
+        if (bits & 2)
+            r.checksum[0] = '\0';
+        if (bits & 4)
+            r.last_modified = 0;
+        if (bits & 8)
+            r.expires_at = 0;
+        r.rebased = bits & 16;
+        r.replayed = bits & 32;
+        expect_read(&r);
+    }
+}
+
+/* Whatever byte is another or missing: never read beyond the end, never taken for more than it is.
+ */
+static void test_damaged_plain_replies_are_left_to_the_parser(void **state) {
+    struct reply r = accepted();
+    char *text = print(&r);
+    size_t len = strlen(text);
+    (void)state;
+    for (size_t i = 0; i < len; i++) {
+        struct reply read;
+        char *cut = must_memdup(text, i), *other = must_memdup(text, len);
+        struct reader cut_reader = {cut, i}, other_reader = {other, len};
+        assert_false(reply_read(&cut_reader, &read));
+        other[i] = '!';
+        assert_false(reply_read(&other_reader, &read));
+        free(cut);
+        free(other);
+    }
+    free(text);
 }
 
 static void test_refusals_equal_their_examples(void **state) {
@@ -231,6 +283,8 @@ static void test_texts_of_a_fault_are_bounded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepted_replies_equal_their_examples),
+        cmocka_unit_test(test_plain_replies_are_read_without_parsing),
+        cmocka_unit_test(test_damaged_plain_replies_are_left_to_the_parser),
         cmocka_unit_test(test_refusals_equal_their_examples),
         cmocka_unit_test(test_every_fault_is_read_back),
         cmocka_unit_test(test_a_cut_character_does_not_spoil_the_reply),
