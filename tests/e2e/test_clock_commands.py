@@ -63,6 +63,14 @@ def test_the_turn_is_named_by_its_participant_or_by_the_version(phone, session):
         assert clock["activeParticipantId"] == HOUSE[version % 2 == 0]
 
 
+def test_any_version_may_be_meant(phone, laptop, session):
+    """Who says so ends whichever turn it is, and the next device the one after it."""
+    any_version = {"If-Match": "*"}
+    assert accepted(switch(phone, session, headers=any_version), 2)["clock"]["activeParticipantId"] == "black"
+    assert accepted(switch(laptop, session, headers=any_version), 3)["clock"]["activeParticipantId"] == "white"
+    refused(switch(phone, session, "black", headers=any_version), 409, "not_active_participant")
+
+
 def test_a_switch_answers_the_session(phone, session):
     answer = switch(phone, session, "white")
     assert accepted(answer, 2) == phone.read(session["id"])
