@@ -172,6 +172,17 @@ def test_a_clock_is_set_only_before_it_begins(phone, session, pending):
     assert read_clock(phone, pending)["mode"] == "global"
 
 
+def test_what_is_wrong_with_a_clock_is_named_as_it_was_sent(phone, pending):
+    """The body is the clock: there is no member `clock` in it."""
+    twice = [person("ada"), person("ada")]
+    with unchanged(phone, pending["id"]):
+        for clock, field in ((clock_of(totalTimeMs=999), "totalTimeMs"), (clock_of(ids=twice), "participants.1.participantId"),
+                             (clock_of(color="red"), "color"), (clock_of(onTimeout={"action": 5}), "onTimeout.action")):
+            assert put_clock(phone, pending, clock).json()["field"] == field
+    answer = put_clock(phone, phone.create(), MODES["global"])
+    assert "field" not in refused(answer, 409, "invalid_transition")
+
+
 def test_every_write_of_a_clock_may_have_a_base(phone, pending):
     with unchanged(phone, pending["id"]):
         refused(put_clock(phone, pending, MODES["global"], headers=if_match(2)), 412, "version_conflict")
