@@ -27,7 +27,7 @@ from world import World  # noqa: E402
 CHECK_EVERY = 90  # s
 SETTLE = 60       # s
 MAX_LATE = 5.0    # s: a deadline with nothing broken, on a machine that does other things, too
-BACKSTOP = 60.0   # s: how often PostgreSQL is asked for deadlines that Redis forgot
+FORGOT = 15.0     # s: the same when Redis forgot: PostgreSQL is asked, and one session after the other rebuilt
 
 
 def percentile(values, part):
@@ -62,14 +62,16 @@ class Run:
         return any(k.hangs for group in self._during(since, until) for k in group)
 
     def may_be_late(self, deadline, acted):
-        """While something was broken, and as long after it as everything may take to be whole; that Redis forgot the
-        deadline is found once a minute. In the server's time, ms."""
+        """Only the time counts in which nothing was broken. In the server's time, ms."""
         ahead = time.time() - time.monotonic()
         since, until = deadline / 1000 - ahead, acted / 1000 - ahead
-        spans = [s for s in self.spans if s[2] <= until and (s[3] is None or s[3] >= since - 1)]
-        whole = max([since, *(until if s[3] is None else s[3] for s in spans)])
-        forgot = any(k.loses for _, kinds, _, _ in spans for k in kinds)
-        return until - whole <= MAX_LATE + (BACKSTOP if forgot else 0)
+        spans = [(max(s[2], since), until if s[3] is None else min(s[3], until), s[1]) for s in self.spans
+                 if s[2] <= until and (s[3] is None or s[3] >= since - 1)]
+        quiet, whole = 0, since
+        for begin, end, _ in spans:
+            quiet, whole = quiet + max(0, begin - whole), max(whole, end)
+        forgot = any(k.loses for _, _, kinds in spans for k in kinds)
+        return quiet + until - whole <= MAX_LATE + (FORGOT if forgot else 0)
 
     def is_cold(self, session_id):
         """One of its own for each question: many threads ask, seldom."""

@@ -4,6 +4,7 @@ none."""
 import copy
 import pathlib
 import sys
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from clock_judge import ClockJudge, deadline_of, text_of  # noqa: E402
 from model import Model, checksum_of  # noqa: E402
+from run import Run, options_of  # noqa: E402
 
 ZERO = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 DATA = {"w": {"t": "made"}}
@@ -324,3 +326,25 @@ def test_a_turn_that_stands_goes_on_with_time_given():
              "clock": after}
     assert judge_one(copy.deepcopy(clock), event) == []
     assert judge_one(copy.deepcopy(clock), event, is_active=False) == ["a clock that its event does not make"]
+
+
+# ---- what excuses a deadline ----
+
+class Kind:
+    def __init__(self, loses):
+        self.loses = loses
+
+
+@pytest.mark.parametrize("spans, late, may_be", [
+    ([], 4.9, True), ([], 5.1, False),
+    ([(-10, -2, False)], 5.1, False),             # over, and whole, before
+    ([(1, 3, False)], 6.9, True), ([(1, 3, False)], 7.1, False),
+    ([(-1, 20, False)], 24.9, True), ([(-1, 20, False)], 25.1, False),
+    ([(1, 3, False), (4, 6, False)], 9.1, False),  # what lies between two counts
+    ([(1, None, False)], 60, True),
+    ([(-5, 1, True)], 20.9, True), ([(-5, 1, True)], 21.1, False)])
+def test_only_the_time_in_which_nothing_was_broken_counts(spans, late, may_be):
+    run, now = Run(options_of([])), time.monotonic()
+    run.spans = [["", [Kind(loses)], now + begin, None if end is None else now + end] for begin, end, loses in spans]
+    due = time.time() * 1000
+    assert run.may_be_late(due, due + late * 1000) == may_be

@@ -69,18 +69,15 @@ static void test_a_clock_is_refused_by_member(void **state) {
     (void)state;
     expect(bodies_read_clock, "{" QUIZ "}", 0, "");
     expect(bodies_read_clock, "{}", FAULT_INVALID_REQUEST, "mode");
-    expect(bodies_read_clock, "{" QUIZ ",\"increment\":1}", FAULT_INVALID_REQUEST,
-           "increment");
+    expect(bodies_read_clock, "{" QUIZ ",\"increment\":1}", FAULT_INVALID_REQUEST, "increment");
     expect(bodies_read_clock, "{" QUIZ ",\"onTimeout\":{\"action\":\"skip\",\"then\":1}}",
            FAULT_INVALID_REQUEST, "onTimeout.then");
     expect(bodies_read_clock, "{\"mode\":\"global\",\"participants\":[{\"id\":\"ada\"}]}",
            FAULT_INVALID_REQUEST, "participants.0.id");
-    expect(bodies_read_clock, "{\"mode\":\"global\"," ADA "}", FAULT_INVALID_VALUE,
-           "totalTimeMs");
+    expect(bodies_read_clock, "{\"mode\":\"global\"," ADA "}", FAULT_INVALID_VALUE, "totalTimeMs");
     expect(bodies_read_clock, "{\"mode\":\"global\",\"participants\":7}", FAULT_INVALID_REQUEST,
            "participants");
-    expect(bodies_read_clock, "{" QUIZ ",\"onTimeout\":7}", FAULT_INVALID_REQUEST,
-           "onTimeout");
+    expect(bodies_read_clock, "{" QUIZ ",\"onTimeout\":7}", FAULT_INVALID_REQUEST, "onTimeout");
 }
 
 static void test_a_create_takes_a_clock(void **state) {
