@@ -50,9 +50,8 @@ class Watch:
             self.seen.set()
 
 
-def watch_broker(password, exchange, key, marker, watch, ready):
-    parameters = pika.URLParameters(f"amqp://handoff:{password}@127.0.0.1:5682/handoff")
-    connection = pika.BlockingConnection(parameters)
+def watch_broker(broker, exchange, key, marker, watch, ready):
+    connection = pika.BlockingConnection(pika.URLParameters(broker))
     channel = connection.channel()
     queue = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(queue, exchange, key)
@@ -64,8 +63,8 @@ def watch_broker(password, exchange, key, marker, watch, ready):
     connection.close()
 
 
-def watch_redis(password, session_id, watch, ready):
-    with redis.Redis(port=6382, password=password).monitor() as monitor:
+def watch_redis(client, session_id, watch, ready):
+    with client.monitor() as monitor:
         ready.set()
         for command in monitor.listen():
             if command["command"].upper().startswith("EVALSHA") and session_id in command["command"]:
@@ -87,13 +86,13 @@ def apply(frame, data):
     assert hashlib.sha256(canonical(data)).hexdigest() == frame["checksum"]
 
 
-def measure(phone, laptop_socket, session, password):
+def measure(phone, laptop_socket, session, broker, client):
     """One change, phone to laptop, with the moment of every step."""
     session_id = session["id"]
     marker = session_id.encode()
-    command = start_watch(watch_broker, password, "session_commands", "state_engine.commands", marker)
-    event = start_watch(watch_broker, password, "session_updates", f"session.{session_id}.*", marker)
-    saved = start_watch(watch_redis, password, session_id)
+    command = start_watch(watch_broker, broker, "session_commands", "state_engine.commands", marker)
+    event = start_watch(watch_broker, broker, "session_updates", f"session.{session_id}.*", marker)
+    saved = start_watch(watch_redis, client, session_id)
     got = {}
 
     def receive():
@@ -126,8 +125,8 @@ def print_table(steps, answered):
     print(f"  (the phone had its answer after {answered:.2f} ms)\n")
 
 
-def demo():
-    secret, password = read(".run/jwt.secret"), read(".run/servers.secret")
+def demo(secret, broker, client):
+    """secret: of tokens; broker: its URL; client: of Redis."""
     user = str(uuid.uuid4())
     phone, laptop = Device(secret, user, "phone"), Device(secret, user, "laptop")
     t = Timeline()
@@ -143,7 +142,7 @@ def demo():
         phone.patch(session_id, "/data/progress", n)
         apply(next_frame(on_laptop, "state_delta"), session["data"])
     t.say("phone", f"makes {N_WARM_UP} changes; the laptop has them all, checksums right")
-    steps, answered = measure(phone, on_laptop, session, password)
+    steps, answered = measure(phone, on_laptop, session, broker, client)
     t.say("laptop", "sees progress 75")
     print_table(steps, answered)
     phone.call("POST", f"/sessions/{session_id}?status=paused")
@@ -187,7 +186,11 @@ def main():
     if http_status(API + "/ready") != 200:
         stack = start_stack(options.binaries)
     try:
-        return demo_chess.play(read(".run/jwt.secret")) if options.clock else demo()
+        secret, password = read(".run/jwt.secret"), read(".run/servers.secret")
+        if options.clock:
+            return demo_chess.play(secret)
+        return demo(secret, f"amqp://handoff:{password}@127.0.0.1:5682/handoff",
+                    redis.Redis(port=6382, password=password))
     finally:
         if stack:
             stack.send_signal(signal.SIGTERM)

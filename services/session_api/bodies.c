@@ -82,15 +82,25 @@ static int refuse_unknown_in_clock(json_t *clock, struct fault *f) {
     return r;
 }
 
+/* Where the body is the clock itself, its members are named as they were sent. */
+static int name_as_sent(int r, struct fault *f) {
+    static const char prefix[] = "clock.";
+    size_t len = sizeof(prefix) - 1;
+    if (r && strncmp(f->field, prefix, len) == 0)
+        memmove(f->field, f->field + len, strlen(f->field + len) + 1);
+    return r;
+}
+
 int bodies_read_clock(enum media_type type, const char *body, size_t len, struct command *c,
                       struct fault *f) {
     json_auto_t *object = NULL;
     int r;
     if (type != MEDIA_JSON)
         return refuse_media_type(f, "application/json");
-    if ((r = parse_object(body, len, &object, f)) || (r = refuse_unknown_in_clock(object, f)))
+    if ((r = parse_object(body, len, &object, f)))
         return r;
-    return command_take_clock(object, c, f);
+    r = refuse_unknown_in_clock(object, f);
+    return name_as_sent(r ? r : command_take_clock(object, c, f), f);
 }
 
 /* ---- create ---- */

@@ -149,9 +149,10 @@ static int refuse_conflict(const struct session *s, const struct command *c,
                      (unsigned long long)s->position.epoch);
 }
 
-/* Which turn a switch means has to be said, so that of two of the same turn one takes effect. */
+/* Which turn a switch means has to be said, so that of two of the same turn one takes effect; or
+ * that it means any (If-Match: *). */
 static int check_precondition(const struct command *c, struct fault *f) {
-    bool says_which = c->current_participant[0] || c->n_if_match > 0 || c->has_base;
+    bool says_which = c->current_participant[0] || has_if_match(c) || c->has_base;
     if (c->kind != COMMAND_SWITCH || says_which)
         return 0;
     return fault_set(f, FAULT_PRECONDITION_REQUIRED, "currentParticipantId",

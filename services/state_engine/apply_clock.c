@@ -47,7 +47,7 @@ int apply_clock_set(const struct command *c, int64_t now, uint64_t snapshot_ever
                     struct change *ret, struct fault *f) {
     struct session *next = &ret->next;
     if (next->status != SESSION_PENDING)
-        return fault_set(f, FAULT_INVALID_TRANSITION, "clock",
+        return fault_set(f, FAULT_INVALID_TRANSITION, NULL,
                          "a clock is set while the session is pending, and it is %s",
                          session_status_name(next->status));
     apply_keep_clock(next, c->clock);

@@ -6,9 +6,11 @@
 
 #include "base/crash_point.h"
 #include "base/timestamp.h"
+#include "common/store_recover.h"
 #include "services/state_engine/due.h"
 
 #define EVERY_MS 60000
+#define EVERY_YOUNG_MS 1000 /* Redis may have forgotten what is due: clocks are waited for */
 #define MAX_A_TICK 128
 
 struct backstop {
@@ -16,7 +18,9 @@ struct backstop {
     struct store_batch *store;
     struct ledger *ledger;
     bool is_asking;
-    int64_t ask_at;           /* monotonic, ms */
+    bool is_young;            /* as Redis said last */
+    bool goes_on;             /* with the rest of a full answer */
+    int64_t asked_at;         /* monotonic, ms */
     int64_t after;            /* where the next question goes on; 0: at the oldest */
     struct ledger_row *found; /* owned */
     size_t n_found, n_judged;
@@ -25,7 +29,10 @@ struct backstop {
 
 struct backstop *backstop_new(struct app *app, struct store_batch *store, struct ledger *ledger) {
     struct backstop *b = must_alloc(sizeof(*b));
-    *b = (struct backstop){.app = app, .store = store, .ledger = ledger};
+    *b = (struct backstop){.app = app,
+                           .store = store,
+                           .ledger = ledger,
+                           .asked_at = timestamp_monotonic_ms() - EVERY_MS};
     b->n_overdue = metrics_counter(app->metrics, "handoff_overdue_rows_total", NULL,
                                    "Rows of PostgreSQL whose due_at was found passed.");
     return b;
@@ -55,16 +62,31 @@ static void on_found(void *arg, int err, const struct ledger_row *rows, size_t n
     if (n < LEDGER_MAX_DUE)
         return;
     b->after = rows[n - 1].due_at > rows[0].due_at ? rows[n - 1].due_at : rows[0].due_at + 1;
-    b->ask_at = 0;
+    b->goes_on = true;
 }
 
-static void ask(struct backstop *b) {
+/* Redis that was emptied says nothing of it: it has begun to remember. Of a cluster this is one
+ * node; one that dies is heard of. */
+static int see_whether_young(struct backstop *b) {
+    struct store_memory memory = {.user_id = ""};
+    int r = store_batch_memories(b->store, &memory, 1);
+    b->is_young = r == 0 && memory.err == 0 && memory.is_young;
+    return r;
+}
+
+static int ask(struct backstop *b) {
     int64_t now = timestamp_monotonic_ms();
-    if (b->is_asking || now < b->ask_at || !ledger_is_up(b->ledger))
-        return;
+    if (b->is_asking || !ledger_is_up(b->ledger))
+        return 0;
+    int r = see_whether_young(b);
+    int64_t at = b->is_young ? b->asked_at + EVERY_YOUNG_MS : b->asked_at + EVERY_MS;
+    if (r != 0 || (now < at && !b->goes_on))
+        return r;
     b->is_asking = true;
-    b->ask_at = now + EVERY_MS;
+    b->goes_on = false;
+    b->asked_at = now;
     ledger_find_due(b->ledger, b->after, on_found, b);
+    return 0;
 }
 
 /* When the session is to be looked at; a later due_at for the row when Redis knows one. */
@@ -114,6 +136,5 @@ int backstop_tick(struct backstop *b, int64_t now) {
     free(b->found);
     b->found = NULL;
     b->n_found = b->n_judged = 0;
-    ask(b);
-    return r;
+    return r != 0 ? r : ask(b);
 }

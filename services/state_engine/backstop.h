@@ -1,6 +1,6 @@
 /* The attention set may have forgotten a session (a loss of Redis' memory, an operator): once a
- * minute PostgreSQL is asked what is overdue, and what has no entry gets one. Contract section 6.
- */
+ * minute PostgreSQL is asked what is overdue, and what has no entry gets one; each second while
+ * Redis remembers for less than a day. Contract section 6. */
 #pragma once
 
 #include "base/cleanup.h"

@@ -25,21 +25,23 @@ REFUSALS = {"version_conflict", "invalid_transition"}
 
 
 class Rest:
-    """A device's HTTP. Answers (status, body); (0, None) when there was none: it may have taken effect."""
+    """A device's HTTP, or that of many when it has no name. Answers (status, body); (0, None) when there was none: it
+    may have taken effect. was_replayed: the last answer was to a repeat."""
 
     def __init__(self, port, user, device):
-        self.port, self.connection = port, None
+        self.port, self.connection, self.was_replayed = port, None, False
         self.headers = {"Authorization": f"Bearer {make_token(user, device, seconds=TOKEN_SECONDS)}",
                         "Content-Type": "application/json"}
 
-    def request(self, method, path, body=None, key=None, bound=CLIENT_BOUND):
-        headers = {**self.headers, **({"Idempotency-Key": key} if key else {})}
+    def request(self, method, path, body=None, key=None, bound=CLIENT_BOUND, more=None):
+        headers = {**self.headers, **({"Idempotency-Key": key} if key else {}), **(more or {})}
         try:
             if not self.connection:
                 self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=bound)
             self.connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = self.connection.getresponse()
             text = answer.read()
+            self.was_replayed = answer.getheader("Idempotency-Replayed") == "true"
             return answer.status, json.loads(text) if text else None
         except (OSError, http.client.HTTPException, ValueError):
             self.close()
@@ -79,7 +81,9 @@ class Gate:
 
 
 class Device:
-    """What phones and laptops have in common: a session, a gate, tokens."""
+    """What phones and laptops have in common: a session, a gate, tokens. refusals: codes that it may get."""
+
+    refusals = REFUSALS
 
     def __init__(self, load, session, name):
         self.load, self.model, self.session, self.name = load, load.model, session, name
@@ -130,7 +134,7 @@ class Device:
             return not self.key_of(op)
         if code in NOT_APPLIED:
             return False
-        if code not in REFUSALS:
+        if code not in self.refusals:
             self.model.violation("an answer that nobody may give", f"{op.token}: {code}: {detail}", self.session)
         self.model.refused(op, code)
         self.known = None
@@ -213,8 +217,11 @@ class Laptop(Device):
         self.pending, self.sent, self.next = None, 0.0, 0.0
         self.may_repeat = False  # the last try was certainly not applied
 
+    def has_ended(self):
+        return self.load.gate.ended.is_set() or self.session.id in self.model.finished
+
     def run(self):
-        while not self.load.gate.ended.is_set():
+        while not self.has_ended():
             try:
                 self.live(self.connect())
             except websocket.WebSocketBadStatusException as error:
@@ -240,7 +247,7 @@ class Laptop(Device):
         poll.register(ws.sock, select.POLLIN)
         self.sent, heard = 0.0, time.monotonic()
         try:
-            while not self.load.gate.ended.is_set():
+            while not self.has_ended():
                 if poll.poll(200):
                     opcode, data = ws.recv_data(control_frame=True)
                     heard = time.monotonic()

@@ -54,7 +54,7 @@ class Subscriber(threading.Thread):
 
     def take(self, properties, event):
         self.model.event(event, "subscriber")
-        if event["type"] in ("broadcast", "device_joined", "device_left", "snapshot", "session_rebuilt"):
+        if event["type"] in ("broadcast", "device_joined", "device_left", "snapshot", "session_rebuilt", "clock_warning"):
             return
         message_id = f"{event['sessionId']}:{event['epoch']}:{event['version']}"
         if properties.message_id != message_id:
@@ -63,7 +63,7 @@ class Subscriber(threading.Thread):
 
 ROWS = ("select epoch, version, payload from session_events where session_id = %s and (epoch, version) > (%s, %s) "
         "and type in ('session_created', 'state_delta', 'status_changed', 'participant_changed', 'device_changed', "
-        "'session_deleted') order by epoch, version")
+        "'session_deleted', 'clock_set', 'clock_switched', 'clock_adjusted', 'clock_expired') order by epoch, version")
 
 
 class Rows:

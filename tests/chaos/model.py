@@ -6,16 +6,21 @@ go backwards, answers that nobody may give, hangs. What is judged while nothing 
 events is whole, leads to the state that is read, is what PostgreSQL has, and has each token as its outcome says."""
 
 import collections
+import copy
 import hashlib
 import json
 import threading
 import time
 from datetime import datetime
 
+from clock_judge import ClockJudge, text_of
+
 BEGAN = time.monotonic()
 VERSIONED = {"session_created", "state_delta", "status_changed", "participant_changed", "device_changed",
-             "session_deleted"}
+             "session_deleted", "clock_set", "clock_switched", "clock_adjusted", "clock_expired"}
+LATER = ("switch", "adjust", "set clock")  # answered with the session: a repeat with what it is now
 N_HISTORY = 2000  # lines of a session that are kept
+TURN = "turn."    # devices that do one thing to a clock begin with this
 N_PRINTED = 30    # of them a violation is printed with the last, and with all that name its token
 
 
@@ -33,8 +38,11 @@ def digest_of(event):
 
 
 def tokens_of(event):
-    """What was written by it: every {"t": token} among its operations, or in a new session's data."""
+    """What was written by it: every {"t": token} among its operations, or in a new session's data; of a clock, the
+    device, which is another one for each command."""
     found, rest = [], [event.get("operations"), event.get("session", {}).get("data")]
+    if event["type"].startswith("clock_") and (event["deviceId"] or "").startswith(TURN):
+        return [event["deviceId"]]
     while rest:
         value = rest.pop()
         if isinstance(value, dict):
@@ -67,11 +75,14 @@ def apply(data, operations):
 class Op:
     """One write, however often it was sent."""
 
-    __slots__ = ("session", "token", "kind", "device", "outcome", "position", "began", "ended", "n_tries", "to")
+    __slots__ = ("session", "token", "kind", "device", "outcome", "position", "began", "ended", "n_tries", "to",
+                 "asked", "is_exact")
 
-    def __init__(self, session, token, kind, device, to=None):
+    def __init__(self, session, token, kind, device, to, asked):
         self.session, self.token, self.kind, self.device, self.to = session, token, kind, device, to
+        self.asked = asked  # of a switch: the turn or version that it meant, and the next turn
         self.outcome, self.position, self.n_tries = "unknown", None, 0
+        self.is_exact = True  # the position is that of its version, and not a later one
         self.began, self.ended = time.monotonic(), None
 
 
@@ -92,6 +103,8 @@ class Session:
         self.broadcasts, self.heard = {}, set()    # token -> Op, of this and earlier times; tokens
         self.is_deleted = False
         self.ttl = None                            # s: then it may be paused because nobody used it
+        self.clock = ClockJudge()
+        self.turns = {}                            # position -> device, of switches over WebSockets
         self.history = collections.deque(maxlen=N_HISTORY)
 
     def note(self, text):
@@ -120,6 +133,7 @@ class Watcher:
             if self.position and at < self.position:
                 self._bad("backwards", f"state_sync to {at} after {self.position}")
             self.model.state(self.session, at, frame["session"]["data"], f"state_sync of {self.name}")
+            self.model.clock(self.session, at, frame["session"].get("clock"), f"state_sync of {self.name}")
             self.position, self.is_synced = at, True
             self.n_syncs += 1
         elif kind == "subscribed":
@@ -141,12 +155,15 @@ class Watcher:
 
 
 class Model:
-    """explains(epoch_grew_since, now): the fault by which a loss in that time is explained, or None."""
+    """explains(epoch_grew_since, now): the fault by which a loss in that time is explained, or None.
+    may_be_late(deadline, acted): whether a clock's deadline may have been acted on so late (ms, the server's time)."""
 
-    def __init__(self, seed=0, explains=lambda since, until: None, on_violation=print):
+    def __init__(self, seed=0, explains=lambda since, until: None, on_violation=print,
+                 may_be_late=lambda deadline, acted: True):
         self.lock, self.seed, self.explains, self.on_violation = threading.RLock(), seed, explains, on_violation
         self.sessions, self.violations, self.counts = {}, [], collections.Counter()
         self.lost, self.finished = [], set()
+        self.may_be_late, self.lateness = may_be_late, []  # lateness: (deadline, acted) of every deadline
         self.strangers = collections.defaultdict(list)  # events of sessions that nobody knows (yet)
         self.forgets = False  # the broker lost its queues since the last check: subscribers cannot have all
 
@@ -177,9 +194,9 @@ class Model:
 
     # ---- writes ----
 
-    def begin(self, session, token, kind, device, to=None):
+    def begin(self, session, token, kind, device, to=None, asked=None):
         with self.lock:
-            op = session.ops[token] = Op(session, token, kind, device, to)
+            op = session.ops[token] = Op(session, token, kind, device, to, asked)
             if kind == "status":
                 session.statuses[device, to] += 1
             if kind == "broadcast":
@@ -196,6 +213,7 @@ class Model:
             if op.outcome == "acked" and op.position != position:
                 self.violation("two answers", f"{op.token}: {op.position} and {position}", op.session)
             op.outcome, op.position, op.ended = "acked", position, time.monotonic()
+            op.is_exact = not (replayed and op.kind in LATER)
             op.session.floor = max(op.session.floor, position)
             op.session.note(f"{op.token} acked at {position}{' (replayed)' if replayed else ''}")
             self.counts["acked"] += 1
@@ -223,6 +241,7 @@ class Model:
                 self.violation("a read went backwards", f"{source}: {at}, though {floor} was told before", session)
             session.floor = max(session.floor, at)
             self.state(session, at, resource["data"], source)
+            self.clock(session, at, resource.get("clock"), source)
             if checksum_of(resource["data"]) != resource["checksum"]:
                 self.violation("a checksum that is not its data's", f"{source} at {at}", session)
 
@@ -233,6 +252,16 @@ class Model:
             first = session.contents.setdefault(("state", *at), (digest, source))
             if first[0] != digest:
                 self.violation("two contents", f"state at {at}: {first[1]} and {source} differ", session)
+
+    def clock(self, session, at, clock, source):
+        """The same for its clock."""
+        if not clock:
+            return
+        with self.lock:
+            first = session.contents.setdefault(("clock", *at), (digest_of(clock), source, clock))
+            if first[0] != digest_of(clock):
+                self.violation("two contents", f"clock at {at}: {first[1]} has {canonical(first[2])}, {source} "
+                               f"{canonical(clock)}", session)
 
     # ---- events ----
 
@@ -339,7 +368,8 @@ class Model:
         if steps is None:
             self.violation("an epoch grew without session_rebuilt", f"{session.folded} to {end}", session)
             return
-        trail = [(session.data, [])]  # of this epoch: what each version made, and by which tokens
+        # Of this epoch: what each version made, and by which tokens.
+        trail = [(session.data, [], copy.deepcopy(session.clock))]
         for kind, *at in steps:
             at = tuple(at)
             if kind == "rewound":
@@ -347,7 +377,7 @@ class Model:
                 return
             if kind == "rebuilt":
                 self._check_rebuilt(session, at, trail)
-                trail = [(session.data, [])]
+                trail = [(session.data, [], copy.deepcopy(session.clock))]
                 continue
             event = session.bodies.pop(at, None)
             if not event:
@@ -357,12 +387,17 @@ class Model:
                 self.violation("a lost event", f"the subscriber did not get {at} of {end}", session)
             missing += [at] if at not in rows else []
             self._fold(session, at, event)
-            trail.append((session.data, tokens_of(event)))
+            trail.append((session.data, tokens_of(event), copy.deepcopy(session.clock)))
         session.folded = end
+        if session.clock.ended_at:
+            self.violation("a clock ended, and its session did not", f"at {end}", session)
         if missing:
             self.violation("rows are missing", f"{missing[:10]} of {end}", session)
         if resource and session.data != resource["data"]:
             self.violation("the state is not what its events make", f"at {end}", session)
+        if resource and session.clock.clock != resource.get("clock"):
+            self.violation("the clock is not what its events make", f"at {end}: {canonical(resource.get('clock'))}, not "
+                           f"{canonical(session.clock.clock)}", session)
 
     def _check_rebuilt(self, session, at, trail):
         """What an epoch begins with is what the events before it make; after a double fault perhaps only the first of
@@ -375,7 +410,7 @@ class Model:
         if not trail or (late and not self.explains(min(began, default=0), time.monotonic())):
             self.violation("rebuilt to another state", f"{at}", session)
             return
-        session.data = trail[-1][0]
+        session.data, _, session.clock = trail[-1]
         session.applied.difference_update(late)
         self.counts["rebuilt without what came late"] += bool(late)
 
@@ -384,6 +419,8 @@ class Model:
             session.data = event["session"]["data"]
         elif event["type"] == "status_changed" and event.get("reason") == "idle":
             self._check_idle(session, at, event)
+        elif event["type"] == "status_changed" and event.get("reason") == "clock":
+            self._check_clock_end(session, at, event)
         elif event["type"] == "status_changed":
             who = (event["deviceId"], event["to"])
             session.statuses[who] -= 1
@@ -401,12 +438,38 @@ class Model:
         told = session.contents.get(("state", *at))
         if told and told[0] != checksum_of(session.data):
             self.violation("two contents", f"state at {at} as {told[1]} had it", session)
+        self._fold_clock(session, at, event)
         for token in tokens_of(event):
             if token in session.applied:
                 self.violation("applied twice", f"{token}, at {sorted(session.where[token])}", session, token)
             session.applied.add(token)
             if token not in session.ops:
                 self.violation("nobody wrote this", f"{token} at {at}", session)
+
+    def _fold_clock(self, session, at, event):
+        ops = [session.ops[token] for token in tokens_of(event) if token in session.ops]
+        if event["type"] == "clock_switched" and not (event["deviceId"] or "").startswith(TURN):
+            session.turns[at] = event["deviceId"]
+            ops = [op for op in session.ops.values() if op.position == at and op.kind == "turn"]
+        for what, text in session.clock.fold(event, ops[0] if len(ops) == 1 else None):
+            self.violation(what, text, session)
+        told = session.contents.get(("clock", *at))
+        if told and told[0] != digest_of(session.clock.clock):
+            self.violation("two contents", f"clock at {at} as {told[1]} had it", session)
+        for due, acted in session.clock.late:
+            self.lateness.append((due, acted))
+            self.counts["deadlines"] += 1
+            if not self.may_be_late(due, acted):
+                self.violation("a deadline that was acted on too late", f"{at}: of {text_of(due)}, {acted - due} ms later",
+                               session)
+        session.clock.late.clear()
+
+    def _check_clock_end(self, session, at, event):
+        """The engine did it, in the save of the deadline: the version before, of the same moment."""
+        told = (event["deviceId"], event["to"], session.clock.ended_at, event["timestamp"])
+        if told != (None, "expired", at[1] - 1, session.times):
+            self.violation("nobody wrote this", f"an end by the clock at {at}: {told}, {session.times}", session)
+        self.counts["ended by its clock"] += 1
 
     def _check_idle(self, session, at, event):
         """The engine did it, after so long without a write."""
@@ -420,11 +483,12 @@ class Model:
 
     def _check_ops(self, session):
         """Settled operations leave; those of which nobody knows yet stay."""
+        self._check_turns(session)
         for token, op in list(session.ops.items()):
             is_applied = token in session.applied
             if op.outcome == "refused" and is_applied:
                 self.violation("refused, and applied", f"{token} at {session.where[token]}", session, token)
-            if op.outcome == "acked" and op.kind not in ("status", "broadcast"):
+            if op.outcome == "acked" and op.kind not in ("status", "broadcast", "turn"):
                 self._check_acked(session, op, is_applied)
             if op.outcome == "unknown":
                 self.counts["unknown, applied" if is_applied else "unknown, not applied"] += 1
@@ -433,8 +497,24 @@ class Model:
                 self.violation("refused, and sent", f"broadcast {token}", session)
             del session.ops[token]
 
+    def _check_turns(self, session):
+        """Switches over WebSockets have no token of their own, but exact positions: each is one version, and each
+        version one of them."""
+        turns = [op for op in session.ops.values() if op.kind == "turn"]
+        for op in turns:
+            if op.outcome == "acked" and session.turns.pop(op.position, None) != op.device:
+                fault = op.position[0] < session.folded[0] and self.explains(op.began, time.monotonic())
+                if fault:
+                    self.lost.append((op.token, fault))
+                else:
+                    self.violation("a lost switch", f"{op.token}: answered {op.position}", session, op.token)
+        for at, device in list(session.turns.items()):
+            if not any(op.outcome == "unknown" and op.device == device for op in turns):
+                self.violation("nobody wrote this", f"a switch at {at} by {device}", session)
+        session.turns.clear()
+
     def _check_acked(self, session, op, is_applied):
-        if is_applied and op.position in session.where[op.token]:
+        if is_applied and (op.position in session.where[op.token] or not op.is_exact):
             return
         if not is_applied and op.position[0] < session.folded[0]:
             fault = self.explains(op.began, time.monotonic())

@@ -26,6 +26,8 @@ from world import World  # noqa: E402
 
 CHECK_EVERY = 90  # s
 SETTLE = 60       # s
+MAX_LATE = 5.0    # s: a deadline with nothing broken, on a machine that does other things, too
+FORGOT = 15.0     # s: the same when Redis forgot: PostgreSQL is asked, and one session after the other rebuilt
 
 
 def percentile(values, part):
@@ -36,7 +38,7 @@ def percentile(values, part):
 class Run:
     def __init__(self, options):
         self.options, self.began = options, time.monotonic()
-        self.model = Model(options.seed, self.explains, self.say)
+        self.model = Model(options.seed, self.explains, self.say, self.may_be_late)
         self.done, self.active, self.spans = [], None, []  # spans: (name, kinds, begin, end or None)
         self.world = self.load = self.probe = self.subscriber = None
         self.n_checks = 0
@@ -58,6 +60,18 @@ class Run:
 
     def excuses(self, since, until):
         return any(k.hangs for group in self._during(since, until) for k in group)
+
+    def may_be_late(self, deadline, acted):
+        """Only the time counts in which nothing was broken. In the server's time, ms."""
+        ahead = time.time() - time.monotonic()
+        since, until = deadline / 1000 - ahead, acted / 1000 - ahead
+        spans = [(max(s[2], since), until if s[3] is None else min(s[3], until), s[1]) for s in self.spans
+                 if s[2] <= until and (s[3] is None or s[3] >= since - 1)]
+        quiet, whole = 0, since
+        for begin, end, _ in spans:
+            quiet, whole = quiet + max(0, begin - whole), max(whole, end)
+        forgot = any(k.loses for _, _, kinds in spans for k in kinds)
+        return quiet + until - whole <= MAX_LATE + (FORGOT if forgot else 0)
 
     def is_cold(self, session_id):
         """One of its own for each question: many threads ask, seldom."""
@@ -133,6 +147,7 @@ class Run:
         """Stops the writers, waits until nothing moves, and judges every session."""
         if not self.load.gate.close(SETTLE):
             self.model.violation("writes without an outcome", f"{self.load.gate.n_busy} after {SETTLE} s")
+        self.stop_clocks()
         rows, until = Rows(self.world.servers.postgresql.url), time.monotonic() + SETTLE
         for session in list(self.model.sessions.values()):
             self.check_one(session, rows, until)
@@ -145,6 +160,14 @@ class Run:
         self.n_checks += 1
         self.say(f"check {self.n_checks}: {self.model.counts['acked']} acknowledged writes, "
                  f"{len(self.model.violations)} violations")
+
+    def stop_clocks(self):
+        """None that runs is past its deadline; then all stand."""
+        for table in self.load.tables:
+            found = table.overdue()
+            if found and found[0] < found[1] and not self.may_be_late(*found):
+                self.model.violation("a clock that runs past its deadline", f"{found[1] - found[0]} ms", table.session)
+            table.stop()
 
     def check_one(self, session, rows, until):
         rest = Rest(self.world.api_port, session.user, "phone")
@@ -204,6 +227,14 @@ class Run:
         for text in self.world.stop() if self.world else []:
             self.model.violation("the end of the services", text)
 
+    def lateness(self):
+        """ms, of the deadlines near which nothing was broken."""
+        ahead = time.time() - time.monotonic()
+        quiet = [acted - due for due, acted in self.model.lateness
+                 if not self._during(due / 1000 - ahead - 1, due / 1000 - ahead)]
+        return {"n": len(self.model.lateness), "n_quiet": len(quiet), "p50": percentile(quiet, 0.5),
+                "p99": percentile(quiet, 0.99), "max": max((a - d for d, a in self.model.lateness), default=0)}
+
     def summary(self):
         counts, slowest = self.model.counts, [d["slowest"] for d in self.done if d["slowest"] is not None]
         by_name = collections.defaultdict(list)
@@ -215,6 +246,7 @@ class Run:
                 "kinds": len({k for d in self.done for k in d["kinds"]}), "counts": dict(counts),
                 "watcher_events": sum(w.n_events for s in self.model.sessions.values() for w in s.watchers),
                 "lost_explained": dict(collections.Counter(fault for _, fault in self.model.lost)),
+                "lateness": self.lateness(),
                 "whole": {"p50": statistics.median(slowest) if slowest else 0, "p95": percentile(slowest, 0.95),
                           "max": max(slowest, default=0)},
                 "over_goal": [{k: d[k] for k in ("n", "name", "targets", "slowest")} for d in over],
@@ -233,6 +265,9 @@ class Run:
               f"{c.get('reads', 0)} reads, {c.get('broadcasts heard', 0)} broadcasts\n"
               f"  resting   {c.get('came back cold', 0)} sessions came back cold, "
               f"{c.get('paused by itself', 0)} were paused by themselves, {c.get('rebuilds', 0)} rebuilt\n"
+              f"  clocks    {s['lateness']['n']} deadlines, late by p50 {s['lateness']['p50']} ms, p99 "
+              f"{s['lateness']['p99']} ms where nothing was broken ({s['lateness']['n_quiet']}), by "
+              f"{s['lateness']['max']} ms at most; {c.get('clock warnings', 0)} warnings\n"
               f"  answers   p50 {s['answers']['p50'] * 1000:.0f} ms, p99 {s['answers']['p99']:.2f} s, "
               f"max {s['answers']['max']:.2f} s\n"
               f"  whole     p50 {s['whole']['p50']:.1f} s, p95 {s['whole']['p95']:.1f} s, "

@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 
+from clocks import N_TABLES, Table
 from devices import CLIENT_BOUND, Device, Gate, Laptop, Phone, Rest
 from harness import new_user
 
@@ -97,7 +98,7 @@ class Load:
         self.is_cold = is_cold
         self.model, self.api_port, self.ws_port, self.seed = model, api_port, ws_port, seed
         self.n_sessions, self.rate, self.excuses = n_sessions, rate, excuses
-        self.gate, self.devices, self.threads, self.creator = Gate(), [], [], None
+        self.gate, self.devices, self.threads, self.creator, self.tables = Gate(), [], [], None, []
         self.n_devices, self.n_writers, self.latencies, self.lock = 0, 2 * n_sessions, [], threading.Lock()
 
     def note_latency(self, seconds):
@@ -132,7 +133,8 @@ class Load:
             self.add_sleeper(60 if n % 4 == 0 else None)
         self.creator = Creator(self, self.model.add_session("creator", new_user()))
         self.model.finish(self.creator.session)
-        self.devices.append(self.creator)
+        self.tables = [Table(self) for _ in range(N_TABLES)]
+        self.devices += [self.creator, *(player for table in self.tables for player in table.players)]
         self.threads = [threading.Thread(target=self.guard, args=(d,), daemon=True) for d in self.devices]
         for thread in self.threads:
             thread.start()

@@ -10,13 +10,17 @@ def lose(suite, session_id):
 
 
 def cool(suite, session_id):
-    """Waits until PostgreSQL has the position that Redis has; then Redis lets go of it."""
+    """Waits until PostgreSQL has the position that Redis has; then Redis lets go of it, and nobody looks at it."""
     meta = suite.redis_client().hmget(f"session:{{{session_id}}}:meta", "epoch", "version")
     position = [int(number) for number in meta]
     wait_until(lambda: suite.query("select 1 from sessions where id = %s and (epoch, version) = (%s, %s)",
                                    session_id, *position), what="the position in PostgreSQL")
     suite.query("update sessions set cold_epoch = epoch, cold_version = version where id = %s returning 1", session_id)
     lose(suite, session_id)
+    pipeline = suite.redis_client().pipeline(transaction=False)
+    for slot in range(64):
+        pipeline.zrem(f"attention:{{{slot}}}", session_id)
+    pipeline.execute()
 
 
 def age(suite, session_id):

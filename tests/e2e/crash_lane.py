@@ -17,7 +17,7 @@ from harness import BUILD, FINDING, MAX_WAIT, ROOT, Closed, Socket, Suite, free_
 SERVICES = {"engine": "state_engine", "fanout": "ws_fanout", "audit": "audit_writer"}
 ACTIONS = ["die", "fail", "pause"]
 POINT = re.compile(r'CRASH_(?:POINT|POINT_CUT|LINK)\(\s*"([^"]+)"')
-VERSIONED = {"session_created", "state_delta", "status_changed", "session_deleted"}
+VERSIONED = {"session_created", "state_delta", "status_changed", "session_deleted", "clock_expired"}
 SIGKILL = -9
 
 
@@ -364,6 +364,8 @@ class Lane:
 
     def _pass(self, work, armed, scenario, is_beside):
         armed.wait_up()
+        if scenario.is_first:
+            armed.wait_hit()
         work.watch(armed.port if is_beside else self.suite.ws_port, **scenario.watching)
         if not work.writers:
             work.write()

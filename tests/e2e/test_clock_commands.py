@@ -63,6 +63,14 @@ def test_the_turn_is_named_by_its_participant_or_by_the_version(phone, session):
         assert clock["activeParticipantId"] == HOUSE[version % 2 == 0]
 
 
+def test_any_version_may_be_meant(phone, laptop, session):
+    """Who says so ends whichever turn it is, and the next device the one after it."""
+    any_version = {"If-Match": "*"}
+    assert accepted(switch(phone, session, headers=any_version), 2)["clock"]["activeParticipantId"] == "black"
+    assert accepted(switch(laptop, session, headers=any_version), 3)["clock"]["activeParticipantId"] == "white"
+    refused(switch(phone, session, "black", headers=any_version), 409, "not_active_participant")
+
+
 def test_a_switch_answers_the_session(phone, session):
     answer = switch(phone, session, "white")
     assert accepted(answer, 2) == phone.read(session["id"])
@@ -162,6 +170,17 @@ def test_a_clock_is_set_only_before_it_begins(phone, session, pending):
         refused(put_clock(phone, bare, MODES["global"]), 409, "invalid_transition")
     assert put_clock(phone, pending, MODES["global"]).ok
     assert read_clock(phone, pending)["mode"] == "global"
+
+
+def test_what_is_wrong_with_a_clock_is_named_as_it_was_sent(phone, pending):
+    """The body is the clock: there is no member `clock` in it."""
+    twice = [person("ada"), person("ada")]
+    with unchanged(phone, pending["id"]):
+        for clock, field in ((clock_of(totalTimeMs=999), "totalTimeMs"), (clock_of(ids=twice), "participants.1.participantId"),
+                             (clock_of(color="red"), "color"), (clock_of(onTimeout={"action": 5}), "onTimeout.action")):
+            assert put_clock(phone, pending, clock).json()["field"] == field
+    answer = put_clock(phone, phone.create(), MODES["global"])
+    assert "field" not in refused(answer, 409, "invalid_transition")
 
 
 def test_every_write_of_a_clock_may_have_a_base(phone, pending):

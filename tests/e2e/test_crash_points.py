@@ -16,9 +16,10 @@ import time
 import pika
 import pytest
 
+from clocks import clock_of, history_of
 from cold import age, cool, lose
 from crash_lane import ACTIONS, Lane, binary_has, connect, points_of_sources, ring, service_of
-from harness import wait_until
+from harness import new_user, wait_until
 from test_due import HOUR, MINUTE, Unused
 
 POINTS = points_of_sources()
@@ -33,9 +34,9 @@ COMMANDS, EVENTS = "state_engine.commands", "audit_writer.events"
 
 class Scenario:
     """Usual work passes it. `env`: of the instance with the point; `watching`: of the watcher; `has_refills`:
-    what PostgreSQL has may come from Redis' delta window."""
+    what PostgreSQL has may come from Redis' delta window; `is_first`: the point is passed before any other work."""
 
-    env, watching, has_refills = {}, {}, False
+    env, watching, has_refills, is_first = {}, {}, False, False
 
     def before(self, lane):
         """All is well."""
@@ -192,6 +193,63 @@ class Overdue(Apart):
             wait_until(lambda: self.read()["status"] == "paused", what="paused")
 
 
+class Deadline(Scenario):
+    """A clock's time is up while no engine lives: two versions in one save, booked as of the deadline. All other
+    sessions rest, so that it is this one's way to its end on which the point is."""
+
+    is_first, total = True, 60_000
+
+    def before(self, lane):
+        self.phone = lane.suite.device(new_user(), "old-phone")
+        clock = clock_of(ids=("white", "black"), totalTimeMs=self.total)
+        self.session = self.phone.create({"n": 1}, status="pending", clock=clock)
+        self.id = self.session["id"]
+        self.begun = self.phone.status(self.id, "active").json()["clock"]
+        self.unused = Unused(lane.suite, self.id)
+        self.unused.settle()
+        lane.subscriber.wait_whole(self.id, 2)
+
+    def without(self, lane, work):
+        """Time passes: what the session counts from moves back, as long as its turn may take and a second."""
+        def earlier(moment):
+            return moment - datetime.timedelta(milliseconds=self.total + 1000)
+        state, meta = self.unused.meta.replace(":meta", ":state"), self.unused.meta
+        began = datetime.datetime.fromisoformat(self.begun["cycleStartedAt"])
+        self.moved = earlier(began).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = lane.redis.get(state)
+        assert text.count(self.begun["cycleStartedAt"]) >= 1
+        lane.redis.set(state, text.replace(self.begun["cycleStartedAt"], self.moved))
+        for field in ("clockAt", "updatedAt", "touchedAt"):
+            lane.redis.hincrby(meta, field, -self.total - 1000)
+        self.rest_all(lane)
+        self.unused.look()
+
+    @staticmethod
+    def rest_all(lane):
+        """Nothing else is due within half a minute."""
+        later = int((time.time() + 30) * 1000)
+        for slot in range(64):
+            name = f"attention:{{{slot}}}"
+            entries = lane.redis.zrange(name, 0, -1)
+            if entries:
+                lane.redis.zadd(name, {entry: later for entry in entries}, xx=True)
+
+    def after(self, lane, action):
+        lane.subscriber.wait_whole(self.id, 4)
+        events = wait_until(lambda: (found := history_of(lane.suite, self.session)) and len(found) >= 4 and found,
+                            what="the end in PostgreSQL")
+        assert [(e["version"], e["type"]) for e in events[1:]] == [
+            (2, "status_changed"), (3, "clock_expired"), (4, "status_changed")]
+        expired, ended = events[2:]
+        assert (expired["winner"], expired["timestamp"]) == ("black", ended["timestamp"])
+        assert (ended["to"], ended["reason"], ended["clock"]) == ("expired", "clock", expired["clock"])
+        white, black = expired["clock"]["participants"]
+        assert (white["timeUsedMs"], white["timeRemainingMs"], white["hasExpired"]) == (self.total, 0, True)
+        assert (black["timeUsedMs"], black["timeRemainingMs"]) == (0, self.total)
+        now = self.phone.read(self.id)
+        assert (now["epoch"], now["version"], now["status"], now["clock"]) == (1, 4, "expired", ended["clock"])
+
+
 class Redelivered(Scenario):
     """The commands come as if an engine had died over them."""
 
@@ -334,14 +392,26 @@ SCENARIOS = {
     **{f"audit.gap.{step}": Purged for step in ("checking", "reading", "read", "refilled")},
 }
 
+# The way of a deadline: each of these steps once more, when it is its own.
+DUE = [f"engine.{step}" for step in (
+    "attention.claimed", "due.given", "load.asking", "load.answered", "attention.arming", "save.sending",
+    "save.answered", "publish.queued", "publish.put", "publish.sent", "confirm.received", "confirm.noted",
+    "mark.moving", "mark.moved")]
+
 
 # ---- the run ----
 
 def choose():
-    """All with `die`, so that every point is passed, and of the rest all, or today's third."""
-    rest = [(p, a) for p in POINTS for a in ACTIONS if a != "die"]
+    """All with `die`, so that every point is passed, and of the rest all, or today's third. A case is a point, an
+    action, and "clock" where it is about a deadline."""
+    cases = [(p, a) for p in POINTS for a in ACTIONS] + [(p, a, "clock") for p in DUE for a in ACTIONS]
+    rest = [case for case in cases if case[1] != "die"]
     today = datetime.date.today().toordinal() % 3
-    return [(p, "die") for p in POINTS] + [c for i, c in enumerate(rest) if IS_ALL or i % 3 == today]
+    return [c for c in cases if c[1] == "die"] + [c for i, c in enumerate(rest) if IS_ALL or i % 3 == today]
+
+
+def scenario_of(point, action, what=None):
+    return Deadline() if what else SCENARIOS[point]()
 
 
 class Campaign:
@@ -369,7 +439,7 @@ class Campaign:
                     (folder / str(n)).mkdir()
                     lane = Lane(realm, folder / str(n), PAUSE_MS)
                 started = time.monotonic()
-                lane.run(*case, SCENARIOS[case[0]]())
+                lane.run(*case[:2], scenario_of(*case))
                 self.took[case] = time.monotonic() - started
                 self.results[case].set_result(None)
             except BaseException as error:

@@ -128,10 +128,9 @@ static void test_a_window_with_a_hole_is_a_conflict(void **state) {
     world_done(&w);
 }
 
-static void refuse_unguarded(struct world *w, bool any) {
+static void refuse_unguarded(struct world *w) {
     world_clear(w);
     w->command = command_of(COMMAND_SWITCH, "phone");
-    w->command.if_match_any = any;
     assert_int_equal(apply(w, &w->session), FAULT_PRECONDITION_REQUIRED);
     assert_string_equal(w->fault.field, "currentParticipantId");
 }
@@ -145,19 +144,21 @@ static void judge_stale(struct world *w, bool is_tag, int code) {
     assert_int_equal(apply(w, &w->session), code);
 }
 
-/* Any version is no base: two switches of one turn would both take effect. */
 static void test_a_switch_says_which_turn_it_means(void **state) {
     (void)state;
     struct world w = {0};
     struct window_entry entries[2];
     create_with_window(&w, entries);
-    refuse_unguarded(&w, false);
-    refuse_unguarded(&w, true);
+    refuse_unguarded(&w);
     judge_stale(&w, true, FAULT_PRECONDITION_FAILED);
     judge_stale(&w, false, FAULT_VERSION_CONFLICT);
     world_clear(&w);
     w.command = command_of(COMMAND_SWITCH, "phone");
     strcpy(w.command.current_participant, "white");
+    assert_int_not_equal(apply(&w, &w.session), FAULT_PRECONDITION_REQUIRED);
+    world_clear(&w);
+    w.command = command_of(COMMAND_SWITCH, "phone");
+    w.command.if_match_any = true; /* whichever turn it is */
     assert_int_not_equal(apply(&w, &w.session), FAULT_PRECONDITION_REQUIRED);
     world_done(&w);
 }
