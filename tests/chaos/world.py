@@ -27,7 +27,7 @@ URLS = {"redis": "HANDOFF_REDIS_URL", "rabbitmq": "HANDOFF_AMQP_URL", "postgresq
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 CLONE_NEWNS = 0x00020000
 SERVERS = ("redis", "rabbitmq", "postgresql")
-DISKS = {"redis": 256, "postgresql": 1024}  # MiB
+DISKS = {"redis": 1024, "postgresql": 1024}  # MiB
 
 
 def own_mounts():
