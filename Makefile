@@ -134,12 +134,14 @@ $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libfuzzed.a
 	@echo "  LINK  $@"
 	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed $^ $(LDLIBS) -o $@
 
-# The client for browsers and Node, compiled by TypeScript.
-CLIENT_JS := clients/js/dist/.built
-$(CLIENT_JS): clients/js/build.sh clients/js/tsconfig.json $(wildcard clients/js/src/*.ts)
-	@echo "  TSC   clients/js"
-	$(Q)sh clients/js/build.sh
+# The clients for browsers and Node, compiled by TypeScript.
+CLIENT_JS := clients/js/dist/.built clients/react/dist/.built
+clients/%/dist/.built: clients/%/build.sh clients/%/tsconfig.json
+	@echo "  TSC   clients/$*"
+	$(Q)sh clients/$*/build.sh
 	@touch $@
+clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
+clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
 .PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
@@ -147,7 +149,7 @@ PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 install:
 	@compose/local/install
 
-client-js: $(CLIENT_JS) ## compile the client for browsers and Node (clients/js)
+client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
 test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Compiles src to dist/esm and dist/cjs, with types. The comments stand in the types.
+# Compiles src to dist/esm and dist/cjs, with types, in its folder or another one. The comments stand in the types.
 set -eu
-cd "$(dirname "$0")"
+cd "${1:-$(dirname "$0")}"
 rm -rf dist
 tsc -p . --emitDeclarationOnly
 tsc -p . --removeComments --declaration false

@@ -1,4 +1,4 @@
-"""clients/js: compiled, of the promised size, its own tests passed against the real services. Each of node's tests is one here."""
+"""clients/js and clients/react: compiled, of the promised size, its own tests passed against the real services. Each of node's tests is one here."""
 
 import gzip
 import os
@@ -10,18 +10,19 @@ import pytest
 
 from harness import SECRET
 
-CLIENT = pathlib.Path(__file__).resolve().parent.parent.parent / "clients" / "js"
+CLIENTS = pathlib.Path(__file__).resolve().parent.parent.parent / "clients"
+CLIENT = CLIENTS / "js"
 MAX_GZIPPED = 15 * 1024
 
 
 @pytest.fixture(scope="module")
 def compiled():
-    assert (CLIENT / "dist" / ".built").exists(), "run `make client-js` first"
+    assert (CLIENTS / "react" / "dist" / ".built").exists(), "run `make client-js` first"
     return CLIENT / "dist"
 
 
-def run_node(test, **env):
-    done = subprocess.run(["node", "--test", f"test/{test}"], cwd=CLIENT, env={**os.environ, **env},
+def run_node(test, folder=CLIENT, **env):
+    done = subprocess.run(["node", "--test", f"test/{test}"], cwd=folder, env={**os.environ, **env},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     counts = {name: int(n) for name, n in re.findall(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)$", done.stdout, re.MULTILINE)}
     assert done.returncode == 0 and counts.get("fail") == 0 and counts.get("cancelled") == 0, done.stdout
@@ -32,9 +33,18 @@ def test_without_a_server(compiled):
     run_node("pure.test.mjs")
 
 
-def test_against_the_services(compiled, suite):
+@pytest.fixture
+def stack(suite):
     sockets = suite.ws_url.replace("ws://", "http://").removesuffix("/ws")
-    run_node("live.test.mjs", HANDOFF_API_URL=suite.api_url, HANDOFF_SOCKET_URL=sockets, HANDOFF_SECRET=SECRET)
+    return {"HANDOFF_API_URL": suite.api_url, "HANDOFF_SOCKET_URL": sockets, "HANDOFF_SECRET": SECRET}
+
+
+def test_against_the_services(compiled, stack):
+    run_node("live.test.mjs", **stack)
+
+
+def test_react_hooks(compiled, stack):
+    run_node("hooks.test.cjs", CLIENTS / "react", NODE_PATH="/usr/share/nodejs", **stack)
 
 
 def test_it_is_small(compiled):
