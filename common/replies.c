@@ -21,6 +21,7 @@ static bool read_plain(const struct replies *to, const char *body, size_t len, s
         return false;
     while (reply_read(&r, &reply)) {
         to->take(to->arg, &reply);
+        reply_done(&reply);
         ++*ret_n;
         if (!reader_skip(&r, ","))
             return reader_skip(&r, "]}") && r.left == 0;

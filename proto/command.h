@@ -187,7 +187,7 @@ void reply_print(const struct reply *r, struct buf *out);
 MUSTCHECK int reply_parse(const json_t *object, struct reply *ret, struct fault *f);
 
 struct reader;
-/* Reads one that took effect and carries no session, exactly as reply_print writes it, and goes
- * beyond it. false: it is another, or none; the reader stays where it was, *ret is untouched, and
- * reply_parse says more. Nothing in *ret is to be freed. */
+/* Reads one that took effect exactly as reply_print writes it, and goes beyond it; the session's
+ * text is taken as it stands. false: it is another, or none; the reader stays where it was, *ret is
+ * untouched, and reply_parse says more. Free with reply_done. */
 MUSTCHECK bool reply_read(struct reader *r, struct reply *ret);

@@ -56,3 +56,19 @@ static inline bool reader_quoted(struct reader *r, const char **ret, size_t *ret
     reader_advance(r, *ret_len + 1);
     return true;
 }
+
+/* Where the string that begins at `at` ends (behind its quote), or the value; NULL when it does not
+ * before end. Of a value only quotes and brackets are looked at. */
+const char *reader_string_end(const char *at, const char *end);
+const char *reader_value_end(const char *at, const char *end);
+
+/* A whole object; *ret is borrowed. */
+static inline bool reader_object(struct reader *r, const char **ret, size_t *ret_len) {
+    const char *end = r->left && *r->at == '{' ? reader_value_end(r->at, r->at + r->left) : NULL;
+    if (!end)
+        return false;
+    *ret = r->at;
+    *ret_len = (size_t)(end - r->at);
+    reader_advance(r, *ret_len);
+    return true;
+}

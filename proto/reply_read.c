@@ -1,5 +1,6 @@
-/* The replies that nearly all are: a command took effect, and nothing more is said. Read mark by
- * mark as reply_print writes them; every other is reply_parse's. */
+/* The replies that nearly all are: a command took effect. Read mark by mark as reply_print writes
+ * them, with the session as it stands; every other is reply_parse's. */
+#include "base/buf.h"
 #include "proto/command.h"
 #include "proto/reader.h"
 
@@ -48,8 +49,13 @@ bool reply_read(struct reader *r, struct reply *ret) {
         return false;
     reply.rebased = reader_skip(&at, ",\"rebased\":true");
     reply.replayed = reader_skip(&at, ",\"replayed\":true");
-    if (!reader_skip(&at, "}"))
+    const char *session = NULL;
+    size_t len = 0;
+    if ((reader_skip(&at, ",\"session\":") && !reader_object(&at, &session, &len)) ||
+        !reader_skip(&at, "}"))
         return false;
+    if (session)
+        reply.session = must_memdup(session, len);
     *r = at;
     *ret = reply;
     return true;

@@ -4,66 +4,10 @@
 
 #include "proto/canonical.h"
 #include "proto/pointer.h"
+#include "proto/reader.h"
 #include "proto/splice_private.h"
 
 #define NAME_CAP 256 /* of a stored name that has escapes */
-
-/* ---- going over text; NULL where it is not as it should be ---- */
-
-static const char *skip_string(const char *at, const char *end) {
-    for (at++; at < end;) {
-        const char *quote = memchr(at, '"', (size_t)(end - at));
-        if (!quote)
-            return NULL;
-        const char *from = quote;
-        while (from > at && from[-1] == '\\')
-            from--;
-        at = quote + 1;
-        if ((quote - from) % 2 == 0)
-            return at;
-    }
-    return NULL;
-}
-
-static const char *skip_word(const char *at, const char *end) {
-    while (at < end && *at != ',' && *at != ']' && *at != '}')
-        at++;
-    return at;
-}
-
-static const char *skip_value(const char *at, const char *end) {
-    size_t depth = 0;
-    do {
-        if (!at || at == end)
-            return NULL;
-        switch (*at) {
-        case '"':
-            at = skip_string(at, end);
-            break;
-        case '{':
-        case '[':
-            depth++;
-            at++;
-            break;
-        case '}':
-        case ']':
-            if (depth == 0)
-                return NULL;
-            depth--;
-            at++;
-            break;
-        case ',':
-        case ':':
-            if (depth == 0)
-                return NULL;
-            at++;
-            break;
-        default:
-            at = skip_word(at, end);
-        }
-    } while (depth > 0);
-    return at;
-}
 
 /* ---- names ---- */
 
@@ -134,7 +78,7 @@ static bool find_member(const char *at, const char *end, const struct token *tok
     }
     for (;; p.has_before = true) {
         p.start = at;
-        const char *name_end = at < end && *at == '"' ? skip_string(at, end) : NULL;
+        const char *name_end = at < end && *at == '"' ? reader_string_end(at, end) : NULL;
         if (!name_end || name_end == end || *name_end != ':')
             return false;
         int order;
@@ -143,7 +87,7 @@ static bool find_member(const char *at, const char *end, const struct token *tok
         p.has_after = true;
         if (order > 0)
             break;
-        p.end = skip_value(name_end + 1, end);
+        p.end = reader_value_end(name_end + 1, end);
         if (!p.end || p.end == end || (*p.end != ',' && *p.end != '}'))
             return false;
         p.has_after = *p.end == ',';
@@ -168,7 +112,7 @@ static bool find_element(const char *at, const char *end, size_t index, struct p
     bool is_empty = at < end && *at == ']';
     for (size_t i = 0; !is_empty; i++, p.has_before = true) {
         p.start = at;
-        p.end = skip_value(at, end);
+        p.end = reader_value_end(at, end);
         if (!p.end || p.end == end || (*p.end != ',' && *p.end != ']'))
             return false;
         p.has_after = *p.end == ',';

@@ -50,10 +50,11 @@ static void expect_read(const struct reply *r) {
     char *text = print(r);
     struct reader reader = {text, strlen(text)}, before = reader;
     struct reply read = {0};
-    bool is_plain = !r->fault.code && !r->session;
+    bool is_plain = !r->fault.code;
     assert_int_equal(reply_read(&reader, &read), is_plain);
     if (is_plain)
         expect_equal_replies(&read, r);
+    reply_done(&read);
     assert_ptr_equal(reader.at, is_plain ? before.at + before.left : before.at);
     free(text);
 }
@@ -117,24 +118,45 @@ static void test_plain_replies_are_read_without_parsing(void **state) {
     }
 }
 
+static void test_a_session_is_taken_as_it_stands(void **state) {
+    static const char *const texts[] = {"{}", "{\"data\":{\"a\":[1,{\"b\":null}]}}",
+                                        "{\"name\":\"a } ] \\\" \\\\\",\"data\":[]}",
+                                        "{\"data\":\"\\\\\\\"{[\"}"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        struct reply r = accepted();
+        r.session = must_strdup(texts[i]);
+        expect_read(&r);
+        reply_done(&r);
+    }
+}
+
 /* Whatever byte is another or missing: never read beyond the end, never taken for more than it is.
  */
-static void test_damaged_plain_replies_are_left_to_the_parser(void **state) {
-    struct reply r = accepted();
-    char *text = print(&r);
+static void expect_no_damage_is_read(struct reply *r, size_t n_checked) {
+    char *text = print(r);
     size_t len = strlen(text);
-    (void)state;
     for (size_t i = 0; i < len; i++) {
         struct reply read;
         char *cut = must_memdup(text, i), *other = must_memdup(text, len);
         struct reader cut_reader = {cut, i}, other_reader = {other, len};
         assert_false(reply_read(&cut_reader, &read));
         other[i] = '!';
-        assert_false(reply_read(&other_reader, &read));
+        if (i < n_checked)
+            assert_false(reply_read(&other_reader, &read));
         free(cut);
         free(other);
     }
     free(text);
+}
+
+static void test_damaged_plain_replies_are_left_to_the_parser(void **state) {
+    struct reply r = accepted();
+    (void)state;
+    expect_no_damage_is_read(&r, SIZE_MAX);
+    r.session = must_strdup("{\"data\":{\"a\":[1,{\"b\":\"}\"}]}}");
+    expect_no_damage_is_read(&r, 0); /* within the session no byte is looked at but for its end */
+    reply_done(&r);
 }
 
 static void test_refusals_equal_their_examples(void **state) {
@@ -284,6 +306,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepted_replies_equal_their_examples),
         cmocka_unit_test(test_plain_replies_are_read_without_parsing),
+        cmocka_unit_test(test_a_session_is_taken_as_it_stands),
         cmocka_unit_test(test_damaged_plain_replies_are_left_to_the_parser),
         cmocka_unit_test(test_refusals_equal_their_examples),
         cmocka_unit_test(test_every_fault_is_read_back),
