@@ -63,11 +63,14 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
 }
 
 static void on_sweep(uv_timer_t *handle) {
-    http_shut_late(handle->data);
-    http_linger_sweep(handle->data, false);
+    struct http *h = handle->data;
+    http_shut_late(h);
+    http_linger_sweep(h, false);
     /* At its limit libmicrohttpd stops listening, and listens again only when it is run after a
      * connection has gone: when all go at once nothing else would ever wake it. */
-    run(handle->data);
+    run(h);
+    if (!h->connections && !h->lingers)
+        uv_timer_stop(handle);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
@@ -75,7 +78,10 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *socket_context = http_connection_new(cls, info->connect_fd);
+        struct http *h = cls;
+        *socket_context = http_connection_new(h, info->connect_fd);
+        if (!uv_is_active((uv_handle_t *)&h->sweep))
+            uv_timer_start(&h->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     } else {
         struct http_connection *c = *socket_context;
         if (c->lingers || c->phase == PHASE_READING) /* refused, by us or libmicrohttpd */
@@ -311,7 +317,6 @@ static int join_loop(struct http *h, uv_loop_t *loop) {
     h->n_open_handles = N_HANDLES;
     h->poll.data = h->timer.data = h->sweep.data = h->again.data = h;
     uv_poll_start(&h->poll, UV_READABLE, on_readable);
-    uv_timer_start(&h->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     return 0;
 }
 
