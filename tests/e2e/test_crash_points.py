@@ -121,10 +121,11 @@ class LostToWatchers(Lost):
 
 
 class Cold(Lost):
-    """It went cold, and is loaded; where that is torn apart, rebuilt."""
+    """It went cold, and is loaded since its time to be looked at has come; where that is torn apart, rebuilt."""
 
     def without(self, lane, work):
         cool(lane.suite, self.id)
+        self.unused.look()
 
     def judge_epoch(self, lane, epoch):
         self.asking.result()
