@@ -122,7 +122,8 @@ size_t buf_digits(uint64_t n, char ret[static BUF_DIGITS_MAX]) {
 
 void buf_put_u64(struct buf *b, uint64_t n) {
     char digits[BUF_DIGITS_MAX];
-    buf_put(b, digits, buf_digits(n, digits));
+    size_t len = buf_digits(n, digits);
+    buf_put(b, digits, len);
 }
 
 void buf_put_i64(struct buf *b, int64_t n) {

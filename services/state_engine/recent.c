@@ -52,6 +52,8 @@ static struct kept **find(const struct recent *r, const char *session_id) {
 
 static void drop(struct recent *r, struct kept **link) {
     struct kept *k = *link;
+    if (!k)
+        return;
     *link = k->next;
     *(k->newer ? &k->newer->older : &r->newest) = k->older;
     *(k->older ? &k->older->newer : &r->oldest) = k->newer;

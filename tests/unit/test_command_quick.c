@@ -45,6 +45,8 @@ static void test_patches_are_read_quickly(void **state) {
     "{\"id\":\"0197a3b4-1c2d-7e3f-8a4b-5c6d7e8f9a0b\",\"kind\":\"patch\",\"sessionId\":"           \
     "\"0197a3b4-1c2d-7e3f-8a4b-5c6d7e8f9a0b\",\"userId\":"                                         \
     "\"0197a3b4-1c2d-7e3f-8a4b-5c6d7e8f9a0b\",\"deviceId\":\"d\""
+#define SUMMED(checksum)                                                                           \
+    (",\"scope\":[],\"deadline\":1,\"operations\":[],\"checksum\":\"" checksum "\"}")
 #define CHECKSUM "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde"
 
 static void test_what_is_not_plainly_a_patch_is_left_to_the_tree(void **state) {
@@ -71,8 +73,8 @@ static void test_what_is_not_plainly_a_patch_is_left_to_the_tree(void **state) {
         ",\"scope\":[],\"deadline\":1,\"mergePatch\":[]}",
         ",\"scope\":[],\"deadline\":1,\"operations\":[],\"operations\":[]}",
         ",\"scope\":[],\"deadline\":1,\"operations\":[],\"merge\":\"reject\"}",
-        ",\"scope\":[],\"deadline\":1,\"operations\":[],\"checksum\":\"" CHECKSUM "\"}",
-        ",\"scope\":[],\"deadline\":1,\"operations\":[],\"checksum\":\"" CHECKSUM "F\"}",
+        SUMMED(CHECKSUM),
+        SUMMED(CHECKSUM "F"),
         ",\"scope\":[],\"deadline\":1,\"operations\":[],\"other\":1}",
     };
     for (size_t i = 0; i < N_ELEMENTS(texts) + N_ELEMENTS(others); i++) {

@@ -25,6 +25,9 @@ static redisReply *read_with(redisReplyObjectFunctions *functions, const char *t
 }
 
 static void assert_same(const redisReply *a, const redisReply *b) {
+    assert_true(a && b);
+    if (!a || !b)
+        return;
     assert_int_equal(a->type, b->type);
     assert_int_equal(a->integer, b->integer);
     assert_int_equal(a->len, b->len);

@@ -58,8 +58,7 @@ static void test_the_usual_text_is_read_quickly(void **state) {
         "[]",
         " [ 1 , -2 , 0.125 , -0 , -0.0 , 999999999999999 , 0.1 , 123456789.012345 ] ",
         "{ \"b\" : [ { } , [ ] ] ,\t\"a\" : { \"\" : 1 } }\r\n",
-        "\"plain text of more than eight bytes, \x7f, \xc3\xa9, \xef\xbf\xae and "
-        "\xf0\x9f\x98\x80\"",
+        "\"more than eight bytes, \x7f, \xc3\xa9, \xef\xbf\xae and \xf0\x9f\x98\x80\"",
         "\"\\\"\\\\\\/\\b\\f\\n\\r\\t, and a text behind\"",
         "{\"\\n\":{\"\\t\":\"\\r\"},\"\\r\":\"\\n\"}",
     };
