@@ -8,11 +8,13 @@ import subprocess
 
 import pytest
 
-from harness import SECRET
+from harness import BUILD, SECRET
 
 CLIENTS = pathlib.Path(__file__).resolve().parent.parent.parent / "clients"
 CLIENT = CLIENTS / "js"
 MAX_GZIPPED = 15 * 1024
+
+pytestmark = pytest.mark.skipif("asan" in str(BUILD), reason="the clients are no C: once is enough")
 
 
 @pytest.fixture(scope="module")
