@@ -8,13 +8,11 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, SECRET
+from harness import SECRET
 
 CLIENTS = pathlib.Path(__file__).resolve().parent.parent.parent / "clients"
 CLIENT = CLIENTS / "js"
 MAX_GZIPPED = 15 * 1024
-
-pytestmark = pytest.mark.skipif("asan" in str(BUILD), reason="the clients are no C: once is enough")
 
 
 @pytest.fixture(scope="module")
