@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "compose" / "local"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "compose" / "local"))  # behind: it has a run.py, too
 
 from process import StartError, accepts, http_status, spawn, stop, wait_until  # noqa: E402
 
