@@ -54,3 +54,10 @@ void hash_sha256_hex(const void *data, size_t len, char ret_hex[static HASH_HEX_
     }
     ret_hex[HASH_HEX_LEN] = '\0';
 }
+
+bool hash_is_hex(const char *text, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (!(text[i] >= '0' && text[i] <= '9') && !(text[i] >= 'a' && text[i] <= 'f'))
+            return false;
+    return len == HASH_HEX_LEN;
+}

@@ -12,10 +12,6 @@ bool command_key_is_valid(const char *key, size_t len) {
     return len >= 1 && len <= COMMAND_KEY_MAX && text_is_printable(key, len);
 }
 
-static bool is_checksum(const char *text, size_t len) {
-    return len == HASH_HEX_LEN && strspn(text, "0123456789abcdef") == len;
-}
-
 static int bad_value(struct fault *f, const char *name, const char *what) {
     return (int)fault_set(f, FAULT_INVALID_VALUE, name, "%s must be %s", name, what);
 }
@@ -40,7 +36,7 @@ static const struct text_rule target_rule = {
 static const struct text_rule key_rule = {"key", command_key_is_valid,
                                           "1 to 128 printable ASCII characters"};
 static const struct text_rule type_rule = {"type", session_type_is_valid, "1 to 50 of a-z 0-9 _ -"};
-static const struct text_rule checksum_rule = {"checksum", is_checksum,
+static const struct text_rule checksum_rule = {"checksum", hash_is_hex,
                                                "64 lower-case hexadecimal digits"};
 
 static int take_text(const json_t *object, const struct text_rule *rule, enum text_need need,

@@ -79,15 +79,6 @@ static bool read_frame(struct reader *r, struct command *c) {
     return true;
 }
 
-static bool is_checksum(const char *text, size_t len) {
-    if (len != HASH_HEX_LEN)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!(text[i] >= '0' && text[i] <= '9') && !(text[i] >= 'a' && text[i] <= 'f'))
-            return false;
-    return true;
-}
-
 static bool read_patch(struct reader *r, struct command *c) {
     bool merges = reader_skip(r, ",\"mergePatch\":");
     if (!merges && !reader_skip(r, ",\"operations\":"))
@@ -100,7 +91,7 @@ static bool read_patch(struct reader *r, struct command *c) {
         return false;
     c->disjoint = reader_skip(r, ",\"merge\":\"disjoint\"");
     return c->disjoint ||
-           read_text_if_any(r, ",\"checksum\":\"", c->checksum, sizeof(c->checksum), is_checksum);
+           read_text_if_any(r, ",\"checksum\":\"", c->checksum, sizeof(c->checksum), hash_is_hex);
 }
 
 bool command_read_quickly(struct reader *r, struct command *ret) {

@@ -158,7 +158,7 @@ static int take_checksum(const json_t *object, char ret[static HASH_HEX_LEN + 1]
     int r = take_text(object, "checksum", TEXT_OPTIONAL, ret, HASH_HEX_LEN + 1, f);
     if (r || !ret[0])
         return r;
-    return strspn(ret, "0123456789abcdef") == HASH_HEX_LEN ? 0 : bad_member(f, "checksum");
+    return hash_is_hex(ret, strlen(ret)) ? 0 : bad_member(f, "checksum");
 }
 
 /* An object's text, owned. */

@@ -60,13 +60,6 @@ static bool read_clock(struct reader *r, const char **ret, size_t *ret_len) {
     return len > 0;
 }
 
-static bool is_hex(const char *text, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
-            return false;
-    return true;
-}
-
 /* What follows data: its length is known, so it is found from the end. */
 static bool read_tail(struct reader *r, size_t *ret_data_len, const char **ret_checksum) {
     const size_t tail_len = sizeof(checksum_mark) - 1 + HASH_HEX_LEN + sizeof(end_mark) - 1;
@@ -77,7 +70,7 @@ static bool read_tail(struct reader *r, size_t *ret_data_len, const char **ret_c
         return false;
     const char *checksum = tail.at;
     reader_advance(&tail, HASH_HEX_LEN);
-    if (!is_hex(checksum, HASH_HEX_LEN) || !reader_skip(&tail, end_mark))
+    if (!hash_is_hex(checksum, HASH_HEX_LEN) || !reader_skip(&tail, end_mark))
         return false;
     *ret_data_len = r->left - tail_len;
     *ret_checksum = checksum;
