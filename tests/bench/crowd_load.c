@@ -14,26 +14,23 @@ static void raise_fd_limit(void) {
     }
 }
 
+static void set_up(void *bench, json_t *setup) {
+    crowd_bench_init(bench, setup);
+}
+
+static json_t *run(void *bench, const json_t *what) {
+    return crowd_phase_run(bench, what);
+}
+
+static void done(void *bench) {
+    crowd_bench_done(bench);
+}
+
 int main(void) {
     prctl(PR_SET_TIMERSLACK, 1); /* ns; the default, 50 us, would be an open loop's error */
     raise_fd_limit();
+    static const struct orders_of of = {set_up, run, done};
     struct crowd_bench b = {0};
-    struct orders orders;
-    sockets_init(&b.sockets);
-    orders_init(&orders, &b.sockets);
-    json_auto_t *setup = orders_next(&orders, &b.sockets);
-    if (!setup)
-        die("no set-up on stdin");
-    crowd_bench_init(&b, setup);
-    orders_answer(json_pack("{sb}", "ready", 1));
-    for (;;) {
-        json_auto_t *what = orders_next(&orders, &b.sockets);
-        if (!what)
-            break;
-        orders_answer(crowd_phase_run(&b, what));
-    }
-    crowd_bench_done(&b);
-    sockets_done(&b.sockets);
-    orders_done(&orders);
+    orders_serve(&of, &b, &b.sockets);
     return 0;
 }

@@ -3,23 +3,17 @@
 #include "tests/bench/deadlines.h"
 #include "tests/bench/orders.h"
 
+static void set_up(void *bench, json_t *setup) {
+    deadlines_init(bench, setup);
+}
+
+static json_t *run(void *bench, const json_t *what) {
+    return deadlines_run(bench, what);
+}
+
 int main(void) {
+    static const struct orders_of of = {set_up, run, NULL};
     struct deadlines d = {0};
-    struct orders orders;
-    sockets_init(&d.sockets);
-    orders_init(&orders, &d.sockets);
-    json_auto_t *setup = orders_next(&orders, &d.sockets);
-    if (!setup)
-        die("no set-up on stdin");
-    deadlines_init(&d, setup);
-    orders_answer(json_pack("{sb}", "ready", 1));
-    for (;;) {
-        json_auto_t *what = orders_next(&orders, &d.sockets);
-        if (!what)
-            break;
-        orders_answer(deadlines_run(&d, what));
-    }
-    sockets_done(&d.sockets);
-    orders_done(&orders);
+    orders_serve(&of, &d, &d.sockets);
     return 0;
 }

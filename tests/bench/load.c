@@ -6,25 +6,22 @@
 #include "tests/bench/orders.h"
 #include "tests/bench/phase.h"
 
+static void set_up(void *bench, json_t *setup) {
+    bench_init(bench, setup);
+}
+
+static json_t *run(void *bench, const json_t *what) {
+    return phase_run(bench, what);
+}
+
+static void done(void *bench) {
+    bench_done(bench);
+}
+
 int main(void) {
     prctl(PR_SET_TIMERSLACK, 1); /* ns; the default, 50 us, would be an open loop's error */
+    static const struct orders_of of = {set_up, run, done};
     struct bench b = {0};
-    struct orders orders;
-    sockets_init(&b.sockets);
-    orders_init(&orders, &b.sockets);
-    json_auto_t *setup = orders_next(&orders, &b.sockets);
-    if (!setup)
-        die("no set-up on stdin");
-    bench_init(&b, setup);
-    orders_answer(json_pack("{sb}", "ready", 1));
-    for (;;) {
-        json_auto_t *what = orders_next(&orders, &b.sockets);
-        if (!what)
-            break;
-        orders_answer(phase_run(&b, what));
-    }
-    bench_done(&b);
-    sockets_done(&b.sockets);
-    orders_done(&orders);
+    orders_serve(&of, &b, &b.sockets);
     return 0;
 }

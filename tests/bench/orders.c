@@ -48,6 +48,27 @@ void orders_answer(json_t *what) {
     json_decref(what);
 }
 
+void orders_serve(const struct orders_of *of, void *bench, struct sockets *all) {
+    struct orders orders;
+    sockets_init(all);
+    orders_init(&orders, all);
+    json_auto_t *setup = orders_next(&orders, all);
+    if (!setup)
+        die("no set-up on stdin");
+    of->set_up(bench, setup);
+    orders_answer(json_pack("{sb}", "ready", 1));
+    for (;;) {
+        json_auto_t *what = orders_next(&orders, all);
+        if (!what)
+            break;
+        orders_answer(of->run(bench, what));
+    }
+    if (of->done)
+        of->done(bench);
+    sockets_done(all);
+    orders_done(&orders);
+}
+
 double order_number(const json_t *what, const char *name, double otherwise) {
     const json_t *value = json_object_get(what, name);
     return value ? json_number_value(value) : otherwise;

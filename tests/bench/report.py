@@ -6,6 +6,7 @@ import statistics
 import report_clocks
 import report_crowd
 import report_peers
+from report_crowd import spread
 
 PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
 REFERENCES = ["AMQP direct reply-to, one at a time", "GET /health, 64 connections",
@@ -29,14 +30,6 @@ def values(result, kind, name, path):
         if value is not None:
             found.append(value)
     return found
-
-
-def spread(numbers, scale=1, digits=0):
-    """"median (least–most)"."""
-    if not numbers:
-        return "–"
-    shown = [f"{n / scale:,.{digits}f}" for n in (statistics.median(numbers), min(numbers), max(numbers))]
-    return f"{shown[0]} ({shown[1]}–{shown[2]})"
 
 
 def median(numbers, digits=0):

@@ -113,17 +113,6 @@ class Player(Phone):
             self.backoff()
         return None
 
-    def ask(self, method, path, body, key):
-        """Until it is answered otherwise than by 503, 504 or silence."""
-        while not self.load.gate.ended.is_set():
-            began = time.monotonic()
-            status, answer = self.rest.request(method, path, body, key)
-            self.took(f"{method} {path}", began)
-            if status not in (0, 503, 504):
-                return status, answer
-            self.backoff()
-        return 0, None
-
     def op(self, kind, asked=None):
         token = f"{TURN}{self.token()}"
         return self.model.begin(self.session, token, kind, token, asked=asked)

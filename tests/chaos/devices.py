@@ -140,6 +140,17 @@ class Device:
         self.known = None
         return True
 
+    def ask(self, method, path, body, key):
+        """Until it is answered otherwise than by 503, 504 or silence."""
+        while not self.load.gate.ended.is_set():
+            began = time.monotonic()
+            status, answer = self.rest.request(method, path, body, key)
+            self.took(f"{method} {path}", began)
+            if status not in (0, 503, 504):
+                return status, answer
+            self.backoff()
+        return 0, None
+
     def took(self, op, began):
         """No request hangs: but through a process that was stopped, or a link that was."""
         seconds = time.monotonic() - began

@@ -1,7 +1,6 @@
 """The load: the devices of devices.py, sessions that rest, sessions that come and go, and who starts and stops them."""
 
 import threading
-import time
 import uuid
 
 from clocks import N_TABLES, Table
@@ -61,17 +60,6 @@ class Creator(Device):
                 self.create()
             finally:
                 self.load.gate.end()
-
-    def ask(self, method, path, body, key):
-        """Until it is answered otherwise than by 503, 504 or silence."""
-        while not self.load.gate.ended.is_set():
-            began = time.monotonic()
-            status, answer = self.rest.request(method, path, body, key)
-            self.took(f"{method} {path}", began)
-            if status not in (0, 503, 504):
-                return status, answer
-            self.backoff()
-        return 0, None
 
     def create(self):
         session = self.load.create(self.session.user, self.name, self.ask)

@@ -19,12 +19,17 @@ static enum store_save_result save_it(struct fixture *f, struct store_save *save
     return save->result;
 }
 
-static void test_a_save_leaves_the_token_that_it_tells(void **state) {
-    struct fixture *f = *state;
-    struct session *s = &f->session, before = {0};
+static struct store_save save_first(struct fixture *f, struct session *s) {
     fixture_session(s);
     struct store_save first = fixture_save(s, 5);
     assert_int_equal(save_it(f, &first), STORE_SAVED);
+    return first;
+}
+
+static void test_a_save_leaves_the_token_that_it_tells(void **state) {
+    struct fixture *f = *state;
+    struct session *s = &f->session, before = {0};
+    struct store_save first = save_first(f, s);
     struct store_load l = fixture_load(f->batch, s->id, false, NULL, 0);
     assert_string_equal(l.token, first.saved_token);
     store_load_done(&l);
@@ -41,9 +46,7 @@ static void test_a_save_leaves_the_token_that_it_tells(void **state) {
 static void test_a_save_from_an_older_copy_is_lost(void **state) {
     struct fixture *f = *state;
     struct session *s = &f->session, before = {0}, theirs;
-    fixture_session(s);
-    struct store_save first = fixture_save(s, 5);
-    assert_int_equal(save_it(f, &first), STORE_SAVED);
+    struct store_save first = save_first(f, s);
     struct store_save save = next_save(s, &before, &first);
 
     fixture_ask(f->redis, "HSET session:{%s}:meta token other:1", s->id); /* made hot again */
@@ -72,9 +75,7 @@ static void test_a_save_from_an_older_copy_is_lost(void **state) {
 static void test_a_save_from_a_copy_needs_the_state(void **state) {
     struct fixture *f = *state;
     struct session *s = &f->session, before = {0};
-    fixture_session(s);
-    struct store_save first = fixture_save(s, 5);
-    assert_int_equal(save_it(f, &first), STORE_SAVED);
+    struct store_save first = save_first(f, s);
     struct store_save save = next_save(s, &before, &first);
     save.is_unseen = true;
     fixture_ask(f->redis, "DEL session:{%s}:state", s->id);
@@ -87,9 +88,7 @@ static void test_a_save_from_a_copy_needs_the_state(void **state) {
 static void test_a_heartbeat_leaves_copies_as_they_are(void **state) {
     struct fixture *f = *state;
     struct session *s = &f->session, before = {0};
-    fixture_session(s);
-    struct store_save first = fixture_save(s, 5);
-    assert_int_equal(save_it(f, &first), STORE_SAVED);
+    struct store_save first = save_first(f, s);
     struct store_save heartbeat = fixture_save(s, 5);
     heartbeat.event = NULL;
     heartbeat.expected = s->position;
@@ -103,9 +102,7 @@ static void test_a_heartbeat_leaves_copies_as_they_are(void **state) {
 static void test_what_differs_is_written_and_nothing_is_left_old(void **state) {
     struct fixture *f = *state;
     struct session *s = &f->session, before = {0};
-    fixture_session(s);
-    struct store_save first = fixture_save(s, 5);
-    assert_int_equal(save_it(f, &first), STORE_SAVED);
+    struct store_save first = save_first(f, s);
     fixture_ask(f->redis, "HSET session:{%s}:meta cooling mark published 1", s->id);
     struct store_save save = next_save(s, &before, &first);
     free(s->name);
@@ -135,9 +132,7 @@ static void test_what_differs_is_written_and_nothing_is_left_old(void **state) {
 static void test_a_key_that_was_not_looked_for_is_seen(void **state) {
     struct fixture *f = *state;
     struct session *s = &f->session, before = {0};
-    fixture_session(s);
-    struct store_save first = fixture_save(s, 5);
-    assert_int_equal(save_it(f, &first), STORE_SAVED);
+    struct store_save first = save_first(f, s);
     struct store_save save = next_save(s, &before, &first);
     save.key_hash = FIXTURE_HASH;
     save.fingerprint = FIXTURE_PRINT;
