@@ -9,7 +9,7 @@ OUT := build/$(VARIANT)
 Q := $(if $(V),,@)
 
 SERVICES := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
-PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto
+PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto libcurl cjose libqrencode
 
 SANITIZERS := -fsanitize=address,undefined
 # Where tests let a process die (base/crash_point.h): never in what is released.
@@ -143,6 +143,13 @@ clients/%/dist/.built: clients/%/build.sh clients/%/tsconfig.json
 clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
 clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
+# What drives Chromium in tests: fetched once, as its lock file says.
+BROWSER := tests/browser/node_modules/.ready
+$(BROWSER): tests/browser/package.json tests/browser/package-lock.json
+	@echo "  NPM   tests/browser"
+	$(Q)cd tests/browser && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
+	@touch $@
+
 .PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
@@ -150,7 +157,7 @@ install:
 	@compose/local/install
 
 client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS)
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS) $(BROWSER)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
