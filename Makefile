@@ -143,21 +143,23 @@ clients/%/dist/.built: clients/%/build.sh clients/%/tsconfig.json
 clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
 clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
-# What drives Chromium in tests: fetched once, as its lock file says.
-BROWSER := tests/browser/node_modules/.ready
-$(BROWSER): tests/browser/package.json tests/browser/package-lock.json
-	@echo "  NPM   tests/browser"
-	$(Q)cd tests/browser && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
+# What tests take from npm, as its lock file says: what drives Chromium, and a client of RabbitMQ.
+NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json))
+%/node_modules/.ready: %/package.json %/package-lock.json
+	@echo "  NPM   $*"
+	$(Q)cd $* && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
 	@touch $@
 
-.PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
+.PHONY: client-js install install-tests test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
 	@compose/local/install
+install-tests:
+	@compose/local/install tests/packages.txt
 
 client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS) $(BROWSER)
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS) $(NPM)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
@@ -167,17 +169,17 @@ run: install ## start everything here, privately, in the foreground (INSTANCES=2
 	@$(MAKE) --no-print-directory all
 	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES)
 
-test: install ## every test; the last line says how many passed and failed
+test: install-tests ## every test; the last line says how many passed and failed
 	@tests/all
 
 quick-test: ## unit, contract and end-to-end tests of one build
 	@$(MAKE) --no-print-directory test-programs
 	@$(PYTHON) tests/run.py --build $(OUT) unit integration contract e2e
 
-asan: install ## the same suites under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: install-tests ## the same suites under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory SANITIZE=1 quick-test
 
-fuzz: install ## each fuzz target for FUZZ_SECONDS (30)
+fuzz: install-tests ## each fuzz target for FUZZ_SECONDS (30)
 	@$(MAKE) --no-print-directory fuzz-targets
 	@for t in $(FUZZ_TARGETS); do tests/fuzz/run $$t $(FUZZ_SECONDS) || exit 1; done
 
@@ -188,7 +190,7 @@ demo: install ## two devices, the whole handoff, as a timeline in milliseconds (
 token: ## a token of the local stack: make token USER=alice DEVICE=phone
 	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
 
-check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
+check: install-tests ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
 	@tests/check
 
 .PHONY: flags
@@ -196,22 +198,22 @@ flags:
 	@echo $(CPPFLAGS) -std=c17
 
 PEERS ?=
-bench: install ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use; SCALE=1: as the work grows)
+bench: install-tests ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use; SCALE=1: as the work grows)
 	@$(if $(PEERS),compose/local/install tests/bench/packages.txt)
 	@$(MAKE) --no-print-directory all bench-programs
 	@$(if $(PEERS),HANDOFF_BUILD=$(OUT) $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider tests/bench/test_peers.py)
 	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(PEERS),--peers) $(if $(SCALE),--scale)
 
 MINUTES ?= 5
-chaos: install ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
+chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
 	@$(MAKE) --no-print-directory all
 	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/chaos/run.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) $(CHAOS)
 
-crash-points: install ## die, fail and stand still (20 s) at every step between receive and acknowledge
+crash-points: install-tests ## die, fail and stand still (20 s) at every step between receive and acknowledge
 	@$(MAKE) --no-print-directory SANITIZE=1 all
 	@HANDOFF_TEST_CRASH_POINTS=all HANDOFF_BUILD=build/$(notdir $(firstword $(CC)))-asan $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/e2e/test_crash_points.py
 
-mutants: install ## seed known protocol bugs, one at a time, and show that the tests find each (MUTANTS="--only ack")
+mutants: install-tests ## seed known protocol bugs, one at a time, and show that the tests find each (MUTANTS="--only ack")
 	@$(MAKE) --no-print-directory test-programs
 	@$(PYTHON) tests/mutants/run.py --build $(OUT) $(MUTANTS)
 
