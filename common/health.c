@@ -1,6 +1,7 @@
 /* Readiness; see health.h. */
 #include "common/health.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clean.h"
@@ -120,6 +121,19 @@ static const char *status_of(const struct health *h) {
 int health_ready_status(const struct health *h) {
     const char *status = status_of(h);
     return strcmp(status, "ready") == 0 || strcmp(status, "degraded") == 0 ? 200 : 503;
+}
+
+void health_measure(const struct health *h, struct metrics *m) {
+    for (const struct health_dependency *d = h->dependencies; d; d = d->next) {
+        char label[64];
+        snprintf(label, sizeof(label), "dependency=\"%s\"", d->name);
+        metric_set(metrics_gauge(m, "handoff_dependency_up", label,
+                                 "Whether what the service needs is reached."),
+                   health_is_up(d));
+    }
+    metric_set(
+        metrics_gauge(m, "handoff_draining", NULL, "1 while the service is ending in order."),
+        h->drains);
 }
 
 void health_print(const struct health *h, struct buf *out) {
