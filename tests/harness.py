@@ -174,7 +174,9 @@ class Servers:
         self.redis = (RedisCluster(self.folder / "redis", free_ports(12), password=redis_password)
                       if is_cluster else Redis(self.folder / "redis", ports[0], redis_password))
         self.postgresql = PostgreSQL(self.folder / "postgresql", ports[1], "secret")
-        self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4])
+        # Queues count for the plugin rabbitmq_prometheus, should a test start it.
+        self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4],
+                                 config="collect_statistics = coarse\ncollect_statistics_interval = 1000\n")
         self.all = [self.redis, self.postgresql, self.rabbitmq]
 
     def start(self):
