@@ -132,6 +132,15 @@ def test_what_the_provider_signed_for_others_is_refused(api):
     assert refused(ask(api, sign(None, EC, user)), 401, "unauthenticated"), "two keys: which one?"
 
 
+def test_a_providers_own_session_is_none_of_ours(api):
+    """Supabase's tokens have a claim session_id: the sign-in."""
+    bearer = sign("ec", EC, new_user(), session_id=new_user(), aal="aal1", role="authenticated")
+    assert status(api, bearer) == 200
+    created = api.device(new_user(), "phone").post("/sessions", json={"name": "a", "type": "b"},
+                                                   headers={"Authorization": f"Bearer {bearer}"})
+    assert created.status_code == 201, created.text
+
+
 # ---- a kid that is not there ----
 
 def test_an_unknown_kid_is_503_while_it_is_asked_for_and_then_401(api, fanout, provider):

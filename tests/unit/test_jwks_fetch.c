@@ -113,15 +113,17 @@ static void answer_with(const char *body, size_t n_spaces) {
 
 /* ---- the world ---- */
 
+static char no_text[] = "";
+
 static int begin(void **state) {
     (void)state;
     memset(&world, 0, sizeof(world));
     uv_loop_init(&world.loop);
     provider_start(&world.provider);
     world.config = (struct config){.jwks_url = world.url,
-                                   .jwks_ca_file = (char[1]){0},
-                                   .jwt_issuer = (char[1]){0},
-                                   .jwt_audience = (char[1]){0}};
+                                   .jwks_ca_file = no_text,
+                                   .jwt_issuer = no_text,
+                                   .jwt_audience = no_text};
     world.app = (struct app){.config = &world.config,
                              .loop = &world.loop,
                              .log = log_new("test", "test", LOG_LEVEL_ERROR, "json"),
