@@ -21,6 +21,7 @@
 
 #define COORDINATE_BYTES 32 /* of P-256 */
 #define EXPONENT_BITS_MAX 64
+#define MEMBER_MAX 4096
 
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(EVP_PKEY_CTX *, EVP_PKEY_CTX_free)
@@ -73,14 +74,25 @@ static bool has_key(const struct auth_keys *k, const char *kid) {
 
 /* ---- its public members ---- */
 
-static const char *const rsa_members[] = {"kty", "n", "e", NULL};
-static const char *const ec_members[] = {"kty", "crv", "x", "y", NULL};
+/* cjose 0.6.2 asserts, and so ends the process, on some texts that are no base64url: it gets none.
+ * The longest is the modulus of an RSA key of 16384 bits. */
+static bool is_base64url(const json_t *value) {
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const char *text = json_string_value(value);
+    size_t len = text ? strlen(text) : 0;
+    return len > 0 && len <= MEMBER_MAX && len % 4 != 1 && strspn(text, alphabet) == len;
+}
 
-/* What cjose makes of those members alone, printed anew; NULL when it takes them not. */
-static json_t *normalize(const json_t *jwk, const char *const *members) {
+/* What cjose makes of the kind and two members alone, printed anew; NULL when it takes them not. */
+static json_t *normalize(const json_t *jwk, const char *one, const char *other) {
+    const char *const members[] = {"kty", "crv", one, other};
+    if (!is_base64url(json_object_get(jwk, one)) || !is_base64url(json_object_get(jwk, other)))
+        return NULL;
     json_auto_t *public = json_object();
-    for (; *members; members++)
-        json_object_set(public, *members, json_object_get(jwk, *members));
+    for (size_t i = 0; i < N_ELEMENTS(members); i++)
+        if (json_object_get(jwk, members[i]))
+            json_object_set(public, members[i], json_object_get(jwk, members[i]));
     struct buf text = BUF_NULL;
     text_print(public, &text);
     _cleanup_(cjose_jwk_releasep) cjose_jwk_t *key = cjose_jwk_import(text.data, text.len, NULL);
@@ -159,7 +171,7 @@ static const char *read_key(const json_t *jwk, const struct auth_keys *before,
     if (has_key(before, kid))
         return "kid is that of a key before";
     bool is_rsa = strcmp(algorithm, "RS256") == 0;
-    json_auto_t *normal = normalize(jwk, is_rsa ? rsa_members : ec_members);
+    json_auto_t *normal = is_rsa ? normalize(jwk, "n", "e") : normalize(jwk, "x", "y");
     _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = !normal  ? NULL
                                               : is_rsa ? make_rsa(normal)
                                                        : make_ec(normal);

@@ -86,7 +86,8 @@ def test_the_websocket_messages_are_those_of_the_code():
     assert first_cells(read("docs/PROTOCOL.md"), "WebSocket") == {a or b for a, b in types}
 
 
-@pytest.mark.parametrize("name", ["PROTOCOL", "ARCHITECTURE", "OPERATIONS"])
+@pytest.mark.parametrize("name", ["PROTOCOL", "ARCHITECTURE", "OPERATIONS"]
+                         + [f"how-to/{p.stem}" for p in (ROOT / "docs/how-to").glob("*.md")])
 def test_links_and_json_of_a_page_are_sound(name):
     text = read(f"docs/{name}.md")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):

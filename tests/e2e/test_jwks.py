@@ -1,5 +1,5 @@
-"""Tokens of an identity provider, whose keys come from HANDOFF_JWKS_URL: fetched once for whoever asks, kept while it is
-away, gone when it withdraws them; and a provider that answers wrongly."""
+"""Tokens of an identity provider, whose keys come from HANDOFF_JWKS_URL: fetched once for whoever asks, kept
+while it is away, gone when it withdraws them; and a provider that answers wrongly."""
 
 import json
 import subprocess
@@ -130,15 +130,6 @@ def test_what_the_provider_signed_for_others_is_refused(api):
                 sign("ec", EC, user, exp=1), token(user, "phone", secret=SECRET + "x")):
         assert status(api, bad) == 401
     assert refused(ask(api, sign(None, EC, user)), 401, "unauthenticated"), "two keys: which one?"
-
-
-def test_a_providers_own_session_is_none_of_ours(api):
-    """Supabase's tokens have a claim session_id: the sign-in."""
-    bearer = sign("ec", EC, new_user(), session_id=new_user(), aal="aal1", role="authenticated")
-    assert status(api, bearer) == 200
-    created = api.device(new_user(), "phone").post("/sessions", json={"name": "a", "type": "b"},
-                                                   headers={"Authorization": f"Bearer {bearer}"})
-    assert created.status_code == 201, created.text
 
 
 # ---- a kid that is not there ----

@@ -143,6 +143,11 @@ static void test_keys_that_cannot_be_are_ignored(void **state) {
         "{\"kid\":\"k\",\"kty\":\"RSA\",\"n\":7,\"e\":\"AQAB\"}",
         RSA_OF("", "AQAB"),
         RSA_OF("!!!!", "AQAB"),
+        RSA_OF("A", "AQAB"),
+        RSA_OF("AAAAA=AA", "AQAB"),
+        RSA_OF("AAAA+/AA", "AQAB"),
+        RSA_OF(RFC_N, "A===AAAA"),
+        RSA_OF(RFC_N "=", "AQAB"),
         RSA_OF(RFC_N, ""),
         RSA_OF(RFC_N, "AQ"),   /* 1: anybody could sign */
         RSA_OF(RFC_N, "AQAA"), /* even */
