@@ -16,6 +16,7 @@
 #include "common/bus_url.h"
 #include "common/config_table.h"
 #include "common/http_probe.h"
+#include "common/jwks_url.h"
 #include "common/version.h"
 
 #define MAX_FILES (1u << 20)
@@ -212,6 +213,8 @@ static int check_keys(const struct config *config) {
     _cleanup_(auth_freep) struct auth *auth = NULL;
     _cleanup_(freep) char *error = NULL;
     int r = auth_new(&auth, config, &error);
+    if (r == 0 && *config->jwks_url)
+        r = jwks_url_check(config->jwks_url, config->jwks_ca_file, &error);
     if (r < 0)
         fprintf(stderr, "%s: %s\n", config->service_name, error);
     return r;

@@ -15,6 +15,8 @@
 #include "common/auth_cache.h"
 #include "common/auth_claims.h"
 #include "common/auth_keys.h"
+#include "common/auth_lookup.h"
+#include "common/jwks.h"
 #include "proto/text.h"
 
 #define TOKEN_MAX 8192
@@ -23,6 +25,8 @@
 struct auth {
     char *secrets[2]; /* owned; the second: NULL unless rotating */
     struct auth_keys keys;
+    struct jwks *jwks;      /* owned; NULL without HANDOFF_JWKS_URL */
+    uint64_t n_withdrawals; /* of jwks, when the cache began */
     bool allowed[AUTH_N_ALGORITHMS];
     char *issuer, *audience; /* owned; "" when not looked at */
     struct auth_cache *cache;
@@ -84,12 +88,22 @@ static int check_each_has_a_key(const struct auth *a, char **ret_error) {
         return refuse_config(ret_error, "HANDOFF_JWT_SECRET is needed: HANDOFF_JWT_ALGORITHMS "
                                         "allows HS256; allowed: at least 32 bytes");
     for (size_t i = AUTH_RS256; i < AUTH_N_ALGORITHMS; i++)
-        if (a->allowed[i] && !auth_keys_have(&a->keys, (enum auth_algorithm)i))
+        if (a->allowed[i] && !a->jwks && !auth_keys_have(&a->keys, (enum auth_algorithm)i))
             return refuse_config(ret_error, i == AUTH_RS256
                                                 ? "HANDOFF_JWT_KEYS has no RSA key, and "
                                                   "HANDOFF_JWT_ALGORITHMS allows RS256"
                                                 : "HANDOFF_JWT_KEYS has no P-256 key, and "
                                                   "HANDOFF_JWT_ALGORITHMS allows ES256");
+    return 0;
+}
+
+static int take_jwks(struct auth *a, const struct config *config, char **ret_error) {
+    if (!*config->jwks_url)
+        return 0;
+    if (!a->allowed[AUTH_RS256] && !a->allowed[AUTH_ES256])
+        return refuse_config(ret_error, "HANDOFF_JWKS_URL is of no use: HANDOFF_JWT_ALGORITHMS "
+                                        "allows neither RS256 nor ES256");
+    a->jwks = jwks_new(config->jwks_refresh_s * 1000);
     return 0;
 }
 
@@ -103,6 +117,8 @@ int auth_new(struct auth **ret, const struct config *config, char **ret_error) {
         r = take_secrets(a, config, ret_error);
     if (r == 0 && *config->jwt_keys)
         r = auth_keys_load(&a->keys, config->jwt_keys, ret_error);
+    if (r == 0)
+        r = take_jwks(a, config, ret_error);
     if (r == 0)
         r = check_each_has_a_key(a, ret_error);
     if (r == 0)
@@ -122,11 +138,16 @@ struct auth *auth_free(struct auth *a) {
     free_secret(a->secrets[0]);
     free_secret(a->secrets[1]);
     auth_keys_done(&a->keys);
+    jwks_free(a->jwks);
     free(a->issuer);
     free(a->audience);
     auth_cache_free(a->cache);
     free(a);
     return NULL;
+}
+
+struct jwks *auth_jwks(struct auth *a) {
+    return a->jwks;
 }
 
 /* ---- a token ---- */
@@ -229,10 +250,10 @@ static int check_signature(const struct auth *a, const char *token, const json_t
     const json_t *kid = json_object_get(header, "kid");
     if (kid && !json_is_string(kid))
         return refuse(f, "the header's kid is not a string");
-    const struct auth_key *key = auth_keys_find(&a->keys, json_string_value(kid));
-    if (!key)
-        return refuse(f, kid ? "the header's kid is not known"
-                             : "the header has no kid, and there is not just one key");
+    const struct auth_key *key = NULL;
+    int r = auth_lookup(&a->keys, a->jwks, json_string_value(kid), &key, f);
+    if (r != 0)
+        return r;
     if (key->algorithm != algorithm)
         return refuse(f, "the key is of another kind than the header's alg");
     if (!is_signed(token, key->pem, algorithm))
@@ -262,12 +283,22 @@ static int verify(const struct auth *a, const char *token, size_t len, struct au
     return r == 0 ? auth_claims_take(payload, a->issuer, a->audience, ret, f) : r;
 }
 
+/* What is in the cache may have been signed with a key that is withdrawn. */
+static void forget_withdrawn(struct auth *a) {
+    if (!a->jwks || a->n_withdrawals == jwks_n_withdrawals(a->jwks))
+        return;
+    a->n_withdrawals = jwks_n_withdrawals(a->jwks);
+    auth_cache_free(a->cache);
+    a->cache = auth_cache_new();
+}
+
 int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s, struct principal *ret,
                 struct fault *f) {
     if (len > TOKEN_MAX)
         return refuse(f, "the token has over 8192 bytes");
     uint8_t digest[32];
     hash_sha256(token, len, digest);
+    forget_withdrawn(a);
     const struct auth_claims *known = auth_cache_find(a->cache, digest);
     struct auth_claims claims = {0};
     int r = 0;

@@ -12,6 +12,7 @@
 #include "proto/session.h"
 
 struct auth;
+struct jwks;
 
 struct principal {
     char user_id[UUID_LEN + 1];
@@ -26,9 +27,14 @@ MUSTCHECK int auth_new(struct auth **ret, const struct config *config, char **re
 struct auth *auth_free(struct auth *a);
 DEFINE_CLEANUP(struct auth *, auth_free)
 
+/* The keys of HANDOFF_JWKS_URL, for who fetches them; NULL without. Borrowed. */
+struct jwks *auth_jwks(struct auth *a);
+
 /* Verifies token (≤ 8 KiB) at wall-clock second now_s. FAULT_UNAUTHENTICATED or
- * FAULT_TOKEN_EXPIRED: f->detail tells the log which check failed, never the client. Verified
- * tokens are cached by hash until exp (bounded). */
+ * FAULT_TOKEN_EXPIRED: f->detail tells the log which check failed, never the client.
+ * FAULT_UNAVAILABLE with retry_after_ms: the key may be one that the identity provider is being
+ * asked for. Verified tokens are cached by hash until exp (bounded), or until the provider
+ * withdraws a key. */
 MUSTCHECK int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s,
                           struct principal *ret, struct fault *f);
 

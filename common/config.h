@@ -39,6 +39,9 @@ struct config {
     char *jwt_keys; /* folder of <kid>.pem public keys */
     char *jwt_issuer;
     char *jwt_audience;
+    char *jwks_url;
+    char *jwks_ca_file;
+    int64_t jwks_refresh_s;
 
     char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
     char *allowed_origins; /* comma-separated, or * */

@@ -80,6 +80,7 @@ static const char *hint_of(const struct health_dependency *d, const char *why) {
         {"rabbitmq", "Is RabbitMQ up, and HANDOFF_AMQP_URL right?"},
         {"redis", "Is Redis up, and HANDOFF_REDIS_URL right?"},
         {"postgresql", "Is PostgreSQL up, and HANDOFF_DATABASE_URL right?"},
+        {"identity_provider", "Is HANDOFF_JWKS_URL right, and can it be reached from here?"},
     };
     if (strstr(why, "inequivalent arg 'x-queue-type'"))
         return "A queue exists with another type: set HANDOFF_QUEUE_TYPE to that one, or let the "

@@ -16,7 +16,7 @@
 
 /* The members that auth reads; texts are borrowed. */
 struct setup {
-    const char *algorithms, *secret, *previous, *folder, *issuer, *audience;
+    const char *algorithms, *secret, *previous, *folder, *issuer, *audience, *jwks_url;
 };
 
 static inline char *text_or_empty(const char *text) {
@@ -32,6 +32,7 @@ static inline int auth_of(const struct setup *s, struct auth **ret, char **ret_e
         .jwt_keys = text_or_empty(s->folder),
         .jwt_issuer = text_or_empty(s->issuer),
         .jwt_audience = text_or_empty(s->audience),
+        .jwks_url = text_or_empty(s->jwks_url),
     };
     int r = auth_new(ret, &c, ret_error);
     config_done(&c);

@@ -34,7 +34,10 @@ static int fail(struct api *api, int err, const char *what, const char *hint) {
 static int start_auth(struct api *api) {
     _cleanup_(freep) char *error = NULL;
     int err = auth_new(&api->auth, api->app->config, &error);
-    return err < 0 ? fail(api, err, "auth", error ? error : "") : 0;
+    if (err < 0)
+        return fail(api, err, "auth", error ? error : "");
+    err = jwks_fetch_new(&api->jwks_fetch, api->app, auth_jwks(api->auth));
+    return err < 0 ? fail(api, err, "identity_provider", "libcurl cannot start") : 0;
 }
 
 static int start_store(struct api *api) {
@@ -123,6 +126,7 @@ void api_stop(void *self) {
     db_free(api->db);
     db_free(api->past_db);
     http_free(TAKE_PTR(api->http));
+    jwks_fetch_free(api->jwks_fetch);
     auth_free(api->auth);
     quota_free(api->quota);
     limits_done(&api->limits);

@@ -7,6 +7,7 @@
 #include "common/commander.h"
 #include "common/db.h"
 #include "common/http.h"
+#include "common/jwks_fetch.h"
 #include "common/store.h"
 #include "common/users.h"
 #include "services/session_api/call.h"
@@ -18,6 +19,7 @@
 struct api {
     struct app *app;
     struct auth *auth;
+    struct jwks_fetch *jwks_fetch; /* of auth's keys; NULL without a provider */
     struct store *store;
     struct db *db;
     struct db *past_db; /* for what may read much of one session: nobody else waits behind it */

@@ -165,6 +165,12 @@ static void turn_away(struct connection *c, const char *id, const struct fault *
         connection_send_away(c, f->retry_after_ms);
         return;
     }
+    if (f->code == FAULT_UNAVAILABLE) { /* the token's key may come */
+        _cleanup_(buf_done) struct buf reason = BUF_NULL;
+        protocol_print_retry_after(f->retry_after_ms, &reason);
+        connection_close(c, CLOSE_GOING_AWAY, reason.data);
+        return;
+    }
     connection_close(c,
                      f->code == FAULT_TOKEN_EXPIRED ? CLOSE_TOKEN_EXPIRED : CLOSE_UNAUTHENTICATED,
                      fault_wire_code(f->code));

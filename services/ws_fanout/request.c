@@ -114,7 +114,7 @@ int request_take_number(const char *text, const char *name, uint64_t least, uint
 int request_verify(const struct fanout *f, const char *token, size_t len, struct principal *ret,
                    struct fault *fault) {
     int r = auth_verify(f->auth, token, len, timestamp_wall_ms() / MILLISECONDS, ret, fault);
-    if (r > 0)
+    if (r > 0 && r != FAULT_UNAVAILABLE)
         log_info(f->app->log, "unauthenticated", "A token was refused.",
                  LOG_TEXT("detail", fault->detail));
     return r;
