@@ -41,7 +41,7 @@ struct config {
     char *jwt_audience;
 
     char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
-    char *allowed_origins; /* comma-separated, or * */
+    char *allowed_origins; /* comma-separated, or *: common/origins.h */
 
     int64_t command_deadline_ms;
     int64_t max_commands_in_flight;
