@@ -6,7 +6,6 @@ Data and secrets stay in .run/, so that the next run goes on with them. Ctrl-C o
 
 import argparse
 import os
-import pathlib
 import pwd
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-// examples/ in Chromium, against real services (tests/e2e/test_examples.py starts them): of each two pages, one acts, the other shows.
+// examples/ in Chromium, against real services (tests/e2e/test_first_minutes.py starts them): of each two pages, one acts, the other shows.
 // The pages know the addresses of the local stack; Chromium is told where these are here.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -20,7 +20,7 @@ after(() => browser?.close());
 
 /** A browser of its own, whose pages may not tell of an error, but of those that are meant to be. */
 async function person(t, options = {}, meant = /^$/) {
-  const context = await browser.newContext({ viewport: { width: 900, height: 760 }, ...options });
+  const context = await browser.newContext({ viewport: { width: 900, height: 760 }, reducedMotion: "reduce", ...options });
   const errors = [];
   context.on("weberror", (error) => errors.push(String(error.error())));
   context.on("console", (message) => message.type() === "error" && errors.push(message.text()));
@@ -75,9 +75,9 @@ async function shoot(name, pages) {
   }
 }
 
-/** Resolves when alice's sessions of that type have one. */
-async function listed(type) {
-  const token = await (await fetch(`http://localhost:${HANDOFF_EXAMPLES_PORT}/token?user=alice`)).text();
+/** Resolves when the user's sessions of that type have one: up to 1 s later. */
+async function listed(user, type) {
+  const token = await (await fetch(`http://localhost:${HANDOFF_EXAMPLES_PORT}/token?user=${user}`)).text();
   for (;;) {
     const answer = await fetch(`http://localhost:${HANDOFF_API_PORT}/sessions?type=${type}`, { headers: { Authorization: `Bearer ${token}` } });
     if ((await answer.json()).items.length) {
@@ -88,13 +88,22 @@ async function listed(type) {
 
 const phoneSize = { viewport: { width: 390, height: 780 }, colorScheme: "dark" };
 
-test("twenty lines, served from any other port", async (t) => {
-  const html = readFileSync(new URL("../../examples/index.html", import.meta.url));
-  const server = createServer((_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html)).listen(0, "127.0.0.1");
+const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+
+/** Serves files from another port, as one's own server would: {path: [type, text]}; its address. */
+async function serve(t, files) {
+  const server = createServer((request, response) => {
+    const [type, text] = files[request.url.split("?")[0]] ?? ["text/plain", ""];
+    response.writeHead(200, { "Content-Type": type }).end(text);
+  });
   t.after(() => server.close());
-  await new Promise((resolve) => server.once("listening", resolve));
-  const context = await person(t);
-  const one = await open(context, `http://localhost:${server.address().port}/`);
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://localhost:${server.address().port}`;
+}
+
+test("twenty lines, served from any other port", async (t) => {
+  const own = await serve(t, { "/": ["text/html", read("examples/index.html")] });
+  const one = await open(await person(t), `${own}/`);
   await one.waitForURL(/#[0-9a-f-]{36}$/);
   const other = await open(await person(t), one.url());
   await shows(other, "output", "0");
@@ -113,19 +122,39 @@ test("a meditation goes from the phone to the laptop", async (t) => {
   await phone.getByLabel("Sound").selectOption("waves");
   await phone.reload();
   await shows(phone, "#where", "On this device");
-  await listed("meditation"); // up to 1 s later
+  await listed("alice", "meditation");
   const laptop = await open(await person(t), `${examples}/meditation/?device=laptop`);
   await shows(laptop, "#where", "On your phone");
-  assert.equal(await laptop.getByLabel("Sound").inputValue(), "waves");
+  await laptop.waitForFunction(() => document.getElementById("sound").value === "waves");
   await shoot("meditation-before", { phone, laptop });
   await laptop.getByRole("button", { name: "Continue here" }).click();
   await shows(phone, "#where", "On your laptop");
-  await shows(laptop, "#time", /0:0[1-9]/);
+  await shows(laptop, "#time", /^(?!0:00)./);
   await shoot("meditation-after", { phone, laptop });
   await laptop.getByRole("button", { name: "Pause" }).click();
   await shows(phone, "#go", "Continue");
   await phone.getByRole("button", { name: "Finish" }).click();
   await shows(laptop, "#where", "Well done");
+});
+
+test("the tutorial's app does what the tutorial says", async (t) => {
+  const tutorial = read("docs/tutorial.md");
+  const code = (language) => [...tutorial.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, "gs"))].map((match) => match[1]).join("\n");
+  const own = await serve(t, { "/": ["text/html", code("html")], "/app.js": ["text/javascript", code("js")] });
+  const phone = await open(await person(t, phoneSize), `${own}/?device=phone`);
+  await shows(phone, "#where", "pending");
+  await phone.getByRole("button", { name: "Begin" }).click();
+  await shows(phone, "#where", "on this device");
+  await listed("anna", "meditation");
+  const laptop = await open(await person(t), `${own}/?device=laptop`);
+  await shows(laptop, "#where", "on your phone");
+  await laptop.getByRole("button", { name: "Continue here" }).click();
+  await shows(phone, "#where", "on your laptop");
+  await phone.getByLabel("Sound").selectOption("waves");
+  await laptop.waitForFunction(() => document.getElementById("sound").value === "waves");
+  await shows(laptop, "#time", /^(?!0:00)./);
+  await laptop.getByRole("button", { name: "Finish" }).click();
+  await shows(phone, "#where", "completed");
 });
 
 test("a game of chess: two people, whose turn it is by the clock", async (t) => {
