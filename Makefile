@@ -167,9 +167,11 @@ run: install ## start everything here, privately, in the foreground (INSTANCES=2
 	@$(MAKE) --no-print-directory all
 	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES)
 
-dev: install ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2)
+# From the command line only: some shells have a HOST in their environment.
+HOST_OPTION = $(if $(filter command,$(origin HOST)),--host '$(HOST)')
+dev: install ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2, HOST=192.168.1.5: for phones)
 	@$(MAKE) --no-print-directory -j$$(nproc) all client-js
-	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES) --dev
+	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES) --dev $(HOST_OPTION)
 
 qr: ## another QR code of the session that make dev began
 	@$(PYTHON) compose/local/dev.py

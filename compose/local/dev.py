@@ -6,6 +6,7 @@ usage: dev.py, while the local stack runs: another QR code (make qr).
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -21,6 +22,13 @@ HELLO = {"name": "Hello", "type": "hello", "ttlSeconds": 30 * 86400, "data": {"p
 CODE_SECONDS = 300
 CONSOLE = "HANDOFF_CONSOLE"
 LOOPBACK_ORIGINS = ",".join(f"http://{host}:*" for host in ("localhost", "127.0.0.1", "[::1]"))
+
+
+def host_name(text):
+    """A name or an IPv4 address, as it may stand in a URL and in an Origin."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", text):
+        raise ValueError(text)
+    return text
 
 
 def settings_of(service):
@@ -47,11 +55,18 @@ def token_key(run):
     return private, public
 
 
-def environment(run, binaries):
-    """Settings beside those of `make run`: {service's name, or None for all: {name: value}}."""
+def origins(host, ports):
+    """Of pages that may call: any port of this machine; of its address on a network the console's and the examples'."""
+    return ",".join([LOOPBACK_ORIGINS] + [f"http://{host}:{port}" for port in ports if host != "localhost"])
+
+
+def environment(run, binaries, host, api_port, examples_port):
+    """Settings beside those of `make run`: {service's name, or None for all: {name: value}}. host: what devices know this
+    machine as."""
     known = settings_of(pathlib.Path(binaries) / "session_api")
     private, public = token_key(run)
-    every = {"HANDOFF_ALLOWED_ORIGINS": LOOPBACK_ORIGINS, CONSOLE: "on",
+    every = {"HANDOFF_ALLOWED_ORIGINS": origins(host, (api_port, examples_port)), CONSOLE: "on",
+             "HANDOFF_CODE_URL": f"http://{host}:{api_port}/#code={{code}}",
              "HANDOFF_SESSION_TOKEN_PUBLIC_KEYS": str(public)}
     signs = {"HANDOFF_SESSION_TOKEN_KEY": str(private)}
     return {service: {name: value for name, value in env.items() if name in known}
@@ -61,12 +76,12 @@ def environment(run, binaries):
 class Examples:
     """examples/, the client library and tokens, as `make examples` serves them."""
 
-    def __init__(self, run, port):
-        self.run, self.port, self.process = run, port, None
+    def __init__(self, run, port, host):
+        self.run, self.port, self.host, self.process = run, port, host, None
 
     def start(self):
         log = self.run / "examples.log"
-        self.process = spawn([sys.executable, HERE / "examples.py", "--port", self.port], log=log,
+        self.process = spawn([sys.executable, HERE / "examples.py", "--port", self.port, "--host", self.host], log=log,
                              env={**os.environ, "HANDOFF_RUN": str(self.run)})
         wait_until("examples", lambda: accepts(self.port), process=self.process, log=log)
 
@@ -132,15 +147,20 @@ def introduce(api, sockets, examples, binaries, admin, logs):
         code = alice.code(session_id)
     except requests.RequestException as e:
         raise StartError(f"the stack started and does not answer: {e}\nhint: {logs}") from e
+    here = re.sub("//[^:/]+", "//localhost", examples)  # the twenty lines know this machine by that name
     print("\nhandoff is ready. You are alice.\n")
     if CONSOLE in settings_of(pathlib.Path(binaries) / "session_api"):
         print(f"  console    {api}/#token={alice.token}")
     print(f"  examples   {examples}/meditation/  {examples}/chess/  {examples}/todo/\n"
           f"  REST       {api}\n  WebSocket  {sockets}\n  metrics    http://127.0.0.1:{admin}/metrics\n  logs       {logs}\n"
           f"  token      {alice.token}\n\n"
-          f"Open {examples}/#{session_id} in two windows, and paste:\n\n  {alice.curl(session_id)}\n")
+          f"Open {here}/#{session_id} in two windows, and paste:\n\n  {alice.curl(session_id)}\n")
     if code:
         print_code(code)
+    if "//localhost:" in api:
+        print("All of it is for this machine alone; a phone gets to it after `make dev HOST=<this machine's address>`.")
+    else:
+        print("Whoever is on this network gets to it, and is whoever they say they are.")
     print("Ctrl-C stops all of it; the data stays for the next time.", flush=True)
 
 

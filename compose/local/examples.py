@@ -1,5 +1,5 @@
 """make examples: serves examples/, the compiled client library at /client/, and tokens of the local stack at
-/token?user=alice&device=phone (device may be left out), to this machine alone.
+/token?user=alice&device=phone (device may be left out), to this machine alone, or with --host to its network.
 
 An app's own server gives its own users their tokens, once they have signed in. Here nobody signs in: who may open
 a page of this machine is whoever they say they are. The tokens are good for the local stack and nothing else.
@@ -27,6 +27,7 @@ MAX_NAME = 128
 class Handler(http.server.SimpleHTTPRequestHandler):
     extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
     timeout = 15  # s, of a connection that says nothing
+    hosts = LOOPBACK  # a pattern: what pages know this server as
 
     def translate_path(self, path):
         if path.startswith("/client/"):
@@ -40,7 +41,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self):
         # A page elsewhere whose name was made to point here must not get a token.
-        if not re.fullmatch(LOOPBACK, self.headers.get("Host", "")):
+        if not re.fullmatch(self.hosts, self.headers.get("Host", "")):
             return self.send_error(403, "This is for pages of this machine")
         url = urllib.parse.urlsplit(self.path)
         if url.path == "/token":
@@ -69,7 +70,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def end_headers(self):
         origin = self.headers.get("Origin", "") if hasattr(self, "headers") else ""
-        if re.fullmatch("https?://" + LOOPBACK, origin):
+        if re.fullmatch(f"https?://(?:{self.hosts})", origin):
             self.send_header("Access-Control-Allow-Origin", origin)
         self.send_header("Vary", "Origin")
         self.send_header("Cache-Control", "no-cache")
@@ -82,12 +83,16 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--port", type=int, default=PORT)
+    arguments.add_argument("--host", default="localhost")
     options = arguments.parse_args()
+    at = "127.0.0.1"
+    if options.host != "localhost":
+        at, Handler.hosts = "0.0.0.0", f"{LOOPBACK}|{re.escape(options.host)}:{options.port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+        server = http.server.ThreadingHTTPServer((at, options.port), Handler)
     except OSError as e:
-        sys.exit(f"error: port {options.port} of 127.0.0.1: {os.strerror(e.errno)}\nhint: `make dev` serves the examples, too")
+        sys.exit(f"error: port {options.port} of {at}: {os.strerror(e.errno)}\nhint: `make dev` serves the examples, too")
     print(f"examples: http://localhost:{options.port}/", flush=True)
     try:
         server.serve_forever()

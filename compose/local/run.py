@@ -73,6 +73,11 @@ def check_ports(n_instances, is_dev):
                          "`ss -ltnp` tells which")
 
 
+def own_origins():
+    """Of the pages that are served here: the console's, and those of `make examples`."""
+    return ",".join(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (PORTS["REST"], EXAMPLES_PORT))
+
+
 def secret_file(path):
     """The secret kept there; made at the first run."""
     if not path.exists():
@@ -115,8 +120,10 @@ def revision():
 
 
 class Stack:
-    def __init__(self, run, binaries, n_instances, is_dev=False):
+    def __init__(self, run, binaries, n_instances, is_dev=False, known_at=None):
         self.run, self.binaries, self.n_instances, self.is_dev = run, binaries, n_instances, is_dev
+        self.known_at = known_at or "localhost"
+        self.host = "0.0.0.0" if known_at else "127.0.0.1"
         self.servers, self.services = [], []
         self.logs = run / "logs" if is_dev else None  # else the terminal
 
@@ -134,10 +141,10 @@ class Stack:
         env = environment(redis_url=redis.url, amqp_url=rabbitmq.url, database_url=postgresql.url,
                           jwt_secret=jwt_secret, HANDOFF_LOG_FORMAT="text",
                           HANDOFF_FANOUT_BINDING="all" if self.n_instances < 3 else "session",
-                          HANDOFF_ALLOWED_ORIGINS="http://localhost:8080,http://127.0.0.1:8080")
+                          HANDOFF_ALLOWED_ORIGINS=own_origins())
         if self.n_instances > 1:
             env["HANDOFF_TRUSTED_PROXIES"] = "127.0.0.1"
-        more = dev.environment(self.run, self.binaries) if self.is_dev else {}
+        more = dev.environment(self.run, self.binaries, self.known_at, PORTS["REST"], EXAMPLES_PORT) if self.is_dev else {}
         env.update(more.get(None, {}))
         for n in range(1, self.n_instances + 1):
             self.start_services(n, env, more)
@@ -145,11 +152,11 @@ class Stack:
             service.wait_ready()
         if self.n_instances > 1:
             print("starting haproxy …", flush=True)
-            proxy = Proxy(self.run / "proxy", self.services, PORTS["REST"], PORTS["WebSocket"], JOINED_PORT)
+            proxy = Proxy(self.run / "proxy", self.services, PORTS["REST"], PORTS["WebSocket"], JOINED_PORT, self.host)
             self.servers.append(proxy)
             proxy.start()
         if self.is_dev:
-            self.servers.append(dev.Examples(self.run, EXAMPLES_PORT))
+            self.servers.append(dev.Examples(self.run, EXAMPLES_PORT, self.known_at))
             self.servers[-1].start()
 
     def log_of(self, known_as):
@@ -163,12 +170,13 @@ class Stack:
 
     def start_services(self, n, env, more):
         api_port, ws_port = own_ports(n, self.n_instances)
+        host = self.host if self.n_instances == 1 else "127.0.0.1"  # else they are the proxy's
         for name in NAMES:
             known_as = instance_name(name, n)
             print(f"starting {known_as} …", flush=True)
             own_env = {**env, "HANDOFF_AMQP_URL": self.rabbitmq.url_for(name), **more.get(name, {})}
             service = make_service(name, self.binaries, own_env, admin_port=admin_port(name, n), log=self.log_of(known_as),
-                                   api_port=api_port, ws_port=ws_port, known_as=known_as)
+                                   api_port=api_port, ws_port=ws_port, known_as=known_as, host=host)
             self.services.append(service)
             service.start()
 
@@ -208,8 +216,9 @@ def tell_ready(stack):
     if not stack.is_dev:
         print(ready_line(stack.n_instances), flush=True)
         return
-    dev.introduce(f"http://localhost:{PORTS['REST']}", f"ws://localhost:{PORTS['WebSocket']}/ws",
-                  f"http://localhost:{EXAMPLES_PORT}", stack.binaries, admin_ports(stack.n_instances), os.path.relpath(stack.logs))
+    at = stack.known_at
+    dev.introduce(f"http://{at}:{PORTS['REST']}", f"ws://{at}:{PORTS['WebSocket']}/ws", f"http://{at}:{EXAMPLES_PORT}", stack.binaries,
+                  admin_ports(stack.n_instances), os.path.relpath(stack.logs))
 
 
 def main():
@@ -217,12 +226,13 @@ def main():
     arguments.add_argument("--binaries", required=True)
     arguments.add_argument("--instances", type=int, choices=range(1, MOST_INSTANCES + 1), default=1)
     arguments.add_argument("--dev", action="store_true")
+    arguments.add_argument("--host", type=dev.host_name, help="with --dev: this machine's name or IPv4 address, for devices on its network")
     options = arguments.parse_args()
     run = run_folder().resolve()
     run.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    stack = Stack(run, options.binaries, options.instances, options.dev)
+    stack = Stack(run, options.binaries, options.instances, options.dev, options.host)
     code = 0
     try:
         check_owner(run)

@@ -12,6 +12,7 @@ import dev
 import dev_stack as dev_stacks
 import pytest
 import requests
+from process import free_ports
 from test_client_js import run_node
 
 from harness import BUILD, MAX_WAIT, Socket
@@ -120,6 +121,36 @@ def test_tokens_are_given_to_pages_of_this_machine_only(dev_stack):
 def test_nothing_but_the_examples_is_served(dev_stack, path):
     raw = subprocess.run(["curl", "-s", "--path-as-is", dev_stack.examples + path], capture_output=True, text=True).stdout
     assert "PACKAGES" not in raw and "root:" not in raw and "Directory listing" not in raw and '"version"' not in raw
+
+
+# ---- make dev HOST=… ----
+
+def test_with_a_host_its_pages_may_call_too_and_codes_lead_there(tmp_path):
+    service = BUILD / "bin" / "session_api"
+    more = dev.environment(tmp_path, BUILD / "bin", "192.168.1.5", 8080, 8090)
+    env = {"HANDOFF_JWT_SECRET": 32 * "x", **more[None], **more["session_api"]}
+    checked = subprocess.run([service, "--check-config"], env=env, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert env["HANDOFF_ALLOWED_ORIGINS"].split(",")[-2:] == ["http://192.168.1.5:8080", "http://192.168.1.5:8090"]
+    assert "HANDOFF_CODE_URL" not in dev.settings_of(service) or env["HANDOFF_CODE_URL"] == "http://192.168.1.5:8080/#code={code}"
+    for bad in ("", "a b", "http://a", "a:80", "a/", "*", "-a", "a,http://evil.example"):
+        with pytest.raises(ValueError):
+            dev.host_name(bad)
+
+
+def test_with_a_host_the_examples_are_for_its_pages_and_this_machines(dev_stack):
+    [port] = free_ports(1)
+    examples = dev.Examples(dev_stack.folder, port, "host.test")
+    examples.start()
+    try:
+        for host, status in ((f"host.test:{port}", 200), (f"localhost:{port}", 200), ("host.test", 403), (f"hostxtest:{port}", 403),
+                             (f"evil.host.test:{port}", 403)):
+            assert requests.get(f"http://127.0.0.1:{port}/token?user=alice", headers={"Host": host}).status_code == status, host
+        for origin, may in (("http://host.test:" + str(port), True), ("http://localhost:3000", True), ("http://host.test:1", False)):
+            answer = requests.get(f"http://127.0.0.1:{port}/token?user=alice", headers={"Origin": origin})
+            assert ("Access-Control-Allow-Origin" in answer.headers) == may, origin
+    finally:
+        examples.stop()
 
 
 # ---- the examples ----
