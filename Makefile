@@ -150,7 +150,7 @@ $(BROWSER): tests/browser/package.json tests/browser/package-lock.json
 	$(Q)cd tests/browser && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
 	@touch $@
 
-.PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run dev qr examples demo token check bench chaos crash-points mutants clean
+.PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
@@ -167,16 +167,20 @@ run: install ## start everything here, privately, in the foreground (INSTANCES=2
 	@$(MAKE) --no-print-directory all
 	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES)
 
-# From the command line only: some shells have a HOST in their environment.
+# For the client library, TypeScript. HOST from the command line only: some shells have a HOST in their environment.
 HOST_OPTION = $(if $(filter command,$(origin HOST)),--host '$(HOST)')
-dev: install ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2, HOST=192.168.1.5: for phones)
-	@$(MAKE) --no-print-directory -j$$(nproc) all client-js
+.PHONY: dev qr examples
+dev: ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2, HOST=192.168.1.5: for phones)
+	@compose/local/install compose/local/dev-packages.txt
+	@$(MAKE) --no-print-directory -j$$(nproc) all clients/js/dist/.built
 	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES) --dev $(HOST_OPTION)
 
 qr: ## another QR code of the session that make dev began
 	@$(PYTHON) compose/local/dev.py
 
-examples: install client-js ## the examples alone, at http://localhost:8090, for a stack that make run began
+examples: ## the examples alone, at http://localhost:8090, for a stack that make run began
+	@compose/local/install compose/local/dev-packages.txt
+	@$(MAKE) --no-print-directory clients/js/dist/.built
 	@$(PYTHON) compose/local/examples.py
 
 test: install ## every test; the last line says how many passed and failed
