@@ -187,6 +187,22 @@ demo: install ## two devices, the whole handoff, as a timeline in milliseconds (
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) compose/local/demo.py --binaries $(OUT)/bin $(if $(CLOCK),--clock)
 
+# For the client library, TypeScript. HOST from the command line only: some shells have a HOST in their environment.
+HOST_OPTION = $(if $(filter command,$(origin HOST)),--host '$(HOST)')
+.PHONY: dev qr examples
+dev: ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2, HOST=192.168.1.5: for phones)
+	@compose/local/install compose/local/dev-packages.txt
+	@$(MAKE) --no-print-directory -j$$(nproc) all clients/js/dist/.built
+	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES) --dev $(HOST_OPTION)
+
+qr: ## another QR code of the session that make dev began
+	@$(PYTHON) compose/local/dev.py
+
+examples: ## the examples alone, at http://localhost:8090, for a stack that make run began
+	@compose/local/install compose/local/dev-packages.txt
+	@$(MAKE) --no-print-directory clients/js/dist/.built
+	@$(PYTHON) compose/local/examples.py
+
 token: ## a token of the local stack: make token USER=alice DEVICE=phone
 	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
 

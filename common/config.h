@@ -44,7 +44,7 @@ struct config {
     int64_t jwks_refresh_s;
 
     char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
-    char *allowed_origins; /* comma-separated, or * */
+    char *allowed_origins; /* comma-separated, or *: common/origins.h */
 
     int64_t command_deadline_ms;
     int64_t max_commands_in_flight;

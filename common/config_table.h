@@ -15,7 +15,7 @@ enum config_type {
     CONFIG_NAME,     /* 1 to 64 of A-Z a-z 0-9 . _ - */
     CONFIG_CHOICE,   /* one of row.choices */
     CONFIG_LIST,     /* one or more of row.choices, comma-separated, each once */
-    CONFIG_ORIGINS,  /* *, or comma-separated scheme://host[:port] */
+    CONFIG_ORIGINS,  /* as common/origins.h says */
     CONFIG_NETWORKS, /* comma-separated addresses and networks in CIDR notation */
     CONFIG_PATH,     /* of a file or folder */
     CONFIG_ADDRESS,  /* host:port or [v6]:port */

@@ -7,6 +7,7 @@
 
 #include "base/network.h"
 #include "common/config_table.h"
+#include "common/origins.h"
 
 struct unit {
     const char *name;
@@ -114,31 +115,6 @@ static bool is_url(const char *choices, const char *text) {
            is_one_of(choices, text, (size_t)(after - text));
 }
 
-/* An Origin header has neither a path nor a slash at its end: one configured with it would never
- * match. */
-static bool is_origin(const char *text, size_t len) {
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < N_ELEMENTS(schemes); i++) {
-        size_t n = strlen(schemes[i]);
-        if (len > n && memcmp(text, schemes[i], n) == 0)
-            return strcspn(text + n, "/?#@ ,") == len - n;
-    }
-    return false;
-}
-
-static bool is_origins(const char *text) {
-    if (strcmp(text, "*") == 0)
-        return true;
-    for (const char *at = text;; at++) {
-        size_t len = strcspn(at, ",");
-        if (!is_origin(at, len))
-            return false;
-        at += len;
-        if (!*at)
-            return true;
-    }
-}
-
 static bool is_networks(const char *text) {
     struct network network;
     for (const char *at = text;; at++) {
@@ -172,7 +148,7 @@ bool config_value_parse(const struct config_row *row, const char *text, int64_t 
     case CONFIG_LIST:
         return is_list(row->choices, text);
     case CONFIG_ORIGINS:
-        return is_origins(text);
+        return origins_are_valid(text);
     case CONFIG_NETWORKS:
         return is_networks(text);
     case CONFIG_ADDRESS:
@@ -222,7 +198,8 @@ void config_value_allowed(const struct config_row *row, struct buf *out) {
         return allow_choices("comma-separated, without spaces: ", ", ", row->choices, out);
     case CONFIG_ORIGINS:
         return buf_puts(out, "*, or comma-separated origins such as https://app.example.com, "
-                             "without a path or slash at the end");
+                             "without a path or slash at the end; any port of a loopback host: "
+                             "http://localhost:*");
     case CONFIG_NETWORKS:
         return buf_puts(out,
                         "comma-separated addresses, or networks such as 10.0.0.0/8 and fd00::/8 "

@@ -85,9 +85,6 @@ void call_refuse(struct call *call, const struct fault *fault, const char *confl
 void call_refuse_with(struct call *call, enum fault_code code, const char *detail);
 
 /* ---- cors.c ---- */
-/* What to send as Access-Control-Allow-Origin, borrowed; NULL: nothing. allowed: comma-separated or
- * "*". Pure. */
-const char *cors_allow(const char *allowed, const char *origin);
 void cors_add_headers(struct call *call);
 /* Answers OPTIONS, preflight or not. */
 void cors_answer_options(struct call *call);

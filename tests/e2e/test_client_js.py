@@ -21,8 +21,8 @@ def compiled():
     return CLIENT / "dist"
 
 
-def run_node(test, folder=CLIENT, **env):
-    done = subprocess.run(["node", "--test", f"test/{test}"], cwd=folder, env={**os.environ, **env},
+def run_node(test, folder=CLIENT, test_folder="test", **env):
+    done = subprocess.run(["node", "--test", f"{test_folder}/{test}"], cwd=folder, env={**os.environ, **env},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     counts = {name: int(n) for name, n in re.findall(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)$", done.stdout, re.MULTILINE)}
     assert done.returncode == 0 and counts.get("fail") == 0 and counts.get("cancelled") == 0, done.stdout

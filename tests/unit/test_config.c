@@ -104,7 +104,7 @@ static void test_values_of_each_kind_are_taken(void **state) {
                             "HANDOFF_MAX_MESSAGE_BYTES=128kib", "HANDOFF_MAX_OUTBOX_BYTES=65536",
                             "HANDOFF_FANOUT_BINDING=session", "HANDOFF_LOG_LEVEL=debug",
                             "HANDOFF_JWT_ALGORITHMS=ES256,HS256",
-                            "HANDOFF_ALLOWED_ORIGINS=https://a.example,http://localhost:3000",
+                            "HANDOFF_ALLOWED_ORIGINS=https://a.example,http://localhost:*",
                             "HANDOFF_REDIS_URL=redis://:p@redis.internal:6380/2"),
                 &c);
     assert_string_equal(c.listen, "[::1]:0");
@@ -148,6 +148,7 @@ static void test_bad_values_are_named_with_what_is_allowed(void **state) {
     check_refused("HANDOFF_ALLOWED_ORIGINS=https://a.example/", "without a path");
     check_refused("HANDOFF_ALLOWED_ORIGINS=a.example", "without a path");
     check_refused("HANDOFF_ALLOWED_ORIGINS=https://a.example,*", "without a path");
+    check_refused("HANDOFF_ALLOWED_ORIGINS=https://a.example:*", "any port of a loopback host");
     check_refused("HANDOFF_INSTANCE=a b", "1 to 64 of");
     check_refused("HANDOFF_JWT_ISSUER=a\nb", "control characters");
 }

@@ -1,4 +1,4 @@
-/* Paths to resources, cursors, moments, devices of a session, origins. */
+/* Paths to resources, cursors, moments, devices of a session. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -342,24 +342,6 @@ static void test_at_most_a_thousand_devices_are_listed(void **state) {
     devices_done(&d);
 }
 
-/* ---- origins ---- */
-
-static void test_origin_is_allowed_whole_or_not(void **state) {
-    (void)state;
-    static const char allowed[] = "https://a.example, http://b.example:8080";
-    assert_string_equal(cors_allow(allowed, "https://a.example"), "https://a.example");
-    assert_string_equal(cors_allow(allowed, "http://b.example:8080"), "http://b.example:8080");
-    assert_string_equal(cors_allow("*", "http://x.example"), "*");
-    assert_null(cors_allow(allowed, "https://a.example.evil"));
-    assert_null(cors_allow(allowed, "https://a.exampl"));
-    assert_null(cors_allow(allowed, "http://b.example"));
-    assert_null(cors_allow(allowed, "null"));
-    assert_null(cors_allow(allowed, ""));
-    assert_null(cors_allow(allowed, NULL));
-    assert_null(cors_allow("", "https://a.example"));
-    assert_null(cors_allow("*", NULL));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_path_names_its_resource),
@@ -373,7 +355,6 @@ int main(void) {
         cmocka_unit_test(test_methods_are_those_of_the_allow_header),
         cmocka_unit_test(test_cursor_comes_back_as_it_was),
         cmocka_unit_test(test_cursor_that_was_changed_is_refused),
-        cmocka_unit_test(test_origin_is_allowed_whole_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
