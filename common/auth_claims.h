@@ -17,5 +17,8 @@ struct auth_claims {
  * do. */
 MUSTCHECK int auth_claims_take(const json_t *payload, const char *issuer, const char *audience,
                                struct auth_claims *ret, struct fault *f);
+/* The same of a session token: it has Handoff's issuer, a UUID as its user, a session and a device,
+ * and no scope. */
+MUSTCHECK int auth_claims_take_own(const json_t *payload, struct auth_claims *ret, struct fault *f);
 /* FAULT_TOKEN_EXPIRED, or FAULT_UNAUTHENTICATED when it is not valid yet; leeway 30 s. */
 MUSTCHECK int auth_claims_check_time(const struct auth_claims *c, int64_t now_s, struct fault *f);

@@ -39,6 +39,8 @@ struct config {
     char *jwt_keys; /* folder of <kid>.pem public keys */
     char *jwt_issuer;
     char *jwt_audience;
+    char *session_token_key;         /* PEM file: a private key on P-256 */
+    char *session_token_public_keys; /* PEM file: one or two public keys */
 
     char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
     char *allowed_origins; /* comma-separated, or * */

@@ -68,6 +68,12 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_JWT_AUDIENCE", .type = CONFIG_TEXT, .offset = FIELD(jwt_audience),
      .services = API | FANOUT, .fallback = "",
      .help = "What aud must be or contain; empty: not looked at."},
+    {.name = "HANDOFF_SESSION_TOKEN_KEY", .type = CONFIG_PATH, .offset = FIELD(session_token_key),
+     .services = API | FANOUT, .fallback = "",
+     .help = "PEM file of the private key (P-256) that session_api signs session tokens with; empty: there are none. ws_fanout has use for it only without HANDOFF_SESSION_TOKEN_PUBLIC_KEYS."},
+    {.name = "HANDOFF_SESSION_TOKEN_PUBLIC_KEYS", .type = CONFIG_PATH,
+     .offset = FIELD(session_token_public_keys), .services = API | FANOUT, .fallback = "",
+     .help = "PEM file of the one or two public keys (P-256) that session tokens are verified with; empty: that of HANDOFF_SESSION_TOKEN_KEY."},
 
     {.name = "HANDOFF_API_LISTEN", .type = CONFIG_ADDRESS, .offset = FIELD(listen),
      .services = API, .fallback = "0.0.0.0:8080", .help = "Where REST is served."},

@@ -34,7 +34,13 @@ static int fail(struct api *api, int err, const char *what, const char *hint) {
 static int start_auth(struct api *api) {
     _cleanup_(freep) char *error = NULL;
     int err = auth_new(&api->auth, api->app->config, &error);
-    return err < 0 ? fail(api, err, "auth", error ? error : "") : 0;
+    if (err < 0)
+        return fail(api, err, "auth", error ? error : "");
+    const char *warning = auth_warning(api->auth);
+    if (warning)
+        log_warn(api->app->log, "session_token_key_exposed", "A private key is not private.",
+                 LOG_TEXT("hint", warning));
+    return 0;
 }
 
 static int start_store(struct api *api) {
