@@ -28,6 +28,7 @@ struct auth {
     struct session_keys own; /* Handoff's: for session tokens, and for nothing else */
     bool allowed[AUTH_N_ALGORITHMS];
     char *issuer, *audience; /* owned; "" when not looked at */
+    char *session_claim;     /* owned */
     struct auth_cache *cache;
 };
 
@@ -117,6 +118,7 @@ int auth_new(struct auth **ret, const struct config *config, char **ret_error) {
     _cleanup_(auth_freep) struct auth *a = must_alloc(sizeof(*a));
     a->issuer = must_strdup(config->jwt_issuer);
     a->audience = must_strdup(config->jwt_audience);
+    a->session_claim = must_strdup(config->jwt_session_claim);
     a->cache = auth_cache_new();
     int r = take_algorithms(a, config->jwt_algorithms, ret_error);
     if (r == 0)
@@ -147,6 +149,7 @@ struct auth *auth_free(struct auth *a) {
     session_keys_done(&a->own);
     free(a->issuer);
     free(a->audience);
+    free(a->session_claim);
     auth_cache_free(a->cache);
     free(a);
     return NULL;
@@ -274,8 +277,8 @@ static int verify(const struct auth *a, const char *token, size_t len, struct au
                 : check_signature(a, token, header, algorithm, f);
     if (r != 0)
         return r;
-    return own ? auth_claims_take_own(payload, ret, f)
-               : auth_claims_take(payload, a->issuer, a->audience, ret, f);
+    const struct auth_rules rules = {a->issuer, a->audience, a->session_claim};
+    return own ? auth_claims_take_own(payload, ret, f) : auth_claims_take(payload, &rules, ret, f);
 }
 
 int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s, struct principal *ret,

@@ -98,13 +98,14 @@ static int take_device(const json_t *payload, struct principal *p, struct fault 
 
 /* Another's claim of that name that is no session's id cannot be told from a session's that was
  * mangled: refused, as what is meant to narrow a token must never widen it. */
-static int take_session(const json_t *payload, struct principal *p, struct fault *f) {
+static int take_session(const json_t *payload, const char *claim, struct principal *p,
+                        struct fault *f) {
     const char *session = NULL;
-    int r = take_string(payload, "session_id", &session, f);
+    int r = take_string(payload, claim, &session, f);
     if (r != 0 || !session)
         return r;
     if (!uuid_lower(session, strlen(session), p->session_id))
-        return refuse(f, "session_id", "is no session's id");
+        return refuse(f, claim, "is no session's id");
     return 0;
 }
 
@@ -130,8 +131,8 @@ static int take_scope(const json_t *payload, struct principal *p, struct fault *
     return 0;
 }
 
-int auth_claims_take(const json_t *payload, const char *issuer, const char *audience,
-                     struct auth_claims *ret, struct fault *f) {
+int auth_claims_take(const json_t *payload, const struct auth_rules *rules, struct auth_claims *ret,
+                     struct fault *f) {
     struct auth_claims c = {0};
     const char *iss = NULL, *sub = NULL;
     if (!json_is_object(payload))
@@ -139,9 +140,9 @@ int auth_claims_take(const json_t *payload, const char *issuer, const char *audi
     int r = take_times(payload, &c, f);
     if (r == 0)
         r = take_string(payload, "iss", &iss, f);
-    if (r == 0 && *issuer && (!iss || strcmp(iss, issuer) != 0))
+    if (r == 0 && *rules->issuer && (!iss || strcmp(iss, rules->issuer) != 0))
         r = refuse(f, "iss", "is not the issuer that is configured");
-    if (r == 0 && *audience && !is_for(json_object_get(payload, "aud"), audience))
+    if (r == 0 && *rules->audience && !is_for(json_object_get(payload, "aud"), rules->audience))
         r = refuse(f, "aud", "does not hold the audience that is configured");
     if (r == 0)
         r = take_string(payload, "sub", &sub, f);
@@ -150,7 +151,7 @@ int auth_claims_take(const json_t *payload, const char *issuer, const char *audi
     if (r == 0)
         r = take_device(payload, &c.principal, f);
     if (r == 0)
-        r = take_session(payload, &c.principal, f);
+        r = take_session(payload, rules->session_claim, &c.principal, f);
     if (r == 0)
         r = take_scope(payload, &c.principal, f);
     if (r == 0)
@@ -159,8 +160,9 @@ int auth_claims_take(const json_t *payload, const char *issuer, const char *audi
 }
 
 int auth_claims_take_own(const json_t *payload, struct auth_claims *ret, struct fault *f) {
+    static const struct auth_rules rules = {SESSION_TOKEN_ISSUER, "", "session_id"};
     struct auth_claims c = {0};
-    int r = auth_claims_take(payload, SESSION_TOKEN_ISSUER, "", &c, f);
+    int r = auth_claims_take(payload, &rules, &c, f);
     if (r != 0)
         return r;
     const char *user = json_string_value(json_object_get(payload, "sub"));

@@ -39,6 +39,7 @@ struct config {
     char *jwt_keys; /* folder of <kid>.pem public keys */
     char *jwt_issuer;
     char *jwt_audience;
+    char *jwt_session_claim;
     char *session_token_key;         /* PEM file: a private key on P-256 */
     char *session_token_public_keys; /* PEM file: one or two public keys */
 

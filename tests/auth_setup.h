@@ -17,6 +17,7 @@
 /* The members that auth reads; texts are borrowed. */
 struct setup {
     const char *algorithms, *secret, *previous, *folder, *issuer, *audience;
+    const char *session_claim;             /* NULL: the default */
     const char *own_key, *own_public_keys; /* paths, for session tokens */
     bool is_fanout;                        /* verifies only */
 };
@@ -34,6 +35,7 @@ static inline int auth_of(const struct setup *s, struct auth **ret, char **ret_e
         .jwt_keys = text_or_empty(s->folder),
         .jwt_issuer = text_or_empty(s->issuer),
         .jwt_audience = text_or_empty(s->audience),
+        .jwt_session_claim = must_strdup(s->session_claim ? s->session_claim : "session_id"),
         .session_token_key = text_or_empty(s->own_key),
         .session_token_public_keys = text_or_empty(s->own_public_keys),
     };

@@ -290,6 +290,30 @@ static void test_anyones_session_id_confines(void **state) {
     auth_free(a);
 }
 
+/* Supabase has session_id in every token, for something else. */
+static void test_a_provider_may_have_another_name_for_it(void **state) {
+    (void)state;
+    struct principal p;
+    struct auth *a =
+        must_auth(&(struct setup){.algorithms = "HS256",
+                                  .secret = SECRET,
+                                  .session_claim = "handoff_session",
+                                  .own_key = key_files_private(&t.files, "again", t.own)});
+    check_taken(a, hmac_token(HS256, GOOD ",\"session_id\":\"" USER "\"", SECRET), &p);
+    assert_string_equal(p.session_id, "");
+    check_taken(a, hmac_token(HS256, GOOD ",\"handoff_session\":\"" SESSION "\"", SECRET), &p);
+    assert_string_equal(p.session_id, SESSION);
+    check_claims(a, GOOD ",\"handoff_session\":7", UNAUTHENTICATED, "handoff_session");
+    check_taken(a, made(a), &p); /* ours have the name that they have */
+    assert_string_equal(p.session_id, SESSION);
+    check_refused(
+        a,
+        own_token(GOOD ",\"iss\":\"handoff\",\"device_id\":\"tv\",\"handoff_session\":\"" SESSION
+                       "\""),
+        UNAUTHENTICATED, "session_id is missing");
+    auth_free(a);
+}
+
 static void test_without_a_key_nothing_is_signed(void **state) {
     (void)state;
     struct auth *a = must_auth(&hmac_only);
@@ -339,6 +363,7 @@ int main(void) {
         cmocka_unit_test(test_our_key_is_for_no_other_algorithm),
         cmocka_unit_test(test_no_changed_character_passes),
         cmocka_unit_test(test_anyones_session_id_confines),
+        cmocka_unit_test(test_a_provider_may_have_another_name_for_it),
         cmocka_unit_test(test_without_a_key_nothing_is_signed),
         cmocka_unit_test(test_the_thumbprint_is_that_of_others),
     };
