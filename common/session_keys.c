@@ -18,6 +18,7 @@
 #include "common/config_file.h"
 
 #define PRIVATE_NAME "HANDOFF_SESSION_TOKEN_KEY"
+#define DER_MAX 80 /* a signature of P-256 has at most 72 bytes */
 #define PUBLIC_NAME "HANDOFF_SESSION_TOKEN_PUBLIC_KEYS"
 
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
@@ -43,15 +44,6 @@ static bool take_coordinate(const EVP_PKEY *key, const char *name, uint8_t *ret)
     return fine;
 }
 
-static char *print_pem(EVP_PKEY *key) {
-    _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
-    char *data;
-    if (!bio || PEM_write_bio_PUBKEY(bio, key) != 1)
-        return NULL;
-    long len = BIO_get_mem_data(bio, &data);
-    return must_memdup(data, (size_t)len);
-}
-
 /* The members that RFC 7638, section 3.2, wants of a thumbprint, in its order. */
 static void put_members(const struct session_key *key, struct buf *out) {
     buf_puts(out, "\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"");
@@ -74,13 +66,23 @@ static void make_thumbprint(struct session_key *key) {
     buf_done(&text);
 }
 
+/* Without a private half. NULL when libcrypto fails. */
+static EVP_PKEY *copy_public(EVP_PKEY *key) {
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(key, &der);
+    const unsigned char *at = der;
+    EVP_PKEY *copy = len > 0 ? d2i_PUBKEY(NULL, &at, len) : NULL;
+    OPENSSL_free(der);
+    return copy;
+}
+
 /* NULL, or what is wrong with the key. */
 static const char *describe(EVP_PKEY *key, struct session_key *ret) {
     struct session_key k = {0};
     if (!is_p256(key))
         return "has a key that is not allowed: only EC on P-256 is";
     if (!take_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X, k.x) ||
-        !take_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y, k.y) || !(k.pem = print_pem(key)))
+        !take_coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y, k.y) || !(k.public_key = copy_public(key)))
         return "has a key whose public half cannot be read";
     make_thumbprint(&k);
     *ret = k;
@@ -191,7 +193,7 @@ static const char *read_private(struct session_keys *k, const char *text, const 
         k->keys[k->n++] = public_half;
     const struct session_key *known = session_keys_find(k, public_half.kid);
     if (*public_path)
-        free(public_half.pem);
+        EVP_PKEY_free(public_half.public_key);
     if (!known)
         return "is not among the keys of " PUBLIC_NAME ": nobody could verify what it signs";
     if (!is_sound(key))
@@ -238,7 +240,7 @@ int session_keys_load(struct session_keys *ret, const char *private_path, const 
 
 void session_keys_done(struct session_keys *k) {
     for (size_t i = 0; i < k->n; i++)
-        free(k->keys[i].pem);
+        EVP_PKEY_free(k->keys[i].public_key);
     drop_private(k);
     *k = (struct session_keys){0};
 }
@@ -259,7 +261,7 @@ bool session_keys_have_pem(const struct session_keys *k, const char *pem) {
     ERR_clear_error();
     if (!known)
         return false;
-    free(one.pem);
+    EVP_PKEY_free(one.public_key);
     return session_keys_find(k, one.kid) != NULL;
 }
 
@@ -276,7 +278,7 @@ static bool unpack(const unsigned char *der, size_t len, uint8_t *ret) {
 
 int session_keys_sign(const struct session_keys *k, const void *data, size_t len,
                       uint8_t ret[static SESSION_KEY_SIGNATURE]) {
-    unsigned char der[80]; /* of P-256: at most 72 bytes */
+    unsigned char der[DER_MAX];
     size_t der_len = sizeof(der);
     if (!k->private_key)
         return -EOPNOTSUPP;
@@ -286,6 +288,32 @@ int session_keys_sign(const struct session_keys *k, const void *data, size_t len
                 EVP_DigestSign(context, der, &der_len, data, len) == 1 && unpack(der, der_len, ret);
     ERR_clear_error();
     return fine ? 0 : -EIO;
+}
+
+/* The reverse of unpack. Returns how many bytes; 0: not possible. */
+static size_t pack(const uint8_t *raw, unsigned char *ret_der) {
+    _cleanup_(ECDSA_SIG_freep) ECDSA_SIG *signature = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(raw, SESSION_KEY_COORDINATE, NULL);
+    BIGNUM *s = BN_bin2bn(raw + SESSION_KEY_COORDINATE, SESSION_KEY_COORDINATE, NULL);
+    if (!signature || !r || !s || ECDSA_SIG_set0(signature, r, s) != 1) {
+        BN_free(r);
+        BN_free(s);
+        return 0;
+    }
+    int len = i2d_ECDSA_SIG(signature, &ret_der);
+    return len > 0 ? (size_t)len : 0;
+}
+
+bool session_key_verify(const struct session_key *key, const void *data, size_t len,
+                        const uint8_t signature[static SESSION_KEY_SIGNATURE]) {
+    unsigned char der[DER_MAX];
+    size_t der_len = pack(signature, der);
+    _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool fine = der_len && context &&
+                EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key->public_key) == 1 &&
+                EVP_DigestVerify(context, der, der_len, data, len) == 1;
+    ERR_clear_error();
+    return fine;
 }
 
 void session_keys_print_set(const struct session_keys *k, struct buf *out) {

@@ -20,7 +20,7 @@ struct evp_pkey_st;
 
 struct session_key {
     char kid[SESSION_KEY_KID_LEN + 1]; /* the thumbprint, RFC 7638 */
-    char *pem;                         /* owned: the public key, printed anew */
+    struct evp_pkey_st *public_key;    /* owned */
     uint8_t x[SESSION_KEY_COORDINATE], y[SESSION_KEY_COORDINATE];
 };
 
@@ -47,6 +47,10 @@ bool session_keys_have_pem(const struct session_keys *k, const char *pem);
 /* ES256 of the bytes. -EOPNOTSUPP without a private key; -EIO when libcrypto fails. */
 MUSTCHECK int session_keys_sign(const struct session_keys *k, const void *data, size_t len,
                                 uint8_t ret[static SESSION_KEY_SIGNATURE]);
+/* Whether signature is the key's ES256 of the bytes. Eight times as fast as libjwt, which parses
+ * the key's text each time: a forged token costs as much, and the kid that it needs is public. */
+bool session_key_verify(const struct session_key *key, const void *data, size_t len,
+                        const uint8_t signature[static SESSION_KEY_SIGNATURE]);
 /* {"keys":[…]}, RFC 7517, section 5. */
 void session_keys_print_set(const struct session_keys *k, struct buf *out);
 

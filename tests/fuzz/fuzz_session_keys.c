@@ -18,7 +18,7 @@ static void check(const struct session_keys *k) {
     for (size_t i = 0; i < k->n; i++)
         if (strlen(k->keys[i].kid) != SESSION_KEY_KID_LEN ||
             session_keys_find(k, k->keys[i].kid) != &k->keys[i] ||
-            !session_keys_have_pem(k, k->keys[i].pem))
+            session_key_verify(&k->keys[i], "x", 1, (uint8_t[SESSION_KEY_SIGNATURE]){0}))
             abort();
     struct buf set = BUF_NULL;
     session_keys_print_set(k, &set);
@@ -37,6 +37,8 @@ static void load(const char *private_path, const char *public_path) {
     }
     check(&k);
     if (session_keys_sign(&k, "x", 1, signature) != (*private_path ? 0 : -EOPNOTSUPP))
+        abort();
+    if (*private_path && !session_key_verify(&k.keys[k.signer], "x", 1, signature))
         abort();
     session_keys_done(&k);
 }

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 
 #include "common/session_keys.h"
 #include "common/session_token.h"
@@ -86,7 +88,11 @@ static void test_who_only_verifies_has_no_private_key(void **state) {
                                                         .own_key = keys[i],
                                                         .own_public_keys = public_keys[i],
                                                         .is_fanout = true});
-        assert_null(auth_session_keys(fanout)->private_key);
+        const struct session_keys *own = auth_session_keys(fanout);
+        BIGNUM *number = NULL;
+        assert_null(own->private_key);
+        assert_int_not_equal(
+            EVP_PKEY_get_bn_param(own->keys[0].public_key, OSSL_PKEY_PARAM_PRIV_KEY, &number), 1);
         check_taken(fanout, made(api), NULL);
         auth_free(fanout);
     }

@@ -248,6 +248,38 @@ static void test_our_key_is_for_no_other_algorithm(void **state) {
     check_refused(t.auth, signed_by(t.p384, "ES256", t.kid, OWN), UNAUTHENTICATED, "signature");
 }
 
+/* Signatures that are no point's: r or s zero, as large as the order, or of another length. */
+static void test_odd_signatures_are_none(void **state) {
+    (void)state;
+    static const uint8_t order[] = {0xff, 0xff, 0xff, 0xff, 0,    0,    0,    0,
+                                    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+                                    0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
+    static const size_t lengths[] = {1, 32, 63, 64, 65, 70, 72, 96, 128, 4096};
+    uint8_t bytes[4096] = {0};
+    for (int kind = 0; kind < 3; kind++) { /* zeros; the order twice; ones */
+        for (size_t i = 0; i < sizeof(bytes); i++)
+            bytes[i] = kind == 0 ? 0 : kind == 1 ? order[i % sizeof(order)] : 0xff;
+        for (size_t i = 0; i < N_ELEMENTS(lengths); i++) {
+            struct buf token = own_token(OWN);
+            token.len = (size_t)(strrchr(token.data, '.') + 1 - token.data);
+            jwt_put_base64url(&token, bytes, lengths[i]);
+            check_refused(t.auth, token, UNAUTHENTICATED, "signature");
+        }
+    }
+    struct buf der = own_token(OWN); /* a good one as X.509 has it */
+    unsigned char signature[128];
+    size_t len = sizeof(signature);
+    der.len = (size_t)(strrchr(der.data, '.') - der.data);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, t.own);
+    EVP_DigestSign(context, signature, &len, (const unsigned char *)der.data, der.len);
+    EVP_MD_CTX_free(context);
+    buf_putc(&der, '.');
+    jwt_put_base64url(&der, signature, len);
+    check_refused(t.auth, der, UNAUTHENTICATED, "signature");
+}
+
 static void test_no_changed_character_passes(void **state) {
     (void)state;
     struct buf good = made(t.auth);
@@ -361,6 +393,7 @@ int main(void) {
         cmocka_unit_test(test_our_key_verifies_session_tokens_only),
         cmocka_unit_test(test_no_other_key_signs_under_our_kid),
         cmocka_unit_test(test_our_key_is_for_no_other_algorithm),
+        cmocka_unit_test(test_odd_signatures_are_none),
         cmocka_unit_test(test_no_changed_character_passes),
         cmocka_unit_test(test_anyones_session_id_confines),
         cmocka_unit_test(test_a_provider_may_have_another_name_for_it),
