@@ -55,8 +55,9 @@ static struct auth *make_auth(void) {
     write_file(own, own_pem);
     write_file(rsa, rsa_pem);
     write_file(ec, ec_pem);
-    const char *environment[] = {"HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256",
-                                 "HANDOFF_JWT_SECRET=" SECRET, NULL, NULL, NULL};
+    static const char secret[] = "HANDOFF_JWT_SECRET=" SECRET;
+    const char *environment[] = {"HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256", secret, NULL, NULL,
+                                 NULL};
     char keys[96], own_key[96];
     snprintf(keys, sizeof(keys), "HANDOFF_JWT_KEYS=%s", folder);
     environment[2] = keys;
