@@ -42,6 +42,9 @@ struct config {
     char *jwks_url;
     char *jwks_ca_file;
     int64_t jwks_refresh_s;
+    char *jwt_session_claim;
+    char *session_token_key;         /* PEM file: a private key on P-256 */
+    char *session_token_public_keys; /* PEM file: one or two public keys */
 
     char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
     char *allowed_origins; /* comma-separated, or *: common/origins.h */

@@ -36,6 +36,10 @@ static int start_auth(struct api *api) {
     int err = auth_new(&api->auth, api->app->config, &error);
     if (err < 0)
         return fail(api, err, "auth", error ? error : "");
+    const char *warning = auth_warning(api->auth);
+    if (warning)
+        log_warn(api->app->log, "session_token_key_exposed", "A private key is not private.",
+                 LOG_TEXT("hint", warning));
     err = jwks_fetch_new(&api->jwks_fetch, api->app, auth_jwks(api->auth));
     return err < 0 ? fail(api, err, "identity_provider", "libcurl cannot start") : 0;
 }

@@ -100,6 +100,10 @@ void sharing_devices(struct call *call);
 void versions_read(struct call *call);
 void versions_restore(struct call *call);
 
+/* ---- tokens.c ---- */
+void tokens_answer_keys(struct call *call);
+void tokens_renew(struct call *call);
+
 /* ---- broadcast.c ---- */
 void broadcast_send(struct call *call);
 

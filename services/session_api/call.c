@@ -98,7 +98,8 @@ void call_add_tag(struct call *call, struct position position) {
 void call_answer(struct call *call, int status, struct buf *body) {
     call_add_header(call, "X-Request-Id", call->request_id);
     call_add_header(call, "X-API-Version", "1");
-    call_add_header(call, "Cache-Control", "private, no-cache");
+    call_add_header(call, "Cache-Control",
+                    call->cache_control ? call->cache_control : "private, no-cache");
     call_add_header(call, "Vary", "Authorization, Origin");
     if (body && status < 300)
         call_add_header(call, "Content-Type", "application/json");

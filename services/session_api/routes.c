@@ -1,6 +1,6 @@
 /* From a request to what answers it: what all requests have in common is checked here, in this
  * order: the address' limit, framing, path, method, headers that may be there once, Accept, token,
- * the user's limit, device, scope. */
+ * the user's limit, device, scope, the token's session. */
 #include <string.h>
 #include <time.h>
 
@@ -88,6 +88,12 @@ static void dispatch(struct call *call) {
         break;
     case RESOURCE_CLOCK_PARTICIPANT:
         sessions_adjust_clock(call);
+        break;
+    case RESOURCE_TOKEN:
+        tokens_renew(call);
+        break;
+    case RESOURCE_KEYS:
+        tokens_answer_keys(call);
         break;
     case RESOURCE_TIME:
         answer_time(call);
@@ -192,11 +198,21 @@ static int check_scope(struct call *call, struct fault *f) {
     return 0;
 }
 
+/* A token for one session knows no other, and nothing that is of no session: what a new path is for
+ * does not matter here. Another session is refused as one that is not there. */
+static int check_session(const struct call *call, struct fault *f) {
+    if (auth_covers(&call->who, call->session_id))
+        return 0;
+    if (!*call->session_id)
+        return (int)fault_set(f, FAULT_FORBIDDEN, NULL, "the token is for one session");
+    return (int)fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session");
+}
+
 /* ---- a request's way ---- */
 
 static void on_user_admitted(struct call *call) {
     struct fault fault;
-    if (check_device(call, &fault) || check_scope(call, &fault))
+    if (check_device(call, &fault) || check_scope(call, &fault) || check_session(call, &fault))
         call_refuse(call, &fault, NULL);
     else
         dispatch(call);

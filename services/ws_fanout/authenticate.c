@@ -194,9 +194,11 @@ void connection_authenticate(struct connection *c, const struct protocol_message
     if (!r)
         r = choose_device(&p, c->query_device, device, &f);
     if (!r && c->is_authenticated &&
-        (strcmp(p.user_id, c->principal.user_id) != 0 || strcmp(device, c->device_id) != 0))
+        (strcmp(p.user_id, c->principal.user_id) != 0 || strcmp(device, c->device_id) != 0 ||
+         strcmp(p.session_id, c->principal.session_id) != 0))
         r = fault_set(&f, FAULT_UNAUTHENTICATED, "token",
-                      "a connection stays with its user and device");
+                      "a connection stays with its user and device, and with the session that its "
+                      "token is for");
     bool rights_changed = c->is_authenticated && p.rights != c->principal.rights;
     if (!r && !c->is_authenticated)
         r = connection_enter(c, &p, &f);

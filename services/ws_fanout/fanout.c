@@ -84,6 +84,10 @@ static int start_auth(struct fanout *f) {
     if (r)
         log_error(f->app->log, "start_failed", "The keys for tokens cannot be used.",
                   LOG_TEXT("err", why ? why : ""));
+    const char *warning = r ? NULL : auth_warning(f->auth);
+    if (warning)
+        log_warn(f->app->log, "session_token_key_exposed", "A private key is not private.",
+                 LOG_TEXT("hint", warning));
     return r ? r : jwks_fetch_new(&f->jwks_fetch, f->app, auth_jwks(f->auth));
 }
 

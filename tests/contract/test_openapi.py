@@ -141,7 +141,7 @@ def resources():
     """path.c's table: pattern -> (methods, needs a token)."""
     table = re.findall(r'= \{"(/[^"]*)",\s*(.*?),\s*"([A-Z, ]+)",\s*(true|false)\}',
                        source("services/session_api/path.c"), re.S)
-    assert len(table) == 19
+    assert len(table) == 21
     for pattern, flags, allow, needs_token in table:
         methods = set(re.findall(r"METHOD_(\w+)", flags))
         assert methods == set(allow.split(", ")), pattern

@@ -13,7 +13,7 @@ import websocket
 
 from cold import cool, lose
 from documents import METHODS, AsyncApi, OpenApi
-from harness import MAX_WAIT, Closed, Socket, checksum_of, new_user, together, token, wait_until
+from harness import MAX_WAIT, Closed, Socket, checksum_of, new_user, session_token, together, token, wait_until
 from rest import JSON, JSON_PATCH, MERGE_PATCH, MISSING_ID
 from ws import pass_joined, wait_joined
 
@@ -84,6 +84,12 @@ def request_of(device, path, method, session_id=MISSING_ID, **more):
                           **{**good_request(path, method), **more})
 
 
+def confined(device, session_id):
+    """The device with a session token."""
+    made = session_token(device.user, session_id, device.name)
+    return checked(device.suite.bearer(made, device.user, device.name))
+
+
 def expect(answer, status, code=None):
     assert answer.status_code == status, answer.text[:500]
     if code and answer.request.method != "HEAD":
@@ -96,7 +102,8 @@ def expect(answer, status, code=None):
 @pytest.mark.parametrize("path,method", OPERATIONS)
 def test_a_good_request(ada, path, method):
     session = session_for(ada, path)
-    answer = request_of(ada, path, method, session, headers={"Origin": ORIGIN})
+    asks = confined(ada, session) if path.endswith("/token") else ada
+    answer = request_of(asks, path, method, session, headers={"Origin": ORIGIN})
     assert answer.status_code in (200, 201, 202, 204)
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
@@ -167,6 +174,20 @@ def test_other_paths(ada, path):
 
 
 # ---- REST: what is each operation's own ----
+
+def test_a_token_that_cannot_be_renewed(ada):
+    session = ada.create(DATA)["id"]
+    path = f"/sessions/{session}/token"
+    expect(ada.post(path), 403, "forbidden")
+    ada.status(session, "completed")
+    expect(confined(ada, session).post(path), 409, "session_ended")
+
+
+def test_keys_where_there_are_none(own_api):
+    nobody = checked(own_api(HANDOFF_SESSION_TOKEN_KEY="").device(new_user(), "phone"))
+    expect(nobody.get("/.well-known/jwks.json"), 404, "not_found")
+    expect(nobody.request("HEAD", "/.well-known/jwks.json"), 404)
+
 
 @pytest.mark.parametrize("method", ["get", "head"])
 def test_reading(ada, method):
