@@ -116,16 +116,18 @@ $(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OU
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # A unit test links the layers, and, where its name is test_<service>_<module>, that service's objects
-# but main.o.
+# but main.o; test_client_c_<module>: the client's, from an archive, since a test that is the transport
+# itself leaves that one out.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
 $(foreach t,$(notdir $(UNIT_TESTS)),$(eval $(call unit_rule,$(t),unit)))
-# test_client_c_<module>: the client's objects.
-$(patsubst %,$(OUT)/unit/%,$(filter test_client_c_%,$(notdir $(UNIT_TESTS)))): $(CLIENT_C_O)
+$(CLIENT_C)/parts.a: $(CLIENT_C_O)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
 $(foreach t,$(notdir $(INTEGRATION_TESTS)),$(eval $(call unit_rule,$(t),integration)))
 
 # Small programs that the contract tests drive.

@@ -108,7 +108,7 @@ static void copy_options(struct handoff *h, const struct handoff_options *o) {
 }
 
 static void free_hand(struct handoff *h) {
-    address_done(&h->address);
+    endpoint_done(&h->address);
     if (h->token)
         explicit_bzero(h->token, strlen(h->token));
     free(h->token);
@@ -134,7 +134,7 @@ struct handoff *handoff_new(const struct handoff_options *options, struct handof
         return NULL;
     struct handoff *h = must_alloc(sizeof(*h));
     copy_options(h, options);
-    if (address_parse(h->options.url, &h->address) != 0) {
+    if (endpoint_parse(h->options.url, &h->address) != 0) {
         problem_set(error, "invalid_value", "url: ws://host:port or wss://host");
         free_hand(h);
         return NULL;

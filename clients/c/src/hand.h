@@ -37,7 +37,7 @@ struct asked {
 
 struct handoff {
     struct handoff_options options; /* its texts are not: */
-    struct address address;
+    struct endpoint address;
     char *device_name, *device_platform, *ca_file; /* owned, or NULL */
     char device_id[HAND_DEVICE_MAX + 1];           /* "": not known yet */
     struct handoff_store store;                    /* load NULL: none */

@@ -199,7 +199,7 @@ static int on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user,
 }
 
 int transport_connect(struct transport *t, const char *device_id) {
-    const struct address *a = &t->options.address;
+    const struct endpoint *a = &t->options.address;
     char path[1024], host[300];
     bool is_named = device_id && *device_id;
     snprintf(path, sizeof(path), "%s/ws%s%s", a->path, is_named ? "?device_id=" : "",
@@ -314,7 +314,7 @@ int transport_new(struct transport **ret, const struct transport_options *option
         return -ENOMEM;
     }
     /* The environment's http_proxy, which lws follows for every host, is not meant for this one. */
-    if (address_is_loopback(&options->address))
+    if (endpoint_is_loopback(&options->address))
         lws_set_proxy(lws_get_vhost_by_name(t->context, "default"), ":0");
     *ret = t;
     return 0;

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
-#include "clients/c/src/address.h"
+#include "clients/c/src/endpoint.h"
 
 /* What may wait to be sent. The server takes less than that a second from one connection; more of
  * it than that unread, and the connection is as good as lost. */
@@ -29,8 +29,8 @@ struct transport_events {
 };
 
 struct transport_options {
-    struct address address; /* texts are borrowed until transport_free */
-    const char *device_id;  /* "" or NULL: none is named */
+    struct endpoint address; /* texts are borrowed until transport_free */
+    const char *device_id;   /* "" or NULL: none is named */
     const char *ca_file;
     void *uv_loop;
     size_t max_frame_bytes;

@@ -1,5 +1,5 @@
-/* URLs; see address.h. */
-#include "clients/c/src/address.h"
+/* URLs; see endpoint.h. */
+#include "clients/c/src/endpoint.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,7 +27,7 @@ static bool is_host_char(char c, bool is_bracketed) {
            c == '.' || c == '_' || (is_bracketed && c == ':');
 }
 
-static const char *parse_host(const char *at, struct address *ret) {
+static const char *parse_host(const char *at, struct endpoint *ret) {
     bool is_bracketed = *at == '[';
     const char *begin = at + is_bracketed, *end = begin;
     while (is_host_char(*end, is_bracketed))
@@ -38,7 +38,7 @@ static const char *parse_host(const char *at, struct address *ret) {
     return end + is_bracketed;
 }
 
-static const char *parse_port(const char *at, struct address *ret) {
+static const char *parse_port(const char *at, struct endpoint *ret) {
     ret->port = ret->is_secure ? 443 : 80;
     if (*at != ':')
         return at;
@@ -52,7 +52,7 @@ static const char *parse_port(const char *at, struct address *ret) {
 }
 
 /* A URL that ends in /ws, as the services print it, means the same. */
-static int parse_path(const char *at, struct address *ret) {
+static int parse_path(const char *at, struct endpoint *ret) {
     size_t len = strlen(at);
     for (size_t i = 0; i < len; i++)
         if (at[i] <= ' ' || at[i] >= 0x7f || at[i] == '?' || at[i] == '#' || at[i] == '"')
@@ -67,26 +67,26 @@ static int parse_path(const char *at, struct address *ret) {
     return 0;
 }
 
-int address_parse(const char *url, struct address *ret) {
-    struct address a = {0};
+int endpoint_parse(const char *url, struct endpoint *ret) {
+    struct endpoint a = {0};
     const char *at = url ? parse_scheme(url, &a.is_secure) : NULL;
     at = at ? parse_host(at, &a) : NULL;
     at = at ? parse_port(at, &a) : NULL;
     if (!at || parse_path(at, &a) != 0) {
-        address_done(&a);
+        endpoint_done(&a);
         return -EINVAL;
     }
     *ret = a;
     return 0;
 }
 
-void address_done(struct address *a) {
+void endpoint_done(struct endpoint *a) {
     free(a->host);
     free(a->path);
-    *a = (struct address){0};
+    *a = (struct endpoint){0};
 }
 
-bool address_is_loopback(const struct address *a) {
+bool endpoint_is_loopback(const struct endpoint *a) {
     return strcmp(a->host, "localhost") == 0 || strncmp(a->host, "127.", 4) == 0 ||
            strcmp(a->host, "::1") == 0;
 }

@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 
-struct address {
+struct endpoint {
     char *host; /* owned; IPv6 without its brackets */
     int port;
     char *path; /* owned; before /ws, without a slash at its end: "" mostly */
@@ -13,6 +13,6 @@ struct address {
 };
 
 /* -EINVAL: none of these, or with a user, a query or a fragment. */
-MUSTCHECK int address_parse(const char *url, struct address *ret);
-void address_done(struct address *a);
-bool address_is_loopback(const struct address *a);
+MUSTCHECK int endpoint_parse(const char *url, struct endpoint *ret);
+void endpoint_done(struct endpoint *a);
+bool endpoint_is_loopback(const struct endpoint *a);
