@@ -162,7 +162,7 @@ FUZZ_SECONDS ?= 30
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
 FUZZ_API := $(addprefix services/session_api/,client.c cursor.c headers.c parameters.c path.c)
 FUZZ_RULES := $(wildcard services/state_engine/clock*.c)
-FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
+FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(wildcard clients/c/src/*.c) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
 
 $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -240,7 +240,7 @@ check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyfl
 
 .PHONY: flags
 flags:
-	@echo $(CPPFLAGS) -std=c17
+	@echo $(CPPFLAGS) -Iclients/c -std=c17
 
 PEERS ?=
 bench: install ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use; SCALE=1: as the work grows)

@@ -92,7 +92,7 @@ static void on_lost(struct handoff_session *s, void *user, const struct handoff_
 /* On one line, whatever white space stands in it. */
 static void put_json(struct buf *out, const char *json) {
     for (; *json; json++)
-        buf_putc(out, *json == '\n' || *json == '\r' ? ' ' : *json);
+        buf_put(out, *json == '\n' || *json == '\r' ? " " : json, 1);
 }
 
 /* Who asked for no position hears where the session is, and has missed nothing by that. */

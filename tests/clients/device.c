@@ -185,6 +185,8 @@ static struct handoff_session **find(const char *id) {
         if (!*at && !empty)
             empty = at;
     }
+    if (!empty)
+        abort(); /* a connection carries no more */
     return empty;
 }
 

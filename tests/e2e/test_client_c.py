@@ -13,6 +13,8 @@ import pytest
 from harness import BUILD, FINDING, MAX_WAIT, checksum_of, new_user, token, wait_until
 from wire import Wire, close_frame
 
+CLIENT = pathlib.Path(__file__).resolve().parents[2] / "clients" / "c"
+HEADER = CLIENT / "handoff.h"
 PROGRAM = BUILD / "clients" / "device"
 
 
@@ -394,6 +396,18 @@ def test_the_archive_and_the_shared_library_have_handoffs_names_alone():
         names = {line.split()[-1] for line in listed.splitlines() if len(line.split()) == 3}
         if "asan" in str(BUILD):
             names = {n for n in names if not n.startswith(("__", "_", "asan."))}
-        declared = set(re.findall(r"\b(handoff_\w+)\(", (pathlib.Path(__file__).parents[2] / "clients" / "c" /
-                                                                       "handoff.h").read_text()))
+        declared = set(re.findall(r"\b(handoff_\w+)\(", HEADER.read_text()))
         assert names and names <= declared
+
+
+def test_the_header_is_cplusplus_too():
+    subprocess.run(["clang", "-x", "c++", "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pedantic", HEADER], check=True)
+
+
+def test_the_example_counts(suite, laptop, user):
+    session = laptop.create({"count": 0})["id"]
+    keys = f"{token(user, 'counter')}\n\n\n\n"
+    done = subprocess.run([BUILD / "clients" / "counter", suite.ws_url, session], input=keys, capture_output=True, text=True,
+                          timeout=MAX_WAIT)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert laptop.read(session)["data"]["count"] == 3

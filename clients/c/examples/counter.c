@@ -43,6 +43,7 @@ int main(int argc, char **argv) {
     struct handoff_options options = {
         .size = sizeof(options), .url = argc == 3 ? argv[1] : NULL, .token = give_token};
     struct handoff_events events = {.size = sizeof(events), .change = show, .lost = lost};
+    setvbuf(stdin, NULL, _IONBF, 0); /* what follows the token is read by read */
     bool is_over = argc != 3 || !fgets(token, sizeof(token), stdin);
     token[strcspn(token, "\n")] = '\0';
     struct handoff *h = is_over ? NULL : handoff_new(&options, &error);
