@@ -194,6 +194,18 @@ def test_operations_are_made_anew_on_top_of_anothers_or_taken_back(start, sessio
     assert wait_until(lambda: phone.show(session)["confirmed"]["progress"] == 22)
 
 
+def test_in_libuvs_loop_it_begins_whenever_it_is_told(start, session):
+    """Nothing of its own happens before: what wakes it is what was told."""
+    for _ in range(10):
+        phone = start(the_token="", loop="uv")
+        phone.tell("close", session)  # which there is not
+        phone.tell("open", session)
+        phone.wait("token")
+        phone.tell("token", token("somebody", "phone"))
+        assert phone.wait("lost")["code"] == "not_found"
+        phone.end()
+
+
 @pytest.mark.parametrize("loop", ["own", "uv"])
 def test_connections_cut_again_and_again_lose_nothing_and_do_nothing_twice(start, session, laptop, wire, loop):
     phone, tablet = start(session=session, url=wire.url, loop=loop), start("tablet", session=session)

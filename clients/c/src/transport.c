@@ -38,7 +38,6 @@ struct transport {
     uintptr_t number;   /* of the connection */
     bool is_connecting; /* within lws_client_connect_via_info */
     bool is_open;
-    bool is_alarm_past; /* it was set for now, or before */
     struct buf received;
     size_t n_empty;
     struct message *first, **end; /* to be sent */
@@ -50,6 +49,13 @@ struct transport {
     uv_timer_t reaper;
     int n_turns;
 };
+
+/* In libuv's loop lws looks at its timers after an event of its own only: what is set from
+ * elsewhere (the caller's callbacks) has to bring one about. */
+static void note_timers(struct transport *t) {
+    if (t->options.uv_loop)
+        lws_cancel_service(t->context);
+}
 
 /* ---- to be sent ---- */
 
@@ -84,6 +90,7 @@ static void end_soon(struct transport *t, int code, const char *reason) {
     t->close_code = code;
     snprintf(t->reason, sizeof(t->reason), "%s", reason);
     lws_set_timeout(t->lws, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+    note_timers(t);
 }
 
 void transport_send(struct transport *t, const char *text, size_t len) {
@@ -237,6 +244,7 @@ void transport_drop(struct transport *t) {
         return;
     forget_connection(t);
     lws_set_timeout(lws, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+    note_timers(t);
 }
 
 /* ---- the loop ---- */
@@ -257,6 +265,7 @@ void transport_alarm(struct transport *t, int64_t at_ms) {
     int64_t wait_ms = at_ms - timestamp_monotonic_ms();
     t->alarm_at_ms = at_ms;
     lws_sul_schedule(t->context, 0, &t->alarm, on_alarm, (wait_ms > 0 ? wait_ms : 0) * 1000 + 1);
+    note_timers(t);
 }
 
 int transport_run(struct transport *t, int timeout_ms) {
