@@ -1,6 +1,7 @@
 """clients/c against the real services, as an app uses it: by a small program on the shared library (tests/clients/device.c),
 told by lines what to do. In its own loop and in libuv's."""
 
+import datetime
 import itertools
 import json
 import pathlib
@@ -9,8 +10,11 @@ import subprocess
 import threading
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from harness import BUILD, FINDING, MAX_WAIT, checksum_of, new_user, token, wait_until
+from harness import BUILD, FINDING, MAX_WAIT, checksum_of, token, wait_until
 from wire import Wire, close_frame
 
 CLIENT = pathlib.Path(__file__).resolve().parents[2] / "clients" / "c"
@@ -381,13 +385,19 @@ def test_who_follows_hears_every_version_once_and_in_order(start, session, lapto
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Of 127.0.0.1, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                    "-keyout", key, "-out", cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-                   check=True, capture_output=True)
-    return cert, key
+    """Of localhost, signed by itself: (file, its key's)."""
+    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    signed = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+              .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
+              .not_valid_after(now + datetime.timedelta(days=2))
+              .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+              .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(key, hashes.SHA256()))
+    (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                                       serialization.NoEncryption()))
+    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_tls_is_checked(start, suite, session, certificate):
