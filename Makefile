@@ -67,21 +67,67 @@ $(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(if $(filter a
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
 
+# The client for C. Compiled for a shared library, with what it takes of base/ and proto/; of all these names only those that
+# handoff.h marks leave it: in the archive, too, where it is one object.
+CLIENT_C := $(OUT)/client
+CLIENT_C_LAYERS := $(addprefix base/,buf.c hash.c timestamp.c uuid.c) \
+    $(addprefix proto/,canonical.c fault.c patch.c patch_document.c patch_read.c pointer.c shortest.c text.c text_members.c text_quick.c)
+CLIENT_C_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(wildcard clients/c/src/*.c))
+CLIENT_C_LAYERS_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(CLIENT_C_LAYERS))
+CLIENT_C_PACKAGES := libwebsockets libuv jansson libcrypto
+CLIENT_C_LIBS := $(shell pkg-config --libs $(CLIENT_C_PACKAGES) 2>/dev/null) -lm
+CLIENT_C_SONAME := libhandoff_client.so.0
+
+$(CLIENT_C)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $< (PIC)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
+
+$(OUT)/libhandoff_client.a: $(CLIENT_C_O) $(CLIENT_C_LAYERS_O)
+	@rm -f $@
+	$(Q)$(CC) -r -nostdlib $^ -o $(CLIENT_C)/handoff_client.o
+	$(Q)objcopy --localize-hidden $(CLIENT_C)/handoff_client.o
+	$(Q)ar rcs $@ $(CLIENT_C)/handoff_client.o
+
+$(OUT)/libhandoff_client.so: $(CLIENT_C_O) $(CLIENT_C_LAYERS_O)
+	$(Q)$(CC) -shared -Wl,-soname,$(CLIENT_C_SONAME) $(if $(SANITIZE),,-Wl,-z,defs) $(LDFLAGS) $^ $(CLIENT_C_LIBS) -o $@
+	$(Q)ln -sf $(@F) $(@D)/$(CLIENT_C_SONAME)
+
+$(OUT)/handoff_client.pc: clients/c/handoff_client.pc.in common/version.h
+	@mkdir -p $(@D)
+	$(Q)sed "s|@VERSION@|$$(sed -n 's/.*HANDOFF_VERSION "\(.*\)"/\1/p' common/version.h)|" $< > $@
+
+# The example is built as a stranger's program is: from the header and the library alone.
+$(OUT)/clients/counter: clients/c/examples/counter.c clients/c/handoff.h $(OUT)/libhandoff_client.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Iclients/c $(LDFLAGS) $< $(OUT)/libhandoff_client.a $(CLIENT_C_LIBS) -o $@
+
+# What the end-to-end tests drive: on the shared library.
+$(OUT)/clients/device: tests/clients/device.c clients/c/handoff.h $(OUT)/libhandoff_client.so
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Iclients/c $(LDFLAGS) $< -L$(OUT) -lhandoff_client -Wl,-rpath,'$$ORIGIN/..' $(CLIENT_C_LIBS) -o $@
+
+CLIENT_C_ALL := $(OUT)/libhandoff_client.a $(OUT)/libhandoff_client.so $(OUT)/handoff_client.pc $(OUT)/clients/counter
+
 # The command for those who run it.
-$(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a
+$(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OUT)/libhandoff_client.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # A unit test links the layers, and, where its name is test_<service>_<module>, that service's objects
-# but main.o.
+# but main.o; test_client_c_<module>: the client's, from an archive, since a test that is the transport
+# itself leaves that one out.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
 $(foreach t,$(notdir $(UNIT_TESTS)),$(eval $(call unit_rule,$(t),unit)))
+$(CLIENT_C)/parts.a: $(CLIENT_C_O)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
 $(foreach t,$(notdir $(INTEGRATION_TESTS)),$(eval $(call unit_rule,$(t),integration)))
 
 # Small programs that the contract tests drive.
@@ -116,7 +162,7 @@ FUZZ_SECONDS ?= 30
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
 FUZZ_API := $(addprefix services/session_api/,client.c cursor.c headers.c parameters.c path.c)
 FUZZ_RULES := $(wildcard services/state_engine/clock*.c)
-FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
+FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(wildcard clients/c/src/*.c) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
 
 $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -150,7 +196,7 @@ NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/
 	$(Q)cd $* && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
 	@touch $@
 
-.PHONY: client-js install install-tests test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
+.PHONY: client-js client-c install install-tests test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
@@ -159,7 +205,8 @@ install-tests:
 	@compose/local/install tests/packages.txt
 
 client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS) $(NPM)
+client-c: $(CLIENT_C_ALL) ## build the client for C (clients/c): libhandoff_client.a, .so, handoff_client.pc, the example
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_C_ALL) $(OUT)/clients/device $(CLIENT_JS) $(NPM)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
@@ -211,7 +258,7 @@ check: install-tests ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck
 
 .PHONY: flags
 flags:
-	@echo $(CPPFLAGS) -std=c17
+	@echo $(CPPFLAGS) -Iclients/c -std=c17
 
 PEERS ?=
 bench: install-tests ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use; SCALE=1: as the work grows)
