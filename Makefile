@@ -55,12 +55,24 @@ $(OUT)/gen/migrations.c: $(wildcard services/audit_writer/migrations/*.sql) tool
 	@mkdir -p $(@D)
 	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) > $@
 
+$(OUT)/gen/console.c: $(wildcard services/session_api/console/*) tools/embed
+	@mkdir -p $(@D)
+	$(Q)tools/embed console $(sort $(filter services/%,$^)) > $@
+
+$(OUT)/gen/client.c: clients/js/dist/.built tools/embed
+	@mkdir -p $(@D)
+	$(Q)tools/embed client clients/js/dist/esm/*.js > $@
+
 $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# What is made of a service's other files.
+made_of_audit_writer := $(OUT)/gen/migrations.o
+made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o
+
 define service_rule
-$(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(if $(filter audit_writer,$(1)),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(made_of_$(1)) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -o $$@
@@ -77,7 +89,7 @@ $(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a
 # but main.o.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
