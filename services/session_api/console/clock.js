@@ -65,7 +65,7 @@ export class ClockFace {
     const time = el("span", { class: "clock-time" });
     const note = el("span", { class: "clock-note" });
     const take = button("Give the turn", { kind: "small", "aria-label": `Give the turn to ${shorten(id, 60)}`, onclick: (e) => this.switchTurn(e.currentTarget, id) });
-    const more = button("+30 s", { kind: "small quiet", "aria-label": `Give ${shorten(id, 60)} 30 seconds`, onclick: (e) => this.give(e.currentTarget, id, 30000) });
+    const more = button("+30 s", { kind: "small quiet", "aria-label": `+30 s for ${shorten(id, 60)}`, onclick: (e) => this.give(e.currentTarget, id, 30000) });
     const element = el("div", { class: "clock-side" }, el("span", { class: "clock-name" }, shorten(id, 60)), time, note, el("div", { class: "clock-tools" }, take, more));
     return { element, time, note, take, more };
   }

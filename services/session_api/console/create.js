@@ -25,20 +25,24 @@ export function openCreate(create) {
   const name = el("input", { class: "input", required: true, maxlength: 255, autocomplete: "off" });
   const type = el("input", { class: "input", required: true, pattern: "[a-z0-9_\\-]{1,50}", autocomplete: "off", title: "1 to 50 of a-z 0-9 _ -" });
   const data = el("textarea", { class: "input mono", rows: 7, spellcheck: "false" });
-  const clock = el("textarea", { class: "input mono", rows: 4, spellcheck: "false" });
-  const clockField = el("details", { class: "more-fields" }, el("summary", {}, "Clock"), field("Clock", clock, "JSON as in POST /sessions; empty: none."));
+  const clock = el("textarea", { class: "input mono", rows: 4, spellcheck: "false", "aria-label": "Clock", placeholder: "JSON as in POST /sessions; empty: none" });
+  const clockField = el("details", { class: "more-fields" }, el("summary", {}, "Clock"), clock);
   const submit = button("Create", { kind: "primary", type: "submit" });
   const error = el("p", { class: "notice", role: "alert", hidden: true });
-  const use = (pattern) => {
+  const use = (title) => {
+    const pattern = PATTERNS[title];
+    for (const chip of patterns.children) {
+      chip.setAttribute("aria-pressed", String(chip.textContent === title));
+    }
     name.value = pattern.name;
     type.value = pattern.type;
     data.value = JSON.stringify(pattern.data, null, 2);
     clock.value = pattern.clock ? JSON.stringify(pattern.clock, null, 2) : "";
     clockField.open = Boolean(pattern.clock);
   };
-  const patterns = el("div", { class: "chips", role: "group", "aria-label": "Begin with" }, ...Object.entries(PATTERNS).map(([title, pattern]) => button(title, { kind: "chip", onclick: () => use(pattern) })));
+  const patterns = el("div", { class: "chips", role: "group", "aria-label": "Begin with" }, ...Object.keys(PATTERNS).map((title) => button(title, { kind: "chip", onclick: () => use(title) })));
   const form = el("form", { class: "stack" }, patterns, el("div", { class: "two" }, field("Name", name), field("Type", type)), field("Data", data), clockField, error, el("div", { class: "actions" }, submit));
-  use(PATTERNS.Meditation);
+  use("Meditation");
   const dialog = openDialog("New session", form);
   name.focus();
   form.addEventListener("submit", (event) => {

@@ -49,7 +49,6 @@ class Item {
     this.row.replaceChildren(
       el("span", { class: `twisty${isContainer(this.value) && this.size ? "" : " none"}` }, icon("chevron")),
       el("span", { class: this.parent && Array.isArray(this.parent.value) ? "name index" : "name" }, label), this.text);
-    this.element.setAttribute("aria-label", `${label}: ${text}`);
     this.drawOpen();
   }
 
