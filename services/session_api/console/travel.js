@@ -93,6 +93,7 @@ export class Travel {
     this.fromField.hidden = this.with.value !== "chosen";
     this.restore.disabled = !this.canEdit() || at === version;
     this.keep.hidden = !this.canEdit();
+    this.title.classList.toggle("hint", !this.hasLooked);
     if (!this.hasLooked) {
       say(this.title, "Move the slider to see what each version changed.");
     }
