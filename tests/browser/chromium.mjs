@@ -27,7 +27,8 @@ export function person() {
     return text ? JSON.parse(text) : null;
   };
   return {
-    user, call,
+    user,
+    call,
     create: (more = {}) => call("POST", "/sessions", { name: "Evening meditation", type: "meditation", data: { progress: 0 }, ...more }),
     set: (id, path, value) => call("PATCH", `/sessions/${id}`, { operations: [{ op: "add", path, value }] }),
   };
@@ -50,12 +51,18 @@ export async function newPage(t, options = {}) {
   const page = await context.newPage();
   page.faults = [];
   const ours = [apiUrl, socketUrl, socketUrl.replace(/^http/, "ws")];
-  const judge = (url) => ours.some((origin) => url.startsWith(`${origin}/`)) || url.startsWith(`blob:${apiUrl}/`) || page.faults.push(`asks ${url}`);
+  const judge = (url) =>
+    ours.some((origin) => url.startsWith(`${origin}/`)) || url.startsWith(`blob:${apiUrl}/`) || page.faults.push(`asks ${url}`);
   page.on("request", (request) => judge(request.url()));
   page.on("websocket", (socket) => judge(socket.url()));
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && page.faults.push(`${message.text()} ${message.location().url}`));
+  page.on(
+    "console",
+    (message) => ["error", "warning"].includes(message.type()) && page.faults.push(`${message.text()} ${message.location().url}`),
+  );
   page.on("pageerror", (error) => page.faults.push(String(error.stack)));
-  await page.addInitScript(() => addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)));
+  await page.addInitScript(() =>
+    addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)),
+  );
   t.after(async () => {
     await context.close();
     assert.deepEqual(page.faults, []);
@@ -80,8 +87,17 @@ export async function findings(page, tags = null) {
   }
   const found = await page.evaluate(async (rules) => {
     await Promise.all(document.getAnimations().map((a) => a.finished.catch(() => undefined)));
-    const { violations } = await window.axe.run(document, { resultTypes: ["violations"], ...(rules ? { runOnly: { type: "rule", values: rules } } : {}) });
-    return violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`);
+    const { violations } = await window.axe.run(document, {
+      resultTypes: ["violations"],
+      ...(rules ? { runOnly: { type: "rule", values: rules } } : {}),
+    });
+    return violations.map(
+      (v) =>
+        `${v.id}: ${v.help}: ${v.nodes
+          .slice(0, 3)
+          .map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`)
+          .join(" | ")}`,
+    );
   }, tags);
   return found;
 }

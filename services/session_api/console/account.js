@@ -2,7 +2,8 @@
 
 import { HandoffError } from "./client/index.js";
 
-const TOKEN = "handoff.console.token", DEVICE = "handoff.console.device";
+const TOKEN = "handoff.console.token",
+  DEVICE = "handoff.console.device";
 const SAMPLES = 5;
 
 export function tokenOf() {
@@ -18,7 +19,7 @@ export function forgetToken() {
 }
 
 /* What the token says of itself, for showing only: the server alone judges it. */
-export function claimsOf(token) {
+function claimsOf(token) {
   try {
     const body = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
     const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(body), (c) => c.charCodeAt(0))));
@@ -45,7 +46,15 @@ function ownDeviceId() {
 
 function browserName() {
   const agent = navigator.userAgent;
-  return /Firefox\//.test(agent) ? "Firefox" : /Edg\//.test(agent) ? "Edge" : /Chrom/.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "a browser";
+  return /Firefox\//.test(agent)
+    ? "Firefox"
+    : /Edg\//.test(agent)
+      ? "Edge"
+      : /Chrom/.test(agent)
+        ? "Chrome"
+        : /Safari\//.test(agent)
+          ? "Safari"
+          : "a browser";
 }
 
 export class Account {
@@ -70,15 +79,20 @@ export class Account {
     let response;
     try {
       response = await fetch(path, {
-        method, signal,
+        method,
+        signal,
         headers: {
-          Authorization: `Bearer ${this.token}`, "X-Device-Id": this.deviceId,
-          ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers,
+          Authorization: `Bearer ${this.token}`,
+          "X-Device-Id": this.deviceId,
+          ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+          ...headers,
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (error) {
-      throw signal?.aborted ? error : new HandoffError({ code: "connection_lost", detail: "The server cannot be reached.", temporary: true });
+      throw signal?.aborted
+        ? error
+        : new HandoffError({ code: "connection_lost", detail: "The server cannot be reached.", temporary: true });
     }
     if (!response.ok) {
       throw await this.refusal(response);
@@ -88,7 +102,9 @@ export class Account {
 
   async refusal(response) {
     const problem = await response.json().catch(() => null);
-    const error = new HandoffError(problem?.code ? problem : { code: `http_${response.status}`, detail: `The server answered ${response.status}.` });
+    const error = new HandoffError(
+      problem?.code ? problem : { code: `http_${response.status}`, detail: `The server answered ${response.status}.` },
+    );
     error.status = response.status;
     error.retryAfterMs = Number(response.headers.get("retry-after")) * 1000;
     if (response.status === 401) {

@@ -9,7 +9,8 @@ import { SessionView } from "./session.js";
 import { shorten } from "./format.js";
 
 const CODE = "handoff.console.code";
-const MEASURE_MS = 60000, RENEW_LEFT_MS = 12 * 3600 * 1000;
+const MEASURE_MS = 60000,
+  RENEW_LEFT_MS = 12 * 3600 * 1000;
 
 function takeCode() {
   const code = sessionStorage.getItem(CODE);
@@ -58,7 +59,9 @@ class App {
   refused(error) {
     if (this.account) {
       this.signOut();
-      this.showSignIn(error.code === "token_expired" ? "The token has expired. Sign in with a new one." : "The server does not take this token.");
+      this.showSignIn(
+        error.code === "token_expired" ? "The token has expired. Sign in with a new one." : "The server does not take this token.",
+      );
     }
   }
 
@@ -66,7 +69,12 @@ class App {
     if (!this.handoff) {
       const { account } = this;
       const url = await socketUrl();
-      this.handoff = new Handoff(location.origin, { getToken: () => account.token, device: account.device, socketUrl: url, store: new MemoryStore() });
+      this.handoff = new Handoff(location.origin, {
+        getToken: () => account.token,
+        device: account.device,
+        socketUrl: url,
+        store: new MemoryStore(),
+      });
       this.unguard = this.handoff.guardLeaving();
       this.handoff.on("state", ({ state, problem }) => {
         this.drawBar();
@@ -151,8 +159,19 @@ class App {
 
   showProblem(text) {
     document.title = "Handoff console";
-    this.show({ element: el("div", { class: "page narrow" }, el("div", { class: "card center-card" }, el("h1", {}, "Not here"), el("p", {}, text),
-      el("a", { class: "button", href: "#/" }, "All sessions"))) });
+    this.show({
+      element: el(
+        "div",
+        { class: "page narrow" },
+        el(
+          "div",
+          { class: "card center-card" },
+          el("h1", {}, "Not here"),
+          el("p", {}, text),
+          el("a", { class: "button", href: "#/" }, "All sessions"),
+        ),
+      ),
+    });
   }
 
   async redeem(code) {
@@ -172,10 +191,23 @@ class App {
 
   showSignIn(problem) {
     document.title = "Sign in – Handoff";
-    const input = el("input", { class: "input mono", type: "password", name: "token", autocomplete: "off", spellcheck: "false", required: true });
+    const input = el("input", {
+      class: "input mono",
+      type: "password",
+      name: "token",
+      autocomplete: "off",
+      spellcheck: "false",
+      required: true,
+    });
     const submit = button("Sign in", { kind: "primary wide", type: "submit" });
     const notice = el("p", { class: "notice", role: "alert", hidden: !problem }, problem ?? "");
-    const form = el("form", { class: "stack" }, notice, field("Token", input, "A JSON Web Token of yours. It stays in this tab and is forgotten with it."), submit);
+    const form = el(
+      "form",
+      { class: "stack" },
+      notice,
+      field("Token", input, "A JSON Web Token of yours. It stays in this tab and is forgotten with it."),
+      submit,
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const token = input.value.trim().replace(/^Bearer\s+/i, "");
@@ -189,9 +221,27 @@ class App {
         return this.route();
       });
     });
-    const local = el("details", { class: "more-fields" }, el("summary", {}, "On this machine"), el("p", { class: "hint" }, "With make run up, this prints a token:"), el("pre", { class: "command" }, "make -s token USER=alice DEVICE=phone"));
-    this.show({ element: el("div", { class: "sign-in" }, el("div", { class: "card" }, el("h1", {}, "Handoff console"),
-      el("p", { class: "lead" }, "See your sessions live, on all of their devices, and hand them from one to the next."), form, local)) });
+    const local = el(
+      "details",
+      { class: "more-fields" },
+      el("summary", {}, "On this machine"),
+      el("p", { class: "hint" }, "With make run up, this prints a token:"),
+      el("pre", { class: "command" }, "make -s token USER=alice DEVICE=phone"),
+    );
+    this.show({
+      element: el(
+        "div",
+        { class: "sign-in" },
+        el(
+          "div",
+          { class: "card" },
+          el("h1", {}, "Handoff console"),
+          el("p", { class: "lead" }, "See your sessions live, on all of their devices, and hand them from one to the next."),
+          form,
+          local,
+        ),
+      ),
+    });
     input.focus();
   }
 
@@ -202,12 +252,25 @@ class App {
     if (!bar.firstChild) {
       this.sync = el("span", { class: "sync", role: "status" });
       this.who = el("span", { class: "who" });
-      this.leave = iconButton("Sign out", "leave", { onclick: () => {
-        this.signOut();
-        history.replaceState(null, "", location.pathname);
-        this.showSignIn(null);
-      } });
-      fill(bar, el("a", { class: "brand", href: "#/" }, el("img", { src: "/console/icon.svg", alt: "", width: 24, height: 24 }), el("span", {}, "Handoff")), this.sync, this.who, this.leave);
+      this.leave = iconButton("Sign out", "leave", {
+        onclick: () => {
+          this.signOut();
+          history.replaceState(null, "", location.pathname);
+          this.showSignIn(null);
+        },
+      });
+      fill(
+        bar,
+        el(
+          "a",
+          { class: "brand", href: "#/" },
+          el("img", { src: "/console/icon.svg", alt: "", width: 24, height: 24 }),
+          el("span", {}, "Handoff"),
+        ),
+        this.sync,
+        this.who,
+        this.leave,
+      );
     }
     this.leave.hidden = this.who.hidden = !this.account;
     if (this.account && this.who.title !== this.account.deviceId) {
@@ -225,7 +288,12 @@ class App {
     }
     const { state, unsent } = session.sync;
     const isStream = this.handoff?.connection.transport === "stream";
-    const text = { synced: isStream ? "Live, by event stream" : "Live", connecting: "Connecting …", offline: "Offline, trying again", closed: "Not told any more" }[state];
+    const text = {
+      synced: isStream ? "Live, by event stream" : "Live",
+      connecting: "Connecting …",
+      offline: "Offline, trying again",
+      closed: "Not told any more",
+    }[state];
     say(this.sync, unsent > 0 && state !== "synced" ? `${text} · ${unsent} unsent` : text);
     this.sync.className = `sync ${state}`;
   }

@@ -8,8 +8,11 @@ const MOST_SIDES = 24;
 const SOON_MS = 10000;
 
 const MODES = {
-  per_participant: "Each has a time of their own", per_cycle: "Each turn has its time", per_group: "Each group has its time",
-  global: "One time for all", count_up: "Counts up",
+  per_participant: "Each has a time of their own",
+  per_cycle: "Each turn has its time",
+  per_group: "Each group has its time",
+  global: "One time for all",
+  count_up: "Counts up",
 };
 
 function isRunning(clock, p, active) {
@@ -20,7 +23,7 @@ function isRunning(clock, p, active) {
 }
 
 /** What the face shows of a participant, ms. */
-export function shownOf(clock, p, now) {
+function shownOf(clock, p, now) {
   const active = clock.participants.find((one) => one.isActive);
   const ran = isRunning(clock, p, active) ? Math.max(0, now - Date.parse(clock.cycleStartedAt)) : 0;
   const isUp = clock.mode === "count_up";
@@ -64,9 +67,24 @@ export class ClockFace {
     const id = p.participantId;
     const time = el("span", { class: "clock-time" });
     const note = el("span", { class: "clock-note" });
-    const take = button("Give the turn", { kind: "small", "aria-label": `Give the turn to ${shorten(id, 60)}`, onclick: (e) => this.switchTurn(e.currentTarget, id) });
-    const more = button("+30 s", { kind: "small quiet", "aria-label": `+30 s for ${shorten(id, 60)}`, onclick: (e) => this.give(e.currentTarget, id, 30000) });
-    const element = el("div", { class: "clock-side" }, el("span", { class: "clock-name" }, shorten(id, 60)), time, note, el("div", { class: "clock-tools" }, take, more));
+    const take = button("Give the turn", {
+      kind: "small",
+      "aria-label": `Give the turn to ${shorten(id, 60)}`,
+      onclick: (e) => this.switchTurn(e.currentTarget, id),
+    });
+    const more = button("+30 s", {
+      kind: "small quiet",
+      "aria-label": `+30 s for ${shorten(id, 60)}`,
+      onclick: (e) => this.give(e.currentTarget, id, 30000),
+    });
+    const element = el(
+      "div",
+      { class: "clock-side" },
+      el("span", { class: "clock-name" }, shorten(id, 60)),
+      time,
+      note,
+      el("div", { class: "clock-tools" }, take, more),
+    );
     return { element, time, note, take, more };
   }
 
@@ -125,7 +143,16 @@ export class ClockFace {
       const left = shownOf(clock, p, now);
       const runs = isRunning(clock, p, active);
       say(side.time, clockFace(left));
-      say(side.note, p.hasExpired ? "Time is up" : p.isActive ? (runs ? "Running" : "Their turn, stopped") : `${p.cycleCount} ${p.cycleCount === 1 ? "turn" : "turns"}`);
+      say(
+        side.note,
+        p.hasExpired
+          ? "Time is up"
+          : p.isActive
+            ? runs
+              ? "Running"
+              : "Their turn, stopped"
+            : `${p.cycleCount} ${p.cycleCount === 1 ? "turn" : "turns"}`,
+      );
       side.element.classList.toggle("active", p.isActive);
       side.element.classList.toggle("running", runs);
       side.element.classList.toggle("soon", runs && clock.mode !== "count_up" && left < SOON_MS);

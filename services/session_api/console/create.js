@@ -4,11 +4,32 @@ import { attempt, button, el, explain, field, openDialog } from "./dom.js";
 
 const PATTERNS = {
   Blank: { name: "New session", type: "example", data: {} },
-  Meditation: { name: "Evening meditation", type: "meditation", data: { progress: 0, step: "breathing", preferences: { sound: "rain", volume: 40 } } },
-  "To-do list": { name: "Weekend", type: "todo", data: { items: [{ title: "Water the plants", done: false }, { title: "Call Joan", done: true }] } },
+  Meditation: {
+    name: "Evening meditation",
+    type: "meditation",
+    data: { progress: 0, step: "breathing", preferences: { sound: "rain", volume: 40 } },
+  },
+  "To-do list": {
+    name: "Weekend",
+    type: "todo",
+    data: {
+      items: [
+        { title: "Water the plants", done: false },
+        { title: "Call Joan", done: true },
+      ],
+    },
+  },
   Chess: {
-    name: "Friday game", type: "chess", data: { moves: [] },
-    clock: { mode: "per_participant", totalTimeMs: 300000, incrementMs: 3000, warningsMs: [30000], participants: [{ participantId: "white" }, { participantId: "black" }] },
+    name: "Friday game",
+    type: "chess",
+    data: { moves: [] },
+    clock: {
+      mode: "per_participant",
+      totalTimeMs: 300000,
+      incrementMs: 3000,
+      warningsMs: [30000],
+      participants: [{ participantId: "white" }, { participantId: "black" }],
+    },
   },
 };
 
@@ -23,9 +44,21 @@ function parse(text, what) {
 /** create(session) → promise. */
 export function openCreate(create) {
   const name = el("input", { class: "input", required: true, maxlength: 255, autocomplete: "off" });
-  const type = el("input", { class: "input", required: true, pattern: "[a-z0-9_\\-]{1,50}", autocomplete: "off", title: "1 to 50 of a-z 0-9 _ -" });
+  const type = el("input", {
+    class: "input",
+    required: true,
+    pattern: "[a-z0-9_\\-]{1,50}",
+    autocomplete: "off",
+    title: "1 to 50 of a-z 0-9 _ -",
+  });
   const data = el("textarea", { class: "input mono", rows: 7, spellcheck: "false" });
-  const clock = el("textarea", { class: "input mono", rows: 4, spellcheck: "false", "aria-label": "Clock", placeholder: "JSON as in POST /sessions; empty: none" });
+  const clock = el("textarea", {
+    class: "input mono",
+    rows: 4,
+    spellcheck: "false",
+    "aria-label": "Clock",
+    placeholder: "JSON as in POST /sessions; empty: none",
+  });
   const clockField = el("details", { class: "more-fields" }, el("summary", {}, "Clock"), clock);
   const submit = button("Create", { kind: "primary", type: "submit" });
   const error = el("p", { class: "notice", role: "alert", hidden: true });
@@ -40,8 +73,21 @@ export function openCreate(create) {
     clock.value = pattern.clock ? JSON.stringify(pattern.clock, null, 2) : "";
     clockField.open = Boolean(pattern.clock);
   };
-  const patterns = el("div", { class: "chips", role: "group", "aria-label": "Begin with" }, ...Object.keys(PATTERNS).map((title) => button(title, { kind: "chip", onclick: () => use(title) })));
-  const form = el("form", { class: "stack" }, patterns, el("div", { class: "two" }, field("Name", name), field("Type", type)), field("Data", data), clockField, error, el("div", { class: "actions" }, submit));
+  const patterns = el(
+    "div",
+    { class: "chips", role: "group", "aria-label": "Begin with" },
+    ...Object.keys(PATTERNS).map((title) => button(title, { kind: "chip", onclick: () => use(title) })),
+  );
+  const form = el(
+    "form",
+    { class: "stack" },
+    patterns,
+    el("div", { class: "two" }, field("Name", name), field("Type", type)),
+    field("Data", data),
+    clockField,
+    error,
+    el("div", { class: "actions" }, submit),
+  );
   use("Meditation");
   const dialog = openDialog("New session", form);
   name.focus();
@@ -50,7 +96,12 @@ export function openCreate(create) {
     error.hidden = true;
     void attempt(submit, async () => {
       try {
-        await create({ name: name.value, type: type.value, data: parse(data.value || "{}", "Data"), ...(clock.value.trim() ? { clock: parse(clock.value, "Clock") } : {}) });
+        await create({
+          name: name.value,
+          type: type.value,
+          data: parse(data.value || "{}", "Data"),
+          ...(clock.value.trim() ? { clock: parse(clock.value, "Clock") } : {}),
+        });
         dialog.close();
       } catch (problem) {
         error.textContent = explain(problem);

@@ -20,14 +20,32 @@ export class DataCard {
     this.hint = el("p", { class: "hint keys" });
     this.panels = {
       Tree: el("div", { class: "panel tree-panel" }, this.tree.element, this.hint),
-      JSON: el("div", { class: "panel stack", hidden: true }, this.text, this.problem, el("div", { class: "actions" }, this.apply, this.discard)),
+      JSON: el(
+        "div",
+        { class: "panel stack", hidden: true },
+        this.text,
+        this.problem,
+        el("div", { class: "actions" }, this.apply, this.discard),
+      ),
     };
     this.element = card("Data", [this.note, this.makeTabs()], ...Object.values(this.panels));
   }
 
   makeTabs() {
     const tabs = Object.entries(this.panels).map(([name, panel], i) => {
-      const tab = el("button", { type: "button", role: "tab", class: "segment", id: newId("tab"), "aria-selected": String(i === 0), tabindex: i === 0 ? 0 : -1, onclick: () => this.show(name) }, name);
+      const tab = el(
+        "button",
+        {
+          type: "button",
+          role: "tab",
+          class: "segment",
+          id: newId("tab"),
+          "aria-selected": String(i === 0),
+          tabindex: i === 0 ? 0 : -1,
+          onclick: () => this.show(name),
+        },
+        name,
+      );
       panel.id = newId("panel");
       panel.setAttribute("role", "tabpanel");
       panel.setAttribute("aria-labelledby", tab.id);

@@ -56,16 +56,38 @@ function status(event) {
 const others = {
   session_created: () => ({ kind: "status", title: "Created", lines: [] }),
   session_deleted: () => ({ kind: "status", title: "Deleted", lines: [] }),
-  participant_changed: (e) => ({ kind: "people", title: e.role ? "Participant" : "Participant removed", lines: [`${shorten(e.participant ?? "", 40)}${e.role ? ` is ${e.role}` : ""}`] }),
-  device_changed: (e) => ({ kind: "device", title: e.removed ? "Device kept out" : "Device let in again", lines: [shorten(e.device ?? "", 60)] }),
+  participant_changed: (e) => ({
+    kind: "people",
+    title: e.role ? "Participant" : "Participant removed",
+    lines: [`${shorten(e.participant ?? "", 40)}${e.role ? ` is ${e.role}` : ""}`],
+  }),
+  device_changed: (e) => ({
+    kind: "device",
+    title: e.removed ? "Device kept out" : "Device let in again",
+    lines: [shorten(e.device ?? "", 60)],
+  }),
   device_joined: (e) => ({ kind: "device", title: "Device joined", lines: [shorten(e.name || e.deviceId || "", 80)] }),
   device_left: (e) => ({ kind: "device", title: "Device left", lines: [shorten(e.name || e.deviceId || "", 80)] }),
   broadcast: (e) => ({ kind: "device", title: "Broadcast", lines: [preview(e.message, 100)] }),
   clock_set: () => ({ kind: "clock", title: "Clock set", lines: [] }),
-  clock_switched: (e) => ({ kind: "clock", title: "Turn switched", lines: [`${shorten(e.from ?? "", 40)} → ${shorten(e.to ?? "", 40)} after ${clockFace(e.elapsedMs ?? 0)}`] }),
-  clock_adjusted: (e) => ({ kind: "clock", title: "Time adjusted", lines: [`${shorten(e.participantId ?? "", 40)} ${e.adjustMs > 0 ? "+" : "−"}${clockFace(Math.abs(e.adjustMs ?? 0))}: ${shorten(e.reason ?? "", 60)}`] }),
+  clock_switched: (e) => ({
+    kind: "clock",
+    title: "Turn switched",
+    lines: [`${shorten(e.from ?? "", 40)} → ${shorten(e.to ?? "", 40)} after ${clockFace(e.elapsedMs ?? 0)}`],
+  }),
+  clock_adjusted: (e) => ({
+    kind: "clock",
+    title: "Time adjusted",
+    lines: [
+      `${shorten(e.participantId ?? "", 40)} ${e.adjustMs > 0 ? "+" : "−"}${clockFace(Math.abs(e.adjustMs ?? 0))}: ${shorten(e.reason ?? "", 60)}`,
+    ],
+  }),
   clock_expired: (e) => ({ kind: "clock", title: "Time is up", lines: [shorten(e.participantId ?? e.groupId ?? "", 40)] }),
-  clock_warning: (e) => ({ kind: "clock", title: "Time is running out", lines: [`${shorten(e.participantId ?? "", 40)}: ${clockFace(e.remainingMs ?? 0)} left`] }),
+  clock_warning: (e) => ({
+    kind: "clock",
+    title: "Time is running out",
+    lines: [`${shorten(e.participantId ?? "", 40)}: ${clockFace(e.remainingMs ?? 0)} left`],
+  }),
 };
 
 /** {kind, title, lines}. before: the session before it, where it is known. */

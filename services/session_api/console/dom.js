@@ -57,7 +57,11 @@ const ICONS = {
 
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [attribute, value] of [["viewBox", "0 0 16 16"], ["class", "icon"], ["aria-hidden", "true"]]) {
+  for (const [attribute, value] of [
+    ["viewBox", "0 0 16 16"],
+    ["class", "icon"],
+    ["aria-hidden", "true"],
+  ]) {
     svg.setAttribute(attribute, value);
   }
   for (const d of ICONS[name]) {
@@ -98,9 +102,12 @@ export function field(label, control, hint = null) {
 /** A card with a heading; what else the head has, and the body. */
 export function card(title, head, ...body) {
   const id = newId("card");
-  return el("section", { class: "card", "aria-labelledby": id },
+  return el(
+    "section",
+    { class: "card", "aria-labelledby": id },
     el("div", { class: "card-head" }, el("h2", { id }, title), el("div", { class: "card-tools" }, head)),
-    ...body);
+    ...body,
+  );
 }
 
 /** Read aloud, not shown. */

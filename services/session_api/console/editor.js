@@ -8,7 +8,9 @@ const LONG = 80; // characters, above: a field of several lines
 function valueField(value) {
   const text = value === undefined ? "" : JSON.stringify(value);
   const properties = { class: "input mono", "aria-label": "Value", value: text, spellcheck: "false", autocomplete: "off" };
-  return text.length > LONG || (value !== null && typeof value === "object") ? el("textarea", { ...properties, rows: 4 }) : el("input", properties);
+  return text.length > LONG || (value !== null && typeof value === "object")
+    ? el("textarea", { ...properties, rows: 4 })
+    : el("input", properties);
 }
 
 const escape = (token) => token.replace(/~/g, "~0").replace(/\//g, "~1");
@@ -27,7 +29,10 @@ export function editValue(item, save, isNew = false) {
     return;
   }
   const input = valueField(isNew ? undefined : item.value);
-  const name = isNew && !Array.isArray(item.value) ? el("input", { class: "input mono", "aria-label": "Name", placeholder: "name", autocomplete: "off" }) : null;
+  const name =
+    isNew && !Array.isArray(item.value)
+      ? el("input", { class: "input mono", "aria-label": "Name", placeholder: "name", autocomplete: "off" })
+      : null;
   const hint = el("span", { class: "hint", "aria-live": "polite" });
   const submit = button(isNew ? "Add" : "Save", { kind: "primary small", type: "submit" });
   const remove = !isNew && item.parent ? button("Remove", { kind: "danger small" }) : null;

@@ -19,7 +19,7 @@ export function preview(value, most = 60) {
   return Array.isArray(value) ? `[ ${n} ${n === 1 ? "element" : "elements"} ]` : `{ ${n} ${n === 1 ? "member" : "members"} }`;
 }
 
-export function unescape(token) {
+function unescaped(token) {
   return token.replace(/~1/g, "/").replace(/~0/g, "~");
 }
 
@@ -28,12 +28,18 @@ export function place(pointer) {
   if (pointer === "/name") {
     return "name of the session";
   }
-  const path = pointer.split("/").slice(2).map(unescape);
+  const path = pointer.split("/").slice(2).map(unescaped);
   return path.length ? shorten(path.map((token) => shorten(token || '""', 40)).join(" › "), 90) : "data";
 }
 
 export function ms(value) {
-  return value < 1 ? "< 1 ms" : value < 10 ? `${value.toFixed(1)} ms` : value < 10000 ? `${Math.round(value)} ms` : `${Math.round(value / 1000)} s`;
+  return value < 1
+    ? "< 1 ms"
+    : value < 10
+      ? `${value.toFixed(1)} ms`
+      : value < 10000
+        ? `${Math.round(value)} ms`
+        : `${Math.round(value / 1000)} s`;
 }
 
 export function bytes(n) {
@@ -45,7 +51,8 @@ export function ago(moment, now) {
   if (s < 5) {
     return "just now";
   }
-  const [n, unit] = s < 60 ? [s, "s"] : s < 3600 ? [Math.floor(s / 60), "min"] : s < 86400 ? [Math.floor(s / 3600), "h"] : [Math.floor(s / 86400), "d"];
+  const [n, unit] =
+    s < 60 ? [s, "s"] : s < 3600 ? [Math.floor(s / 60), "min"] : s < 86400 ? [Math.floor(s / 3600), "h"] : [Math.floor(s / 86400), "d"];
   return `${n} ${unit} ago`;
 }
 
@@ -73,7 +80,12 @@ export function clockFace(value) {
 }
 
 export const STATUS_NAMES = {
-  pending: "Pending", active: "Active", paused: "Paused", completed: "Completed", cancelled: "Cancelled", expired: "Expired",
+  pending: "Pending",
+  active: "Active",
+  paused: "Paused",
+  completed: "Completed",
+  cancelled: "Cancelled",
+  expired: "Expired",
 };
 
 export function isFinal(status) {

@@ -10,7 +10,9 @@ const CHOICES = [
   ["viewer", "Somebody who may look", "Becomes a participant with the role of a viewer."],
 ];
 
-const NOT_OFFERED = "This server does not hand sessions off by code. It needs a Handoff that has the handoff codes of its REST interface; on your own other device, signing in shows the same session.";
+const NOT_OFFERED =
+  "This server does not hand sessions off by code. It needs a Handoff that has the handoff codes of its REST interface; " +
+  "on your own other device, signing in shows the same session.";
 
 /* A session that is there and has no such path: the server does not know codes. */
 const isMissing = (error) => [404, 405, 501].includes(error.status);
@@ -26,7 +28,12 @@ export class HandoffDialog {
     this.session = session;
     this.make = button("Make a code", { kind: "primary", type: "submit" });
     this.body = el("div", { class: "stack" });
-    this.form = el("form", { class: "stack" }, el("fieldset", { class: "choices" }, el("legend", {}, "Who takes it?"), ...CHOICES.map(choice)), el("div", { class: "actions" }, this.make));
+    this.form = el(
+      "form",
+      { class: "stack" },
+      el("fieldset", { class: "choices" }, el("legend", {}, "Who takes it?"), ...CHOICES.map(choice)),
+      el("div", { class: "actions" }, this.make),
+    );
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.offer(new FormData(this.form).get("who"));
@@ -71,11 +78,19 @@ export class HandoffDialog {
     const link = el("input", { class: "input mono", value: url, readOnly: true });
     this.state = el("p", { class: "waiting", "aria-live": "polite" }, "Waiting for the other device …");
     this.left = el("p", { class: "hint" });
-    fill(this.body,
+    fill(
+      this.body,
       el("div", { class: "qr" }, el("img", { src: this.picture, alt: "QR code of the link below", width: 240, height: 240 })),
-      this.state, this.left, field("Or open this link there", link),
-      el("div", { class: "actions" }, button("Copy the link", { icon: "copy", onclick: () => copyText(url, "Link") }),
-        button("Another code", { onclick: () => this.again() })));
+      this.state,
+      this.left,
+      field("Or open this link there", link),
+      el(
+        "div",
+        { class: "actions" },
+        button("Copy the link", { icon: "copy", onclick: () => copyText(url, "Link") }),
+        button("Another code", { onclick: () => this.again() }),
+      ),
+    );
     this.countDown(Date.parse(expiresAt));
   }
 
@@ -116,7 +131,10 @@ export class HandoffDialog {
 
 /** Takes a session by code: {session, token?, deviceId?}; throws with a text for the user. account: null without a sign-in. */
 export async function redeem(code, account) {
-  const headers = { "Content-Type": "application/json", ...(account ? { Authorization: `Bearer ${account.token}`, "X-Device-Id": account.deviceId } : {}) };
+  const headers = {
+    "Content-Type": "application/json",
+    ...(account ? { Authorization: `Bearer ${account.token}`, "X-Device-Id": account.deviceId } : {}),
+  };
   const device = account ? account.device : { name: "Console", platform: "web" };
   const response = await fetch("/handoff", { method: "POST", headers, body: JSON.stringify({ code, device }) });
   if (response.ok) {
@@ -124,7 +142,11 @@ export async function redeem(code, account) {
   }
   const problem = await response.json().catch(() => ({}));
   if (response.status !== 404) {
-    throw new Error(response.status === 401 ? "This server hands sessions off to signed-in devices only: sign in, then open the link again." : problem.detail || `The server answered ${response.status}.`);
+    throw new Error(
+      response.status === 401
+        ? "This server hands sessions off to signed-in devices only: sign in, then open the link again."
+        : problem.detail || `The server answered ${response.status}.`,
+    );
   }
   const there = await fetch("/handoff", { method: "OPTIONS" });
   throw new Error(there.ok ? "This code was used, has run out, or never was." : "This server does not hand sessions off by code.");

@@ -16,16 +16,24 @@ export class ListView {
     this.app = app;
     this.account = app.account;
     this.n = PAGE;
-    this.filter = el("select", { class: "input", "aria-label": "Status" }, el("option", { value: "" }, "All"),
-      ...Object.entries(STATUS_NAMES).map(([value, name]) => el("option", { value }, name)));
+    this.filter = el(
+      "select",
+      { class: "input", "aria-label": "Status" },
+      el("option", { value: "" }, "All"),
+      ...Object.entries(STATUS_NAMES).map(([value, name]) => el("option", { value }, name)),
+    );
     this.filter.addEventListener("change", () => this.load());
     const create = button("New session", { icon: "plus", kind: "primary", onclick: () => openCreate((session) => this.create(session)) });
     this.rows = el("ul", { class: "sessions" });
     this.note = el("p", { class: "empty" }, "Loading …");
     this.more = button("Show more", { hidden: true, onclick: (e) => attempt(e.currentTarget, () => this.showMore()) });
-    this.element = el("div", { class: "page narrow" },
+    this.element = el(
+      "div",
+      { class: "page narrow" },
       el("div", { class: "page-head" }, el("h1", {}, "Sessions"), el("div", { class: "actions" }, this.filter, create)),
-      el("div", { class: "card flush" }, this.rows, this.note), el("div", { class: "center" }, this.more));
+      el("div", { class: "card flush" }, this.rows, this.note),
+      el("div", { class: "center" }, this.more),
+    );
     this.timer = setInterval(() => document.visibilityState === "visible" && this.load(), REFRESH_MS);
     void this.load();
   }
@@ -35,7 +43,11 @@ export class ListView {
   }
 
   async create(session) {
-    const made = await this.account.json("/sessions", { method: "POST", body: session, headers: { "Idempotency-Key": crypto.randomUUID() } });
+    const made = await this.account.json("/sessions", {
+      method: "POST",
+      body: session,
+      headers: { "Idempotency-Key": crypto.randomUUID() },
+    });
     location.hash = `#/sessions/${made.id}`;
   }
 
@@ -49,7 +61,11 @@ export class ListView {
     const items = [];
     let cursor = null;
     do {
-      const query = new URLSearchParams({ limit: String(Math.min(100, this.n - items.length)), ...(this.filter.value ? { status: this.filter.value } : {}), ...(cursor ? { cursor } : {}) });
+      const query = new URLSearchParams({
+        limit: String(Math.min(100, this.n - items.length)),
+        ...(this.filter.value ? { status: this.filter.value } : {}),
+        ...(cursor ? { cursor } : {}),
+      });
       const page = await this.account.json(`/sessions?${query}`);
       items.push(...page.items);
       cursor = page.nextCursor;
@@ -87,9 +103,28 @@ export class ListView {
 
   row(session) {
     const { id, name, type, status, role, version, updatedAt, activeDeviceId } = session;
-    const notes = [type, `version ${version}`, role === "owner" ? null : role, status === "active" && activeDeviceId ? `on ${shorten(activeDeviceId, 40)}` : null];
-    return el("li", {}, el("a", { class: "session-row", href: `#/sessions/${id}`, "data-session": id },
-      el("div", { class: "session-text" }, el("span", { class: "session-name" }, shorten(name, 120)), el("span", { class: "session-note" }, notes.filter(Boolean).join(" · "))),
-      statusBadge(status), el("time", { class: "session-when", datetime: updatedAt }, ago(updatedAt, this.account.now())), icon("chevron")));
+    const notes = [
+      type,
+      `version ${version}`,
+      role === "owner" ? null : role,
+      status === "active" && activeDeviceId ? `on ${shorten(activeDeviceId, 40)}` : null,
+    ];
+    return el(
+      "li",
+      {},
+      el(
+        "a",
+        { class: "session-row", href: `#/sessions/${id}`, "data-session": id },
+        el(
+          "div",
+          { class: "session-text" },
+          el("span", { class: "session-name" }, shorten(name, 120)),
+          el("span", { class: "session-note" }, notes.filter(Boolean).join(" · ")),
+        ),
+        statusBadge(status),
+        el("time", { class: "session-when", datetime: updatedAt }, ago(updatedAt, this.account.now())),
+        icon("chevron"),
+      ),
+    );
   }
 }

@@ -42,16 +42,25 @@ export class SessionView {
     this.facts = el("ul", { class: "facts" });
     this.actions = this.makeActions();
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
-    return el("div", { class: "page" },
+    return el(
+      "div",
+      { class: "page" },
       this.account.sessionId ? null : el("nav", { "aria-label": "Where this is" }, el("a", { class: "back", href: "#/" }, "All sessions")),
       el("div", { class: "page-head" }, el("div", { class: "title" }, this.title, this.rename, this.badge), this.actions),
-      this.facts, this.notice,
-      el("div", { class: "columns" }, el("div", { class: "column wide" }, this.clock.element, this.data.element, this.travel.element),
-        el("div", { class: "column" }, this.timeline.element, this.devices.element, this.people.element)));
+      this.facts,
+      this.notice,
+      el(
+        "div",
+        { class: "columns" },
+        el("div", { class: "column wide" }, this.clock.element, this.data.element, this.travel.element),
+        el("div", { class: "column" }, this.timeline.element, this.devices.element, this.people.element),
+      ),
+    );
   }
 
   makeActions() {
-    const change = (label, name, to) => button(label, { icon: name, onclick: (e) => attempt(e.currentTarget, () => this.session.setStatus(to)) });
+    const change = (label, name, to) =>
+      button(label, { icon: name, onclick: (e) => attempt(e.currentTarget, () => this.session.setStatus(to)) });
     this.pause = change("Pause", "pause", "paused");
     this.resume = change("Continue", "play", "active");
     this.take = change("Take over here", "play", "active");
@@ -95,7 +104,10 @@ export class SessionView {
   }
 
   lose(code, reason) {
-    const text = { not_found: "This session was deleted, or is not shared with you any more.", device_removed: "The session's owner keeps this device out." }[code];
+    const text = {
+      not_found: "This session was deleted, or is not shared with you any more.",
+      device_removed: "The session's owner keeps this device out.",
+    }[code];
     this.notice.textContent = text ?? shorten(reason, 300);
     this.notice.hidden = false;
     this.drawSoon();
@@ -184,19 +196,48 @@ export class SessionView {
     const { confirmed, role, type } = this.session;
     const { version, epoch, activeDeviceId, updatedAt, expiresAt, status, id } = confirmed;
     const now = this.account.now();
-    const facts = [type, `version ${version}${epoch > 1 ? ` of epoch ${epoch}` : ""}`, `you are ${role}`, this.data.size(),
+    const facts = [
+      type,
+      `version ${version}${epoch > 1 ? ` of epoch ${epoch}` : ""}`,
+      `you are ${role}`,
+      this.data.size(),
       activeDeviceId ? `active on ${activeDeviceId === this.account.deviceId ? "this device" : shorten(activeDeviceId, 40)}` : null,
-      `changed ${ago(updatedAt, now)}`];
+      `changed ${ago(updatedAt, now)}`,
+    ];
     const key = facts.join("\n");
     if (this.factsKey !== key) {
       this.factsKey = key;
-      fill(this.facts, ...facts.filter(Boolean).map((fact) => el("li", {}, fact)),
-        el("li", {}, el("button", { type: "button", class: "link mono", title: `${expiresAt ? `${status === "active" ? "Idle" : "Expires"} at ${dateTime(expiresAt)}. ` : ""}Copy the id`, "aria-label": `Copy the id ${id}`, onclick: () => copyText(id, "Id") }, id.slice(0, 13), "…")));
+      fill(
+        this.facts,
+        ...facts.filter(Boolean).map((fact) => el("li", {}, fact)),
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              class: "link mono",
+              title: `${expiresAt ? `${status === "active" ? "Idle" : "Expires"} at ${dateTime(expiresAt)}. ` : ""}Copy the id`,
+              "aria-label": `Copy the id ${id}`,
+              onclick: () => copyText(id, "Id"),
+            },
+            id.slice(0, 13),
+            "…",
+          ),
+        ),
+      );
     }
   }
 
   editName() {
-    const input = el("input", { class: "input title-input", value: this.session.name, maxlength: 255, "aria-label": "Name", required: true });
+    const input = el("input", {
+      class: "input title-input",
+      value: this.session.name,
+      maxlength: 255,
+      "aria-label": "Name",
+      required: true,
+    });
     const submit = button("Save", { kind: "primary", type: "submit" });
     const form = el("form", { class: "inline-form" }, input, submit);
     const dialog = openDialog("Rename", form);
@@ -212,10 +253,18 @@ export class SessionView {
   }
 
   askComplete() {
-    const yes = button("Complete it", { kind: "primary", onclick: (e) => attempt(e.currentTarget, async () => {
-      await this.session.setStatus("completed");
-      dialog.close();
-    }) });
-    const dialog = openDialog("Complete this session?", el("p", {}, "It can be read afterwards, and not changed any more."), el("div", { class: "actions" }, yes, button("Not yet", { onclick: () => dialog.close() })));
+    const yes = button("Complete it", {
+      kind: "primary",
+      onclick: (e) =>
+        attempt(e.currentTarget, async () => {
+          await this.session.setStatus("completed");
+          dialog.close();
+        }),
+    });
+    const dialog = openDialog(
+      "Complete this session?",
+      el("p", {}, "It can be read afterwards, and not changed any more."),
+      el("div", { class: "actions" }, yes, button("Not yet", { onclick: () => dialog.close() })),
+    );
   }
 }

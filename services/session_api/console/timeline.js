@@ -1,10 +1,12 @@
 // What happened, newest first: what there was before this page came, and what it hears, with how long it was on its way.
 
 import { describe } from "./describe.js";
-import { card, el, announce, fill, say } from "./dom.js";
+import { card, el, announce, say } from "./dom.js";
 import { ms, shorten, timeOfDay } from "./format.js";
 
-const MOST = 200, MOST_LATENCIES = 50, EARLIER = 40;
+const MOST = 200,
+  MOST_LATENCIES = 50,
+  EARLIER = 40;
 const ANNOUNCE_MS = 1500;
 
 function median(values) {
@@ -43,7 +45,8 @@ export class Timeline {
     this.latencies = [latency, ...this.latencies].slice(0, MOST_LATENCIES);
     this.put(event, { before, latency });
     say(this.stats, `median ${ms(median(this.latencies))}`);
-    this.stats.title = `From the moment that the server wrote it until it was here; of the last ${this.latencies.length}. The clocks agree within ${ms(this.account.errorMs)}.`;
+    const n = this.latencies.length, error = ms(this.account.errorMs);
+    this.stats.title = `From the moment that the server wrote it until it was here; of the last ${n}. The clocks agree within ${error}.`;
   }
 
   /** What has no version: it happened now. */
@@ -57,12 +60,24 @@ export class Timeline {
       this.seen.add(`${event.epoch}:${event.version}`);
     }
     const who = event.deviceId ? shorten(event.deviceId, 40) : event.type.startsWith("device_") ? null : "the server";
-    const item = el("li", { class: `event of-${kind}${isEarlier ? "" : " fresh"}` },
-      el("div", { class: "event-head" }, el("span", { class: "event-title" }, title),
-        latency === null ? null : el("span", { class: "latency", title: "after the server wrote it" }, ms(latency))),
+    const item = el(
+      "li",
+      { class: `event of-${kind}${isEarlier ? "" : " fresh"}` },
+      el(
+        "div",
+        { class: "event-head" },
+        el("span", { class: "event-title" }, title),
+        latency === null ? null : el("span", { class: "latency", title: "after the server wrote it" }, ms(latency)),
+      ),
       ...lines.map((line) => el("p", { class: "event-line" }, line)),
-      el("p", { class: "event-foot" }, el("time", { datetime: event.timestamp }, timeOfDay(event.timestamp)),
-        who ? el("span", {}, who) : null, event.version && event.epoch ? el("span", {}, `v${event.version}`) : null));
+      el(
+        "p",
+        { class: "event-foot" },
+        el("time", { datetime: event.timestamp }, timeOfDay(event.timestamp)),
+        who ? el("span", {}, who) : null,
+        event.version && event.epoch ? el("span", {}, `v${event.version}`) : null,
+      ),
+    );
     if (isEarlier) {
       this.list.append(item);
     } else {
@@ -83,9 +98,5 @@ export class Timeline {
       this.timer = undefined;
       announce(this.text);
     }, ANNOUNCE_MS);
-  }
-
-  clear() {
-    fill(this.list);
   }
 }

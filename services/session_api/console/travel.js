@@ -4,25 +4,36 @@ import { diff } from "./client/index.js";
 import { attempt, button, card, el, explain, field, fill, iconButton, newId, openDialog, say } from "./dom.js";
 import { place, preview, shorten } from "./format.js";
 
-const MOST_LINES = 200, MOST_TEXT = 100000, MOST_KEPT = 60;
+const MOST_LINES = 200,
+  MOST_TEXT = 100000,
+  MOST_KEPT = 60;
 const SETTLE_MS = 120; // the slider stands still
 const MOST_TRIES = 4;
 
 function valueAt(data, pointer) {
-  return pointer.split("/").slice(2).reduce((value, token) => value?.[token.replace(/~1/g, "/").replace(/~0/g, "~")], data);
+  return pointer
+    .split("/")
+    .slice(2)
+    .reduce((value, token) => value?.[token.replace(/~1/g, "/").replace(/~0/g, "~")], data);
 }
 
 /* Operations that lead from one version to the next, as lines; b: the data after them. */
-export function diffLines(a, b) {
+function diffLines(a, b) {
   const operations = diff(a, b, "/data");
   const lines = operations.slice(0, MOST_LINES).map(({ op, path, value }) => {
     const old = op === "add" ? null : preview(valueAt(a, path), 80);
     const sign = op === "add" ? "+" : op === "remove" ? "−" : "~";
     const said = op === "add" ? "added" : op === "remove" ? "removed" : "changed";
-    return el("li", { class: `change ${said}` }, el("span", { class: "sign", "aria-hidden": "true" }, sign),
-      el("span", { class: "visually-hidden" }, `${said}: `), el("span", { class: "change-path" }, place(path)),
-      old === null ? null : el("del", {}, old), op === "replace" ? el("span", { class: "sign", "aria-hidden": "true" }, "→") : null,
-      op === "remove" ? null : el("ins", {}, preview(value, 80)));
+    return el(
+      "li",
+      { class: `change ${said}` },
+      el("span", { class: "sign", "aria-hidden": "true" }, sign),
+      el("span", { class: "visually-hidden" }, `${said}: `),
+      el("span", { class: "change-path" }, place(path)),
+      old === null ? null : el("del", {}, old),
+      op === "replace" ? el("span", { class: "sign", "aria-hidden": "true" }, "→") : null,
+      op === "remove" ? null : el("ins", {}, preview(value, 80)),
+    );
   });
   if (operations.length > MOST_LINES) {
     lines.push(el("li", { class: "empty" }, `and ${operations.length - MOST_LINES} more`));
@@ -39,7 +50,13 @@ export class Travel {
     this.isAtLatest = true;
     this.at = this.slider("Version");
     this.from = this.slider("From version");
-    this.with = el("select", { class: "input" }, el("option", { value: "before" }, "the version before"), el("option", { value: "now" }, "what there is now"), el("option", { value: "chosen" }, "a chosen version"));
+    this.with = el(
+      "select",
+      { class: "input" },
+      el("option", { value: "before" }, "the version before"),
+      el("option", { value: "now" }, "what there is now"),
+      el("option", { value: "chosen" }, "a chosen version"),
+    );
     this.with.addEventListener("change", () => this.look());
     this.fromField = field("Chosen version", this.from.element);
     this.title = el("p", { class: "travel-title", "aria-live": "polite" });
@@ -50,11 +67,20 @@ export class Travel {
     const keep = button("Keep a snapshot", { kind: "small quiet", onclick: () => this.askLabel() });
     this.keep = keep;
     const step = (label, name, by) => iconButton(label, name, { onclick: () => this.go(Number(this.at.input.value) + by) });
-    this.element = card("Time travel", keep,
-      el("div", { class: "travel" },
+    this.element = card(
+      "Time travel",
+      keep,
+      el(
+        "div",
+        { class: "travel" },
         el("div", { class: "travel-slider" }, step("One version back", "back", -1), this.at.element, step("One version on", "forth", 1)),
         el("div", { class: "travel-with" }, field("Compared with", this.with), this.fromField),
-        this.title, this.lines, el("div", { class: "actions" }, this.show, this.restore), this.labels));
+        this.title,
+        this.lines,
+        el("div", { class: "actions" }, this.show, this.restore),
+        this.labels,
+      ),
+    );
   }
 
   slider(label) {
@@ -114,10 +140,13 @@ export class Travel {
     }
     const key = `${epoch}:${version}`;
     if (!this.versions.has(key)) {
-      this.versions.set(key, this.ask(version, epoch).catch((error) => {
-        this.versions.delete(key);
-        throw error;
-      }));
+      this.versions.set(
+        key,
+        this.ask(version, epoch).catch((error) => {
+          this.versions.delete(key);
+          throw error;
+        }),
+      );
       if (this.versions.size > MOST_KEPT) {
         this.versions.delete(this.versions.keys().next().value);
       }
@@ -146,7 +175,8 @@ export class Travel {
   async look() {
     this.hasLooked = true;
     this.draw();
-    const at = Number(this.at.input.value), base = this.base;
+    const at = Number(this.at.input.value),
+      base = this.base;
     const turn = (this.turn = {});
     try {
       const [was, is] = await Promise.all([base < 1 ? null : this.dataOf(base), this.dataOf(at)]);
@@ -164,7 +194,15 @@ export class Travel {
   drawDiff(base, at, was, is) {
     if (base < 1) {
       say(this.title, "Version 1: the session was created with this data.");
-      fill(this.lines, el("li", { class: "change" }, el("span", { class: "change-path" }, "data"), el("ins", {}, shorten(JSON.stringify(is).slice(0, 400), 300))));
+      fill(
+        this.lines,
+        el(
+          "li",
+          { class: "change" },
+          el("span", { class: "change-path" }, "data"),
+          el("ins", {}, shorten(JSON.stringify(is).slice(0, 400), 300)),
+        ),
+      );
       return;
     }
     const lines = diffLines(was, is);
@@ -176,13 +214,19 @@ export class Travel {
     const at = Number(this.at.input.value);
     const text = JSON.stringify(await this.dataOf(at), null, 2);
     const rest = text.length - MOST_TEXT;
-    openDialog(`Data at version ${at}`, el("pre", { class: "json", tabindex: "0", "aria-label": "Data" }, text.slice(0, MOST_TEXT)),
-      rest > 0 ? el("p", { class: "hint" }, `and ${rest.toLocaleString("en")} characters more`) : null);
+    openDialog(
+      `Data at version ${at}`,
+      el("pre", { class: "json", tabindex: "0", "aria-label": "Data" }, text.slice(0, MOST_TEXT)),
+      rest > 0 ? el("p", { class: "hint" }, `and ${rest.toLocaleString("en")} characters more`) : null,
+    );
   }
 
   async goBack() {
     const version = Number(this.at.input.value);
-    await this.account.json(`/sessions/${this.session.sessionId}/restore`, { method: "POST", body: { version, epoch: this.session.confirmed.epoch } });
+    await this.account.json(`/sessions/${this.session.sessionId}/restore`, {
+      method: "POST",
+      body: { version, epoch: this.session.confirmed.epoch },
+    });
     this.isAtLatest = true;
     this.update();
   }
@@ -190,15 +234,26 @@ export class Travel {
   askLabel() {
     const label = el("input", { class: "input", maxlength: 255, autocomplete: "off" });
     const submit = button("Keep it", { kind: "primary", type: "submit" });
-    const form = el("form", { class: "stack" }, field("Label", label, "What this version is to be found by; may be left empty."), el("div", { class: "actions" }, submit));
+    const form = el(
+      "form",
+      { class: "stack" },
+      field("Label", label, "What this version is to be found by; may be left empty."),
+      el("div", { class: "actions" }, submit),
+    );
     const dialog = openDialog("Keep a snapshot", form);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void attempt(submit, async () => {
         const text = label.value.trim();
-        const made = await this.account.json(`/sessions/${this.session.sessionId}/snapshots`, { method: "POST", body: text ? { label: text } : {} });
+        const made = await this.account.json(`/sessions/${this.session.sessionId}/snapshots`, {
+          method: "POST",
+          body: text ? { label: text } : {},
+        });
         dialog.close();
-        this.snapshots = [{ version: made.version, epoch: made.epoch, label: made.label }, ...(this.snapshots ?? []).filter((s) => s.version !== made.version)];
+        this.snapshots = [
+          { version: made.version, epoch: made.epoch, label: made.label },
+          ...(this.snapshots ?? []).filter((s) => s.version !== made.version),
+        ];
         this.drawLabels();
       });
     });
@@ -212,6 +267,9 @@ export class Travel {
   drawLabels() {
     const { epoch } = this.session.confirmed;
     const named = (this.snapshots ?? []).filter((snapshot) => snapshot.label && snapshot.epoch === epoch);
-    fill(this.labels, ...named.map(({ version, label }) => button(`${shorten(label, 40)} · ${version}`, { kind: "chip", onclick: () => this.go(version) })));
+    fill(
+      this.labels,
+      ...named.map(({ version, label }) => button(`${shorten(label, 40)} · ${version}`, { kind: "chip", onclick: () => this.go(version) })),
+    );
   }
 }

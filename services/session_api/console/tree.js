@@ -48,7 +48,9 @@ class Item {
     this.text = el("span", { class: `value ${kind}` }, text);
     this.row.replaceChildren(
       el("span", { class: `twisty${isContainer(this.value) && this.size ? "" : " none"}` }, icon("chevron")),
-      el("span", { class: this.parent && Array.isArray(this.parent.value) ? "name index" : "name" }, label), this.text);
+      el("span", { class: this.parent && Array.isArray(this.parent.value) ? "name index" : "name" }, label),
+      this.text,
+    );
     this.drawOpen();
   }
 
@@ -218,7 +220,7 @@ export class Tree {
   /* The outermost levels, as long as they are few rows. */
   openFirst() {
     let rows = 1;
-    for (let level = [this.root]; level.length; ) {
+    for (let level = [this.root]; level.length;) {
       const next = [];
       for (const item of level) {
         if (rows + Math.min(item.size, PAGE) <= FIRST_ROWS || item === this.root) {
