@@ -135,6 +135,11 @@ export class DataCard {
 
   /** The size of the data, for people. */
   size() {
-    return bytes(encoder.encode(JSON.stringify(this.session.data)).length);
+    const { data } = this.session;
+    if (data !== this.measured) {
+      this.measured = data;
+      this.sizeText = bytes(encoder.encode(JSON.stringify(data)).length);
+    }
+    return this.sizeText;
   }
 }

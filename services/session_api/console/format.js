@@ -33,13 +33,7 @@ export function place(pointer) {
 }
 
 export function ms(value) {
-  return value < 1
-    ? "< 1 ms"
-    : value < 10
-      ? `${value.toFixed(1)} ms`
-      : value < 10000
-        ? `${Math.round(value)} ms`
-        : `${Math.round(value / 1000)} s`;
+  return value < 10 ? `${Math.max(0, value).toFixed(1)} ms` : value < 10000 ? `${Math.round(value)} ms` : `${Math.round(value / 1000)} s`;
 }
 
 export function bytes(n) {

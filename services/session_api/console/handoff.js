@@ -104,7 +104,7 @@ export class HandoffDialog {
 
   countDown(end) {
     const tick = () => {
-      const left = Math.ceil((end - this.account.now()) / 1000);
+      const left = Math.min(TTL_SECONDS, Math.ceil((end - this.account.now()) / 1000));
       say(this.left, left > 0 ? `Good once, for ${left} s` : "This code has run out.");
       if (left <= 0) {
         clearInterval(this.timer);

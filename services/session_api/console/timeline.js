@@ -14,6 +14,11 @@ function median(values) {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
+/* No less than the clocks are sure of. */
+function latencyText(value, errorMs) {
+  return value < Math.max(1, errorMs) ? `< ${Math.ceil(Math.max(1, Math.min(errorMs, 9999)))} ms` : ms(value);
+}
+
 export class Timeline {
   constructor(account, sessionId) {
     this.account = account;
@@ -44,8 +49,9 @@ export class Timeline {
     const latency = Math.max(0, this.account.now() - Date.parse(event.timestamp));
     this.latencies = [latency, ...this.latencies].slice(0, MOST_LATENCIES);
     this.put(event, { before, latency });
-    say(this.stats, `median ${ms(median(this.latencies))}`);
-    const n = this.latencies.length, error = ms(this.account.errorMs);
+    say(this.stats, `median ${latencyText(median(this.latencies), this.account.errorMs)}`);
+    const n = this.latencies.length,
+      error = ms(this.account.errorMs);
     this.stats.title = `From the moment that the server wrote it until it was here; of the last ${n}. The clocks agree within ${error}.`;
   }
 
@@ -67,7 +73,9 @@ export class Timeline {
         "div",
         { class: "event-head" },
         el("span", { class: "event-title" }, title),
-        latency === null ? null : el("span", { class: "latency", title: "after the server wrote it" }, ms(latency)),
+        latency === null
+          ? null
+          : el("span", { class: "latency", title: "after the server wrote it" }, latencyText(latency, this.account.errorMs)),
       ),
       ...lines.map((line) => el("p", { class: "event-line" }, line)),
       el(
