@@ -55,12 +55,24 @@ $(OUT)/gen/migrations.c: $(wildcard services/audit_writer/migrations/*.sql) tool
 	@mkdir -p $(@D)
 	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) > $@
 
+$(OUT)/gen/console.c: $(wildcard services/session_api/console/*) tools/embed
+	@mkdir -p $(@D)
+	$(Q)tools/embed console $(sort $(filter services/%,$^)) > $@
+
+$(OUT)/gen/client.c: clients/js/dist/.built tools/embed
+	@mkdir -p $(@D)
+	$(Q)tools/embed client clients/js/dist/esm/*.js > $@
+
 $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# What is made of a service's other files.
+made_of_audit_writer := $(OUT)/gen/migrations.o
+made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o
+
 define service_rule
-$(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(if $(filter audit_writer,$(1)),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(made_of_$(1)) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -o $$@
@@ -120,7 +132,7 @@ $(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OU
 # itself leaves that one out.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
@@ -238,7 +250,7 @@ demo: install ## two devices, the whole handoff, as a timeline in milliseconds (
 HOST_OPTION = $(if $(filter command,$(origin HOST)),--host '$(HOST)')
 .PHONY: dev qr examples
 dev: ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2, HOST=192.168.1.5: for phones)
-	@compose/local/install compose/local/dev-packages.txt
+	@compose/local/install
 	@$(MAKE) --no-print-directory -j$$(nproc) all clients/js/dist/.built
 	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES) --dev $(HOST_OPTION)
 
@@ -246,7 +258,7 @@ qr: ## another QR code of the session that make dev began
 	@$(PYTHON) compose/local/dev.py
 
 examples: ## the examples alone, at http://localhost:8090, for a stack that make run began
-	@compose/local/install compose/local/dev-packages.txt
+	@compose/local/install
 	@$(MAKE) --no-print-directory clients/js/dist/.built
 	@$(PYTHON) compose/local/examples.py
 

@@ -60,6 +60,8 @@ struct config {
     int64_t api_address_requests_per_second;
     int64_t api_address_requests_burst;
     char *trusted_proxies; /* addresses and networks, comma-separated */
+    int64_t console;       /* 0 or 1 */
+    char *public_ws_url;   /* ws:// or wss://; "": at the host that is asked for */
 
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */

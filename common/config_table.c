@@ -129,6 +129,12 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_TRUSTED_PROXIES", .type = CONFIG_NETWORKS,
      .offset = FIELD(trusted_proxies), .services = API, .fallback = "",
      .help = "Proxies that are believed about X-Forwarded-For; empty: none."},
+    {.name = "HANDOFF_CONSOLE", .type = CONFIG_BOOLEAN, .offset = FIELD(console), .services = API,
+     .fallback = "off",
+     .help = "Serve the console, a page that shows sessions to who has a token, at / and /console/."},
+    {.name = "HANDOFF_PUBLIC_WS_URL", .type = CONFIG_URL, .offset = FIELD(public_ws_url),
+     .services = API, .fallback = "", .choices = "ws wss",
+     .help = "Where the console's page reaches ws_fanout (/ws is added); empty: at the host that it was asked for, where port 8080 becomes 8081."},
 
     {.name = "HANDOFF_SNAPSHOT_EVERY", .type = CONFIG_INTEGER, .offset = FIELD(snapshot_every),
      .services = ENGINE, .fallback = "50", .least = 1, .most = 1000,

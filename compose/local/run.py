@@ -141,6 +141,7 @@ class Stack:
         env = environment(redis_url=redis.url, amqp_url=rabbitmq.url, database_url=postgresql.url,
                           jwt_secret=jwt_secret, HANDOFF_LOG_FORMAT="text",
                           HANDOFF_FANOUT_BINDING="all" if self.n_instances < 3 else "session",
+                          HANDOFF_CONSOLE="on",
                           HANDOFF_ALLOWED_ORIGINS=own_origins())
         if self.n_instances > 1:
             env["HANDOFF_TRUSTED_PROXIES"] = "127.0.0.1"

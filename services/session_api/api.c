@@ -77,6 +77,14 @@ static int start_commander(struct api *api) {
     return err < 0 ? fail(api, err, "rabbitmq", "HANDOFF_AMQP_URL") : 0;
 }
 
+static int start_console(struct api *api) {
+    int err = console_new(&api->console, api->app->config);
+    return err < 0 ? fail(api, err, "console",
+                          "HANDOFF_PUBLIC_WS_URL: ws:// or wss://, a name or an IPv4 address, "
+                          "a port and a path if need be")
+                   : 0;
+}
+
 static int start_http(struct api *api) {
     const struct config *c = api->app->config;
     const struct http_options options = {.listen = c->listen,
@@ -101,7 +109,7 @@ int api_start(struct app *app, void **ret_self) {
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
     int err;
     if ((err = start_auth(api)) || (err = start_store(api)) || (err = start_db(api)) ||
-        (err = start_commander(api)))
+        (err = start_commander(api)) || (err = start_console(api)))
         return err;
     return start_http(api);
 }
@@ -133,6 +141,7 @@ void api_stop(void *self) {
     jwks_fetch_free(api->jwks_fetch);
     auth_free(api->auth);
     quota_free(api->quota);
+    console_free(api->console);
     limits_done(&api->limits);
     users_done(&api->loaders);
     call_metrics_free(api->metrics);

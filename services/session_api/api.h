@@ -11,6 +11,7 @@
 #include "common/store.h"
 #include "common/users.h"
 #include "services/session_api/call.h"
+#include "services/session_api/console.h"
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
 #include "services/session_api/quota.h"
@@ -26,6 +27,7 @@ struct api {
     struct commander *commander;
     struct http *http;
     struct quota *quota;
+    struct console *console; /* NULL where it is off */
     struct limits limits;
     struct health_dependency *redis, *postgresql;
     struct call_metrics *metrics;

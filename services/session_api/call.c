@@ -73,6 +73,8 @@ struct call *call_new(struct api *api, struct http_request *request) {
     call->started_ns = uv_hrtime();
     call->method = path_method(http_method(request));
     call->resource = path_parse(http_path(request), call->session_id, call->parameter);
+    if (call->resource == RESOURCE_CONSOLE && !api->console)
+        call->resource = RESOURCE_NONE;
     const char *id = http_header(request, "X-Request-Id");
     if (id && problem_request_id_is_valid(id))
         memcpy(call->request_id, id, strlen(id) + 1);
@@ -95,22 +97,33 @@ void call_add_tag(struct call *call, struct position position) {
     call_add_header(call, "ETag", call->tag);
 }
 
-void call_answer(struct call *call, int status, struct buf *body) {
+/* body: taken, or NULL. */
+static void finish(struct call *call, int status, char *body, size_t len) {
     call_add_header(call, "X-Request-Id", call->request_id);
     call_add_header(call, "X-API-Version", "1");
+    limits_add_headers(call);
+    double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
+    call_metrics_count(call->api->metrics, call, status, seconds);
+    const struct http_answer answer = {
+        .status = status, .headers = call->headers, .body = body, .body_len = len};
+    http_answer(call->request, &answer);
+}
+
+void call_answer(struct call *call, int status, struct buf *body) {
     call_add_header(call, "Cache-Control",
                     call->cache_control ? call->cache_control : "private, no-cache");
     call_add_header(call, "Vary", "Authorization, Origin");
     if (body && status < 300)
         call_add_header(call, "Content-Type", "application/json");
-    limits_add_headers(call);
     cors_add_headers(call);
-    double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
-    call_metrics_count(call->api->metrics, call, status, seconds);
-    struct http_answer answer = {.status = status, .headers = call->headers};
-    if (body) {
-        answer.body_len = body->len;
-        answer.body = buf_take(body);
-    }
-    http_answer(call->request, &answer);
+    size_t len = body ? body->len : 0;
+    finish(call, status, body ? buf_take(body) : NULL, len);
+}
+
+void call_answer_file(struct call *call, int status, const char *type, const char *text,
+                      size_t len) {
+    call_add_header(call, "Cache-Control", "no-cache");
+    if (type)
+        call_add_header(call, "Content-Type", type);
+    finish(call, status, text ? must_memdup(text, len) : NULL, len);
 }

@@ -78,6 +78,9 @@ void call_add_tag(struct call *call, struct position position);
 /* Answers with what the buffer holds (taken) as application/json; NULL: without a body. The call is
  * gone afterwards, as after call_refuse. */
 void call_answer(struct call *call, int status, struct buf *body);
+/* Answers with what is the same for everybody: text is borrowed; NULL: without a body. */
+void call_answer_file(struct call *call, int status, const char *type, const char *text,
+                      size_t len);
 
 /* ---- problem.c ---- */
 /* Answers with problem+json. conflict: JSON text of an object whose members are added, or NULL. */

@@ -146,19 +146,38 @@ int headers_if_match(const char *value, struct command *c, struct fault *f) {
     return 0;
 }
 
-bool headers_if_none_match(const char *value, struct position position) {
+typedef bool tag_fits_fn(const struct tag *tag, const void *arg);
+
+static bool is_none_match(const char *value, tag_fits_fn *fits, const void *arg) {
     if (!value)
         return false;
     if (is_word(value, strlen(value), "*"))
         return true;
     struct tag tag;
     for (const char *p = value; take_tag(&p, &tag); p++) {
-        if (position_equal(tag_position(&tag), position))
+        if (fits(&tag, arg))
             return true;
         if (*p != ',')
             break;
     }
     return false;
+}
+
+static bool has_position(const struct tag *tag, const void *position) {
+    return position_equal(tag_position(tag), *(const struct position *)position);
+}
+
+bool headers_if_none_match(const char *value, struct position position) {
+    return is_none_match(value, has_position, &position);
+}
+
+static bool has_text(const struct tag *tag, const void *text) {
+    const char *quoted = text;
+    return strlen(quoted) == tag->len + 2 && memcmp(quoted + 1, tag->text, tag->len) == 0;
+}
+
+bool headers_if_none_match_tag(const char *value, const char *tag) {
+    return is_none_match(value, has_text, tag);
 }
 
 /* ---- others ---- */

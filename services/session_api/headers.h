@@ -17,6 +17,8 @@ MUSTCHECK int headers_if_match(const char *value, struct command *c, struct faul
 /* Whether If-None-Match says that the client has this position (weak comparison). What cannot be
  * read matches nothing. */
 bool headers_if_none_match(const char *value, struct position position);
+/* The same for an entity tag as it is sent, with its quotes. */
+bool headers_if_none_match_tag(const char *value, const char *tag);
 
 /* 1 to 128 printable characters, quoted or bare. FAULT_INVALID_REQUEST. */
 MUSTCHECK int headers_idempotency_key(const char *value, char ret[static COMMAND_KEY_MAX + 1],

@@ -40,6 +40,7 @@ enum resource {
     RESOURCE_TIME,
     RESOURCE_HEALTH,
     RESOURCE_READY,
+    RESOURCE_CONSOLE, /* /, /console and all below it */
     RESOURCE_N,
 };
 

@@ -101,6 +101,9 @@ static void dispatch(struct call *call) {
     case RESOURCE_HEALTH:
         answer_health(call);
         break;
+    case RESOURCE_CONSOLE:
+        console_answer(call->api->console, call);
+        break;
     default:
         answer_ready(call);
         break;
@@ -144,7 +147,8 @@ static int check_headers(struct call *call, struct fault *f) {
     if (http_n_headers(call->request, "Content-Encoding") > 0)
         return (int)fault_set(f, FAULT_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding",
                               "a body is taken as it is: without Content-Encoding");
-    if (!headers_accept_json(http_header(call->request, "Accept")))
+    if (call->resource != RESOURCE_CONSOLE &&
+        !headers_accept_json(http_header(call->request, "Accept")))
         return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
                               "answers are application/json, which Accept does not take");
     return 0;

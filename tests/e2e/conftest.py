@@ -19,7 +19,7 @@ from engine import COMMANDS, World  # noqa: E402
 from harness import BUILD, Servers, Suite, free_ports, make_service, new_user  # noqa: E402
 
 # The clients are no C: the plain build's run is enough.
-collect_ignore = ["test_client_js.py", "test_consume.py", "test_monitoring.py"] if "asan" in str(BUILD) else []
+collect_ignore = ["test_client_js.py", "test_console.py", "test_consume.py", "test_monitoring.py"] if "asan" in str(BUILD) else []
 N_INSTANCES = int(os.environ.get("HANDOFF_TEST_INSTANCES", "1"))
 if "asan" in str(BUILD):
     collect_ignore += ["test_first_minutes.py"]

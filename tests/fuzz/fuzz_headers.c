@@ -45,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_if_match(text);
     check_key(text);
     (void)headers_if_none_match(text, (struct position){42, 1});
+    (void)headers_if_none_match_tag(text, "\"ab\"");
     (void)headers_accept_json(text);
     (void)headers_prefer_representation(text);
     (void)headers_media_type(text);

@@ -40,12 +40,20 @@ static void test_path_names_its_resource(void **state) {
     expect_resource("/time", RESOURCE_TIME);
     expect_resource("/health", RESOURCE_HEALTH);
     expect_resource("/ready", RESOURCE_READY);
+    expect_resource("/", RESOURCE_CONSOLE);
+    expect_resource("/console", RESOURCE_CONSOLE);
+    expect_resource("/console/", RESOURCE_CONSOLE);
+    expect_resource("/console/client/index.js", RESOURCE_CONSOLE);
 }
 
 static void test_path_that_names_nothing_is_none(void **state) {
     (void)state;
     static const char *const paths[] = {"",
-                                        "/",
+                                        "//",
+                                        "/consoles",
+                                        "/Console",
+                                        "console",
+                                        "//console",
                                         "/sessions/",
                                         "/Sessions",
                                         "sessions",
