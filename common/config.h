@@ -54,6 +54,7 @@ struct config {
     int64_t api_address_requests_per_second;
     int64_t api_address_requests_burst;
     char *trusted_proxies; /* addresses and networks, comma-separated */
+    char *code_url;        /* what a handoff code becomes: with {code} in it */
 
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */

@@ -111,6 +111,9 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_TRUSTED_PROXIES", .type = CONFIG_NETWORKS,
      .offset = FIELD(trusted_proxies), .services = API, .fallback = "",
      .help = "Proxies that are believed about X-Forwarded-For; empty: none."},
+    {.name = "HANDOFF_CODE_URL", .type = CONFIG_CODE_URL, .offset = FIELD(code_url),
+     .services = API, .fallback = "http://localhost:8080/#code={code}",
+     .help = "What a handoff code's QR code says: the app's address, with {code} behind a # so that no server's log has it."},
 
     {.name = "HANDOFF_SNAPSHOT_EVERY", .type = CONFIG_INTEGER, .offset = FIELD(snapshot_every),
      .services = ENGINE, .fallback = "50", .least = 1, .most = 1000,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "services/session_api/api.h"
+#include "services/session_api/handoff.h"
 #include "services/session_api/version_job.h"
 
 #define MAX_SPARES 128
@@ -47,6 +48,7 @@ static void on_gone(void *data) {
     session_done(&call->cold);
     if (call->version_job)
         version_job_forget(call->version_job);
+    free(call->handoff);
     put_away(api, call);
     api_request_gone(api);
 }
@@ -95,13 +97,22 @@ void call_add_tag(struct call *call, struct position position) {
     call_add_header(call, "ETag", call->tag);
 }
 
+/* A handoff code lets in whoever has it, and so does the token that it becomes. */
+static bool holds_a_secret(const struct call *call) {
+    return call->resource == RESOURCE_HANDOFF_CODES || call->resource == RESOURCE_HANDOFF_CODE ||
+           call->resource == RESOURCE_HANDOFF;
+}
+
 void call_answer(struct call *call, int status, struct buf *body) {
     call_add_header(call, "X-Request-Id", call->request_id);
     call_add_header(call, "X-API-Version", "1");
-    call_add_header(call, "Cache-Control", "private, no-cache");
-    call_add_header(call, "Vary", "Authorization, Origin");
+    call_add_header(call, "Cache-Control", holds_a_secret(call) ? "no-store" : "private, no-cache");
+    call_add_header(call, "Vary",
+                    call->resource == RESOURCE_HANDOFF_CODE ? "Authorization, Origin, Accept"
+                                                            : "Authorization, Origin");
     if (body && status < 300)
-        call_add_header(call, "Content-Type", "application/json");
+        call_add_header(call, "Content-Type",
+                        call->content_type ? call->content_type : "application/json");
     limits_add_headers(call);
     cors_add_headers(call);
     double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
