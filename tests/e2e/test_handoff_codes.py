@@ -505,7 +505,7 @@ def test_no_log_has_a_code(api, suite, phone, laptop, stranger, session):
     redeem(laptop, codes[0]), redeem(stranger, codes[0]), redeem(stranger, codes[1])
     stranger.post("/handoff", data=json.dumps({"code": codes[2]})[:-1], headers={"Content-Type": "application/json"})
     stranger.post(f"/handoff?code={codes[2]}", json={"code": codes[2], "device": 1})
-    records = wait_until(lambda: [r for r in api.log_records("session_api") if r["event"] == "handoff_code_redeemed"
+    records = wait_until(lambda: [r for r in api.log_records("session_api") if r["event"] == "code_redeemed"
                                   and r.get("sessionId") == session["id"]], what="the log")
     assert {(r["userId"], r["deviceId"], r["role"]) for r in records} == {
         (phone.user, "laptop", "owner"), (stranger.user, "tablet", "editor")}
