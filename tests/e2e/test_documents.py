@@ -24,7 +24,7 @@ SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security"
 OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
 DATA = {"n": 0}
 CODE = "A" * 22  # one that is none
-PARTS = {"{version}": "1", "{deviceId}": "tablet", "{userId}": MISSING_ID, "{participantId}": "white"}
+PARTS = {"{version}": "1", "{code}": CODE, "{deviceId}": "tablet", "{userId}": MISSING_ID, "{participantId}": "white"}
 # Black's time is up a second after the turn began; white's is not.
 CLOCK = {"mode": "per_participant", "totalTimeMs": 3600000, "warningsMs": [500],
          "onTimeout": {"action": "notify"},
@@ -83,7 +83,7 @@ def session_for(device, path):
 
 def request_of(device, path, method, session_id=MISSING_ID, code=CODE, **more):
     good = json.loads(json.dumps(good_request(path, method)).replace(CODE, code))
-    return device.request(method.upper(), url_of(path, session_id).replace("{code}", code), **{**good, **more})
+    return device.request(method.upper(), url_of(path, session_id).replace(CODE, code), **{**good, **more})
 
 
 def code_for(device, path, session_id):
