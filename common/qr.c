@@ -67,12 +67,18 @@ int qr_put_svg(const char *text, struct buf *out) {
 
 /* ---- PNG ---- */
 
+/* Row by row of modules: the first line of pixels, and copies of it. */
 static unsigned char *paint(const QRcode *code) {
-    size_t width = (size_t)side_of(code) * PIXELS;
-    unsigned char *pixels = must_malloc(width * width), *at = pixels;
-    for (size_t y = 0; y < width; y++)
-        for (size_t x = 0; x < width; x++)
-            *at++ = is_dark(code, (int)x / PIXELS, (int)y / PIXELS) ? 0x00 : 0xff;
+    int side = side_of(code);
+    size_t width = (size_t)side * PIXELS;
+    unsigned char *pixels = must_malloc(width * width), *line = pixels;
+    for (int y = 0; y < side; y++) {
+        for (int x = 0; x < side; x++)
+            memset(line + x * PIXELS, is_dark(code, x, y) ? 0x00 : 0xff, PIXELS);
+        for (size_t i = 1; i < PIXELS; i++)
+            memcpy(line + i * width, line, width);
+        line += PIXELS * width;
+    }
     return pixels;
 }
 
