@@ -97,16 +97,11 @@ void call_add_tag(struct call *call, struct position position) {
     call_add_header(call, "ETag", call->tag);
 }
 
-/* A handoff code lets in whoever has it, and so does the token that it becomes. */
-static bool holds_a_secret(const struct call *call) {
-    return call->resource == RESOURCE_HANDOFF_CODES || call->resource == RESOURCE_HANDOFF_CODE ||
-           call->resource == RESOURCE_HANDOFF;
-}
-
 void call_answer(struct call *call, int status, struct buf *body) {
     call_add_header(call, "X-Request-Id", call->request_id);
     call_add_header(call, "X-API-Version", "1");
-    call_add_header(call, "Cache-Control", holds_a_secret(call) ? "no-store" : "private, no-cache");
+    call_add_header(call, "Cache-Control",
+                    call->cache_control ? call->cache_control : "private, no-cache");
     call_add_header(call, "Vary",
                     call->resource == RESOURCE_HANDOFF_CODE ? "Authorization, Origin, Accept"
                                                             : "Authorization, Origin");

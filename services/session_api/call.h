@@ -51,7 +51,8 @@ struct call {
     char tag[POSITION_TAG_CAP];
     char location[128];
     char retry_after[24];
-    char limit_policy[128]; /* "" where nothing was counted */
+    const char *cache_control; /* static; NULL: private, no-cache */
+    char limit_policy[128];    /* "" where nothing was counted */
     char limit_state[128];
 
     struct command command;          /* writes */

@@ -37,4 +37,6 @@ struct handoff {
 };
 
 void handoff_init(struct api *api);
+/* Of a call about codes: they let in whoever has them, and so does the token that one becomes. */
+void handoff_begin(struct call *call);
 void handoff_count(struct call *call, enum handoff_outcome outcome);

@@ -22,6 +22,11 @@ void handoff_init(struct api *api) {
                                                 "Handoff codes by what became of them.");
 }
 
+void handoff_begin(struct call *call) {
+    call->handoff = must_alloc(sizeof(*call->handoff));
+    call->cache_control = "no-store";
+}
+
 void handoff_count(struct call *call, enum handoff_outcome outcome) {
     metric_add(call->api->handoff_codes[outcome], 1);
 }
@@ -92,12 +97,12 @@ void handoff_offer(struct call *call) {
     int64_t ttl_s = 0;
     const char *body = http_body(call->request, &len);
     enum media_type type = headers_media_type(http_header(call->request, "Content-Type"));
-    struct handoff *h = call->handoff = must_alloc(sizeof(*h));
-    if (bodies_read_offer(type, body, len, &h->offer.role, &ttl_s, &fault)) {
+    handoff_begin(call);
+    if (bodies_read_offer(type, body, len, &call->handoff->offer.role, &ttl_s, &fault)) {
         call_refuse(call, &fault, NULL);
         return;
     }
-    h->ttl_ms = ttl_s * 1000;
+    call->handoff->ttl_ms = ttl_s * 1000;
     access_read_meta(call, issue);
 }
 
@@ -140,5 +145,6 @@ static void find(struct call *call, const struct session *session, bool is_hot) 
 }
 
 void handoff_show(struct call *call) {
+    handoff_begin(call);
     access_read_meta(call, find);
 }

@@ -220,7 +220,8 @@ void handoff_redeem(struct call *call) {
     size_t len = 0;
     const char *body = http_body(call->request, &len);
     enum media_type type = headers_media_type(http_header(call->request, "Content-Type"));
-    struct handoff *h = call->handoff = must_alloc(sizeof(*h));
+    handoff_begin(call);
+    struct handoff *h = call->handoff;
     if (bodies_read_redeem(type, body, len, h->hash, h->device_id, &fault) ||
         settle_device(call, &fault) || print_claimant(call, h->offer.claimant, &fault)) {
         call_refuse(call, &fault, NULL);
