@@ -81,15 +81,6 @@ static void dispatch(struct call *call) {
     case RESOURCE_PARTICIPANT:
         (call->method == METHOD_PUT ? sessions_set_participant : sessions_remove_participant)(call);
         break;
-    case RESOURCE_SWITCH:
-        sessions_switch(call);
-        break;
-    case RESOURCE_CLOCK:
-        sessions_set_clock(call);
-        break;
-    case RESOURCE_CLOCK_PARTICIPANT:
-        sessions_adjust_clock(call);
-        break;
     case RESOURCE_HANDOFF_CODES:
         handoff_offer(call);
         break;
@@ -98,6 +89,15 @@ static void dispatch(struct call *call) {
         break;
     case RESOURCE_HANDOFF:
         handoff_redeem(call);
+        break;
+    case RESOURCE_SWITCH:
+        sessions_switch(call);
+        break;
+    case RESOURCE_CLOCK:
+        sessions_set_clock(call);
+        break;
+    case RESOURCE_CLOCK_PARTICIPANT:
+        sessions_adjust_clock(call);
         break;
     case RESOURCE_TIME:
         answer_time(call);
