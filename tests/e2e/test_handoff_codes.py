@@ -1,7 +1,6 @@
 """Handoff codes: who may make one, how it is shown, who gets in by it, and that only one does."""
 
 import base64
-import hashlib
 import itertools
 import json
 import re
@@ -10,96 +9,40 @@ import subprocess
 import pytest
 import requests
 
+from codes import WRONG, addresses, api_beside, code_of, deny, device_of, got_in, key_of, offer, redeem, wrong
 from cold import cool
-from harness import BUILD, MAX_WAIT, Suite, check_answer, metric, new_user, together, token, wait_until
+from harness import BUILD, MAX_WAIT, check_answer, metric, new_user, together, token, wait_until
 from qr import modules_of_svg, modules_of_text, paint, quiet, scan
 from rest import MISSING_ID, MOMENT, path_of, refused
 from test_sharing_rest import participants, share
 from ws import subscribed, wait_joined
 
 CODE = re.compile(r"^[A-Za-z0-9_-]{22}$")
-WRONG = "AAAAAAAAAAAAAAAAAAAAAA"
-_addresses = (f"198.51.100.{n}" for n in itertools.cycle(range(1, 255)))
-
-
-def api_beside(suite, folder, **env):
-    return Suite(suite.servers, folder, names=["session_api"], HANDOFF_TRUSTED_PROXIES="127.0.0.1",
-                 HANDOFF_LOG_LEVEL="debug", **env).start()
-
-
-@pytest.fixture(scope="module")
-def api(suite, tmp_path_factory):
-    """A session_api that believes where a request says that it came from: each device has an address of its
-    own, and what is wrong with one test's codes does not count for the next."""
-    api = api_beside(suite, tmp_path_factory.mktemp("codes"))
-    api.ws_port = suite.ws_port
-    try:
-        yield api
-    finally:
-        api.stop()
-
-
-def device_of(api, user, name, address=None, **claims):
-    device = api.device(user, name, **claims)
-    device.http.headers["X-Forwarded-For"] = address or next(_addresses)
-    return device
 
 
 @pytest.fixture
-def phone(api, user):
-    return device_of(api, user, "phone")
+def api(code_api):
+    return code_api
 
 
 @pytest.fixture
-def laptop(api, user):
-    return device_of(api, user, "laptop")
+def phone(code_api, user):
+    return device_of(code_api, user, "phone")
 
 
 @pytest.fixture
-def stranger(api):
-    return device_of(api, new_user(), "tablet")
+def laptop(code_api, user):
+    return device_of(code_api, user, "laptop")
+
+
+@pytest.fixture
+def stranger(code_api):
+    return device_of(code_api, new_user(), "tablet")
 
 
 @pytest.fixture
 def session(phone):
     return phone.create({"n": 1})
-
-
-def offer(device, session, **body):
-    return device.post(f"{path_of(session)}/handoff-codes", json=body)
-
-
-def code_of(device, session, **body):
-    answer = offer(device, session, **body)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["code"]
-
-
-def redeem(device, code, **more):
-    return device.post("/handoff", json={"code": code, **more.pop("body", {})}, **more)
-
-
-def got_in(answer, session, role="owner"):
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
-    assert (body["id"], body["role"], body["data"]) == (session["id"], role, session["data"])
-    assert answer.headers["ETag"] == f'"{body["version"]}"'
-    return body
-
-
-def wrong(answer):
-    body = refused(answer, 404, "not_found")
-    del body["requestId"]
-    return body
-
-
-def key_of(code):
-    return f"handoff:{{{hashlib.sha256(code.encode()).hexdigest()}}}"
-
-
-def deny(owner, session, device_name):
-    answer = owner.delete(f"{path_of(session)}/devices/{device_name}")
-    assert answer.status_code == 204, answer.text
 
 
 # ---- making one ----
@@ -446,7 +389,7 @@ def guess(api, address, code=WRONG):
 
 def test_ten_wrong_ones_a_minute(api, suite, tmp_path, phone, stranger, session):
     other = api_beside(suite, tmp_path)
-    address, neighbour = next(_addresses), next(_addresses)
+    address, neighbour = next(addresses), next(addresses)
     try:
         for i in range(10):
             wrong(guess((api, other)[i % 2], address))
@@ -466,7 +409,7 @@ def test_ten_wrong_ones_a_minute(api, suite, tmp_path, phone, stranger, session)
 
 
 def test_a_minute_later(api):
-    address = next(_addresses)
+    address = next(addresses)
     for _ in range(10):
         wrong(guess(api, address))
     refused(guess(api, address), 429, "rate_limited")
@@ -479,7 +422,7 @@ def test_a_minute_later(api):
 
 
 def test_all_at_once_are_no_more(api):
-    address = next(_addresses)
+    address = next(addresses)
     answers = together(20, lambda i: guess(api, address))
     assert sorted(a.status_code for a in answers) == 10 * [404] + 10 * [429]
 
