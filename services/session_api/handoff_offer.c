@@ -32,9 +32,12 @@ void handoff_count(struct call *call, enum handoff_outcome outcome) {
 }
 
 static bool is_owner(struct call *call) {
-    if (call->role == SESSION_ROLE_OWNER)
+    if (*call->who.session_id)
+        call_refuse_with(call, FAULT_FORBIDDEN, "a token for one session makes no handoff codes");
+    else if (call->role != SESSION_ROLE_OWNER)
+        call_refuse_with(call, FAULT_FORBIDDEN, "handoff codes are for the session's owner");
+    else
         return true;
-    call_refuse_with(call, FAULT_FORBIDDEN, "handoff codes are for the session's owner");
     return false;
 }
 

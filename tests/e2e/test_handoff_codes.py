@@ -371,8 +371,10 @@ def test_whatever_is_wrong_with_a_code_it_is_not_there(phone, code):
     wrong(redeem(phone, code))
 
 
-def test_without_a_token_and_a_key_to_sign_one(api, phone, session):
-    code = code_of(phone, session)
+def test_without_a_token_and_a_key_to_sign_one(own_api, user):
+    api = own_api(HANDOFF_SESSION_TOKEN_KEY="")
+    phone = api.device(user, "phone")
+    code = code_of(phone, phone.create({}))
     answer = requests.post(f"{api.api_url}/handoff", json={"code": code}, timeout=MAX_WAIT)
     check_answer(answer)
     refused(answer, 401, "unauthenticated")
