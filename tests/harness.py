@@ -240,8 +240,8 @@ class Suite:
         self.log_folder = pathlib.Path(folder)
         self.env = environment(redis_url=servers.redis.url, amqp_url=servers.rabbitmq.url,
                                database_url=servers.postgresql.url, jwt_secret=SECRET)
-        self.env.update(HANDOFF_LOG_FORMAT="json", HANDOFF_ALLOWED_ORIGINS="https://app.example",
-                        **({"HANDOFF_TRUSTED_PROXIES": "127.0.0.1"} if instances > 1 else {}), **more_env)
+        self.env.update({"HANDOFF_LOG_FORMAT": "json", "HANDOFF_ALLOWED_ORIGINS": "https://app.example",
+                         **({"HANDOFF_TRUSTED_PROXIES": "127.0.0.1"} if instances > 1 else {}), **more_env})
         self.services, self.exit_codes, self.proxy = {}, {}, None
         ports = iter(free_ports(3 + 2 * instances * len(names)))
         front = {"session_api": next(ports), "ws_fanout": next(ports)}

@@ -8,9 +8,10 @@ import subprocess
 
 import pytest
 
-from harness import SECRET
+from harness import SECRET, free_ports
 
-CLIENTS = pathlib.Path(__file__).resolve().parent.parent.parent / "clients"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CLIENTS = ROOT / "clients"
 CLIENT = CLIENTS / "js"
 MAX_GZIPPED = 15 * 1024
 
@@ -22,7 +23,7 @@ def compiled():
 
 
 def run_node(test, folder=CLIENT, **env):
-    done = subprocess.run(["node", "--test", f"test/{test}"], cwd=folder, env={**os.environ, **env},
+    done = subprocess.run(["node", "--test", test], cwd=folder, env={**os.environ, **env},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     counts = {name: int(n) for name, n in re.findall(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)$", done.stdout, re.MULTILINE)}
     assert done.returncode == 0 and counts.get("fail") == 0 and counts.get("cancelled") == 0, done.stdout
@@ -30,21 +31,33 @@ def run_node(test, folder=CLIENT, **env):
 
 
 def test_without_a_server(compiled):
-    run_node("pure.test.mjs")
+    run_node("test/pure.test.mjs")
+
+
+def stack_of(api, fanout):
+    sockets = fanout.ws_url.replace("ws://", "http://").removesuffix("/ws")
+    return {"HANDOFF_API_URL": api.api_url, "HANDOFF_SOCKET_URL": sockets, "HANDOFF_SECRET": SECRET}
 
 
 @pytest.fixture
 def stack(suite):
-    sockets = suite.ws_url.replace("ws://", "http://").removesuffix("/ws")
-    return {"HANDOFF_API_URL": suite.api_url, "HANDOFF_SOCKET_URL": sockets, "HANDOFF_SECRET": SECRET}
+    return stack_of(suite, suite)
 
 
 def test_against_the_services(compiled, stack):
-    run_node("live.test.mjs", **stack)
+    run_node("test/live.test.mjs", **stack)
 
 
 def test_react_hooks(compiled, stack):
-    run_node("hooks.test.cjs", CLIENTS / "react", NODE_PATH="/usr/share/nodejs", **stack)
+    run_node("test/hooks.test.cjs", CLIENTS / "react", NODE_PATH="/usr/share/nodejs", **stack)
+
+
+def test_in_a_browser(compiled, own_api, own_fanout):
+    """Pages come from an origin of their own, which has to be allowed."""
+    port = free_ports(1)[0]
+    allowed = {"HANDOFF_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"}
+    env = stack_of(own_api(**allowed), own_fanout(**allowed))
+    run_node("client.test.mjs", ROOT / "tests" / "browser", HANDOFF_SITE_PORT=str(port), **env)
 
 
 def test_it_is_small(compiled):
