@@ -1,5 +1,6 @@
 /** This device's way to Handoff: one connection, any number of sessions. */
 
+import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { HandoffError, Problem } from "./errors.js";
 import type { Json } from "./json.js";
@@ -8,7 +9,7 @@ import { HandoffOptions, ownDeviceId, randomId, socketUrlOf } from "./options.js
 import type { Frame, SessionResource, Status } from "./protocol.js";
 import { Caller, request } from "./rest.js";
 import { Session, SessionContext } from "./session.js";
-import { SocketLink } from "./socket.js";
+import { isTemporary, SocketLink } from "./socket.js";
 import { CommandStore, defaultStore } from "./store.js";
 import { StreamLink } from "./stream.js";
 
@@ -39,17 +40,41 @@ export interface SessionPage {
   nextCursor: string | null;
 }
 
+/* Many that need a token at the same moment ask for one. */
+function oneAtATime(getToken: HandoffOptions["getToken"]): () => Promise<string> {
+  let asked: Promise<string> | null = null;
+  return () => (asked ??= Promise.resolve().then(getToken).finally(() => (asked = null)));
+}
+
+/* With the same key it takes effect once, however often it is sent. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  const backoff = new Backoff();
+  for (let n = 0; ; n++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (n === 3 || !isTemporary(error)) {
+        throw error;
+      }
+      const ms = (error as HandoffError).problem.retryAfterMs ?? backoff.next();
+      await new Promise((resolve) => setTimeout(resolve, ms));
+    }
+  }
+}
+
 export class Handoff extends Emitter<{ state: ConnectionState }> {
   readonly deviceId: string;
   private readonly caller: Caller;
   private readonly socketUrl: string;
   private readonly store: CommandStore;
-  private readonly sessions = new Map<string, { session: Session<never>; ready: Promise<void>; n: number }>();
+  private readonly sessions = new Map<string, { session: Session<never>; ready: Promise<void> }>();
   private link: Link | null = null;
   private current: ConnectionState = { state: "connecting", transport: "websocket" };
   private streamsUntil: ReturnType<typeof setTimeout> | null = null;
   /** The server's clock less this device's, ms. */
   private offsetMs = 0;
+  private isClosed = false;
+  private nLinks = 0;
   private readonly unlisten: () => void;
 
   constructor(readonly url: string, private readonly options: HandoffOptions) {
@@ -60,7 +85,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     this.caller = {
       url: url.replace(/\/+$/, ""),
       deviceId: this.deviceId,
-      getToken: options.getToken,
+      getToken: oneAtATime(options.getToken),
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     };
     this.unlisten = this.listenToNetwork();
@@ -70,10 +95,13 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
 
   /** Resolves when the session was told; rejects with HandoffError, `not_found` for one. The same session twice is the same object. */
   async open<T extends Json = Json>(sessionId: string): Promise<Session<T>> {
+    if (this.isClosed) {
+      throw new HandoffError({ code: "closed", detail: "this Handoff was closed" });
+    }
     let entry = this.sessions.get(sessionId);
     if (!entry) {
       const session = new Session<never>(sessionId, this.context());
-      entry = { session, ready: session.begin(), n: 0 };
+      entry = { session, ready: session.begin() };
       this.sessions.set(sessionId, entry);
     }
     await entry.ready;
@@ -83,21 +111,14 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
   /** Makes a session and opens it. With a key of one's own it is made once, however often this is called within a day. */
   async create<T extends Json = Json>(session: NewSession<T>, key = randomId()): Promise<Session<T>> {
     const headers = { "Idempotency-Key": key };
-    for (let n = 0; ; n++) {
-      try {
-        const { body } = await request(this.caller, "/sessions", { method: "POST", body: session, headers });
-        return await this.open<T>((body as unknown as SessionResource).id);
-      } catch (error) {
-        if (n === 3 || !(error instanceof HandoffError) || !error.temporary) {
-          throw error;
-        }
-      }
-    }
+    const { body } = await patiently(() => request(this.caller, "/sessions", { method: "POST", body: session, headers }));
+    return this.open<T>((body as unknown as SessionResource).id);
   }
 
   /** One's own sessions and those shared with one, newest first. */
   async list(query: { status?: Status; type?: string; limit?: number; cursor?: string } = {}): Promise<SessionPage> {
-    const text = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)])).toString();
+    const given = Object.entries(query).filter(([, value]) => value !== undefined);
+    const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
     return (await request(this.caller, `/sessions${text ? `?${text}` : ""}`)).body as unknown as SessionPage;
   }
 
@@ -133,6 +154,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
 
   /** Closes all sessions. What was not answered stays in the store. */
   close(): void {
+    this.isClosed = true;
     for (const { session } of [...this.sessions.values()]) {
       session.close();
     }
@@ -168,25 +190,28 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     }
   }
 
-  private note(transport: ConnectionState["transport"], state: LinkState, problem?: Problem): void {
-    this.current = { state, transport, ...(problem ? { problem } : {}) };
-    this.emit("state", this.current);
+  /* What a connection tells that another one replaced is of no interest. */
+  private noting(transport: ConnectionState["transport"]): (state: LinkState, problem?: Problem) => void {
+    const n = ++this.nLinks;
+    return (state, problem) => {
+      if (n === this.nLinks) {
+        this.current = { state, transport, ...(problem ? { problem } : {}) };
+        this.emit("state", this.current);
+      }
+    };
   }
 
   private openSocket(): Link {
+    const onState = this.noting("websocket");
     const { name, platform } = this.options.device ?? {};
     return new SocketLink({
       ...this.caller,
       socketUrl: this.socketUrl,
       WebSocket: this.socketClass as NonNullable<typeof this.socketClass>,
       device: { ...(name ? { name } : {}), ...(platform ? { platform } : {}) },
-      onState: (state, problem) => this.note("websocket", state, problem),
+      onState,
       onFrame: (frame) => this.onFrame(frame),
-      onRefused: (n) => {
-        if (n >= MOST_REFUSED) {
-          this.useStreams();
-        }
-      },
+      onRefused: (n) => void this.refused(n),
     });
   }
 
@@ -194,9 +219,21 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     return new StreamLink({
       ...this.caller,
       socketUrl: this.socketUrl,
-      onState: (state, problem) => this.note("stream", state, problem),
+      onState: this.noting("stream"),
       onFrame: (frame) => this.onFrame(frame),
     });
+  }
+
+  /* It may be the network, which streams need as well. */
+  private async refused(n: number): Promise<void> {
+    const link = this.link;
+    if (n < MOST_REFUSED) {
+      return;
+    }
+    const isThere = await this.caller.fetch(`${this.caller.url}/time`, { cache: "no-store" }).then((r) => r.ok, () => false);
+    if (isThere && link && link === this.link && link.state !== "open" && link.state !== "stopped") {
+      this.useStreams();
+    }
   }
 
   private useStreams(): void {
@@ -211,17 +248,23 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
   /* From one kind of connection to the other, with all sessions. */
   private change(): void {
     const old = this.link;
-    this.link = null;
-    old?.close();
     this.link = this.connect();
+    old?.close();
     for (const { session } of this.sessions.values()) {
       this.link.subscribe(session);
     }
   }
 
   private listenToNetwork(): () => void {
-    const online = () => (this.link instanceof SocketLink ? this.link.probe() : this.link?.reconnect());
-    globalThis.addEventListener?.("online", online);
-    return () => globalThis.removeEventListener?.("online", online);
+    const look = () => (this.link instanceof SocketLink ? this.link.probe() : this.link?.reconnect());
+    const page = globalThis.document;
+    const shown = () => void (page.hidden || look()); // a phone that was asleep
+    const names = ["online", "offline"];
+    names.forEach((name) => globalThis.addEventListener?.(name, look));
+    page?.addEventListener("visibilitychange", shown);
+    return () => {
+      names.forEach((name) => globalThis.removeEventListener?.(name, look));
+      page?.removeEventListener("visibilitychange", shown);
+    };
   }
 }

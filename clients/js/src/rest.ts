@@ -4,7 +4,7 @@ import { HandoffError, lostConnection, Problem } from "./errors.js";
 import type { Json } from "./json.js";
 import type { Ack, Command } from "./protocol.js";
 
-const TIMEOUT_MS = 10000; // the server answers within 5 s, or says that it cannot tell
+const TIMEOUT_MS = 30000; // the server reads for 15 s and answers within 5 s, or says that it cannot tell
 
 export interface Caller {
   url: string;

@@ -5,14 +5,18 @@ import { HandoffError, Problem } from "./errors.js";
 import { equal, Json } from "./json.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
 import { randomId } from "./options.js";
-import { Outbox, Pending } from "./outbox.js";
+import { Outbox, Pending, Redo } from "./outbox.js";
 import { apply, diff, Operation } from "./patch.js";
 import type { Ack, Clock, Command, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
-import { Replica } from "./replica.js";
+import { isBefore, Replica } from "./replica.js";
 import { Caller, request } from "./rest.js";
 import type { CommandStore } from "./store.js";
 
 const MAX_REBASES = 100; // in a row, each of which another's change was quicker than
+/** With these it is of no use to send what waits. */
+const GONE = new Set(["not_found", "forbidden", "device_removed"]);
+
+const closed = () => new HandoffError({ code: "closed", detail: "the session was closed here" });
 
 export interface SyncStatus {
   /** connecting: not heard from the server yet, or not again. closed: it will not be, see `lost`. */
@@ -72,7 +76,11 @@ type PatchCommand = Extract<Command, { type: "patch" }>;
 function operationsOf(change: (data: Json) => Json | void, before: Json): Operation[] {
   const draft = structuredClone(before);
   const returned = change(draft);
-  return diff(before, returned === undefined ? draft : returned, "/data");
+  if (returned !== undefined && returned !== draft && !equal(draft, before)) {
+    throw new TypeError("the function changed its data and returned something else: write `(data) => { data.n++; }`");
+  }
+  // As it is sent: a member that is undefined is none, a Date is its text.
+  return diff(before, JSON.parse(JSON.stringify(returned === undefined ? draft : returned)) as Json, "/data");
 }
 
 /* The session with a command that was not told yet; null: it does not fit. */
@@ -81,7 +89,7 @@ function withCommand(before: SessionResource, pending: Pending): SessionResource
     return before;
   }
   try {
-    if (pending.redo && !pending.isSent) {
+    if (pending.redo && pending.sentAt === null) {
       pending.command.operations = pending.redo(before.data);
     }
     return { ...before, ...(apply({ data: before.data, name: before.name }, pending.command.operations) as { data: Json; name: string }) };
@@ -95,12 +103,13 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   private readonly outbox: Outbox;
   private readonly rebases = new WeakMap<Pending, number>();
   private readonly rejects = new WeakSet<Pending>();
-  /** Unanswered, and told by their event already. */
-  private shown = new WeakSet<Pending>();
+  /** Unanswered, and told by their event already, in that epoch. */
+  private readonly shown = new WeakMap<Pending, number>();
   private view: SessionResource | null = null;
   private status_: SyncStatus = { state: "connecting", unsent: 0 };
   private isSynced = false;
   private isClosed = false;
+  private unwatch: (() => void) | undefined;
   private readonly readiness: Promise<void>;
   private becomeReady!: () => void;
   private failReady!: (error: HandoffError) => void;
@@ -124,10 +133,23 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
 
   /** Resolves with the first state from the server; rejects when there is none for this device. */
   async begin(): Promise<void> {
-    const stored = await this.context.store.load(this.sessionId).catch(() => []);
-    this.outbox.restore(stored);
-    this.context.link().subscribe(this);
+    await this.adopt();
+    if (!this.isClosed) {
+      this.unwatch = this.context.store.watch?.(this.sessionId, () => void this.adopt());
+      this.context.link().subscribe(this);
+    }
     await this.readiness;
+  }
+
+  /* What a page that has gone left unsent is this one's from now on. */
+  private async adopt(): Promise<void> {
+    const stored = await this.context.store.load(this.sessionId).catch(() => []);
+    if (stored.length && !this.isClosed) {
+      this.outbox.restore(stored);
+      if (this.view) {
+        this.render("local", null);
+      }
+    }
   }
 
   // ---- what there is ----
@@ -189,19 +211,27 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
    * with what there is then. The promise resolves when the server has it, and rejects when it was taken back.
    */
   patch(change: Operation[] | ((data: T) => T | void), options: PatchOptions = {}): Promise<Ack> {
+    if (this.isClosed || this.outbox.isFull) {
+      return this.add(this.command("", [])); // which says so
+    }
     const current = this.resource;
     const redo = typeof change === "function" ? (data: Json) => operationsOf(change as (data: Json) => Json | void, data) : null;
     const operations = redo ? redo(current.data) : (change as Operation[]);
     if (!operations.length) {
       return Promise.resolve({ epoch: current.epoch, version: current.version });
     }
-    apply({ data: current.data, name: current.name }, operations); // throws PatchError: then nothing has happened
-    const answer = this.outbox.add(this.command(randomId(), operations), redo);
+    const changed = apply({ data: current.data, name: current.name }, operations); // throws PatchError: then nothing has happened
+    const answer = this.add(this.command(randomId(), operations), redo);
     if (options.onConflict === "reject") {
       this.rejects.add(this.outbox.items[this.outbox.items.length - 1] as Pending);
     }
-    this.render("local", null);
+    this.view = { ...current, ...(changed as { data: Json; name: string }) };
+    this.emit("change", { source: "local", event: null });
     return answer;
+  }
+
+  private add(command: Command, redo: Redo | null = null): Promise<Ack> {
+    return this.isClosed ? Promise.reject(closed()) : this.outbox.add(command, redo);
   }
 
   /* On what this device knows now. */
@@ -211,7 +241,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   }
 
   setStatus(status: Status): Promise<Ack> {
-    return this.outbox.add({ type: "status", sessionId: this.sessionId, key: randomId(), status }, null);
+    return this.add({ type: "status", sessionId: this.sessionId, key: randomId(), status });
   }
 
   pause(): Promise<Ack> {
@@ -230,16 +260,13 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   /** Ends a turn of the clock: that of `currentParticipantId`, left out: whose it is as far as this device knows. */
   switchTurn(turn: { currentParticipantId?: string; nextParticipantId?: string } = {}): Promise<Ack> {
     const currentParticipantId = turn.currentParticipantId ?? this.clock?.activeParticipantId ?? undefined;
-    return this.outbox.add(
-      {
-        type: "switch",
-        sessionId: this.sessionId,
-        key: randomId(),
-        ...(currentParticipantId ? { currentParticipantId } : {}),
-        ...(turn.nextParticipantId ? { nextParticipantId: turn.nextParticipantId } : {}),
-      },
-      null,
-    );
+    return this.add({
+      type: "switch",
+      sessionId: this.sessionId,
+      key: randomId(),
+      ...(currentParticipantId ? { currentParticipantId } : {}),
+      ...(turn.nextParticipantId ? { nextParticipantId: turn.nextParticipantId } : {}),
+    });
   }
 
   /** To all devices that are connected now, but this one; nothing is kept. */
@@ -266,6 +293,8 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
       return;
     }
     this.isClosed = true;
+    this.unwatch?.();
+    this.failReady(closed());
     this.outbox.close();
     this.context.link().unsubscribe(this);
     this.context.closed(this as unknown as Session<never>);
@@ -286,7 +315,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
 
   private done(pending: Pending, ack: Ack): boolean {
     const at = this.replica.position;
-    const isTold = at !== null && (at.epoch > ack.epoch || (at.epoch === ack.epoch && at.version >= ack.version));
+    const isTold = at !== null && !isBefore(at, ack);
     if (!isTold) {
       this.shown.delete(pending); // it was another's that looked the same
     }
@@ -299,7 +328,16 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
       this.replaceWith(problem.session);
     }
     for (const event of problem.deltas ?? []) {
-      this.replica.take(event);
+      if (this.replica.take(event) === "applied") {
+        this.noteOwn(event);
+      }
+    }
+    this.settle();
+  }
+
+  private settle(): void {
+    if (this.replica.position) {
+      this.outbox.settle(this.replica.position);
     }
   }
 
@@ -333,11 +371,15 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   private withPending(): SessionResource | null {
     let view = this.replica.session;
     for (const pending of this.outbox.items) {
-      if (view && !this.shown.has(pending)) {
+      if (view && !this.isShown(pending)) {
         view = withCommand(view, pending) ?? view;
       }
     }
     return view;
+  }
+
+  private isShown(pending: Pending): boolean {
+    return this.shown.get(pending) === this.replica.position?.epoch;
   }
 
   private render(source: SessionEvents["change"]["source"], event: Event | null): void {
@@ -394,10 +436,8 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   }
 
   private replaceWith(session: SessionResource): void {
-    if (this.replica.replace(session)) {
-      this.shown = new WeakSet();
-    }
-    this.outbox.settle(session.version);
+    this.replica.replace(session);
+    this.settle();
   }
 
   private inSync(): void {
@@ -424,29 +464,38 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     if (taken === "gap" || taken === "drift") {
       this.startOver();
     } else if (taken === "applied") {
-      this.noteOwn(event);
-      this.outbox.settle(event.version);
-      this.render("remote", event);
+      const isAsShown = this.noteOwn(event);
+      this.settle();
+      if (isAsShown && this.view) {
+        const { data, name } = this.view; // not reckoned anew: many changes may wait behind this one
+        this.view = { ...(this.replica.session as SessionResource), data, name };
+        this.emit("change", { source: "remote", event });
+      } else {
+        this.render("remote", event);
+      }
       this.learnRole(event);
     }
   }
 
   /*
    * This device's change, told before its answer came, is not to be shown twice; and what this device did on top of it knows of it, so
-   * that it is no conflict.
+   * that it is no conflict. True: what is shown had it next, so that it stays the same.
    */
-  private noteOwn(event: Event): void {
+  private noteOwn(event: Event): boolean {
     const items = this.outbox.items;
-    const own = items.find((pending) => pending.doneAt === event.version) ?? items.find((pending) => this.looksLike(pending, event));
+    const isDone = ({ doneAt }: Pending) => doneAt?.version === event.version && doneAt.epoch === event.epoch;
+    const own = items.find(isDone) ?? items.find((pending) => this.looksLike(pending, event));
     if (!own) {
-      return;
+      return false;
     }
-    this.shown.add(own);
-    for (const { isSent, command } of items) {
-      if (!isSent && command.type === "patch" && command.epoch === event.epoch && command.baseVersion === event.version - 1) {
+    const isNext = own === items.find((pending) => !this.isShown(pending)) && this.looksLike(own, event);
+    this.shown.set(own, event.epoch);
+    for (const { sentAt, command } of items) {
+      if (sentAt === null && command.type === "patch" && command.epoch === event.epoch && command.baseVersion === event.version - 1) {
         command.baseVersion = event.version;
       }
     }
+    return isNext;
   }
 
   private looksLike(pending: Pending, event: Event): boolean {
@@ -454,7 +503,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     return (
       event.type === "state_delta" &&
       event.deviceId === this.context.caller.deviceId &&
-      pending.isSent &&
+      pending.sentAt !== null &&
       command.type === "patch" &&
       equal(command.operations as unknown as Json, (event.operations ?? []) as unknown as Json)
     );
@@ -491,7 +540,9 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     const error = new HandoffError({ ...(frame as Problem), code, detail: reason });
     this.failReady(error);
     this.close();
-    this.outbox.fail(error);
+    if (GONE.has(code)) {
+      this.outbox.fail(error); // else it stays in the store, for the next time
+    }
     this.emit("lost", { code, reason });
   }
 

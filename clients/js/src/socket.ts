@@ -8,7 +8,9 @@ import type { Ack, Command, Frame } from "./protocol.js";
 import { Caller, sendByRest } from "./rest.js";
 
 const SILENT_MS = 20000; // then it is asked for a sign of life
-const ANSWER_MS = 10000; // which has to come within
+const SIGN_MS = 10000; // which has to come within
+const ANSWER_MS = 30000; // the server takes 5 s at most, a slow network longer: then the connection is given up with all that waits
+const REFRESH_MS = 10000; // between one token and the next, also when getToken gives one that is about to expire
 const NO_RETURN = new Set([1003, 1007, 1009, 4001]);
 const TOKEN_EXPIRED = 4002;
 const TEMPORARY_LOSS = new Set(["unavailable", "timeout", "rate_limited", "connection_lost"]);
@@ -53,12 +55,15 @@ export class SocketLink implements Link {
   private readonly backoff = new Backoff();
   private again: ReturnType<typeof setTimeout> | null = null;
   private watch: ReturnType<typeof setTimeout> | null = null;
+  private refreshing: ReturnType<typeof setTimeout> | null = null;
+  private readonly askingAgain = new Map<Subscriber, ReturnType<typeof setTimeout>>();
   private nextId = 1;
   private nRefused = 0;
   /** What the server said to the token, and how often in a row. */
   private refusal: Problem | null = null;
   private nRefusals = 0;
   private maxBytes = 65536;
+  private refreshedAt = 0;
 
   constructor(private readonly options: SocketOptions) {
     void this.open();
@@ -74,26 +79,52 @@ export class SocketLink implements Link {
     }
   }
 
+  private get isWanted(): boolean {
+    return this.state === "connecting" && !this.socket; // not closed, or opened by another, meanwhile
+  }
+
   private async open(): Promise<void> {
     this.setState("connecting");
     let token: string;
     try {
       token = await this.options.getToken();
     } catch (error) {
-      this.stop({ code: "no_token", detail: String(error) });
+      if (this.isWanted) {
+        this.withoutToken(error);
+      }
       return;
     }
-    if (this.state !== "connecting" || this.socket) {
-      return; // closed, or opened by another, meanwhile
+    if (this.isWanted) {
+      this.connect(token);
     }
+  }
+
+  /* Its server may be away as well: only who says so for good stops. */
+  private withoutToken(error: unknown): void {
+    if (error instanceof HandoffError && !isTemporary(error)) {
+      this.stop(error.problem);
+    } else {
+      this.later(this.backoff.next(), { code: "no_token", detail: String(error), temporary: true });
+    }
+  }
+
+  private connect(token: string): void {
     const url = `${this.options.socketUrl.replace(/^http/, "ws")}/ws?device_id=${encodeURIComponent(this.options.deviceId)}`;
-    const socket = new this.options.WebSocket(url, ["handoff.v1"]);
+    let socket: WebSocket;
+    try {
+      socket = new this.options.WebSocket(url, ["handoff.v1"]);
+    } catch {
+      this.options.onRefused(Infinity); // the page's policy lets none be made
+      this.later(this.backoff.next());
+      return;
+    }
     this.socket = socket;
-    this.expect(ANSWER_MS);
+    this.expect(SIGN_MS);
     socket.onopen = () => void this.authenticate(token).catch((error: HandoffError) => this.noteRefusal(error));
     socket.onmessage = (message) => this.take(socket, String(message.data));
     socket.onclose = (close) => this.lost(socket, close.code, close.reason);
-    socket.onerror = () => undefined; // onclose follows
+    // onclose follows, but where the page's policy lets no WebSocket through
+    socket.onerror = () => void setTimeout(() => socket.readyState === 3 && this.lost(socket, 1006, ""));
   }
 
   private async authenticate(token: string): Promise<void> {
@@ -118,9 +149,13 @@ export class SocketLink implements Link {
     }
   }
 
-  private async refresh(): Promise<void> {
+  private async refresh(socket: WebSocket): Promise<void> {
     try {
-      await this.authenticate(await this.options.getToken());
+      const token = await this.options.getToken();
+      this.refreshedAt = Date.now();
+      if (socket === this.socket) {
+        await this.authenticate(token);
+      }
     } catch {
       // the connection closes when its token expires, and opens again with another
     }
@@ -142,6 +177,9 @@ export class SocketLink implements Link {
     const wasOpen = this.state === "open";
     this.socket = null;
     clearTimeout(this.watch ?? undefined);
+    clearTimeout(this.refreshing ?? undefined);
+    this.askingAgain.forEach((timer) => clearTimeout(timer));
+    this.askingAgain.clear();
     for (const [id, waiting] of [...this.waiting]) {
       this.end(id);
       waiting.reject(lostConnection(`the connection closed with ${code}`));
@@ -163,11 +201,11 @@ export class SocketLink implements Link {
     this.later(isAtOnce ? 0 : retryAfter(reason) ?? this.backoff.next());
   }
 
-  private later(ms: number): void {
+  private later(ms: number, problem?: Problem): void {
     if (this.state === "stopped") {
       return; // onRefused may have closed the link
     }
-    this.setState("waiting");
+    this.setState("waiting", problem);
     clearTimeout(this.again ?? undefined);
     this.again = setTimeout(() => void this.open(), ms);
   }
@@ -190,7 +228,7 @@ export class SocketLink implements Link {
   probe(): void {
     if (this.state === "open") {
       this.write({ type: "ping" });
-      this.expect(ANSWER_MS);
+      this.expect(SIGN_MS);
     } else if (this.state === "waiting") {
       this.reconnect();
     }
@@ -221,7 +259,8 @@ export class SocketLink implements Link {
     this.heard();
     const frame = JSON.parse(text) as Frame;
     if (frame.type === "token_expiring") {
-      void this.refresh();
+      clearTimeout(this.refreshing ?? undefined);
+      this.refreshing = setTimeout(() => void this.refresh(socket), Math.max(0, this.refreshedAt + REFRESH_MS - Date.now()));
     }
     const waiting = frame.id === undefined ? undefined : this.waiting.get(frame.id);
     if (frame.id !== undefined && waiting) {
@@ -229,9 +268,20 @@ export class SocketLink implements Link {
       this.answer(waiting, frame);
     }
     const subscriber = frame.sessionId === undefined ? undefined : this.subscribers.get(frame.sessionId);
-    if (subscriber && (frame.type !== "error" || !waiting)) {
-      subscriber.take(frame);
+    if (subscriber && frame.type !== "error") {
+      this.tell(subscriber, frame);
     }
+  }
+
+  private tell(subscriber: Subscriber, frame: Frame): void {
+    if (frame.type !== "unsubscribed") {
+      subscriber.take(frame);
+    } else if (frame.code && isTemporary(new HandoffError(frame as Problem))) {
+      subscriber.linkChanged("waiting");
+      this.askAgain(subscriber, frame as Problem);
+    } else if (frame.code) {
+      subscriber.take(frame);
+    } // else it was asked for, by one who listened before
   }
 
   private answer(waiting: Waiting, frame: Frame): void {
@@ -254,10 +304,7 @@ export class SocketLink implements Link {
   private ask(message: object): Promise<Frame> {
     const id = String(this.nextId++);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.waiting.delete(id);
-        reject(lostConnection("no answer came in time"));
-      }, ANSWER_MS);
+      const timer = setTimeout(() => this.drop(1006), ANSWER_MS);
       this.waiting.set(id, { resolve, reject, timer });
       this.write({ ...message, id });
     });
@@ -274,11 +321,16 @@ export class SocketLink implements Link {
         return; // it is asked for again with the next connection
       }
       if (isTemporary(error)) {
-        setTimeout(() => this.resubscribe(subscriber), error.problem.retryAfterMs ?? this.backoff.next());
+        this.askAgain(subscriber, error.problem);
       } else {
         subscriber.take({ ...error.problem, type: "error", sessionId });
       }
     });
+  }
+
+  private askAgain(subscriber: Subscriber, problem: Problem): void {
+    clearTimeout(this.askingAgain.get(subscriber));
+    this.askingAgain.set(subscriber, setTimeout(() => this.resubscribe(subscriber), problem.retryAfterMs ?? this.backoff.next()));
   }
 
   subscribe(subscriber: Subscriber): void {
@@ -297,6 +349,8 @@ export class SocketLink implements Link {
       return;
     }
     this.subscribers.delete(subscriber.sessionId);
+    clearTimeout(this.askingAgain.get(subscriber));
+    this.askingAgain.delete(subscriber);
     if (this.state === "open") {
       this.write({ type: "unsubscribe", sessionId: subscriber.sessionId });
     }

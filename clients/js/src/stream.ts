@@ -39,6 +39,7 @@ class Stream {
   private abort = new AbortController();
   private again: ReturnType<typeof setTimeout> | null = null;
   private isClosed = false;
+  private nRefusals = 0;
   isOpen = false;
 
   constructor(private readonly link: StreamLink, private readonly options: StreamOptions, readonly subscriber: Subscriber) {
@@ -53,6 +54,9 @@ class Stream {
 
   /* Again, from the subscriber's position. */
   restart(): void {
+    if (this.isClosed) {
+      return;
+    }
     this.abort.abort();
     clearTimeout(this.again ?? undefined);
     void this.run();
@@ -93,14 +97,15 @@ class Stream {
   private take(frame: Frame): void {
     if (!this.isOpen) {
       this.isOpen = true;
+      this.nRefusals = 0;
       this.backoff.reset();
       this.link.streamChanged();
     }
     if (frame.type === "hello") {
       this.options.onFrame(frame);
-    } else {
+    } else if (frame.type !== "unsubscribed" || !isTemporary(new HandoffError(frame as Problem))) {
       this.subscriber.take(frame);
-    }
+    } // else the stream ends, and begins again
   }
 
   private async run(): Promise<void> {
@@ -109,32 +114,40 @@ class Stream {
     try {
       retryMs = await this.read(abort);
     } catch (error) {
-      if (error instanceof HandoffError && !isTemporary(error) && !this.isClosed && this.abort === abort) {
-        this.refused(error);
+      if (error instanceof HandoffError && !isTemporary(error) && !this.isClosed && this.abort === abort && this.refused(error)) {
         return;
       }
     }
     if (this.isClosed || this.abort !== abort) {
       return; // another one has begun
     }
+    abort.abort(); // what ended in the midst of it is not read any more
     this.isOpen = false;
     this.link.streamChanged();
+    this.subscriber.linkChanged("waiting");
     this.again = setTimeout(() => void this.run(), retryMs ?? this.backoff.next());
   }
 
-  private refused(error: HandoffError): void {
+  /* False: once more, with another token. */
+  private refused(error: HandoffError): boolean {
+    const isToken = error.code === "unauthenticated" || error.code === "token_expired";
+    if (isToken && ++this.nRefusals < 2) {
+      return false;
+    }
     this.isOpen = false;
-    if (error.code === "unauthenticated" || error.code === "token_expired") {
+    if (isToken) {
       this.link.stop(error.problem);
     } else {
       this.subscriber.take({ ...error.problem, type: "error", sessionId: this.subscriber.sessionId });
     }
+    return true;
   }
 }
 
 export class StreamLink implements Link {
   state: LinkState = "connecting";
   private readonly streams = new Map<string, Stream>();
+  private isClosed = false;
 
   constructor(private readonly options: StreamOptions) {}
 
@@ -167,6 +180,9 @@ export class StreamLink implements Link {
 
   subscribe(subscriber: Subscriber): void {
     this.streams.get(subscriber.sessionId)?.close();
+    if (this.isClosed) {
+      return;
+    }
     this.streams.set(subscriber.sessionId, new Stream(this, this.options, subscriber));
   }
 
@@ -199,6 +215,7 @@ export class StreamLink implements Link {
   }
 
   close(): void {
+    this.isClosed = true;
     for (const stream of this.streams.values()) {
       stream.close();
     }

@@ -70,8 +70,9 @@ export class Shared {
 
   private close(): void {
     this.isOpen = false;
-    this.view.session?.close();
     this.view = NOTHING;
+    const opening = this.session; // which may go on for long, without a network
+    opening.then((session) => this.session === opening && !this.isOpen && session.close(), () => undefined);
   }
 }
 
