@@ -1,6 +1,7 @@
 """clients/js and clients/react: compiled, of the promised size, its own tests passed against the real services. Each of node's tests is one here."""
 
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -63,6 +64,29 @@ def test_in_a_browser(compiled, own_api, own_fanout):
 def test_it_is_small(compiled):
     code = b"".join(path.read_bytes() for path in sorted((compiled / "esm").glob("*.js")))
     assert len(gzip.compress(code, 9)) <= MAX_GZIPPED
+
+
+def test_its_types_are_those_of_the_schemas():
+    made = subprocess.run([ROOT / "tools" / "schema-types"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    committed = (CLIENT / "src" / "schemas.ts").read_text()
+    assert made == committed, "run: tools/schema-types > clients/js/src/schemas.ts"
+
+
+@pytest.mark.parametrize("name", ["js", "react"])
+def test_what_is_published(compiled, name):
+    """All that package.json names, nothing else but what it needs."""
+    folder = CLIENTS / name
+    package = json.loads((folder / "package.json").read_text())
+    done = subprocess.run(["npm", "pack", "--dry-run", "--json", "--ignore-scripts"], cwd=folder, stdout=subprocess.PIPE, check=True)
+    (packed,) = json.loads(done.stdout)
+    files = {file["path"] for file in packed["files"]}
+    named = {path for way in package["exports"]["."].values() for path in way.values()}
+    named |= {package["main"], package["module"], package["types"]}
+    assert {path.removeprefix("./") for path in named} <= files
+    sources = {path.stem for path in (folder / "src").glob("*.ts") if not path.name.endswith(".d.ts")}
+    compiled_files = {f"dist/{kind}/{source}.{suffix}" for kind in ("esm", "cjs") for source in sources for suffix in ("js", "d.ts")}
+    assert files == compiled_files | {"dist/esm/package.json", "dist/cjs/package.json", "package.json", "README.md"}
+    assert package["sideEffects"] is False and package["engines"]["node"] == ">=20" and not package.get("dependencies")
 
 
 def test_it_is_there_for_require_too(compiled):

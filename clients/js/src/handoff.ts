@@ -6,8 +6,9 @@ import { HandoffError, Problem } from "./errors.js";
 import type { Json } from "./json.js";
 import type { Link, LinkState } from "./link.js";
 import { HandoffOptions, ownDeviceId, randomId, socketUrlOf } from "./options.js";
-import type { Frame, SessionResource, Status } from "./protocol.js";
+import type { Hello, NewSession, SessionResource, Status } from "./protocol.js";
 import { Caller, request } from "./rest.js";
+import type { ResponseSessionList } from "./schemas.js";
 import { Session, SessionContext } from "./session.js";
 import { isTemporary, SocketLink } from "./socket.js";
 import { CommandStore, defaultStore } from "./store.js";
@@ -23,21 +24,6 @@ export interface ConnectionState {
   transport: "websocket" | "stream";
   /** Why it stopped: `unauthenticated`, `no_token` … `reconnect()` tries again. */
   problem?: Problem;
-}
-
-export interface NewSession<T extends Json = Json> {
-  name: string;
-  type: string;
-  data?: T;
-  status?: "active" | "pending";
-  ttlSeconds?: number;
-  onIdle?: "pause" | "expire";
-  clock?: Json;
-}
-
-export interface SessionPage {
-  items: Omit<SessionResource, "data">[];
-  nextCursor: string | null;
 }
 
 /* Many that need a token at the same moment ask for one. */
@@ -116,10 +102,10 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
   }
 
   /** One's own sessions and those shared with one, newest first. */
-  async list(query: { status?: Status; type?: string; limit?: number; cursor?: string } = {}): Promise<SessionPage> {
+  async list(query: { status?: Status; type?: string; limit?: number; cursor?: string } = {}): Promise<ResponseSessionList> {
     const given = Object.entries(query).filter(([, value]) => value !== undefined);
     const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-    return (await request(this.caller, `/sessions${text ? `?${text}` : ""}`)).body as unknown as SessionPage;
+    return (await request(this.caller, `/sessions${text ? `?${text}` : ""}`)).body as unknown as ResponseSessionList;
   }
 
   private context(): SessionContext {
@@ -184,11 +170,9 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     return this.socketClass && !this.streamsUntil ? this.openSocket() : this.openStreams();
   }
 
-  private onFrame(frame: Frame): void {
-    if (frame.serverTime) {
-      this.offsetMs = Date.parse(frame.serverTime) - Date.now();
-    }
-  }
+  private readonly onHello = ({ serverTime }: Hello): void => {
+    this.offsetMs = Date.parse(serverTime) - Date.now();
+  };
 
   /* What a connection tells that another one replaced is of no interest. */
   private noting(transport: ConnectionState["transport"]): (state: LinkState, problem?: Problem) => void {
@@ -210,7 +194,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
       WebSocket: this.socketClass as NonNullable<typeof this.socketClass>,
       device: { ...(name ? { name } : {}), ...(platform ? { platform } : {}) },
       onState,
-      onFrame: (frame) => this.onFrame(frame),
+      onHello: this.onHello,
       onRefused: (n) => void this.refused(n),
     });
   }
@@ -220,7 +204,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
       ...this.caller,
       socketUrl: this.socketUrl,
       onState: this.noting("stream"),
-      onFrame: (frame) => this.onFrame(frame),
+      onHello: this.onHello,
     });
   }
 

@@ -1,13 +1,15 @@
 export { HandoffError } from "./errors.js";
-export type { Problem } from "./errors.js";
+export type { Code, Problem } from "./errors.js";
 export { Handoff } from "./handoff.js";
-export type { ConnectionState, NewSession, SessionPage } from "./handoff.js";
+export type { ConnectionState } from "./handoff.js";
 export { canonical } from "./json.js";
 export type { Json } from "./json.js";
 export type { HandoffOptions } from "./options.js";
 export { apply, diff, PatchError } from "./patch.js";
 export type { Operation } from "./patch.js";
-export type { Ack, Clock, ClockParticipant, Event, Position, Role, SessionResource, Status } from "./protocol.js";
+export type { Ack, Clock, ClockParticipant, Device, Event, NewSession, Position, Role, SessionResource, SessionSummary, Status } from "./protocol.js";
+import type * as wire from "./schemas.js";
+export type { wire };
 export { checksumOf } from "./replica.js";
 export { Session } from "./session.js";
 export type { Conflict, DeviceChange, PatchOptions, SessionEvents, SyncStatus } from "./session.js";

@@ -33,7 +33,8 @@ function tagOf(command: { baseVersion?: number; epoch?: number }): string {
 async function problemOf(response: Response): Promise<Problem> {
   const retryAfter = Number(response.headers.get("retry-after"));
   const body = (await response.json().catch(() => null)) as Problem | null;
-  const problem = body?.code ? body : { code: `http_${response.status}`, detail: response.statusText, temporary: response.status >= 500 };
+  const { status, statusText: detail } = response; // without a problem it is of something on the way
+  const problem: Problem = body?.code ? body : { code: `http_${status}`, detail, temporary: status >= 500 || status === 408 || status === 429 };
   return retryAfter > 0 ? { ...problem, retryAfterMs: retryAfter * 1000 } : problem;
 }
 
@@ -90,13 +91,10 @@ function commandRequest(command: Command): [path: string, options: Request] {
 export async function sendByRest(caller: Caller, command: Command): Promise<Ack> {
   const [path, options] = commandRequest(command);
   const { body, headers } = await request(caller, path, options);
-  const answer = body as unknown as Ack;
-  const replayed = headers.get("idempotency-replayed") === "true";
-  return {
-    epoch: answer.epoch,
-    version: answer.version,
-    ...(answer.checksum ? { checksum: answer.checksum } : {}),
-    ...(answer.rebased ? { rebased: true } : {}),
-    ...(replayed ? { replayed } : {}),
-  };
+  return ackOf(body as unknown as Ack, headers.get("idempotency-replayed") === "true");
+}
+
+export function ackOf(answer: Ack, replayed = answer.replayed ?? false): Ack {
+  const { epoch, version, checksum, rebased } = answer;
+  return { epoch, version, ...(checksum ? { checksum } : {}), ...(rebased ? { rebased } : {}), ...(replayed ? { replayed } : {}) };
 }

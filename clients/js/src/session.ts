@@ -1,20 +1,21 @@
 /** A session on this device: what the server told, with this device's own unanswered changes on top. */
 
 import { Emitter } from "./emitter.js";
-import { HandoffError, Problem } from "./errors.js";
+import { Code, HandoffError, Problem } from "./errors.js";
 import { equal, Json } from "./json.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
 import { randomId } from "./options.js";
 import { Outbox, Pending, Redo } from "./outbox.js";
 import { apply, diff, Operation } from "./patch.js";
-import type { Ack, Clock, Command, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
+import type { Ack, Clock, Command, Device, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
 import { isBefore, Replica } from "./replica.js";
 import { Caller, request } from "./rest.js";
+import type { TargetStatus } from "./schemas.js";
 import type { CommandStore } from "./store.js";
 
 const MAX_REBASES = 100; // in a row, each of which another's change was quicker than
 /** With these it is of no use to send what waits. */
-const GONE = new Set(["not_found", "forbidden", "device_removed"]);
+const GONE: ReadonlySet<Code> = new Set<Code>(["not_found", "forbidden", "device_removed"]);
 
 const closed = () => new HandoffError({ code: "closed", detail: "the session was closed here" });
 
@@ -27,7 +28,7 @@ export interface SyncStatus {
 
 export interface Conflict {
   /** version_conflict and others; what was missed is in `problem`. */
-  code: string;
+  code: Code;
   reason: string;
   problem: Problem;
   /** This device's change, and whether it is made anew on what there is now, or taken back. */
@@ -50,9 +51,9 @@ export interface SessionEvents {
   conflict: Conflict;
   devices: DeviceChange;
   broadcast: { message: Json; deviceId: string | null };
-  warning: { participantId: string; remainingMs: number };
+  warning: { participantId: string | null; remainingMs: number };
   /** The session is not there any more for this device: `not_found`, `device_removed`, `forbidden` … */
-  lost: { code: string; reason: string };
+  lost: { code: Code; reason: string };
 }
 
 export interface PatchOptions {
@@ -240,7 +241,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     return { type: "patch", sessionId: this.sessionId, key, operations, baseVersion: version, epoch, merge: "disjoint" };
   }
 
-  setStatus(status: Status): Promise<Ack> {
+  setStatus(status: TargetStatus): Promise<Ack> {
     return this.add({ type: "status", sessionId: this.sessionId, key: randomId(), status });
   }
 
@@ -279,8 +280,8 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     await this.call("/heartbeat", { method: "POST" });
   }
 
-  async devices(): Promise<Json> {
-    return (await this.call("/devices")).body;
+  async devices(): Promise<{ items: Device[] }> {
+    return (await this.call("/devices")).body as unknown as { items: Device[] };
   }
 
   private call(path: string, options = {}): ReturnType<typeof request> {
@@ -408,30 +409,32 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   take(frame: Frame): void {
     switch (frame.type) {
       case "state_sync":
-        this.replaceWith(frame.session as SessionResource);
+        this.replaceWith(frame.session);
         this.inSync();
         this.render("sync", null);
         return;
       case "subscribed":
         this.inSync();
         return;
-      case "unsubscribed":
-      case "error":
-        this.lose(frame);
-        return;
       case "device_joined":
+        this.emit("devices", { joined: [frame.deviceId], left: [], name: frame.name, platform: frame.platform });
+        return;
       case "device_left":
+        this.emit("devices", { joined: [], left: [frame.deviceId], name: frame.name, platform: frame.platform });
+        return;
       case "presence":
-        this.tellDevices(frame);
+        this.emit("devices", { joined: frame.joined, left: frame.left });
         return;
       case "broadcast":
-        this.emit("broadcast", { message: frame.message ?? null, deviceId: frame.deviceId ?? null });
+        this.emit("broadcast", { message: frame.message, deviceId: frame.deviceId });
         return;
       case "clock_warning":
-        this.emit("warning", { participantId: frame.participantId ?? "", remainingMs: frame.remainingMs ?? 0 });
+        this.emit("warning", { participantId: frame.participantId, remainingMs: frame.remainingMs });
         return;
       default:
-        this.takeEvent(frame as Event);
+        if ("timestamp" in frame) {
+          this.takeEvent(frame);
+        }
     }
   }
 
@@ -505,7 +508,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
       event.deviceId === this.context.caller.deviceId &&
       pending.sentAt !== null &&
       command.type === "patch" &&
-      equal(command.operations as unknown as Json, (event.operations ?? []) as unknown as Json)
+      equal(command.operations as unknown as Json, event.operations as unknown as Json)
     );
   }
 
@@ -525,19 +528,9 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     );
   }
 
-  private tellDevices(frame: Frame): void {
-    const one = frame.deviceId ? [frame.deviceId] : [];
-    this.emit("devices", {
-      joined: frame.joined ?? (frame.type === "device_joined" ? one : []),
-      left: frame.left ?? (frame.type === "device_left" ? one : []),
-      ...(frame.name !== undefined ? { name: frame.name } : {}),
-      ...(frame.platform !== undefined ? { platform: frame.platform } : {}),
-    });
-  }
-
-  private lose(frame: Frame): void {
-    const code = frame.code ?? "closed", reason = frame.detail ?? "the session is not told to this device any more";
-    const error = new HandoffError({ ...(frame as Problem), code, detail: reason });
+  lose(problem: Problem): void {
+    const { code, detail: reason } = problem;
+    const error = new HandoffError(problem);
     this.failReady(error);
     this.close();
     if (GONE.has(code)) {

@@ -4,8 +4,9 @@ import { Backoff } from "./backoff.js";
 import { HandoffError, lostConnection, Problem } from "./errors.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
 import type { WebSocketClass } from "./options.js";
-import type { Ack, Command, Frame } from "./protocol.js";
-import { Caller, sendByRest } from "./rest.js";
+import type { Ack, Answer, Command, Frame, Hello } from "./protocol.js";
+import { ackOf, Caller, sendByRest } from "./rest.js";
+import type { WsAck } from "./schemas.js";
 
 const SILENT_MS = 20000; // then it is asked for a sign of life
 const SIGN_MS = 10000; // which has to come within
@@ -23,12 +24,11 @@ export interface SocketOptions extends Caller {
   onState(state: LinkState, problem?: Problem): void;
   /** A connection was refused before it could be used, for the nth time in a row. */
   onRefused(n: number): void;
-  /** Of no session. */
-  onFrame(frame: Frame): void;
+  onHello(hello: Hello): void;
 }
 
 interface Waiting {
-  resolve(frame: Frame): void;
+  resolve(answer: Answer): void;
   reject(error: HandoffError): void;
   timer: ReturnType<typeof setTimeout>;
 }
@@ -45,6 +45,12 @@ function retryAfter(reason: string): number | null {
 /** Whether the same command, sent again later, may be answered otherwise. */
 export function isTemporary(error: unknown): boolean {
   return error instanceof HandoffError && (error.temporary || TEMPORARY_LOSS.has(error.code));
+}
+
+/** Why the session is not told any more; null: it was asked for. */
+export function lossOf(frame: Frame): HandoffError | null {
+  const code = frame.type === "unsubscribed" ? frame.code : undefined;
+  return code ? new HandoffError({ code, detail: "the session is not told to this device any more" }) : null;
 }
 
 export class SocketLink implements Link {
@@ -128,9 +134,9 @@ export class SocketLink implements Link {
   }
 
   private async authenticate(token: string): Promise<void> {
-    const hello = await this.ask({ type: "auth", token, device: this.options.device });
-    this.maxBytes = hello.maxMessageBytes ?? this.maxBytes;
-    this.options.onFrame(hello);
+    const hello = await this.ask<Hello>({ type: "auth", token, device: this.options.device });
+    this.maxBytes = hello.maxMessageBytes;
+    this.options.onHello(hello);
     if (this.state === "open") {
       return; // it was a fresh token for a connection that goes on
     }
@@ -258,37 +264,39 @@ export class SocketLink implements Link {
     }
     this.heard();
     const frame = JSON.parse(text) as Frame;
+    const id = "id" in frame ? frame.id : undefined;
     if (frame.type === "token_expiring") {
       clearTimeout(this.refreshing ?? undefined);
       this.refreshing = setTimeout(() => void this.refresh(socket), Math.max(0, this.refreshedAt + REFRESH_MS - Date.now()));
     }
-    const waiting = frame.id === undefined ? undefined : this.waiting.get(frame.id);
-    if (frame.id !== undefined && waiting) {
-      this.end(frame.id);
+    const waiting = id === undefined ? undefined : this.waiting.get(id);
+    if (id !== undefined && waiting) {
+      this.end(id);
       this.answer(waiting, frame);
     }
-    const subscriber = frame.sessionId === undefined ? undefined : this.subscribers.get(frame.sessionId);
+    const subscriber = "sessionId" in frame && frame.sessionId ? this.subscribers.get(frame.sessionId) : undefined;
     if (subscriber && frame.type !== "error") {
       this.tell(subscriber, frame);
     }
   }
 
   private tell(subscriber: Subscriber, frame: Frame): void {
+    const why = lossOf(frame);
     if (frame.type !== "unsubscribed") {
       subscriber.take(frame);
-    } else if (frame.code && isTemporary(new HandoffError(frame as Problem))) {
+    } else if (why && isTemporary(why)) {
       subscriber.linkChanged("waiting");
-      this.askAgain(subscriber, frame as Problem);
-    } else if (frame.code) {
-      subscriber.take(frame);
+      this.askAgain(subscriber, why.problem);
+    } else if (why) {
+      subscriber.lose(why.problem);
     } // else it was asked for, by one who listened before
   }
 
   private answer(waiting: Waiting, frame: Frame): void {
     if (frame.type === "error") {
-      waiting.reject(new HandoffError(frame as Problem));
+      waiting.reject(new HandoffError(frame));
     } else {
-      waiting.resolve(frame);
+      waiting.resolve(frame as Answer);
     }
   }
 
@@ -301,11 +309,11 @@ export class SocketLink implements Link {
     this.socket?.send(JSON.stringify(message));
   }
 
-  private ask(message: object): Promise<Frame> {
+  private ask<T extends Answer>(message: object): Promise<T> {
     const id = String(this.nextId++);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.drop(1006), ANSWER_MS);
-      this.waiting.set(id, { resolve, reject, timer });
+      this.waiting.set(id, { resolve: resolve as (answer: Answer) => void, reject, timer });
       this.write({ ...message, id });
     });
   }
@@ -323,7 +331,7 @@ export class SocketLink implements Link {
       if (isTemporary(error)) {
         this.askAgain(subscriber, error.problem);
       } else {
-        subscriber.take({ ...error.problem, type: "error", sessionId });
+        subscriber.lose(error.problem);
       }
     });
   }
@@ -364,13 +372,6 @@ export class SocketLink implements Link {
     if (size + 64 > this.maxBytes) {
       return sendByRest(this.options, command); // no frame is that large, a body may be
     }
-    const { epoch, version, checksum, rebased, replayed } = await this.ask(command);
-    return {
-      epoch: epoch as number,
-      version: version as number,
-      ...(checksum ? { checksum } : {}),
-      ...(rebased ? { rebased } : {}),
-      ...(replayed ? { replayed: true } : {}),
-    };
+    return ackOf(await this.ask<WsAck>(command));
   }
 }

@@ -3,16 +3,16 @@
 import { Backoff } from "./backoff.js";
 import { HandoffError, lostConnection, Problem } from "./errors.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
-import type { Ack, Command, Frame } from "./protocol.js";
+import type { Ack, Command, Frame, Hello } from "./protocol.js";
 import { Caller, sendByRest } from "./rest.js";
-import { isTemporary } from "./socket.js";
+import { isTemporary, lossOf } from "./socket.js";
 
 const SILENT_MS = 30000; // a comment comes every 15 s
 
 export interface StreamOptions extends Caller {
   socketUrl: string;
   onState(state: LinkState, problem?: Problem): void;
-  onFrame(frame: Frame): void;
+  onHello(hello: Hello): void;
 }
 
 /* The lines of the stream, as they come; it ends when the server ends it, fails when nothing comes any more. */
@@ -102,9 +102,14 @@ class Stream {
       this.link.streamChanged();
     }
     if (frame.type === "hello") {
-      this.options.onFrame(frame);
-    } else if (frame.type !== "unsubscribed" || !isTemporary(new HandoffError(frame as Problem))) {
+      this.options.onHello(frame);
+      return;
+    }
+    const why = lossOf(frame);
+    if (!why) {
       this.subscriber.take(frame);
+    } else if (!isTemporary(why)) {
+      this.subscriber.lose(why.problem);
     } // else the stream ends, and begins again
   }
 
@@ -138,7 +143,7 @@ class Stream {
     if (isToken) {
       this.link.stop(error.problem);
     } else {
-      this.subscriber.take({ ...error.problem, type: "error", sessionId: this.subscriber.sessionId });
+      this.subscriber.lose(error.problem);
     }
     return true;
   }
