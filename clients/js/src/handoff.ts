@@ -13,6 +13,7 @@ import { Session, SessionContext } from "./session.js";
 import { isTemporary, SocketLink } from "./socket.js";
 import { CommandStore, defaultStore } from "./store.js";
 import { StreamLink } from "./stream.js";
+import { oneAtATime, renewed, SessionToken } from "./tokens.js";
 
 /** So often in a row no WebSocket came about: then something on the way lets none through. */
 const MOST_REFUSED = 3;
@@ -26,10 +27,13 @@ export interface ConnectionState {
   problem?: Problem;
 }
 
-/* Many that need a token at the same moment ask for one. */
-function oneAtATime(getToken: HandoffOptions["getToken"]): () => Promise<string> {
-  let asked: Promise<string> | null = null;
-  return () => (asked ??= Promise.resolve().then(getToken).finally(() => (asked = null)));
+function callerOf(url: string, { getToken, fetch }: HandoffOptions, deviceId: string): Caller {
+  return {
+    url: url.replace(/\/+$/, ""),
+    deviceId,
+    getToken: oneAtATime(getToken),
+    fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
+  };
 }
 
 /* With the same key it takes effect once, however often it is sent. */
@@ -47,6 +51,20 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+export interface TokenOptions extends Omit<HandoffOptions, "getToken"> {
+  /** The device's own token for the session, when it is new and each time that it was renewed: what is kept outlives the page. */
+  onToken?: (token: SessionToken) => void;
+}
+
+export interface RedeemOptions extends TokenOptions {
+  /** Of who is signed in. */
+  getToken?: HandoffOptions["getToken"];
+  /** An idempotency key: with the same one an answer that was lost can be had again, until the code expires. */
+  key?: string;
+}
+
+type HandoffAnswer = SessionResource & { token?: string; tokenExpiresAt?: string; deviceId?: string };
 
 export class Handoff extends Emitter<{ state: ConnectionState }> {
   readonly deviceId: string;
@@ -68,13 +86,36 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     this.deviceId = options.device?.id ?? ownDeviceId();
     this.socketUrl = socketUrlOf(url, options.socketUrl);
     this.store = options.store ?? defaultStore();
-    this.caller = {
-      url: url.replace(/\/+$/, ""),
-      deviceId: this.deviceId,
-      getToken: oneAtATime(options.getToken),
-      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-    };
+    this.caller = callerOf(url, options, this.deviceId);
     this.unlisten = this.listenToNetwork();
+  }
+
+  /**
+   * Redeems a handoff code, and opens its session. With `getToken` it is that user's; without, this device gets a token for the one
+   * session, which is renewed while it is used. A code that is wrong, used or expired is `not_found`.
+   */
+  static async redeem<T extends Json = Json>(url: string, code: string, options: RedeemOptions = {}): Promise<{ handoff: Handoff; session: Session<T> }> {
+    const { key = randomId(), getToken, ...more } = options;
+    const id = more.device?.id ?? ownDeviceId();
+    const caller = callerOf(url, { ...more, getToken: getToken ?? (() => "") }, id);
+    const asked = { method: "POST", body: { code, device: { ...more.device, id } }, headers: { "Idempotency-Key": key } };
+    const answer = (await patiently(() => request(caller, "/handoff", asked))).body as unknown as HandoffAnswer;
+    const { id: sessionId, token, tokenExpiresAt: expiresAt, deviceId = id } = answer;
+    const handoff = token
+      ? Handoff.withToken(url, { sessionId, deviceId, token, expiresAt: expiresAt as string }, more, true)
+      : new Handoff(url, { ...more, device: { ...more.device, id }, getToken: getToken as HandoffOptions["getToken"] });
+    return { handoff, session: await handoff.open<T>(sessionId) };
+  }
+
+  /** With a session token that `onToken` gave to an earlier page. */
+  static withToken(url: string, token: SessionToken, options: TokenOptions = {}, isFresh = false): Handoff {
+    const { onToken = () => undefined, ...more } = options;
+    if (isFresh) {
+      onToken(token);
+    }
+    const device = { ...more.device, id: token.deviceId };
+    const caller = callerOf(url, { ...more, getToken: () => token.token }, token.deviceId);
+    return new Handoff(url, { ...more, device, getToken: renewed(caller, token, isFresh, onToken) });
   }
 
   // ---- sessions ----

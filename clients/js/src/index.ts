@@ -1,7 +1,7 @@
 export { HandoffError } from "./errors.js";
 export type { Code, Problem } from "./errors.js";
 export { Handoff } from "./handoff.js";
-export type { ConnectionState } from "./handoff.js";
+export type { ConnectionState, RedeemOptions, TokenOptions } from "./handoff.js";
 export { canonical } from "./json.js";
 export type { Json } from "./json.js";
 export type { HandoffOptions } from "./options.js";
@@ -12,6 +12,7 @@ import type * as wire from "./schemas.js";
 export type { wire };
 export { checksumOf } from "./replica.js";
 export { Session } from "./session.js";
-export type { Conflict, DeviceChange, PatchOptions, SessionEvents, SyncStatus } from "./session.js";
+export type { Conflict, DeviceChange, HandoffCode, PatchOptions, SessionEvents, SyncStatus } from "./session.js";
 export { IndexedDbStore, MemoryStore } from "./store.js";
 export type { CommandStore, StoredCommand } from "./store.js";
+export type { SessionToken } from "./tokens.js";

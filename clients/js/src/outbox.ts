@@ -17,7 +17,7 @@ const KEY_LIFETIME_MS = 23 * 3600 * 1000;
 /** So many commands of a session may wait: who is offline for long is told, before the memory and the store are full. */
 const MOST_UNANSWERED = 1000;
 /** It is the token that was refused, not the command. */
-const TOKEN_CODES = new Set(["unauthenticated", "token_expired"]);
+const TOKEN_CODES = new Set(["unauthenticated", "token_expired", "no_token"]);
 
 export type Redo = (data: Json) => Operation[];
 

@@ -47,7 +47,7 @@ export async function request(caller: Caller, path: string, options: Request = {
     const response = await caller.fetch(caller.url + path, {
       method,
       headers: {
-        Authorization: `Bearer ${token}`,
+        ...(token ? { Authorization: `Bearer ${token}` } : {}),
         "X-Device-Id": caller.deviceId,
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
         ...headers,
@@ -59,7 +59,8 @@ export async function request(caller: Caller, path: string, options: Request = {
       throw new HandoffError(await problemOf(response));
     }
     const text = await response.text();
-    return { status: response.status, body: text ? (JSON.parse(text) as Json) : null, headers: response.headers };
+    const isJson = text && !headers["Accept"];
+    return { status: response.status, body: isJson ? (JSON.parse(text) as Json) : text, headers: response.headers };
   } catch (error) {
     throw error instanceof HandoffError ? error : lostConnection(String(error));
   } finally {

@@ -7,7 +7,7 @@ import type { Link, LinkState, Subscriber } from "./link.js";
 import { randomId } from "./options.js";
 import { Outbox, Pending, Redo } from "./outbox.js";
 import { apply, diff, Operation } from "./patch.js";
-import type { Ack, Clock, Command, Device, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
+import type { Ack, Clock, Command, Device, Event, Frame, Position, Role, SessionResource, Status } from "./protocol.js";
 import { isBefore, Replica } from "./replica.js";
 import { Caller, request } from "./rest.js";
 import type { TargetStatus } from "./schemas.js";
@@ -62,6 +62,13 @@ export interface PatchOptions {
    * touch the same is merged in both cases.
    */
   onConflict?: "rebase" | "reject";
+}
+
+export interface HandoffCode {
+  code: string;
+  /** What the QR code says: a page of the app, with the code. */
+  url: string;
+  expiresAt: string;
 }
 
 export interface SessionContext {
@@ -282,6 +289,16 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
 
   async devices(): Promise<{ items: Device[] }> {
     return (await this.call("/devices")).body as unknown as { items: Device[] };
+  }
+
+  /** For another device: it redeems the code within `ttlSeconds`, once. Without a role it is for another device of the same user. */
+  async handoffCode(offer: { role?: Role; ttlSeconds?: number } = {}): Promise<HandoffCode> {
+    return (await this.call("/handoff-codes", { method: "POST", body: offer })).body as unknown as HandoffCode;
+  }
+
+  /** The code's url as a QR code: an SVG image, or for a terminal, `text/plain`. */
+  async qrCode(code: string, type: "image/svg+xml" | "text/plain" = "image/svg+xml"): Promise<string> {
+    return (await this.call(`/handoff-codes/${code}`, { headers: { Accept: type } })).body as string;
   }
 
   private call(path: string, options = {}): ReturnType<typeof request> {

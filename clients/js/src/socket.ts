@@ -96,7 +96,7 @@ export class SocketLink implements Link {
       token = await this.options.getToken();
     } catch (error) {
       if (this.isWanted) {
-        this.withoutToken(error);
+        this.withoutToken((error as HandoffError).problem);
       }
       return;
     }
@@ -106,11 +106,11 @@ export class SocketLink implements Link {
   }
 
   /* Its server may be away as well: only who says so for good stops. */
-  private withoutToken(error: unknown): void {
-    if (error instanceof HandoffError && !isTemporary(error)) {
-      this.stop(error.problem);
+  private withoutToken(problem: Problem): void {
+    if (problem.temporary) {
+      this.later(this.backoff.next(), problem);
     } else {
-      this.later(this.backoff.next(), { code: "no_token", detail: String(error), temporary: true });
+      this.stop(problem);
     }
   }
 

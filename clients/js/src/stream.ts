@@ -135,7 +135,7 @@ class Stream {
 
   /* False: once more, with another token. */
   private refused(error: HandoffError): boolean {
-    const isToken = error.code === "unauthenticated" || error.code === "token_expired";
+    const isToken = error.code === "unauthenticated" || error.code === "token_expired" || error.code === "no_token";
     if (isToken && ++this.nRefusals < 2) {
       return false;
     }
