@@ -31,8 +31,9 @@ def run_node(test, folder=CLIENT, **env):
     assert counts["pass"] > 0
 
 
-def test_without_a_server(compiled):
-    run_node("test/pure.test.mjs")
+@pytest.mark.parametrize("test", ["pure", "parts"])
+def test_without_a_server(compiled, test):
+    run_node(f"test/{test}.test.mjs")
 
 
 def stack_of(api, fanout):
