@@ -272,3 +272,56 @@ test("a copy that drifted is noticed by its checksum, and replaced", async (t) =
   await until(phone, (s) => s.sync.state === "synced");
   assert.deepEqual(phone.data, { progress: 5, notes: [] });
 });
+
+test("a session that is closed and opened again at once is open", async (t) => {
+  const { device } = person(t);
+  const handoff = device("phone");
+  const { sessionId } = await handoff.create(meditation);
+  for (let n = 0; n < 5; n++) {
+    (await handoff.open(sessionId)).close();
+  }
+  const phone = await handoff.open(sessionId);
+  await phone.patch(progress(1));
+  assert.equal(phone.sync.state, "synced");
+  await assert.rejects(Promise.all([handoff.open("0197a1b2-0000-7000-8000-000000000000"), handoff.close()]), (e) => e.code === "closed");
+  await assert.rejects(phone.patch(progress(2)), (e) => e.code === "closed");
+});
+
+test("after a conflict a function is asked, also when what it did first does not fit any more", async (t) => {
+  const { device } = person(t);
+  const link = await proxy(t, socketUrl);
+  const phone = await device("phone", { socketUrl: link.url }).create({ ...meditation, data: { list: [1, 2, 3] } });
+  const laptop = await device("laptop").open(phone.sessionId);
+  link.cut();
+  await until(phone, (s) => s.sync.state === "offline");
+  const popped = phone.patch((d) => void d.list.pop());
+  // It arrives first, on the old base: by REST, as the phone would have sent it if the network had not gone.
+  await laptop.patch((d) => void d.list.splice(1, 2));
+  phone.take = () => undefined; // what was missed comes with the conflict
+  phone.isSynced = true;
+  phone.context.link = () => ({ ...link, state: "open", send: (command) => laptop.context.link().send(command), unsubscribe: () => undefined });
+  phone.outbox.setOpen(true);
+  await popped;
+  await until(laptop, (s) => s.data.list.length === 0);
+});
+
+test("changes right behind each other are no conflict with each other", async (t) => {
+  const { device } = person(t);
+  for (const WebSocketOrNot of [{}, { WebSocket: null }]) {
+    const phone = await device("phone", WebSocketOrNot).create(meditation);
+    const conflicts = [];
+    phone.on("conflict", (c) => conflicts.push(c));
+    await Promise.all(Array.from({ length: 30 }, (_, n) => phone.patch(progress(n), { onConflict: "reject" })));
+    assert.equal(phone.data.progress, 29);
+    assert.deepEqual(conflicts, []);
+  }
+});
+
+test("a function that changes its data and returns something else is told so; undefined members are none", async (t) => {
+  const { device } = person(t);
+  const phone = await device("phone").create({ ...meditation, data: { count: 0, note: "x" } });
+  assert.throws(() => phone.patch((d) => d.count++), TypeError);
+  assert.deepEqual(phone.data, { count: 0, note: "x" });
+  await phone.patch((d) => void ((d.note = undefined), (d.at = new Date(0))));
+  assert.deepEqual(phone.data, { count: 0, at: "1970-01-01T00:00:00.000Z" });
+});
