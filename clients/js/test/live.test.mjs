@@ -54,7 +54,7 @@ test("changes of different things merge; of the same thing a function is called 
   }
   const increments = Array.from({ length: 20 }, (_, i) => (i % 2 ? phone : laptop).patch((d) => void d.count++));
   await Promise.all(increments);
-  await Promise.all([phone, laptop].map((session) => until(session, (s) => s.data.count === 20)));
+  await Promise.all([phone, laptop].map((session) => until(session, (s) => s.confirmed.data.count === 20)));
   assert.ok(conflicts.every((c) => c.code === "version_conflict" && c.resolved && c.reason));
   assert.equal(phone.confirmed.version, laptop.confirmed.version);
 });
