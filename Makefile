@@ -9,7 +9,7 @@ OUT := build/$(VARIANT)
 Q := $(if $(V),,@)
 
 SERVICES := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
-PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto libcurl cjose libqrencode
+PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto libcurl cjose libqrencode libpng
 
 SANITIZERS := -fsanitize=address,undefined
 # Where tests let a process die (base/crash_point.h): never in what is released.
@@ -55,33 +55,91 @@ $(OUT)/gen/migrations.c: $(wildcard services/audit_writer/migrations/*.sql) tool
 	@mkdir -p $(@D)
 	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) > $@
 
+$(OUT)/gen/console.c: $(wildcard services/session_api/console/*) tools/embed
+	@mkdir -p $(@D)
+	$(Q)tools/embed console $(sort $(filter services/%,$^)) > $@
+
+$(OUT)/gen/client.c: clients/js/dist/.built tools/embed
+	@mkdir -p $(@D)
+	$(Q)tools/embed client clients/js/dist/esm/*.js > $@
+
 $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# What is made of a service's other files.
+made_of_audit_writer := $(OUT)/gen/migrations.o
+made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o
+
 define service_rule
-$(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(if $(filter audit_writer,$(1)),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(made_of_$(1)) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -o $$@
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
 
+# The client for C. Compiled for a shared library, with what it takes of base/ and proto/; of all these names only those that
+# handoff.h marks leave it: in the archive, too, where it is one object.
+CLIENT_C := $(OUT)/client
+CLIENT_C_LAYERS := $(addprefix base/,buf.c hash.c random.c timestamp.c uuid.c) \
+    $(addprefix proto/,canonical.c fault.c patch.c patch_document.c patch_read.c pointer.c shortest.c text.c text_members.c text_quick.c)
+CLIENT_C_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(wildcard clients/c/src/*.c))
+CLIENT_C_LAYERS_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(CLIENT_C_LAYERS))
+CLIENT_C_PACKAGES := libwebsockets libuv jansson libcrypto
+CLIENT_C_LIBS := $(shell pkg-config --libs $(CLIENT_C_PACKAGES) 2>/dev/null) -lm
+CLIENT_C_SONAME := libhandoff_client.so.0
+
+$(CLIENT_C)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $< (PIC)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
+
+$(OUT)/libhandoff_client.a: $(CLIENT_C_O) $(CLIENT_C_LAYERS_O)
+	@rm -f $@
+	$(Q)$(CC) -r -nostdlib $^ -o $(CLIENT_C)/handoff_client.o
+	$(Q)objcopy --localize-hidden $(CLIENT_C)/handoff_client.o
+	$(Q)ar rcs $@ $(CLIENT_C)/handoff_client.o
+
+$(OUT)/libhandoff_client.so: $(CLIENT_C_O) $(CLIENT_C_LAYERS_O)
+	$(Q)$(CC) -shared -Wl,-soname,$(CLIENT_C_SONAME) $(if $(SANITIZE),,-Wl,-z,defs) $(LDFLAGS) $^ $(CLIENT_C_LIBS) -o $@
+	$(Q)ln -sf $(@F) $(@D)/$(CLIENT_C_SONAME)
+
+$(OUT)/handoff_client.pc: clients/c/handoff_client.pc.in common/version.h
+	@mkdir -p $(@D)
+	$(Q)sed "s|@VERSION@|$$(sed -n 's/.*HANDOFF_VERSION "\(.*\)"/\1/p' common/version.h)|" $< > $@
+
+# The example is built as a stranger's program is: from the header and the library alone.
+$(OUT)/clients/counter: clients/c/examples/counter.c clients/c/handoff.h $(OUT)/libhandoff_client.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Iclients/c $(LDFLAGS) $< $(OUT)/libhandoff_client.a $(CLIENT_C_LIBS) -o $@
+
+# What the end-to-end tests drive: on the shared library.
+$(OUT)/clients/device: tests/clients/device.c clients/c/handoff.h $(OUT)/libhandoff_client.so
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE -Iclients/c $(LDFLAGS) $< -L$(OUT) -lhandoff_client -Wl,-rpath,'$$ORIGIN/..' $(CLIENT_C_LIBS) -o $@
+
+CLIENT_C_ALL := $(OUT)/libhandoff_client.a $(OUT)/libhandoff_client.so $(OUT)/handoff_client.pc $(OUT)/clients/counter
+
 # The command for those who run it.
-$(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a
+$(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OUT)/libhandoff_client.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # A unit test links the layers, and, where its name is test_<service>_<module>, that service's objects
-# but main.o.
+# but main.o; test_client_c_<module>: the client's, from an archive, since a test that is the transport
+# itself leaves that one out.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(if $(filter audit_writer,$(call unit_service,$(1))),$(OUT)/gen/migrations.o) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
 $(foreach t,$(notdir $(UNIT_TESTS)),$(eval $(call unit_rule,$(t),unit)))
+$(CLIENT_C)/parts.a: $(CLIENT_C_O)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
 $(foreach t,$(notdir $(INTEGRATION_TESTS)),$(eval $(call unit_rule,$(t),integration)))
 
 # Small programs that the contract tests drive.
@@ -114,9 +172,9 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/fuzz_*
 FUZZ_SECONDS ?= 30
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
-FUZZ_API := $(addprefix services/session_api/,client.c cursor.c headers.c parameters.c path.c)
+FUZZ_API := $(addprefix services/session_api/,client.c cursor.c handoff_code.c headers.c parameters.c path.c)
 FUZZ_RULES := $(wildcard services/state_engine/clock*.c)
-FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
+FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(wildcard clients/c/src/*.c) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
 
 $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -143,21 +201,24 @@ clients/%/dist/.built: clients/%/build.sh clients/%/tsconfig.json
 clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
 clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
-# What drives Chromium in tests: fetched once, as its lock file says.
-BROWSER := tests/browser/node_modules/.ready
-$(BROWSER): tests/browser/package.json tests/browser/package-lock.json
-	@echo "  NPM   tests/browser"
-	$(Q)cd tests/browser && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
+# What tests take from npm, as its lock file says: what drives Chromium, and a client of RabbitMQ.
+NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json))
+%/node_modules/.ready: %/package.json %/package-lock.json
+	@echo "  NPM   $*"
+	$(Q)cd $* && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
 	@touch $@
 
-.PHONY: client-js install test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
+.PHONY: client-js client-c install install-tests test quick-test asan fuzz fuzz-targets test-programs bench-programs run demo token check bench chaos crash-points mutants clean
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
 install:
 	@compose/local/install
+install-tests:
+	@compose/local/install tests/packages.txt
 
 client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_JS) $(BROWSER)
+client-c: $(CLIENT_C_ALL) ## build the client for C (clients/c): libhandoff_client.a, .so, handoff_client.pc, the example
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_C_ALL) $(OUT)/clients/device $(CLIENT_JS) $(NPM)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
@@ -167,17 +228,17 @@ run: install ## start everything here, privately, in the foreground (INSTANCES=2
 	@$(MAKE) --no-print-directory all
 	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES)
 
-test: install ## every test; the last line says how many passed and failed
+test: install-tests ## every test; the last line says how many passed and failed
 	@tests/all
 
 quick-test: ## unit, contract and end-to-end tests of one build
 	@$(MAKE) --no-print-directory test-programs
 	@$(PYTHON) tests/run.py --build $(OUT) unit integration contract e2e
 
-asan: install ## the same suites under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: install-tests ## the same suites under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory SANITIZE=1 quick-test
 
-fuzz: install ## each fuzz target for FUZZ_SECONDS (30)
+fuzz: install-tests ## each fuzz target for FUZZ_SECONDS (30)
 	@$(MAKE) --no-print-directory fuzz-targets
 	@for t in $(FUZZ_TARGETS); do tests/fuzz/run $$t $(FUZZ_SECONDS) || exit 1; done
 
@@ -185,33 +246,49 @@ demo: install ## two devices, the whole handoff, as a timeline in milliseconds (
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) compose/local/demo.py --binaries $(OUT)/bin $(if $(CLOCK),--clock)
 
+# For the client library, TypeScript. HOST from the command line only: some shells have a HOST in their environment.
+HOST_OPTION = $(if $(filter command,$(origin HOST)),--host '$(HOST)')
+.PHONY: dev qr examples
+dev: ## as run, for who writes an app: console, token, QR code, examples (INSTANCES=2, HOST=192.168.1.5: for phones)
+	@compose/local/install
+	@$(MAKE) --no-print-directory -j$$(nproc) all clients/js/dist/.built
+	@exec env $(PYTHON) compose/local/run.py --binaries $(OUT)/bin --instances $(INSTANCES) --dev $(HOST_OPTION)
+
+qr: ## another QR code of the session that make dev began
+	@$(PYTHON) compose/local/dev.py
+
+examples: ## the examples alone, at http://localhost:8090, for a stack that make run began
+	@compose/local/install
+	@$(MAKE) --no-print-directory clients/js/dist/.built
+	@$(PYTHON) compose/local/examples.py
+
 token: ## a token of the local stack: make token USER=alice DEVICE=phone
 	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
 
-check: install ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
+check: install-tests ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
 	@tests/check
 
 .PHONY: flags
 flags:
-	@echo $(CPPFLAGS) -std=c17
+	@echo $(CPPFLAGS) -Iclients/c -std=c17
 
 PEERS ?=
-bench: install ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use; SCALE=1: as the work grows)
+bench: install-tests ## measure; see tests/bench/README.md (PEERS=1: beside what else one might use; SCALE=1: as the work grows)
 	@$(if $(PEERS),compose/local/install tests/bench/packages.txt)
 	@$(MAKE) --no-print-directory all bench-programs
 	@$(if $(PEERS),HANDOFF_BUILD=$(OUT) $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider tests/bench/test_peers.py)
 	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(PEERS),--peers) $(if $(SCALE),--scale)
 
 MINUTES ?= 5
-chaos: install ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
+chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
 	@$(MAKE) --no-print-directory all
 	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/chaos/run.py $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) $(CHAOS)
 
-crash-points: install ## die, fail and stand still (20 s) at every step between receive and acknowledge
+crash-points: install-tests ## die, fail and stand still (20 s) at every step between receive and acknowledge
 	@$(MAKE) --no-print-directory SANITIZE=1 all
 	@HANDOFF_TEST_CRASH_POINTS=all HANDOFF_BUILD=build/$(notdir $(firstword $(CC)))-asan $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/e2e/test_crash_points.py
 
-mutants: install ## seed known protocol bugs, one at a time, and show that the tests find each (MUTANTS="--only ack")
+mutants: install-tests ## seed known protocol bugs, one at a time, and show that the tests find each (MUTANTS="--only ack")
 	@$(MAKE) --no-print-directory test-programs
 	@$(PYTHON) tests/mutants/run.py --build $(OUT) $(MUTANTS)
 

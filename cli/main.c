@@ -1,5 +1,6 @@
 /* handoff: the command for those who run Handoff. `handoff dead-letters` looks at what the services
- * put away, puts it back where it came from, or drops it. */
+ * put away, puts it back where it came from, or drops it; `handoff tail` shows what happens in
+ * sessions. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "base/buf.h"
 #include "cli/arguments.h"
 #include "cli/dead_letters.h"
+#include "cli/tail.h"
 #include "common/config.h"
 #include "common/version.h"
 
@@ -17,6 +19,8 @@ static const char usage[] =
     "       handoff dead-letters show ID\n"
     "       handoff dead-letters replay ID | --all [--queue QUEUE]\n"
     "       handoff dead-letters drop   ID | --all [--queue QUEUE]   --yes\n"
+    "       handoff tail --url URL --token-file FILE [--since POSITION] [--device ID] [--json]\n"
+    "                    [--ca-file FILE] SESSION...\n"
     "       handoff --help | --version\n"
     "\n"
     "  list    a line for each dead letter; --json: an object on each line\n"
@@ -27,8 +31,21 @@ static const char usage[] =
     "  ID      as list shows it\n"
     "  QUEUE   audit_writer.dead or state_engine.dead; both unless it is given\n"
     "\n"
-    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command or the\n"
-    "configuration. It is configured by the environment, as the services are:\n";
+    "  tail    a line for each event of the sessions, as they come, until it is interrupted:\n"
+    "          time, type, version, device, what changed, separated by tabs; before them the\n"
+    "          session, where there are several. A lost connection is made again, and nothing\n"
+    "          is missed or shown twice; where that cannot be, a line `state_sync` says why\n"
+    "  URL     of ws_fanout: ws://localhost:8081, wss://handoff.example\n"
+    "  FILE    has the token, and is read again when one runs out\n"
+    "  --since from the event after this version on (0: all that are kept); else from now on\n"
+    "  --device  who listens, where the token does not say it by its claim device_id\n"
+    "  --json  each event as it came, an object on each line\n"
+    "  --ca-file  who may have signed the server's certificate (PEM)\n"
+    "\n"
+    "Ends with 0 when all of it was done (tail: when it was interrupted, and missed nothing), 1 "
+    "when\n"
+    "not, 2 for a mistake in the command or the configuration. dead-letters is configured by the\n"
+    "environment, as the services are:\n";
 
 static void print_help(FILE *out) {
     fputs(usage, out);
@@ -37,6 +54,8 @@ static void print_help(FILE *out) {
 
 static int run(const struct arguments *a) {
     struct config config = {0};
+    if (a->verb == VERB_TAIL)
+        return tail_run(a);
     if (config_load(CONFIG_CLI, (const char *const *)environ, &config, stderr) < 0)
         return 2;
     int code = dead_letters_run(a, &config);

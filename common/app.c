@@ -15,6 +15,8 @@
 #include "common/auth.h"
 #include "common/bus_url.h"
 #include "common/config_table.h"
+#include "common/http_probe.h"
+#include "common/jwks_url.h"
 #include "common/version.h"
 
 #define MAX_FILES (1u << 20)
@@ -211,22 +213,30 @@ static int check_keys(const struct config *config) {
     _cleanup_(auth_freep) struct auth *auth = NULL;
     _cleanup_(freep) char *error = NULL;
     int r = auth_new(&auth, config, &error);
+    if (r == 0 && *config->jwks_url)
+        r = jwks_url_check(config->jwks_url, config->jwks_ca_file, &error);
     if (r < 0)
         fprintf(stderr, "%s: %s\n", config->service_name, error);
     return r;
 }
 
-enum wish { WISH_RUN, WISH_HELP, WISH_VERSION, WISH_CHECK, WISH_MARKDOWN, WISH_UNKNOWN };
+enum wish {
+    WISH_RUN,
+    WISH_HELP,
+    WISH_VERSION,
+    WISH_CHECK,
+    WISH_READY,
+    WISH_MARKDOWN,
+    WISH_UNKNOWN
+};
 
 static enum wish parse_arguments(int argc, char **argv) {
     static const struct {
         const char *name;
         enum wish wish;
-    } options[] = {{"--help", WISH_HELP},
-                   {"-h", WISH_HELP},
-                   {"--version", WISH_VERSION},
-                   {"--check-config", WISH_CHECK},
-                   {"--config-markdown", WISH_MARKDOWN}};
+    } options[] = {{"--help", WISH_HELP},       {"-h", WISH_HELP},
+                   {"--version", WISH_VERSION}, {"--check-config", WISH_CHECK},
+                   {"--is-ready", WISH_READY},  {"--config-markdown", WISH_MARKDOWN}};
     if (argc < 2)
         return WISH_RUN;
     for (size_t i = 0; argc == 2 && i < N_ELEMENTS(options); i++)
@@ -249,7 +259,16 @@ static int check_addresses(const struct config *config) {
     return r;
 }
 
-static int configure_and_run(const struct app_spec *spec, bool check_only) {
+static int ask_ready(const struct config *config) {
+    int r = http_probe(config->admin_listen);
+    if (r < 0)
+        fprintf(stderr, "%s: %s at %s: %s\n", config->service_name,
+                r == -EAGAIN ? "not ready" : "no answer", config->admin_listen,
+                r == -EAGAIN ? "/ready says what it waits for" : strerror(-r));
+    return r < 0 ? 1 : 0;
+}
+
+static int configure_and_run(const struct app_spec *spec, enum wish wish) {
     struct config config = {0};
     const char *const *environment = (const char *const *)environ;
     if (config_load(spec->service, environment, &config, stderr) < 0)
@@ -257,10 +276,10 @@ static int configure_and_run(const struct app_spec *spec, bool check_only) {
     int code = 2;
     if (check_keys(&config) == 0 && check_addresses(&config) == 0) {
         code = 0;
-        if (check_only)
+        if (wish == WISH_CHECK)
             config_print_values(&config, environment, stdout);
         else
-            code = run(spec, &config);
+            code = wish == WISH_READY ? ask_ready(&config) : run(spec, &config);
     }
     config_done(&config);
     return code;
@@ -269,7 +288,8 @@ static int configure_and_run(const struct app_spec *spec, bool check_only) {
 int app_main(const struct app_spec *spec, int argc, char **argv) {
     json_set_alloc_funcs(must_malloc, free); /* first: what it allocated before, free takes too */
     json_object_seed(0);
-    switch (parse_arguments(argc, argv)) {
+    enum wish wish = parse_arguments(argc, argv);
+    switch (wish) {
     case WISH_HELP:
         config_print_help(spec->service, stdout);
         return 0;
@@ -279,16 +299,14 @@ int app_main(const struct app_spec *spec, int argc, char **argv) {
     case WISH_MARKDOWN:
         config_print_markdown(stdout);
         return 0;
-    case WISH_CHECK:
-        return configure_and_run(spec, true);
-    case WISH_RUN:
-        return configure_and_run(spec, false);
     case WISH_UNKNOWN:
         break;
+    default:
+        return configure_and_run(spec, wish);
     }
-    fprintf(
-        stderr,
-        "%s: bad argument \"%.100s\"; allowed: one of --help, --version, --check-config, or none\n",
-        config_service_name(spec->service), argv[argc > 2 ? 2 : 1]);
+    fprintf(stderr,
+            "%s: bad argument \"%.100s\"; allowed: one of --help, --version, --check-config, "
+            "--is-ready, or none\n",
+            config_service_name(spec->service), argv[argc > 2 ? 2 : 1]);
     return 2;
 }

@@ -32,7 +32,7 @@ struct app_spec {
     void (*stop)(void *self);
 };
 
-/* Parses --help, --check-config, --version; runs until drained. Returns the exit code: 0 after a
- * drain, 1 when start failed, 2 for a bad configuration. */
+/* Parses --help, --check-config, --is-ready, --version; runs until drained. Returns the exit code:
+ * 0 after a drain, 1 when start failed (or what runs is not ready), 2 for a bad configuration. */
 int app_main(const struct app_spec *spec, int argc, char **argv);
 void app_drained(struct app *app);

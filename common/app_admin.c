@@ -107,6 +107,7 @@ static void answer_ready(struct admin *a, struct http_request *request) {
 static void answer_metrics(struct admin *a, struct http_request *request) {
     struct buf body = BUF_NULL;
     measure_process(a);
+    health_measure(a->app->health, a->app->metrics);
     metrics_print(a->app->metrics, &body);
     answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body, NULL);
 }

@@ -10,11 +10,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/base64url.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "common/auth_cache.h"
 #include "common/auth_claims.h"
 #include "common/auth_keys.h"
+#include "common/auth_lookup.h"
+#include "common/jwks.h"
+#include "common/session_keys.h"
 #include "proto/text.h"
 
 #define TOKEN_MAX 8192
@@ -23,8 +27,12 @@
 struct auth {
     char *secrets[2]; /* owned; the second: NULL unless rotating */
     struct auth_keys keys;
+    struct jwks *jwks;       /* owned; NULL without HANDOFF_JWKS_URL */
+    uint64_t n_withdrawals;  /* of jwks, when the cache began */
+    struct session_keys own; /* Handoff's: for session tokens, and for nothing else */
     bool allowed[AUTH_N_ALGORITHMS];
     char *issuer, *audience; /* owned; "" when not looked at */
+    char *session_claim;     /* owned */
     struct auth_cache *cache;
 };
 
@@ -84,7 +92,7 @@ static int check_each_has_a_key(const struct auth *a, char **ret_error) {
         return refuse_config(ret_error, "HANDOFF_JWT_SECRET is needed: HANDOFF_JWT_ALGORITHMS "
                                         "allows HS256; allowed: at least 32 bytes");
     for (size_t i = AUTH_RS256; i < AUTH_N_ALGORITHMS; i++)
-        if (a->allowed[i] && !auth_keys_have(&a->keys, (enum auth_algorithm)i))
+        if (a->allowed[i] && !a->jwks && !auth_keys_have(&a->keys, (enum auth_algorithm)i))
             return refuse_config(ret_error, i == AUTH_RS256
                                                 ? "HANDOFF_JWT_KEYS has no RSA key, and "
                                                   "HANDOFF_JWT_ALGORITHMS allows RS256"
@@ -93,10 +101,38 @@ static int check_each_has_a_key(const struct auth *a, char **ret_error) {
     return 0;
 }
 
+static int take_jwks(struct auth *a, const struct config *config, char **ret_error) {
+    if (!*config->jwks_url)
+        return 0;
+    if (!a->allowed[AUTH_RS256] && !a->allowed[AUTH_ES256])
+        return refuse_config(ret_error, "HANDOFF_JWKS_URL is of no use: HANDOFF_JWT_ALGORITHMS "
+                                        "allows neither RS256 nor ES256");
+    a->jwks = jwks_new(config->jwks_refresh_s * 1000);
+    return 0;
+}
+
+/* A key that is in both places would have its session tokens bound to nothing. */
+static int check_own_are_apart(const struct auth *a, char **ret_error) {
+    for (size_t i = 0; a->own.n && i < a->keys.n; i++)
+        if (session_keys_find(&a->own, a->keys.keys[i].kid) ||
+            session_keys_have_pem(&a->own, a->keys.keys[i].pem))
+            return refuse_config(ret_error, "HANDOFF_JWT_KEYS has a key of session tokens "
+                                            "(HANDOFF_SESSION_TOKEN_KEY, "
+                                            "HANDOFF_SESSION_TOKEN_PUBLIC_KEYS)");
+    return 0;
+}
+
+static int take_own_keys(struct auth *a, const struct config *config, char **ret_error) {
+    int r = session_keys_load(&a->own, config->session_token_key, config->session_token_public_keys,
+                              config->service == CONFIG_SESSION_API, ret_error);
+    return r == 0 ? check_own_are_apart(a, ret_error) : r;
+}
+
 int auth_new(struct auth **ret, const struct config *config, char **ret_error) {
     _cleanup_(auth_freep) struct auth *a = must_alloc(sizeof(*a));
     a->issuer = must_strdup(config->jwt_issuer);
     a->audience = must_strdup(config->jwt_audience);
+    a->session_claim = must_strdup(config->jwt_session_claim);
     a->cache = auth_cache_new();
     int r = take_algorithms(a, config->jwt_algorithms, ret_error);
     if (r == 0)
@@ -104,7 +140,11 @@ int auth_new(struct auth **ret, const struct config *config, char **ret_error) {
     if (r == 0 && *config->jwt_keys)
         r = auth_keys_load(&a->keys, config->jwt_keys, ret_error);
     if (r == 0)
+        r = take_jwks(a, config, ret_error);
+    if (r == 0)
         r = check_each_has_a_key(a, ret_error);
+    if (r == 0)
+        r = take_own_keys(a, config, ret_error);
     if (r == 0)
         *ret = TAKE_PTR(a);
     return r;
@@ -122,11 +162,28 @@ struct auth *auth_free(struct auth *a) {
     free_secret(a->secrets[0]);
     free_secret(a->secrets[1]);
     auth_keys_done(&a->keys);
+    jwks_free(a->jwks);
+    session_keys_done(&a->own);
     free(a->issuer);
     free(a->audience);
+    free(a->session_claim);
     auth_cache_free(a->cache);
     free(a);
     return NULL;
+}
+
+struct jwks *auth_jwks(struct auth *a) {
+    return a->jwks;
+}
+
+const struct session_keys *auth_session_keys(const struct auth *a) {
+    return &a->own;
+}
+
+const char *auth_warning(const struct auth *a) {
+    return a->own.is_exposed ? "HANDOFF_SESSION_TOKEN_KEY: every user of this machine can read or "
+                               "change the file; chmod o= it"
+                             : NULL;
 }
 
 /* ---- a token ---- */
@@ -151,44 +208,13 @@ static bool split(const char *token, size_t len, struct parts *ret) {
     return true;
 }
 
-static int sextet(char c) {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* Strict base64url (RFC 4648, section 5): no padding, no other character, unused bits 0. -1 when it
- * is none, else the number of bytes; at most len * 3 / 4. */
-static ssize_t decode_base64url(const char *text, size_t len, char *ret) {
-    uint32_t bits = 0;
-    unsigned n_bits = 0;
-    ssize_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        int value = sextet(text[i]);
-        if (value < 0)
-            return -1;
-        bits = bits << 6 | (uint32_t)value;
-        n_bits += 6;
-        if (n_bits >= 8) {
-            n_bits -= 8;
-            ret[n++] = (char)(bits >> n_bits);
-        }
-        bits &= (1u << n_bits) - 1;
-    }
-    return n_bits < 6 && bits == 0 ? n : -1;
-}
-
 static enum fault_code refuse(struct fault *f, const char *why) {
     return fault_set(f, FAULT_UNAUTHENTICATED, NULL, "%s", why);
 }
 
 static int parse_part(const struct parts *parts, size_t i, json_t **ret, struct fault *f) {
     char bytes[TOKEN_MAX];
-    ssize_t len = decode_base64url(parts->at[i], parts->len[i], bytes);
+    ssize_t len = base64url_decode(parts->at[i], parts->len[i], bytes);
     if (len < 0)
         return refuse(f, i ? "the payload is not base64url" : "the header is not base64url");
     if (text_parse(bytes, (size_t)len, ret, NULL) != 0)
@@ -196,10 +222,13 @@ static int parse_part(const struct parts *parts, size_t i, json_t **ret, struct 
     return 0;
 }
 
-static int judge_header(const struct auth *a, const json_t *header, enum auth_algorithm *ret,
-                        struct fault *f) {
+/* own: the key of ours that the header names, or NULL. Ours are for ES256, whatever is allowed to
+ * others. */
+static int judge_header(const struct auth *a, const json_t *header, const struct session_key *own,
+                        enum auth_algorithm *ret, struct fault *f) {
     const char *alg = json_string_value(json_object_get(header, "alg"));
-    if (!alg || !find_algorithm(alg, strlen(alg), ret) || !a->allowed[*ret])
+    if (!alg || !find_algorithm(alg, strlen(alg), ret) ||
+        !(own ? *ret == AUTH_ES256 : a->allowed[*ret]))
         return refuse(f, "the header's alg is not allowed");
     if (json_object_get(header, "crit"))
         return refuse(f, "the header has crit, and no extension is known");
@@ -229,13 +258,23 @@ static int check_signature(const struct auth *a, const char *token, const json_t
     const json_t *kid = json_object_get(header, "kid");
     if (kid && !json_is_string(kid))
         return refuse(f, "the header's kid is not a string");
-    const struct auth_key *key = auth_keys_find(&a->keys, json_string_value(kid));
-    if (!key)
-        return refuse(f, kid ? "the header's kid is not known"
-                             : "the header has no kid, and there is not just one key");
+    const struct auth_key *key = NULL;
+    int r = auth_lookup(&a->keys, a->jwks, json_string_value(kid), &key, f);
+    if (r != 0)
+        return r;
     if (key->algorithm != algorithm)
         return refuse(f, "the key is of another kind than the header's alg");
     if (!is_signed(token, key->pem, algorithm))
+        return refuse(f, "the signature is wrong");
+    return 0;
+}
+
+/* signature: n bytes of any length. */
+static int check_own_signature(const struct parts *parts, const struct session_key *own,
+                               const char *signature, ssize_t n, struct fault *f) {
+    size_t len = parts->len[0] + 1 + parts->len[1];
+    if (n != SESSION_KEY_SIGNATURE ||
+        !session_key_verify(own, parts->at[0], len, (const uint8_t *)signature))
         return refuse(f, "the signature is wrong");
     return 0;
 }
@@ -245,21 +284,38 @@ static int check_signature(const struct auth *a, const char *token, const json_t
 static int verify(const struct auth *a, const char *token, size_t len, struct auth_claims *ret,
                   struct fault *f) {
     json_auto_t *header = NULL, *payload = NULL;
+    const struct session_key *own = NULL;
     enum auth_algorithm algorithm = AUTH_HS256;
     struct parts parts;
     char signature[TOKEN_MAX];
     if (!split(token, len, &parts))
         return refuse(f, "the token has not three parts");
-    if (decode_base64url(parts.at[2], parts.len[2], signature) < 0)
+    ssize_t n_signature = base64url_decode(parts.at[2], parts.len[2], signature);
+    if (n_signature < 0)
         return refuse(f, "the signature is not base64url");
     int r = parse_part(&parts, 0, &header, f);
     if (r == 0)
-        r = judge_header(a, header, &algorithm, f);
+        own = session_keys_find(&a->own, json_string_value(json_object_get(header, "kid")));
+    if (r == 0)
+        r = judge_header(a, header, own, &algorithm, f);
     if (r == 0)
         r = parse_part(&parts, 1, &payload, f);
     if (r == 0)
-        r = check_signature(a, token, header, algorithm, f);
-    return r == 0 ? auth_claims_take(payload, a->issuer, a->audience, ret, f) : r;
+        r = own ? check_own_signature(&parts, own, signature, n_signature, f)
+                : check_signature(a, token, header, algorithm, f);
+    if (r != 0)
+        return r;
+    const struct auth_rules rules = {a->issuer, a->audience, a->session_claim};
+    return own ? auth_claims_take_own(payload, ret, f) : auth_claims_take(payload, &rules, ret, f);
+}
+
+/* What is in the cache may have been signed with a key that is withdrawn. */
+static void forget_withdrawn(struct auth *a) {
+    if (!a->jwks || a->n_withdrawals == jwks_n_withdrawals(a->jwks))
+        return;
+    a->n_withdrawals = jwks_n_withdrawals(a->jwks);
+    auth_cache_free(a->cache);
+    a->cache = auth_cache_new();
 }
 
 int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s, struct principal *ret,
@@ -268,6 +324,7 @@ int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s, st
         return refuse(f, "the token has over 8192 bytes");
     uint8_t digest[32];
     hash_sha256(token, len, digest);
+    forget_withdrawn(a);
     const struct auth_claims *known = auth_cache_find(a->cache, digest);
     struct auth_claims claims = {0};
     int r = 0;

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
@@ -12,25 +13,42 @@
 #include "proto/session.h"
 
 struct auth;
+struct jwks;
 
 struct principal {
     char user_id[UUID_LEN + 1];
     char device_id[SESSION_DEVICE_MAX + 1]; /* claim device_id; "" without one */
-    unsigned rights;                        /* enum command_right bits, from scope */
-    int64_t expires_at;                     /* s, Unix */
+    char session_id[UUID_LEN + 1]; /* claim session_id: the one session it is for; "" without one */
+    bool is_session_token;         /* signed by Handoff itself: session_token.h */
+    unsigned rights;               /* enum command_right bits, from scope */
+    int64_t expires_at;            /* s, Unix */
 };
 
-/* Reads secrets and key files as configured. Without any key for an allowed algorithm, or with a
- * secret under 32 bytes: -EINVAL, and why in ret_error (owned by the caller). */
+/* Reads secrets and key files as configured. Without any key for an allowed algorithm, with a
+ * secret under 32 bytes, or with a key for session tokens that is none or an identity provider's,
+ * too: -EINVAL, and why in ret_error (owned by the caller). */
 MUSTCHECK int auth_new(struct auth **ret, const struct config *config, char **ret_error);
 struct auth *auth_free(struct auth *a);
 DEFINE_CLEANUP(struct auth *, auth_free)
+/* What an operator should hear of the keys that were read; static, or NULL. */
+const char *auth_warning(const struct auth *a);
+
+/* The keys of HANDOFF_JWKS_URL, for who fetches them; NULL without. Borrowed. */
+struct jwks *auth_jwks(struct auth *a);
 
 /* Verifies token (≤ 8 KiB) at wall-clock second now_s. FAULT_UNAUTHENTICATED or
- * FAULT_TOKEN_EXPIRED: f->detail tells the log which check failed, never the client. Verified
- * tokens are cached by hash until exp (bounded). */
+ * FAULT_TOKEN_EXPIRED: f->detail tells the log which check failed, never the client.
+ * FAULT_UNAVAILABLE with retry_after_ms: the key may be one that the identity provider is being
+ * asked for. Verified tokens are cached by hash until exp (bounded), or until the provider
+ * withdraws a key. */
 MUSTCHECK int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s,
                           struct principal *ret, struct fault *f);
+
+/* Whether the principal may have anything to do with the session: unless its token is for another
+ * one. */
+static inline bool auth_covers(const struct principal *p, const char *session_id) {
+    return !*p->session_id || strcmp(p->session_id, session_id) == 0;
+}
 
 /* The token in "Bearer <token>" (RFC 6750; the scheme in any case); NULL when it is no such header.
  */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "common/session_token.h"
 #include "proto/command.h"
 #include "proto/session.h"
 
@@ -95,6 +96,19 @@ static int take_device(const json_t *payload, struct principal *p, struct fault 
     return 0;
 }
 
+/* Another's claim of that name that is no session's id cannot be told from a session's that was
+ * mangled: refused, as what is meant to narrow a token must never widen it. */
+static int take_session(const json_t *payload, const char *claim, struct principal *p,
+                        struct fault *f) {
+    const char *session = NULL;
+    int r = take_string(payload, claim, &session, f);
+    if (r != 0 || !session)
+        return r;
+    if (!uuid_lower(session, strlen(session), p->session_id))
+        return refuse(f, claim, "is no session's id");
+    return 0;
+}
+
 static int take_scope(const json_t *payload, struct principal *p, struct fault *f) {
     static const struct {
         const char *name;
@@ -117,8 +131,8 @@ static int take_scope(const json_t *payload, struct principal *p, struct fault *
     return 0;
 }
 
-int auth_claims_take(const json_t *payload, const char *issuer, const char *audience,
-                     struct auth_claims *ret, struct fault *f) {
+int auth_claims_take(const json_t *payload, const struct auth_rules *rules, struct auth_claims *ret,
+                     struct fault *f) {
     struct auth_claims c = {0};
     const char *iss = NULL, *sub = NULL;
     if (!json_is_object(payload))
@@ -126,9 +140,9 @@ int auth_claims_take(const json_t *payload, const char *issuer, const char *audi
     int r = take_times(payload, &c, f);
     if (r == 0)
         r = take_string(payload, "iss", &iss, f);
-    if (r == 0 && *issuer && (!iss || strcmp(iss, issuer) != 0))
+    if (r == 0 && *rules->issuer && (!iss || strcmp(iss, rules->issuer) != 0))
         r = refuse(f, "iss", "is not the issuer that is configured");
-    if (r == 0 && *audience && !is_for(json_object_get(payload, "aud"), audience))
+    if (r == 0 && *rules->audience && !is_for(json_object_get(payload, "aud"), rules->audience))
         r = refuse(f, "aud", "does not hold the audience that is configured");
     if (r == 0)
         r = take_string(payload, "sub", &sub, f);
@@ -137,10 +151,32 @@ int auth_claims_take(const json_t *payload, const char *issuer, const char *audi
     if (r == 0)
         r = take_device(payload, &c.principal, f);
     if (r == 0)
+        r = take_session(payload, rules->session_claim, &c.principal, f);
+    if (r == 0)
         r = take_scope(payload, &c.principal, f);
     if (r == 0)
         *ret = c;
     return r;
+}
+
+int auth_claims_take_own(const json_t *payload, struct auth_claims *ret, struct fault *f) {
+    static const struct auth_rules rules = {SESSION_TOKEN_ISSUER, "", "session_id"};
+    struct auth_claims c = {0};
+    int r = auth_claims_take(payload, &rules, &c, f);
+    if (r != 0)
+        return r;
+    const char *user = json_string_value(json_object_get(payload, "sub"));
+    if (!uuid_is(user, strlen(user)))
+        return refuse(f, "sub", "is no user's id");
+    if (!*c.principal.session_id)
+        return refuse(f, "session_id", "is missing");
+    if (!*c.principal.device_id)
+        return refuse(f, "device_id", "is missing");
+    if (json_object_get(payload, "scope"))
+        return refuse(f, "scope", "is none of a session token's");
+    c.principal.is_session_token = true;
+    *ret = c;
+    return 0;
 }
 
 int auth_claims_check_time(const struct auth_claims *c, int64_t now_s, struct fault *f) {

@@ -13,9 +13,17 @@ struct auth_claims {
     int64_t valid_from;         /* s, Unix: the later of nbf and iat, or INT64_MIN */
 };
 
-/* FAULT_UNAUTHENTICATED with the claim that is missing or wrong. issuer, audience: "" when any will
- * do. */
-MUSTCHECK int auth_claims_take(const json_t *payload, const char *issuer, const char *audience,
+/* What is configured of an issuer's tokens. Texts are borrowed. */
+struct auth_rules {
+    const char *issuer, *audience; /* "" when any will do */
+    const char *session_claim;     /* names the one session that a token is for */
+};
+
+/* FAULT_UNAUTHENTICATED with the claim that is missing or wrong. */
+MUSTCHECK int auth_claims_take(const json_t *payload, const struct auth_rules *rules,
                                struct auth_claims *ret, struct fault *f);
+/* The same of a session token: it has Handoff's issuer, a UUID as its user, a session and a device,
+ * and no scope. */
+MUSTCHECK int auth_claims_take_own(const json_t *payload, struct auth_claims *ret, struct fault *f);
 /* FAULT_TOKEN_EXPIRED, or FAULT_UNAUTHENTICATED when it is not valid yet; leeway 30 s. */
 MUSTCHECK int auth_claims_check_time(const struct auth_claims *c, int64_t now_s, struct fault *f);

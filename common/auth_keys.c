@@ -41,6 +41,13 @@ static char *print_pem(EVP_PKEY *key) {
     return must_memdup(data, (size_t)len);
 }
 
+const char *auth_keys_judge(EVP_PKEY *key, struct auth_key *ret) {
+    if (!settle_kind(key, &ret->algorithm))
+        return "is no key that is allowed: RSA of 2048 to 16384 bits, or EC on P-256";
+    ret->pem = print_pem(key);
+    return ret->pem ? NULL : "cannot be printed";
+}
+
 /* NULL, or what is wrong with the file. */
 static const char *read_key(const char *path, struct auth_key *ret) {
     _cleanup_(freep) char *text = NULL;
@@ -52,10 +59,7 @@ static const char *read_key(const char *path, struct auth_key *ret) {
     ERR_clear_error();
     if (!key)
         return "is no public key in PEM form (BEGIN PUBLIC KEY)";
-    if (!settle_kind(key, &ret->algorithm))
-        return "is no key that is allowed: RSA of 2048 to 16384 bits, or EC on P-256";
-    ret->pem = print_pem(key);
-    return ret->pem ? NULL : "cannot be printed";
+    return auth_keys_judge(key, ret);
 }
 
 static int refuse(char **ret_error, const char *path, const char *why) {

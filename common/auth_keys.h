@@ -6,6 +6,8 @@
 
 #include "base/cleanup.h"
 
+struct evp_pkey_st; /* OpenSSL's EVP_PKEY */
+
 enum auth_algorithm { AUTH_HS256, AUTH_RS256, AUTH_ES256, AUTH_N_ALGORITHMS };
 
 struct auth_key {
@@ -22,6 +24,9 @@ struct auth_keys {
 /* Reads each <kid>.pem of the folder. A key that is neither RSA of 2048 to 16384 bits nor P-256, or
  * no key at all: -EINVAL, and why in ret_error (owned by the caller). */
 MUSTCHECK int auth_keys_load(struct auth_keys *ret, const char *folder, char **ret_error);
+/* Sets the algorithm and the PEM of a key that is allowed (the same for keys of files and of
+ * providers), and leaves kid. NULL, or why it is not (static). */
+const char *auth_keys_judge(struct evp_pkey_st *key, struct auth_key *ret);
 void auth_keys_done(struct auth_keys *k);
 bool auth_keys_have(const struct auth_keys *k, enum auth_algorithm algorithm);
 /* Without kid (NULL): the only key there is. NULL when there is none, or no only one. */

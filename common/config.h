@@ -39,9 +39,15 @@ struct config {
     char *jwt_keys; /* folder of <kid>.pem public keys */
     char *jwt_issuer;
     char *jwt_audience;
+    char *jwks_url;
+    char *jwks_ca_file;
+    int64_t jwks_refresh_s;
+    char *jwt_session_claim;
+    char *session_token_key;         /* PEM file: a private key on P-256 */
+    char *session_token_public_keys; /* PEM file: one or two public keys */
 
     char *listen;          /* HANDOFF_API_LISTEN / HANDOFF_WS_LISTEN */
-    char *allowed_origins; /* comma-separated, or * */
+    char *allowed_origins; /* comma-separated, or *: common/origins.h */
 
     int64_t command_deadline_ms;
     int64_t max_commands_in_flight;
@@ -54,6 +60,9 @@ struct config {
     int64_t api_address_requests_per_second;
     int64_t api_address_requests_burst;
     char *trusted_proxies; /* addresses and networks, comma-separated */
+    int64_t console;       /* 0 or 1 */
+    char *public_ws_url;   /* ws:// or wss://; "": at the host that is asked for */
+    char *code_url;        /* what a handoff code becomes: with {code} in it */
 
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */

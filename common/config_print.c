@@ -22,7 +22,7 @@ static const char *show_fallback(const struct config_row *row, enum config_servi
 void config_print_help(enum config_service service, FILE *out) {
     const char *name = config_service_name(service);
     fprintf(out,
-            "usage: %s [--help | --version | --check-config]\n\n"
+            "usage: %s [--help | --version | --check-config | --is-ready]\n\n"
             "Handoff's %s. Configured by environment; an empty variable counts as not given.\n"
             "A name marked * may end in _FILE instead: the value is then read from that file.\n",
             name, name);

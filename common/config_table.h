@@ -15,10 +15,11 @@ enum config_type {
     CONFIG_NAME,     /* 1 to 64 of A-Z a-z 0-9 . _ - */
     CONFIG_CHOICE,   /* one of row.choices */
     CONFIG_LIST,     /* one or more of row.choices, comma-separated, each once */
-    CONFIG_ORIGINS,  /* *, or comma-separated scheme://host[:port] */
+    CONFIG_ORIGINS,  /* as common/origins.h says */
     CONFIG_NETWORKS, /* comma-separated addresses and networks in CIDR notation */
     CONFIG_PATH,     /* of a file or folder */
     CONFIG_ADDRESS,  /* host:port or [v6]:port */
+    CONFIG_CODE_URL, /* of any scheme, with {code} in it once */
     CONFIG_URL,      /* with one of row.choices as its scheme; may come from a file */
     CONFIG_SECRET,   /* at least row.least bytes; may come from a file */
     CONFIG_BOOLEAN,  /* int64_t 0 or 1 */

@@ -7,6 +7,9 @@
 
 #include "base/network.h"
 #include "common/config_table.h"
+#include "common/origins.h"
+
+#define CODE_URL_MAX 256
 
 struct unit {
     const char *name;
@@ -114,29 +117,14 @@ static bool is_url(const char *choices, const char *text) {
            is_one_of(choices, text, (size_t)(after - text));
 }
 
-/* An Origin header has neither a path nor a slash at its end: one configured with it would never
- * match. */
-static bool is_origin(const char *text, size_t len) {
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < N_ELEMENTS(schemes); i++) {
-        size_t n = strlen(schemes[i]);
-        if (len > n && memcmp(text, schemes[i], n) == 0)
-            return strcspn(text + n, "/?#@ ,") == len - n;
-    }
-    return false;
-}
-
-static bool is_origins(const char *text) {
-    if (strcmp(text, "*") == 0)
-        return true;
-    for (const char *at = text;; at++) {
-        size_t len = strcspn(at, ",");
-        if (!is_origin(at, len))
-            return false;
-        at += len;
-        if (!*at)
-            return true;
-    }
+/* What an app registered may have any scheme. The bound keeps its QR code small enough to be
+ * scanned. */
+static bool is_code_url(const char *text) {
+    static const char code[] = "{code}";
+    const char *after = strstr(text, "://"), *at = strstr(text, code);
+    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
+    return after && scheme > 0 && text + scheme == after && at && at > after + 2 &&
+           !strstr(at + 1, code) && !strpbrk(text, " \"<>") && strlen(text) <= CODE_URL_MAX;
 }
 
 static bool is_networks(const char *text) {
@@ -172,13 +160,15 @@ bool config_value_parse(const struct config_row *row, const char *text, int64_t 
     case CONFIG_LIST:
         return is_list(row->choices, text);
     case CONFIG_ORIGINS:
-        return is_origins(text);
+        return origins_are_valid(text);
     case CONFIG_NETWORKS:
         return is_networks(text);
     case CONFIG_ADDRESS:
         return is_address(text);
     case CONFIG_URL:
         return is_url(row->choices, text);
+    case CONFIG_CODE_URL:
+        return is_code_url(text);
     case CONFIG_SECRET:
         return strlen(text) >= (size_t)row->least;
     case CONFIG_BOOLEAN:
@@ -222,7 +212,8 @@ void config_value_allowed(const struct config_row *row, struct buf *out) {
         return allow_choices("comma-separated, without spaces: ", ", ", row->choices, out);
     case CONFIG_ORIGINS:
         return buf_puts(out, "*, or comma-separated origins such as https://app.example.com, "
-                             "without a path or slash at the end");
+                             "without a path or slash at the end; any port of a loopback host: "
+                             "http://localhost:*");
     case CONFIG_NETWORKS:
         return buf_puts(out,
                         "comma-separated addresses, or networks such as 10.0.0.0/8 and fd00::/8 "
@@ -232,6 +223,8 @@ void config_value_allowed(const struct config_row *row, struct buf *out) {
     case CONFIG_URL:
         allow_choices("a URL that starts with ", ":// or ", row->choices, out);
         return buf_puts(out, "://");
+    case CONFIG_CODE_URL:
+        return buf_printf(out, "a URL of up to %d bytes with {code} in it once", CODE_URL_MAX);
     case CONFIG_SECRET:
         return buf_printf(out, "at least %lld bytes", (long long)row->least);
     case CONFIG_BOOLEAN:

@@ -1,6 +1,7 @@
 /* Readiness; see health.h. */
 #include "common/health.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clean.h"
@@ -79,6 +80,7 @@ static const char *hint_of(const struct health_dependency *d, const char *why) {
         {"rabbitmq", "Is RabbitMQ up, and HANDOFF_AMQP_URL right?"},
         {"redis", "Is Redis up, and HANDOFF_REDIS_URL right?"},
         {"postgresql", "Is PostgreSQL up, and HANDOFF_DATABASE_URL right?"},
+        {"identity_provider", "Is HANDOFF_JWKS_URL right, and can it be reached from here?"},
     };
     if (strstr(why, "inequivalent arg 'x-queue-type'"))
         return "A queue exists with another type: set HANDOFF_QUEUE_TYPE to that one, or let the "
@@ -120,6 +122,19 @@ static const char *status_of(const struct health *h) {
 int health_ready_status(const struct health *h) {
     const char *status = status_of(h);
     return strcmp(status, "ready") == 0 || strcmp(status, "degraded") == 0 ? 200 : 503;
+}
+
+void health_measure(const struct health *h, struct metrics *m) {
+    for (const struct health_dependency *d = h->dependencies; d; d = d->next) {
+        char label[64];
+        snprintf(label, sizeof(label), "dependency=\"%s\"", d->name);
+        metric_set(metrics_gauge(m, "handoff_dependency_up", label,
+                                 "Whether what the service needs is reached."),
+                   health_is_up(d));
+    }
+    metric_set(
+        metrics_gauge(m, "handoff_draining", NULL, "1 while the service is ending in order."),
+        h->drains);
 }
 
 void health_print(const struct health *h, struct buf *out) {

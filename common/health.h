@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "common/log.h"
+#include "common/metrics.h"
 
 struct health;
 struct health_dependency; /* lives as long as its health */
@@ -27,5 +28,7 @@ void health_drain(struct health *h);
 
 /* 200 or 503: 503 until each dependency was reached once, and while draining. */
 int health_ready_status(const struct health *h);
+/* Sets handoff_dependency_up and handoff_draining to what is so now. */
+void health_measure(const struct health *h, struct metrics *m);
 /* {"status":"ready"|"degraded"|"starting"|"draining","dependencies":{"redis":{"up":true,…}}} */
 void health_print(const struct health *h, struct buf *out);

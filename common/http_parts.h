@@ -15,6 +15,9 @@ MUSTCHECK int http_listen(const char *address, uint16_t *ret_port);
 
 /* Since bytes came last, as the kernel has it; INT64_MAX when it cannot say. */
 int64_t http_silent_ms(int fd);
+/* Splits "[::1]:80", "host:80", ":80" in place: NULL for any host. False when it is none of these.
+ */
+bool http_split_address(char *address, const char **ret_host, const char **ret_port);
 #define HTTP_ADDRESS_CAP 64
 struct sockaddr;
 /* The address without the port. */

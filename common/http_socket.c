@@ -20,8 +20,7 @@ static bool is_port(const char *text) {
            strtoul(text, NULL, 10) <= UINT16_MAX;
 }
 
-/* Splits in place; "[::1]:80", "host:80", ":80". */
-static bool split_address(char *address, const char **ret_host, const char **ret_port) {
+bool http_split_address(char *address, const char **ret_host, const char **ret_port) {
     char *colon = strrchr(address, ':');
     if (!colon || !is_port(colon + 1))
         return false;
@@ -70,7 +69,7 @@ static uint16_t bound_port(int fd) {
 int http_listen(const char *address, uint16_t *ret_port) {
     _cleanup_(freep) char *copy = must_strdup(address);
     const char *host = NULL, *port = NULL;
-    if (!split_address(copy, &host, &port))
+    if (!http_split_address(copy, &host, &port))
         return -EINVAL;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     if (!host)

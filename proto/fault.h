@@ -55,7 +55,7 @@ struct fault {
     char field[64];    /* the request's member or header, "" where none applies */
     char pointer[256]; /* RFC 6901 pointer into the session, "" where none applies; may be cut */
     int index;         /* of the patch operation, -1 where none applies */
-    int64_t retry_after_ms; /* of FAULT_RATE_LIMITED: when it may be tried again; 0: not known */
+    int64_t retry_after_ms; /* of a temporary one: when it may be tried again; 0: not known */
 };
 
 /* Fills *f (when not NULL) with the formatted detail and returns code, so that a refusal reads

@@ -16,7 +16,10 @@
 
 /* The members that auth reads; texts are borrowed. */
 struct setup {
-    const char *algorithms, *secret, *previous, *folder, *issuer, *audience;
+    const char *algorithms, *secret, *previous, *folder, *issuer, *audience, *jwks_url;
+    const char *session_claim;             /* NULL: the default */
+    const char *own_key, *own_public_keys; /* paths, for session tokens */
+    bool is_fanout;                        /* verifies only */
 };
 
 static inline char *text_or_empty(const char *text) {
@@ -25,13 +28,17 @@ static inline char *text_or_empty(const char *text) {
 
 static inline int auth_of(const struct setup *s, struct auth **ret, char **ret_error) {
     struct config c = {
-        .service = CONFIG_SESSION_API,
+        .service = s->is_fanout ? CONFIG_WS_FANOUT : CONFIG_SESSION_API,
         .jwt_algorithms = text_or_empty(s->algorithms),
         .jwt_secret = text_or_empty(s->secret),
         .jwt_secret_previous = text_or_empty(s->previous),
         .jwt_keys = text_or_empty(s->folder),
         .jwt_issuer = text_or_empty(s->issuer),
         .jwt_audience = text_or_empty(s->audience),
+        .jwks_url = text_or_empty(s->jwks_url),
+        .jwt_session_claim = must_strdup(s->session_claim ? s->session_claim : "session_id"),
+        .session_token_key = text_or_empty(s->own_key),
+        .session_token_public_keys = text_or_empty(s->own_public_keys),
     };
     int r = auth_new(ret, &c, ret_error);
     config_done(&c);

@@ -1,6 +1,7 @@
 """What the end-to-end tests stand on: real servers started for the run, the four services, and
 independent clients (requests, websocket-client, pika, redis, psycopg2, PyJWT)."""
 
+import base64
 import copy
 import hashlib
 import itertools
@@ -23,6 +24,8 @@ import psycopg2
 import redis
 import requests
 import websocket
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "compose" / "local"))
@@ -40,6 +43,7 @@ BUILD = ROOT / os.environ.get("HANDOFF_BUILD", "build/gcc")
 # Of two ws_fanouts the first binds all, the second each session, so that one run tests both.
 BINDINGS = ["session", "all"]
 SECRET = "a secret of the tests, and of nothing else: 0123456789"
+SESSION_KEY = ec.generate_private_key(ec.SECP256R1())  # of session tokens, for all that run here
 FINDING = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL")
 
 
@@ -63,6 +67,39 @@ def token(user, device=None, seconds=3600, secret=SECRET, algorithm="HS256", **c
     if device:
         payload["device_id"] = device
     return jwt.encode(payload, secret, algorithm=algorithm)
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def thumbprint(key):
+    """RFC 7638, of a public key on P-256."""
+    numbers = key.public_numbers()
+    members = {"crv": "P-256", "kty": "EC", "x": b64(numbers.x.to_bytes(32, "big")),
+               "y": b64(numbers.y.to_bytes(32, "big"))}
+    return b64(hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest())
+
+
+def session_token(user, session, device="tv", seconds=86400, key=SESSION_KEY, kid=None, **claims):
+    """A session token as session_api signs it; a claim that is None is left out."""
+    now = int(time.time())
+    payload = {"iss": "handoff", "sub": user, "session_id": session, "device_id": device, "iat": now,
+               "exp": now + seconds, "jti": str(uuid.uuid4()), **claims}
+    return jwt.encode({k: v for k, v in payload.items() if v is not None}, key, algorithm="ES256",
+                      headers={"kid": kid or thumbprint(key.public_key())})
+
+
+def write_keys(path, *keys):
+    """A PEM file of private keys, or of public ones."""
+    def pem(key):
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                 serialization.NoEncryption())
+    path.touch(mode=0o600)
+    path.write_bytes(b"".join(map(pem, keys)))
+    return str(path)
 
 
 def canonical(value):
@@ -174,7 +211,9 @@ class Servers:
         self.redis = (RedisCluster(self.folder / "redis", free_ports(12), password=redis_password)
                       if is_cluster else Redis(self.folder / "redis", ports[0], redis_password))
         self.postgresql = PostgreSQL(self.folder / "postgresql", ports[1], "secret")
-        self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4])
+        # Queues count for the plugin rabbitmq_prometheus, should a test start it.
+        self.rabbitmq = RabbitMQ(self.folder / "rabbitmq", ports[2], "secret", ports[3], ports[4],
+                                 config="collect_statistics = coarse\ncollect_statistics_interval = 1000\n")
         self.all = [self.redis, self.postgresql, self.rabbitmq]
 
     def start(self):
@@ -240,6 +279,7 @@ class Suite:
         self.log_folder = pathlib.Path(folder)
         self.env = environment(redis_url=servers.redis.url, amqp_url=servers.rabbitmq.url,
                                database_url=servers.postgresql.url, jwt_secret=SECRET)
+        self.env["HANDOFF_SESSION_TOKEN_KEY"] = write_keys(self.log_folder / "session_token.pem", SESSION_KEY)
         self.env.update({"HANDOFF_LOG_FORMAT": "json", "HANDOFF_ALLOWED_ORIGINS": "https://app.example",
                          **({"HANDOFF_TRUSTED_PROXIES": "127.0.0.1"} if instances > 1 else {}), **more_env})
         self.services, self.exit_codes, self.proxy = {}, {}, None
@@ -362,6 +402,13 @@ class Suite:
 
     def device(self, user, device, **claims):
         return Device(self, user, device, **claims)
+
+    def bearer(self, made, user=None, device=None):
+        """A device with that very token."""
+        one = Device(self, user, device)
+        one.token = made
+        one.http.headers["Authorization"] = f"Bearer {made}"
+        return one
 
 
 class Device:

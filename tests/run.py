@@ -3,7 +3,7 @@
 usage: run.py [--build build/gcc] [--instances 1] [--failed FILE] SUITE...
        run.py --again FILE...
 
-suites: unit integration contract e2e features outages fuzz chaos
+suites: unit integration contract e2e features outages points fuzz chaos
 
 unit         cmocka programs of the build's unit/ folder
 integration  cmocka programs of its integration/ folder, on private servers
@@ -11,7 +11,8 @@ contract     pytest tests/contract: schemas, examples, patches against independe
              pytest tests/chaos: what judges the chaos suite, its proxy and its schedule
 e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
 outages      those of its files that kill, stop and fail over servers and services
-features     the others, and the crash points of a build that has them
+points       the crash points, of a build that has them
+features     all the others
 fuzz         every fuzz target once over its corpus
 chaos        tests/chaos/run.py for some minutes: every kind of fault under load; CHAOS_SEED, else a new seed
 
@@ -144,9 +145,12 @@ def run_pytest(folder, env, tally, files=()):
 
 
 def run_part_of_e2e(suite, env, tally):
-    every = set((ROOT / "tests" / "e2e").glob("test_*.py"))
-    outages = {path for pattern in OUTAGES for path in (ROOT / "tests" / "e2e").glob(pattern)}
-    run_pytest("e2e", env, tally, sorted(outages if suite == "outages" else every - outages))
+    folder = ROOT / "tests" / "e2e"
+    every = set(folder.glob("test_*.py"))
+    parts = {"outages": {path for pattern in OUTAGES for path in folder.glob(pattern)},
+             "points": {folder / "test_crash_points.py"}}
+    parts["features"] = every - parts["outages"] - parts["points"]
+    run_pytest("e2e", env, tally, sorted(parts[suite]))
 
 
 def run_chaos(env, tally):
@@ -258,7 +262,7 @@ def main():
             run_fuzz(build, env, tally)
         elif suite == "chaos":
             run_chaos(env, tally)
-        elif suite in ("features", "outages"):
+        elif suite in ("features", "outages", "points"):
             run_part_of_e2e(suite, env, tally)
         elif suite in ("contract", "e2e"):
             run_pytest(suite, env, tally)

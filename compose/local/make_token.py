@@ -1,20 +1,34 @@
-"""Prints a token for the local stack: make_token.py USER DEVICE [SECONDS]; signed with .run/jwt.secret."""
+"""Prints a token for the local stack: make_token.py USER DEVICE [SECONDS]; signed with .run/jwt.secret. HANDOFF_RUN
+names another folder than .run."""
 
 import base64
 import hashlib
 import hmac
 import json
+import os
+import pathlib
 import sys
 import time
 
 
-def make(secret, user, device, seconds=86400, **claims):
-    """A JWT (HS256) that says: this user, on this device."""
-    def part(value):
-        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
+def run_folder():
+    """Where the local stack keeps its data and secrets."""
+    return pathlib.Path(os.environ.get("HANDOFF_RUN") or ".run")
 
-    payload = {"sub": user, "device_id": device, "iat": int(time.time()),
-               "exp": int(time.time()) + seconds, **claims}
+
+def secret():
+    """What the local stack's tokens are signed with; OSError: it was never started."""
+    return (run_folder() / "jwt.secret").read_text().strip()
+
+
+def make(secret, user, device, seconds=86400, **claims):
+    """A JWT (HS256) that says: this user, on this device (None: on any)."""
+    def part(value):
+        return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=")
+
+    payload = {"sub": user, "iat": int(time.time()), "exp": int(time.time()) + seconds, **claims}
+    if device:
+        payload["device_id"] = device
     signed = part({"alg": "HS256", "typ": "JWT"}) + b"." + part(payload)
     mac = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
     return (signed + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
@@ -24,11 +38,10 @@ def main():
     if len(sys.argv) < 3 or not sys.argv[1] or not sys.argv[2]:
         sys.exit("usage: make token USER=alice DEVICE=phone")
     try:
-        with open(".run/jwt.secret") as f:
-            secret = f.read().strip()
+        key = secret()
     except OSError:
-        sys.exit("error: there is no .run/jwt.secret\nhint: start the local stack first: make run")
-    print(make(secret, sys.argv[1], sys.argv[2], *map(int, sys.argv[3:4])))
+        sys.exit(f"error: there is no {run_folder()}/jwt.secret\nhint: start the local stack first: make run")
+    print(make(key, sys.argv[1], sys.argv[2], *map(int, sys.argv[3:4])))
 
 
 if __name__ == "__main__":

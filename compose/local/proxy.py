@@ -9,17 +9,17 @@ TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "proxy" / "haproxy.c
 SECTION = re.compile(r"^(?:global|defaults|frontend|backend)\b *(\S*)")
 
 
-def configuration(binds, services):
+def configuration(binds, services, host="127.0.0.1"):
     """compose/proxy/haproxy.cfg with other addresses.
 
-    binds: frontend -> port of 127.0.0.1. services: backend -> [Service].
+    binds: frontend -> port of host. services: backend -> [Service].
     """
     lines, name = [], ""
     for line in TEMPLATE.read_text().splitlines():
         if match := SECTION.match(line):
             name = match[1]
         if line.startswith("    bind "):
-            line = f"    bind 127.0.0.1:{binds.pop(name)}"
+            line = f"    bind {host}:{binds.pop(name)}"
         if line.startswith("    server "):
             lines += [f"    server {s.known_as} 127.0.0.1:{s.port} port {s.admin_port}"
                       for s in services.pop(name, [])]
@@ -32,17 +32,17 @@ def configuration(binds, services):
 class Proxy:
     """services: of all kinds; those that devices speak to get a backend."""
 
-    def __init__(self, folder, services, rest_port, streams_port, all_port):
+    def __init__(self, folder, services, rest_port, streams_port, all_port, host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         self.ports = {"rest": rest_port, "streams": streams_port, "all": all_port}
-        self.services, self.log, self.process = services, self.folder / "haproxy.log", None
+        self.host, self.services, self.log, self.process = host, services, self.folder / "haproxy.log", None
 
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "haproxy.cfg"
         backends = {name: [s for s in self.services if s.name == name]
                     for name in ("session_api", "ws_fanout")}
-        config.write_text(configuration(dict(self.ports), backends))
+        config.write_text(configuration(dict(self.ports), backends, self.host))
         self.process = spawn(["haproxy", "-db", "-f", config], log=self.log)
         wait_until("haproxy", lambda: all(map(accepts, self.ports.values())), process=self.process,
                    log=self.log)

@@ -1,12 +1,11 @@
 """make run: the whole suite on this machine, on private servers, in the foreground; with INSTANCES=2
-(up to 9) so many of each service, behind haproxy.
+(up to 9) so many of each service, behind haproxy. With --dev what a developer wants besides, see dev.py.
 
 Data and secrets stay in .run/, so that the next run goes on with them. Ctrl-C or SIGTERM stops all.
 """
 
 import argparse
 import os
-import pathlib
 import pwd
 import signal
 import subprocess
@@ -14,6 +13,8 @@ import sys
 import tempfile
 import time
 
+import dev
+from make_token import run_folder
 from process import StartError, am_root, port_is_free
 from proxy import Proxy
 from servers import PostgreSQL, RabbitMQ, Redis
@@ -24,22 +25,26 @@ PORTS = {
     "Redis": 6382, "PostgreSQL": 5442, "REST": 8080, "WebSocket": 8081,
 }
 JOINED_PORT = 8082  # the proxy's: both at one address
+EXAMPLES_PORT = 8090
+ADMIN_PORT = 9100
 MOST_INSTANCES = 9
 
 
 def admin_port(name, n):
     """9100 … 9103, of the second instances 9110 … 9113, …"""
-    return 9100 + 10 * (n - 1) + NAMES.index(name)
+    return ADMIN_PORT + 10 * (n - 1) + NAMES.index(name)
 
 
 def own_ports(n, n_instances):
     """Where the n-th session_api and ws_fanout listen: the public ports, unless a proxy has them."""
-    return (8080, 8081) if n_instances == 1 else (8180 + n, 8280 + n)
+    return (PORTS["REST"], PORTS["WebSocket"]) if n_instances == 1 else (8180 + n, 8280 + n)
 
 
-def all_ports(n_instances):
+def all_ports(n_instances, is_dev):
     """What each port is for -> the port."""
     ports = dict(PORTS)
+    if is_dev:
+        ports["examples"] = EXAMPLES_PORT
     if n_instances > 1:
         ports["REST and WebSocket"] = JOINED_PORT
     for n in range(1, n_instances + 1):
@@ -59,13 +64,18 @@ def on_signal(_signal, _frame):
     raise Stopped
 
 
-def check_ports(n_instances):
-    taken = [f"  {port} ({what})" for what, port in all_ports(n_instances).items()
+def check_ports(n_instances, is_dev):
+    taken = [f"  {port} ({what})" for what, port in all_ports(n_instances, is_dev).items()
              if not port_is_free(port)]
     if taken:
         raise StartError("these ports of 127.0.0.1 are taken:\n" + "\n".join(taken) +
                          "\nhint: another `make run`, or something else, has them: "
                          "`ss -ltnp` tells which")
+
+
+def own_origins():
+    """Of the pages that are served here: the console's, and those of `make examples`."""
+    return ",".join(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (PORTS["REST"], EXAMPLES_PORT))
 
 
 def secret_file(path):
@@ -110,16 +120,20 @@ def revision():
 
 
 class Stack:
-    def __init__(self, run, binaries, n_instances):
-        self.run, self.binaries, self.n_instances = run, binaries, n_instances
+    def __init__(self, run, binaries, n_instances, is_dev=False, known_at=None):
+        self.run, self.binaries, self.n_instances, self.is_dev = run, binaries, n_instances, is_dev
+        self.known_at = known_at or "localhost"
+        self.host = "0.0.0.0" if known_at else "127.0.0.1"
         self.servers, self.services = [], []
+        self.logs = run / "logs" if is_dev else None  # else the terminal
 
     def start(self):
         password = secret_file(self.run / "servers.secret")
         jwt_secret = secret_file(self.run / "jwt.secret")
-        self.rabbitmq = rabbitmq = RabbitMQ(self.run / "rabbitmq", 5682, password, 25682, 4682)
-        redis = Redis(self.run / "redis", 6382, password)
-        postgresql = PostgreSQL(postgres_folder(self.run), 5442, password)
+        self.rabbitmq = rabbitmq = RabbitMQ(self.run / "rabbitmq", PORTS["RabbitMQ"], password,
+                                            PORTS["RabbitMQ's distribution"], PORTS["RabbitMQ's epmd"])
+        redis = Redis(self.run / "redis", PORTS["Redis"], password)
+        postgresql = PostgreSQL(postgres_folder(self.run), PORTS["PostgreSQL"], password)
         for server in (redis, postgresql, rabbitmq):
             print(f"starting {type(server).__name__} on 127.0.0.1:{server.port} …", flush=True)
             self.servers.append(server)
@@ -127,27 +141,43 @@ class Stack:
         env = environment(redis_url=redis.url, amqp_url=rabbitmq.url, database_url=postgresql.url,
                           jwt_secret=jwt_secret, HANDOFF_LOG_FORMAT="text",
                           HANDOFF_FANOUT_BINDING="all" if self.n_instances < 3 else "session",
-                          HANDOFF_ALLOWED_ORIGINS="http://localhost:8080,http://127.0.0.1:8080")
+                          HANDOFF_CONSOLE="on",
+                          HANDOFF_ALLOWED_ORIGINS=own_origins())
         if self.n_instances > 1:
             env["HANDOFF_TRUSTED_PROXIES"] = "127.0.0.1"
+        more = dev.environment(self.run, self.binaries, self.known_at, PORTS["REST"], EXAMPLES_PORT) if self.is_dev else {}
+        env.update(more.get(None, {}))
         for n in range(1, self.n_instances + 1):
-            self.start_services(n, env)
+            self.start_services(n, env, more)
         for service in self.services:
             service.wait_ready()
         if self.n_instances > 1:
             print("starting haproxy …", flush=True)
-            proxy = Proxy(self.run / "proxy", self.services, 8080, 8081, JOINED_PORT)
+            proxy = Proxy(self.run / "proxy", self.services, PORTS["REST"], PORTS["WebSocket"], JOINED_PORT, self.host)
             self.servers.append(proxy)
             proxy.start()
+        if self.is_dev:
+            self.servers.append(dev.Examples(self.run, EXAMPLES_PORT, self.known_at))
+            self.servers[-1].start()
 
-    def start_services(self, n, env):
+    def log_of(self, known_as):
+        """An empty file in .run/logs, or None for the terminal."""
+        if not self.logs:
+            return None
+        self.logs.mkdir(exist_ok=True)
+        log = self.logs / f"{known_as}.log"
+        log.write_bytes(b"")
+        return log
+
+    def start_services(self, n, env, more):
         api_port, ws_port = own_ports(n, self.n_instances)
+        host = self.host if self.n_instances == 1 else "127.0.0.1"  # else they are the proxy's
         for name in NAMES:
             known_as = instance_name(name, n)
             print(f"starting {known_as} …", flush=True)
-            env = dict(env, HANDOFF_AMQP_URL=self.rabbitmq.url_for(name))
-            service = make_service(name, self.binaries, env, admin_port=admin_port(name, n),
-                                   api_port=api_port, ws_port=ws_port, known_as=known_as)
+            own_env = {**env, "HANDOFF_AMQP_URL": self.rabbitmq.url_for(name), **more.get(name, {})}
+            service = make_service(name, self.binaries, own_env, admin_port=admin_port(name, n), log=self.log_of(known_as),
+                                   api_port=api_port, ws_port=ws_port, known_as=known_as, host=host)
             self.services.append(service)
             service.start()
 
@@ -169,31 +199,48 @@ class Stack:
             server.stop()
 
 
+def admin_ports(n_instances):
+    """As text: 9100-9103, with further instances … 9110-9113."""
+    def of(n):
+        return f"{admin_port(NAMES[0], n)}-{admin_port(NAMES[-1], n)}"
+
+    return of(1) if n_instances == 1 else f"{of(1)} … {of(n_instances)}"
+
+
 def ready_line(n_instances):
-    admin = "9100-9103" if n_instances == 1 else f"9100-9103 … {admin_port(NAMES[0], n_instances)}-" \
-        f"{admin_port(NAMES[-1], n_instances)}"
-    return ("handoff ready: REST http://127.0.0.1:8080  WebSocket ws://127.0.0.1:8081/ws  "
-            "RabbitMQ 127.0.0.1:5682  Redis 127.0.0.1:6382  PostgreSQL 127.0.0.1:5442  "
-            f"metrics http://127.0.0.1:{admin}/metrics")
+    return (f"handoff ready: REST http://127.0.0.1:{PORTS['REST']}  WebSocket ws://127.0.0.1:{PORTS['WebSocket']}/ws  "
+            f"RabbitMQ 127.0.0.1:{PORTS['RabbitMQ']}  Redis 127.0.0.1:{PORTS['Redis']}  "
+            f"PostgreSQL 127.0.0.1:{PORTS['PostgreSQL']}  metrics http://127.0.0.1:{admin_ports(n_instances)}/metrics")
+
+
+def tell_ready(stack):
+    if not stack.is_dev:
+        print(ready_line(stack.n_instances), flush=True)
+        return
+    at = stack.known_at
+    dev.introduce(f"http://{at}:{PORTS['REST']}", f"ws://{at}:{PORTS['WebSocket']}/ws", f"http://{at}:{EXAMPLES_PORT}", stack.binaries,
+                  admin_ports(stack.n_instances), os.path.relpath(stack.logs))
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--binaries", required=True)
     arguments.add_argument("--instances", type=int, choices=range(1, MOST_INSTANCES + 1), default=1)
+    arguments.add_argument("--dev", action="store_true")
+    arguments.add_argument("--host", type=dev.host_name, help="with --dev: this machine's name or IPv4 address, for devices on its network")
     options = arguments.parse_args()
-    run = pathlib.Path(".run").resolve()
+    run = run_folder().resolve()
     run.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    stack = Stack(run, options.binaries, options.instances)
+    stack = Stack(run, options.binaries, options.instances, options.dev, options.host)
     code = 0
     try:
         check_owner(run)
-        check_ports(options.instances)
+        check_ports(options.instances, options.dev)
         stack.start()
         (run / "revision").write_text(revision() + "\n")
-        print(ready_line(options.instances), flush=True)
+        tell_ready(stack)
         stack.watch()
     except Stopped:
         print("stopping …", flush=True)

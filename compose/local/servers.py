@@ -269,8 +269,9 @@ class RabbitMQ:
     Nodes of one cluster share epmd_port, home (where the cookie is) and nodes, the names of all of them.
     """
 
-    def __init__(self, folder, port, password, dist_port, epmd_port, home=None, nodes=()):
+    def __init__(self, folder, port, password, dist_port, epmd_port, home=None, nodes=(), config=""):
         self.folder, self.port, self.password = pathlib.Path(folder), port, password
+        self.config = config  # more lines of rabbitmq.conf
         self.dist_port, self.epmd_port = dist_port, epmd_port
         self.home, self.nodes = pathlib.Path(home or folder), nodes
         self.log = self.folder / "rabbitmq.log"
@@ -323,6 +324,7 @@ class RabbitMQ:
             "vm_memory_high_watermark.absolute = 1GB\n"
             "disk_free_limit.absolute = 50MB\n"
             "log.console = true\nlog.console.level = warning\nlog.file = false\n"
+            f"{self.config}"
             + ("cluster_formation.peer_discovery_backend = classic_config\n" if self.nodes else "")
             + "".join(f"cluster_formation.classic_config.nodes.{i} = {node}\n"
                       for i, node in enumerate(self.nodes, 1))

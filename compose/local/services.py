@@ -50,16 +50,17 @@ def environment(*, redis_url, amqp_url, database_url, jwt_secret, **more):
 
 
 def make_service(name, binaries, env, *, admin_port, api_port=None, ws_port=None, log=None,
-                 known_as=None):
+                 known_as=None, host="127.0.0.1"):
+    """host: where devices speak to it, if they do."""
     binary = os.path.join(binaries, name)
     if not os.path.exists(binary):
         raise StartError(f"{binary} is not built; run make")
     env = dict(env, HANDOFF_ADMIN_LISTEN=f"127.0.0.1:{admin_port}")
     port = {"session_api": api_port, "ws_fanout": ws_port}.get(name)
     if name == "session_api":
-        env["HANDOFF_API_LISTEN"] = f"127.0.0.1:{port}"
+        env["HANDOFF_API_LISTEN"] = f"{host}:{port}"
     if name == "ws_fanout":
-        env["HANDOFF_WS_LISTEN"] = f"127.0.0.1:{port}"
+        env["HANDOFF_WS_LISTEN"] = f"{host}:{port}"
     return Service(name, binary, env, admin_port, log, known_as=known_as, port=port)
 
 

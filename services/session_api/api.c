@@ -34,7 +34,14 @@ static int fail(struct api *api, int err, const char *what, const char *hint) {
 static int start_auth(struct api *api) {
     _cleanup_(freep) char *error = NULL;
     int err = auth_new(&api->auth, api->app->config, &error);
-    return err < 0 ? fail(api, err, "auth", error ? error : "") : 0;
+    if (err < 0)
+        return fail(api, err, "auth", error ? error : "");
+    const char *warning = auth_warning(api->auth);
+    if (warning)
+        log_warn(api->app->log, "session_token_key_exposed", "A private key is not private.",
+                 LOG_TEXT("hint", warning));
+    err = jwks_fetch_new(&api->jwks_fetch, api->app, auth_jwks(api->auth));
+    return err < 0 ? fail(api, err, "identity_provider", "libcurl cannot start") : 0;
 }
 
 static int start_store(struct api *api) {
@@ -70,6 +77,14 @@ static int start_commander(struct api *api) {
     return err < 0 ? fail(api, err, "rabbitmq", "HANDOFF_AMQP_URL") : 0;
 }
 
+static int start_console(struct api *api) {
+    int err = console_new(&api->console, api->app->config);
+    return err < 0 ? fail(api, err, "console",
+                          "HANDOFF_PUBLIC_WS_URL: ws:// or wss://, a name or an IPv4 address, "
+                          "a port and a path if need be")
+                   : 0;
+}
+
 static int start_http(struct api *api) {
     const struct config *c = api->app->config;
     const struct http_options options = {.listen = c->listen,
@@ -88,13 +103,14 @@ int api_start(struct app *app, void **ret_self) {
     api->postgresql = health_add(app->health, "postgresql");
     table_init(&api->loaders);
     api->metrics = call_metrics_new(app->metrics);
+    handoff_init(api);
     limits_init(&api->limits, app->config, app->metrics);
     char random[UUID_LEN + 1];
     uuid_v4(random);
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
     int err;
     if ((err = start_auth(api)) || (err = start_store(api)) || (err = start_db(api)) ||
-        (err = start_commander(api)))
+        (err = start_commander(api)) || (err = start_console(api)))
         return err;
     return start_http(api);
 }
@@ -123,8 +139,10 @@ void api_stop(void *self) {
     db_free(api->db);
     db_free(api->past_db);
     http_free(TAKE_PTR(api->http));
+    jwks_fetch_free(api->jwks_fetch);
     auth_free(api->auth);
     quota_free(api->quota);
+    console_free(api->console);
     limits_done(&api->limits);
     users_done(&api->loaders);
     call_metrics_free(api->metrics);

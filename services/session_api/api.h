@@ -7,9 +7,12 @@
 #include "common/commander.h"
 #include "common/db.h"
 #include "common/http.h"
+#include "common/jwks_fetch.h"
 #include "common/store.h"
 #include "common/users.h"
 #include "services/session_api/call.h"
+#include "services/session_api/console.h"
+#include "services/session_api/handoff.h"
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
 #include "services/session_api/quota.h"
@@ -18,15 +21,18 @@
 struct api {
     struct app *app;
     struct auth *auth;
+    struct jwks_fetch *jwks_fetch; /* of auth's keys; NULL without a provider */
     struct store *store;
     struct db *db;
     struct db *past_db; /* for what may read much of one session: nobody else waits behind it */
     struct commander *commander;
     struct http *http;
     struct quota *quota;
+    struct console *console; /* NULL where it is off */
     struct limits limits;
     struct health_dependency *redis, *postgresql;
     struct call_metrics *metrics;
+    struct metric *handoff_codes[HANDOFF_N_OUTCOMES];
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
     struct call *spares; /* owned; call.c */
@@ -98,10 +104,21 @@ void sharing_devices(struct call *call);
 void versions_read(struct call *call);
 void versions_restore(struct call *call);
 
+/* ---- tokens.c ---- */
+void tokens_answer_keys(struct call *call);
+void tokens_renew(struct call *call);
+
 /* ---- broadcast.c ---- */
 void broadcast_send(struct call *call);
 
+/* ---- handoff_offer.c, handoff_redeem.c ---- */
+void handoff_offer(struct call *call);
+void handoff_show(struct call *call);
+void handoff_redeem(struct call *call);
+
 /* ---- reads.c, list.c ---- */
 void reads_session(struct call *call);
+/* Calls answer with the session of the path, whole, when the caller may read it. */
+void reads_whole(struct call *call, answer_fn *answer);
 void reads_deltas(struct call *call);
 void list_sessions(struct call *call);

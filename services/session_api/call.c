@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "services/session_api/api.h"
+#include "services/session_api/handoff.h"
 #include "services/session_api/version_job.h"
 
 #define MAX_SPARES 128
@@ -47,6 +48,7 @@ static void on_gone(void *data) {
     session_done(&call->cold);
     if (call->version_job)
         version_job_forget(call->version_job);
+    free(call->handoff);
     put_away(api, call);
     api_request_gone(api);
 }
@@ -73,6 +75,8 @@ struct call *call_new(struct api *api, struct http_request *request) {
     call->started_ns = uv_hrtime();
     call->method = path_method(http_method(request));
     call->resource = path_parse(http_path(request), call->session_id, call->parameter);
+    if (call->resource == RESOURCE_CONSOLE && !api->console)
+        call->resource = RESOURCE_NONE;
     const char *id = http_header(request, "X-Request-Id");
     if (id && problem_request_id_is_valid(id))
         memcpy(call->request_id, id, strlen(id) + 1);
@@ -95,21 +99,36 @@ void call_add_tag(struct call *call, struct position position) {
     call_add_header(call, "ETag", call->tag);
 }
 
-void call_answer(struct call *call, int status, struct buf *body) {
+/* body: taken, or NULL. */
+static void finish(struct call *call, int status, char *body, size_t len) {
     call_add_header(call, "X-Request-Id", call->request_id);
     call_add_header(call, "X-API-Version", "1");
-    call_add_header(call, "Cache-Control", "private, no-cache");
-    call_add_header(call, "Vary", "Authorization, Origin");
-    if (body && status < 300)
-        call_add_header(call, "Content-Type", "application/json");
     limits_add_headers(call);
-    cors_add_headers(call);
     double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
     call_metrics_count(call->api->metrics, call, status, seconds);
-    struct http_answer answer = {.status = status, .headers = call->headers};
-    if (body) {
-        answer.body_len = body->len;
-        answer.body = buf_take(body);
-    }
+    const struct http_answer answer = {
+        .status = status, .headers = call->headers, .body = body, .body_len = len};
     http_answer(call->request, &answer);
+}
+
+void call_answer(struct call *call, int status, struct buf *body) {
+    call_add_header(call, "Cache-Control",
+                    call->cache_control ? call->cache_control : "private, no-cache");
+    call_add_header(call, "Vary",
+                    call->resource == RESOURCE_HANDOFF_CODE ? "Authorization, Origin, Accept"
+                                                            : "Authorization, Origin");
+    if (body && status < 300)
+        call_add_header(call, "Content-Type",
+                        call->content_type ? call->content_type : "application/json");
+    cors_add_headers(call);
+    size_t len = body ? body->len : 0;
+    finish(call, status, body ? buf_take(body) : NULL, len);
+}
+
+void call_answer_file(struct call *call, int status, const char *type, const char *text,
+                      size_t len) {
+    call_add_header(call, "Cache-Control", "no-cache");
+    if (type)
+        call_add_header(call, "Content-Type", type);
+    finish(call, status, text ? must_memdup(text, len) : NULL, len);
 }

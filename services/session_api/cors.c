@@ -1,28 +1,11 @@
 /* Cross-origin requests of browser pages, from configured origins. No credentials mode is needed: a
  * token is a header that the page sends itself. */
-#include <string.h>
-
+#include "common/origins.h"
 #include "services/session_api/api.h"
 
-const char *cors_allow(const char *allowed, const char *origin) {
-    if (!origin || !*origin)
-        return NULL;
-    size_t len = strlen(origin);
-    for (const char *p = allowed; *p;) {
-        p += strspn(p, ", \t");
-        size_t entry_len = strcspn(p, ", \t");
-        if (entry_len == 1 && *p == '*')
-            return "*";
-        if (entry_len == len && memcmp(p, origin, len) == 0)
-            return origin;
-        p += entry_len;
-    }
-    return NULL;
-}
-
 static const char *allowed_origin(struct call *call) {
-    return cors_allow(call->api->app->config->allowed_origins,
-                      http_header(call->request, "Origin"));
+    return origins_allow(call->api->app->config->allowed_origins,
+                         http_header(call->request, "Origin"));
 }
 
 void cors_add_headers(struct call *call) {

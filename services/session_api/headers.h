@@ -6,8 +6,11 @@
 #include "proto/command.h"
 #include "proto/fault.h"
 
-/* Whether application/json is acceptable (RFC 9110, 12.5.1): the most specific range decides, by
- * its q. NULL or blank: yes. */
+/* Which of the media types ("image/png") Accept takes best (RFC 9110, 12.5.1): of each the most
+ * specific range decides, by its q; among equals the first type. NULL or blank: the first. -1: none
+ * of them. */
+int headers_accept(const char *accept, const char *const *types, size_t n);
+/* Whether application/json is acceptable. */
 bool headers_accept_json(const char *accept);
 
 /* If-Match into c: `*`, or a list of at most COMMAND_MAX_IF_MATCH entity tags. A tag that no
@@ -17,6 +20,8 @@ MUSTCHECK int headers_if_match(const char *value, struct command *c, struct faul
 /* Whether If-None-Match says that the client has this position (weak comparison). What cannot be
  * read matches nothing. */
 bool headers_if_none_match(const char *value, struct position position);
+/* The same for an entity tag as it is sent, with its quotes. */
+bool headers_if_none_match_tag(const char *value, const char *tag);
 
 /* 1 to 128 printable characters, quoted or bare. FAULT_INVALID_REQUEST. */
 MUSTCHECK int headers_idempotency_key(const char *value, char ret[static COMMAND_KEY_MAX + 1],

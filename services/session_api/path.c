@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "proto/clock.h"
 #include "proto/text.h"
+#include "services/session_api/handoff_code.h"
 
 static const struct {
     const char *pattern;
@@ -48,17 +49,29 @@ static const struct {
     [RESOURCE_PARTICIPANT] = {"/sessions/{id}/participants/{userId}",
                               METHOD_PUT | METHOD_DELETE | METHOD_OPTIONS, "PUT, DELETE, OPTIONS",
                               true},
+    [RESOURCE_HANDOFF_CODES] = {"/sessions/{id}/handoff-codes", METHOD_POST | METHOD_OPTIONS,
+                                "POST, OPTIONS", true},
+    [RESOURCE_HANDOFF_CODE] = {"/sessions/{id}/handoff-codes/{code}",
+                               METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
+                               true},
+    [RESOURCE_HANDOFF] = {"/handoff", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS", true},
     [RESOURCE_SWITCH] = {"/sessions/{id}/switch", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS",
                          true},
     [RESOURCE_CLOCK] = {"/sessions/{id}/clock", METHOD_PUT | METHOD_OPTIONS, "PUT, OPTIONS", true},
     [RESOURCE_CLOCK_PARTICIPANT] = {"/sessions/{id}/clock/{participantId}",
                                     METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS", true},
+    [RESOURCE_TOKEN] = {"/sessions/{id}/token", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS",
+                        true},
+    [RESOURCE_KEYS] = {"/.well-known/jwks.json", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS,
+                       "GET, HEAD, OPTIONS", false},
     [RESOURCE_TIME] = {"/time", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
                        false},
     [RESOURCE_HEALTH] = {"/health", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
                          false},
     [RESOURCE_READY] = {"/ready", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
                         false},
+    [RESOURCE_CONSOLE] = {"console", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS,
+                          "GET, HEAD, OPTIONS", false},
 };
 
 static const struct {
@@ -120,13 +133,22 @@ static bool take_id(const char *text, char ret[static PATH_PARAMETER_CAP]) {
     return true;
 }
 
+static bool take_code(const char *text, char ret[static PATH_PARAMETER_CAP]) {
+    size_t len = strlen(text);
+    if (!handoff_code_is(text, len))
+        return false;
+    memcpy(ret, text, len + 1);
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*take)(const char *text, char ret[static PATH_PARAMETER_CAP]);
 } parameters[] = {{"{version}", take_version},
                   {"{userId}", take_user},
                   {"{deviceId}", take_id},
-                  {"{participantId}", take_id}};
+                  {"{participantId}", take_id},
+                  {"{code}", take_code}};
 
 /* pattern, path: what follows the session's id. */
 static bool is_match(const char *pattern, const char *path,
@@ -143,11 +165,20 @@ static bool is_match(const char *pattern, const char *path,
     return false;
 }
 
+static bool is_console(const char *path) {
+    static const char folder[] = "/console";
+    static const size_t len = sizeof(folder) - 1;
+    return strcmp(path, "/") == 0 ||
+           (strncmp(path, folder, len) == 0 && (!path[len] || path[len] == '/'));
+}
+
 enum resource path_parse(const char *path, char ret_session_id[static UUID_LEN + 1],
                          char ret_parameter[static PATH_PARAMETER_CAP]) {
     static const char prefix[] = "/sessions/";
     static const size_t prefix_len = sizeof(prefix) - 1;
-    for (enum resource r = RESOURCE_NONE + 1; r < RESOURCE_N; r++)
+    if (is_console(path))
+        return RESOURCE_CONSOLE;
+    for (enum resource r = RESOURCE_NONE + 1; *path == '/' && r < RESOURCE_N; r++)
         if (!strchr(resources[r].pattern, '{') && strcmp(path, resources[r].pattern) == 0)
             return r;
     if (strncmp(path, prefix, prefix_len) != 0)

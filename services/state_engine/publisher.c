@@ -23,6 +23,7 @@ void publisher_wait_for_sending(struct publisher *p, struct outgoing *o) {
 
 static void finish(struct publisher *p, struct outgoing *o) {
     struct saved *saved = o->saved;
+    uint64_t begun_ns = o->begun_ns;
     if (o->dead_queue)
         CRASH_LINK("engine.dead_letter.confirmed", CRASH_BROKER);
     p->n_unconfirmed--;
@@ -33,6 +34,7 @@ static void finish(struct publisher *p, struct outgoing *o) {
     event_done(&o->event);
     free(o);
     metric_add(p->n_confirmed, 1);
+    metric_observe(p->confirm_seconds, (double)(uv_hrtime() - begun_ns) / 1e9);
     if (!is_last)
         return;
     if (saved->is_version)
@@ -221,6 +223,8 @@ int publisher_new(struct publisher **ret, struct app *app,
                                      "Messages that the broker confirmed.");
     p->unconfirmed =
         metrics_gauge(app->metrics, "handoff_unconfirmed", NULL, "Messages not confirmed yet.");
+    p->confirm_seconds = metrics_histogram(app->metrics, "handoff_confirm_seconds", NULL,
+                                           "Time from an event's save to the broker's confirm.");
     p->n_dropped_replies = metrics_counter(app->metrics, "handoff_replies_dropped_total", NULL,
                                            "Replies that could not be sent.");
     struct bus_options options = {
@@ -293,6 +297,7 @@ bool publisher_is_ready(const struct publisher *p) {
 static struct outgoing *outgoing_new(struct publisher *p, struct saved *saved) {
     struct outgoing *o = must_alloc(sizeof(*o));
     o->saved = saved;
+    o->begun_ns = uv_hrtime();
     saved->n_open++;
     p->n_unconfirmed++;
     return o;

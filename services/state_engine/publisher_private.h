@@ -25,6 +25,7 @@ struct outgoing {
     char barrier[UUID_LEN + 1]; /* its correlation id; "": no barrier. It has no `saved` */
     char reason[256];
     struct saved *saved;
+    uint64_t begun_ns; /* uv_hrtime */
 };
 
 /* Answers that go to one place in one message. */
@@ -55,7 +56,7 @@ struct publisher {
     void *barriers_arg;
 
     struct health_dependency *health, *replies_health;
-    struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies;
+    struct metric *n_published, *n_confirmed, *unconfirmed, *n_dropped_replies, *confirm_seconds;
 };
 
 /* publisher_barrier.c */

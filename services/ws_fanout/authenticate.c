@@ -165,6 +165,12 @@ static void turn_away(struct connection *c, const char *id, const struct fault *
         connection_send_away(c, f->retry_after_ms);
         return;
     }
+    if (f->code == FAULT_UNAVAILABLE) { /* the token's key may come */
+        _cleanup_(buf_done) struct buf reason = BUF_NULL;
+        protocol_print_retry_after(f->retry_after_ms, &reason);
+        connection_close(c, CLOSE_GOING_AWAY, reason.data);
+        return;
+    }
     connection_close(c,
                      f->code == FAULT_TOKEN_EXPIRED ? CLOSE_TOKEN_EXPIRED : CLOSE_UNAUTHENTICATED,
                      fault_wire_code(f->code));
@@ -188,9 +194,11 @@ void connection_authenticate(struct connection *c, const struct protocol_message
     if (!r)
         r = choose_device(&p, c->query_device, device, &f);
     if (!r && c->is_authenticated &&
-        (strcmp(p.user_id, c->principal.user_id) != 0 || strcmp(device, c->device_id) != 0))
+        (strcmp(p.user_id, c->principal.user_id) != 0 || strcmp(device, c->device_id) != 0 ||
+         strcmp(p.session_id, c->principal.session_id) != 0))
         r = fault_set(&f, FAULT_UNAUTHENTICATED, "token",
-                      "a connection stays with its user and device");
+                      "a connection stays with its user and device, and with the session that its "
+                      "token is for");
     bool rights_changed = c->is_authenticated && p.rights != c->principal.rights;
     if (!r && !c->is_authenticated)
         r = connection_enter(c, &p, &f);

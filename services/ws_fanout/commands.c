@@ -81,6 +81,8 @@ static void refuse(struct connection *c, const struct protocol_message *m, enum 
 static bool may_begin(struct connection *c, const struct protocol_message *m) {
     if (c->fanout->is_draining)
         refuse(c, m, FAULT_UNAVAILABLE, 0, "this instance is going away; nothing was applied");
+    else if (!auth_covers(&c->principal, m->session_id))
+        refuse(c, m, FAULT_NOT_FOUND, 0, "there is no such session for this user");
     else if (c->n_commands >= MAX_IN_FLIGHT)
         refuse(c, m, FAULT_RATE_LIMITED, RETRY_IN_FLIGHT_MS,
                "a connection has at most 64 commands in flight");

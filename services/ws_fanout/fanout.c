@@ -84,7 +84,11 @@ static int start_auth(struct fanout *f) {
     if (r)
         log_error(f->app->log, "start_failed", "The keys for tokens cannot be used.",
                   LOG_TEXT("err", why ? why : ""));
-    return r;
+    const char *warning = r ? NULL : auth_warning(f->auth);
+    if (warning)
+        log_warn(f->app->log, "session_token_key_exposed", "A private key is not private.",
+                 LOG_TEXT("hint", warning));
+    return r ? r : jwks_fetch_new(&f->jwks_fetch, f->app, auth_jwks(f->auth));
 }
 
 static int start_backends(struct fanout *f) {
@@ -228,6 +232,7 @@ void fanout_stop(void *self) {
     store_free(f->store);
     hub_free(f->hub);
     presence_free(f->presence);
+    jwks_fetch_free(f->jwks_fetch);
     auth_free(f->auth);
     uv_close((uv_handle_t *)&f->tick, closed);
 }

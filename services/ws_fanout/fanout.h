@@ -8,6 +8,7 @@
 #include "common/app.h"
 #include "common/auth.h"
 #include "common/commander.h"
+#include "common/jwks_fetch.h"
 #include "common/store.h"
 #include "common/users.h"
 #include "services/ws_fanout/connection.h"
@@ -18,6 +19,7 @@
 struct fanout {
     struct app *app;
     struct auth *auth;
+    struct jwks_fetch *jwks_fetch; /* of auth's keys; NULL without a provider */
     struct store *store;
     struct commander *commander;
     struct presence *presence;

@@ -130,11 +130,13 @@ static struct room *enter(struct hub *h, const char *session_id) {
     return room;
 }
 
-static int may_subscribe(const struct hub *h, const struct connection *c, bool again,
-                         struct fault *f) {
+static int may_subscribe(const struct hub *h, const struct connection *c, const char *session_id,
+                         bool again, struct fault *f) {
     int64_t most = h->app->config->max_subscriptions;
     if (!(c->principal.rights & (COMMAND_READ | COMMAND_ADMIN)))
         return fault_set(f, FAULT_FORBIDDEN, NULL, "the token's scope has no sessions:read");
+    if (!auth_covers(&c->principal, session_id))
+        return fault_set(f, FAULT_NOT_FOUND, NULL, "there is no such session for this user");
     if (!again && c->n_subscriptions >= (size_t)most)
         return fault_set(f, FAULT_TOO_MANY_SESSIONS, "sessionId",
                          "one connection carries up to %d sessions", (int)most);
@@ -164,7 +166,7 @@ void hub_subscribe(struct hub *h, struct connection *c, const char *session_id,
     struct fault f = {0};
     struct subscription *s = find(c, rooms_find(&h->rooms, session_id));
     bool again = s != NULL;
-    if (may_subscribe(h, c, again, &f)) {
+    if (may_subscribe(h, c, session_id, again, &f)) {
         connection_send_fault(c, id, session_id, &f);
         return;
     }

@@ -5,6 +5,7 @@
 
 #include "base/timestamp.h"
 #include "base/uuid.h"
+#include "common/origins.h"
 #include "proto/problem.h"
 #include "proto/text.h"
 #include "services/ws_fanout/fanout.h"
@@ -27,16 +28,12 @@ bool request_list_has(const char *list, const char *item) {
 
 void request_caller_of(const struct fanout *f, const struct socket_request *r,
                        struct request_caller *ret) {
-    const char *allowed = f->app->config->allowed_origins;
     *ret = (struct request_caller){0};
     if (r->request_id && problem_request_id_is_valid(r->request_id))
         memcpy(ret->id, r->request_id, strlen(r->request_id) + 1);
     else
         uuid_v7(timestamp_wall_ms(), ret->id);
-    if (r->origin && request_list_has(allowed, "*"))
-        ret->origin = "*";
-    else if (r->origin && request_list_has(allowed, r->origin))
-        ret->origin = r->origin;
+    ret->origin = origins_allow(f->app->config->allowed_origins, r->origin);
 }
 
 void request_add_headers(const struct request_caller *caller, struct socket_answer *answer) {
@@ -71,8 +68,7 @@ bool request_refuse(const struct request_caller *caller, const struct fault *f,
 
 int request_check_origin(const struct fanout *f, const struct socket_request *r,
                          struct fault *fault) {
-    const char *allowed = f->app->config->allowed_origins;
-    if (!r->origin || request_list_has(allowed, "*") || request_list_has(allowed, r->origin))
+    if (!r->origin || origins_allow(f->app->config->allowed_origins, r->origin))
         return 0;
     return fault_set(fault, FAULT_FORBIDDEN, "Origin", "pages of this origin may not connect");
 }
@@ -114,7 +110,7 @@ int request_take_number(const char *text, const char *name, uint64_t least, uint
 int request_verify(const struct fanout *f, const char *token, size_t len, struct principal *ret,
                    struct fault *fault) {
     int r = auth_verify(f->auth, token, len, timestamp_wall_ms() / MILLISECONDS, ret, fault);
-    if (r > 0)
+    if (r > 0 && r != FAULT_UNAVAILABLE)
         log_info(f->app->log, "unauthenticated", "A token was refused.",
                  LOG_TEXT("detail", fault->detail));
     return r;

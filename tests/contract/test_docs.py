@@ -69,6 +69,25 @@ def test_the_errors_are_those_of_fault_h():
     assert first_cells(read("docs/PROTOCOL.md"), "Errors") == codes
 
 
+FAULT = re.compile(r'X\(FAULT_\w+,\s*"(\w+)",\s*(\d+),\s*(true|false),\s*"([^"]*)"\)')
+
+
+def test_every_error_has_a_page_with_cause_and_cure():
+    faults = {}
+    for code, status, temporary, title in FAULT.findall(read("proto/fault.h").replace("\\\n", "")):
+        faults.setdefault(code, ([], temporary, title))[0].append(status)
+    assert len(faults) > 20
+    pages = {p.stem: p.read_text() for p in (ROOT / "docs" / "errors").glob("*.md")}
+    index = pages.pop("README")
+    assert pages.keys() == faults.keys()
+    for code, (statuses, temporary, title) in faults.items():
+        assert pages[code].startswith(f"# {code}\n\n**{title}.** HTTP {' or '.join(statuses)}. ")
+        assert f"`temporary: {temporary}`" in pages[code]
+        for heading in ("Causes", "Cure"):
+            assert re.search(rf"^## {heading}\n\n- .", pages[code], re.M), (code, heading)
+        assert f"| [`{code}`]({code}.md) | {', '.join(statuses)} | {title} |" in index
+
+
 def test_the_events_are_those_of_event_h():
     types = set(re.findall(r'X\(EVENT_\w+, "(\w+)"', read("proto/event.h")))
     assert first_cells(read("docs/PROTOCOL.md"), "Events") == types
@@ -86,12 +105,24 @@ def test_the_websocket_messages_are_those_of_the_code():
     assert first_cells(read("docs/PROTOCOL.md"), "WebSocket") == {a or b for a, b in types}
 
 
-@pytest.mark.parametrize("name", ["PROTOCOL", "ARCHITECTURE", "OPERATIONS"])
+PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("clients/*/*.md"),
+                                                  *ROOT.glob("examples/**/*.md"), *ROOT.glob("tests/*/*.md")])
+
+
+def anchors(page):
+    """Of its headings, as they are made for links."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_and_json_of_a_page_are_sound(name):
-    text = read(f"docs/{name}.md")
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        assert "://" in target or (ROOT / "docs" / target).exists(), target
+    text = read(name)
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        page = ROOT / name if not target else (ROOT / name).parent / target
+        assert "://" in target or page.exists(), target
+        assert not anchor or "://" in target or anchor in anchors(page), f"{target}#{anchor}"
     for block in re.findall(r"```json\n(.*?)```", text, re.S):
         json.loads(block)
-    for path in re.findall(r"`((?:common|proto|services|tests|compose)/[\w/.-]+\.\w+)`", text):
+    for path in re.findall(r"`((?:common|proto|services|tests|compose)/[\w/.-]+\.\w+)`", text.replace("NN-name", "*")):
         assert (ROOT / path).exists(), path

@@ -53,7 +53,9 @@ def test_each_service_is_known_by_its_name(suite):
     ("state_engine", "session_commands", COMMANDS),
     ("audit_writer", "session_commands", COMMANDS),
     ("audit_writer", "session_updates", key("update")),
-    *((user, "amq.topic", "x") for user in NAMES),
+    *((user, "amq.topic", "x") for user in [*NAMES, "consumer"]),
+    *(("consumer", "session_updates", key(kind)) for kind in ("update", "broadcast")),
+    *(("consumer", exchange, queue) for exchange in ("", "session_commands") for queue in (COMMANDS, AUDIT, "consumer.x")),
 ])
 def test_nobody_publishes_what_is_not_its_own(suite, user, exchange, routing_key):
     assert is_refused(suite, user, lambda channel: channel.basic_publish(exchange, routing_key, b"{}"))
@@ -62,13 +64,13 @@ def test_nobody_publishes_what_is_not_its_own(suite, user, exchange, routing_key
 @pytest.mark.parametrize("user, queue", [
     (user, queue) for queue, owner in ((COMMANDS, "state_engine"), (AUDIT, "audit_writer"),
                                        ("state_engine.dead", None), ("audit_writer.dead", None))
-    for user in NAMES if user != owner])
+    for user in [*NAMES, "consumer"] if user != owner])
 def test_nobody_reads_what_is_for_another(suite, user, queue):
     assert is_refused(suite, user, lambda channel: channel.basic_get(queue))
     assert is_refused(suite, user, lambda channel: channel.queue_purge(queue))
 
 
-@pytest.mark.parametrize("user", NAMES)
+@pytest.mark.parametrize("user", [*NAMES, "consumer"])
 def test_nobody_makes_what_is_not_handoffs(suite, user):
     assert is_refused(suite, user, lambda channel: channel.queue_declare("other", durable=True))
     assert is_refused(suite, user, lambda channel: channel.exchange_declare("other"))

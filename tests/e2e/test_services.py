@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from harness import BUILD, MAX_WAIT, NAMES, ROOT, SECRET, Suite, new_user, wait_until
-from process import accepts
+from process import accepts, free_ports
 from rest import MISSING_ID, MOMENT, path_of
 
 TELLS_SECRETS = ["session_api", "ws_fanout"]  # who needs a key
@@ -67,6 +67,18 @@ def test_secrets_are_never_printed(name):
                  run(name, "--check-config", **{**env, "HANDOFF_JWT_SECRET": PASSWORD})):
         assert PASSWORD not in done.stdout + done.stderr
         assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whether_it_is_ready_is_asked_without_a_shell(suite, name):
+    port = suite.services[name].admin_port
+    for listen in (f"127.0.0.1:{port}", f"0.0.0.0:{port}", f"localhost:{port}"):
+        done = run(name, "--is-ready", HANDOFF_ADMIN_LISTEN=listen)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    nobody = run(name, "--is-ready", HANDOFF_ADMIN_LISTEN=f"127.0.0.1:{free_ports(1)[0]}")
+    assert nobody.returncode == 1 and "Connection refused" in nobody.stderr
+    other = run(name, "--is-ready", HANDOFF_ADMIN_LISTEN=f"127.0.0.1:{suite.services['ws_fanout'].port}")
+    assert other.returncode == 1 and "Protocol error" in other.stderr
 
 
 BAD = [

@@ -1,10 +1,11 @@
 """Every service is started before what it depends on: it runs, tells, sheds, and is whole when that comes."""
 
+import subprocess
 import time
 
 import pytest
 
-from harness import Suite, new_user, wait_until
+from harness import BUILD, Suite, new_user, wait_until
 from test_crash import ready
 from test_reconnect import DEPENDS, SERVERS, ask, depending, pids, records, tell, wait_whole, write
 
@@ -21,6 +22,8 @@ def test_a_server_is_absent_at_the_start(shaky_servers, tmp_path, server):
                        what=f"{name} tells")
             code, status, down = ready(suite, name)
             assert (code, status) == (503, "starting") and DEPENDS[name][server] <= down
+            asked = subprocess.run([BUILD / "bin" / name, "--is-ready"], env=suite.services[name].env, capture_output=True, text=True)
+            assert asked.returncode == 1 and "not ready" in asked.stderr
         device = suite.device(new_user(), "phone")
         answer = ask(device, {"id": "0197a3b2-0000-7000-8000-000000000001"}, server)
         assert answer.status_code == 503, answer.text

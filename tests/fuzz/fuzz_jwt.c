@@ -1,7 +1,7 @@
 /* Fuzzes auth_verify. The first byte chooses: the rest is a token as it came; or a payload, which
  * gets a good HS256 signature so that the claims are reached; or a header, LF and a payload, signed
- * likewise. The private keys to the public ones below are gone; their signatures live in the
- * corpus. */
+ * likewise; or a payload that Handoff's own key signs, so that those of session tokens are. The
+ * private keys to the public ones below are gone; their signatures live in the corpus. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/auth.h"
+#include "proto/command.h"
 #include "tests/jwt_maker.h"
 
 #define NOW 1800000000LL
@@ -30,6 +31,14 @@ static const char ec_pem[] = "-----BEGIN PUBLIC KEY-----\n"
                              "Shq0X3I0amjMkiB4qDg+/t/qiqwyYvqG9X7p/n/LFWsL4BlS97C/mx+tPg==\n"
                              "-----END PUBLIC KEY-----\n";
 
+/* RFC 7515's, appendix A.3: nobody's secret. */
+static const char own_pem[] = "-----BEGIN PRIVATE KEY-----\n"
+                              "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjpsQnnGQmL+YBIff\n"
+                              "H1136cspYG6+0iY7X1fCE9+E9LKhRANCAAR/zc4ncPbEXUGDy+5v20t7WAczNXvp\n"
+                              "7xO6z248e9FURcfxRM0bvZt+hyzf7bnuufSzaV1uqQskrYpGIyiFiOWt\n"
+                              "-----END PRIVATE KEY-----\n";
+#define OWN_HEADER "{\"alg\":\"ES256\",\"kid\":\"oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U\"}"
+
 static void write_file(const char *path, const char *text) {
     FILE *file = fopen(path, "we");
     if (!file || fputs(text, file) < 0 || fclose(file) != 0)
@@ -37,18 +46,23 @@ static void write_file(const char *path, const char *text) {
 }
 
 static struct auth *make_auth(void) {
-    char folder[] = "/tmp/handoff-fuzz-jwt-XXXXXX", rsa[64], ec[64];
+    char folder[] = "/tmp/handoff-fuzz-jwt-XXXXXX", rsa[64], ec[64], own[64];
     if (!mkdtemp(folder))
         abort();
     snprintf(rsa, sizeof(rsa), "%s/rsa.pem", folder);
     snprintf(ec, sizeof(ec), "%s/ec.pem", folder);
+    snprintf(own, sizeof(own), "%s/own", folder);
+    write_file(own, own_pem);
     write_file(rsa, rsa_pem);
     write_file(ec, ec_pem);
-    const char *environment[] = {"HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256",
-                                 "HANDOFF_JWT_SECRET=" SECRET, NULL, NULL};
-    char keys[96];
+    static const char secret[] = "HANDOFF_JWT_SECRET=" SECRET;
+    const char *environment[] = {"HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256", secret, NULL, NULL,
+                                 NULL};
+    char keys[96], own_key[96];
     snprintf(keys, sizeof(keys), "HANDOFF_JWT_KEYS=%s", folder);
     environment[2] = keys;
+    snprintf(own_key, sizeof(own_key), "HANDOFF_SESSION_TOKEN_KEY=%s", own);
+    environment[3] = own_key;
     struct config config;
     struct auth *auth = NULL;
     char *error = NULL;
@@ -58,17 +72,32 @@ static struct auth *make_auth(void) {
     config_done(&config);
     unlink(rsa);
     unlink(ec);
+    unlink(own);
     rmdir(folder);
     return auth;
 }
 
+static void put_own(struct buf *token, const char *payload, size_t len) {
+    static EVP_PKEY *key;
+    BIO *bio = BIO_new_mem_buf(own_pem, -1);
+    if (!key)
+        key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    BIO_free(bio);
+    jwt_put_input(token, OWN_HEADER, payload, len);
+    jwt_sign_key(token, key);
+}
+
 static void put_token(struct buf *token, const uint8_t *data, size_t size) {
     static const char good_header[] = "{\"alg\":\"HS256\"}";
-    uint8_t mode = size ? data[0] % 3 : 0;
+    uint8_t mode = size ? data[0] % 4 : 0;
     const char *text = (const char *)data + (size ? 1 : 0);
     size_t len = size ? size - 1 : 0;
     if (mode == 0) {
         buf_put(token, text, len);
+        return;
+    }
+    if (mode == 3) {
+        put_own(token, text, len);
         return;
     }
     const char *line = mode == 2 ? memchr(text, '\n', len) : NULL;
@@ -88,6 +117,10 @@ static void check(int r, const struct principal *p, const struct fault *f) {
     if (!uuid_is(p->user_id, strlen(p->user_id)) || p->expires_at <= NOW - 30)
         abort();
     if (*p->device_id && !session_device_is_valid(p->device_id, strlen(p->device_id)))
+        abort();
+    if (*p->session_id && !uuid_is(p->session_id, strlen(p->session_id)))
+        abort();
+    if (p->is_session_token && (!*p->session_id || !*p->device_id || p->rights & COMMAND_ADMIN))
         abort();
 }
 

@@ -153,6 +153,7 @@ def copy_tree(build, target):
                             capture_output=True).stdout
     files = [name for name in listed.splitlines() if (ROOT / name).exists()]
     subprocess.run(["cp", "-p", "--parents", "-t", target, *files], cwd=ROOT, check=True)
+    subprocess.run(["cp", "-a", "--parents", "-t", target, "clients/js/dist"], cwd=ROOT, check=True)  # session_api has it in it
     parts = [p for p in (ROOT / build).iterdir() if p.name not in ("unit", "integration", "contract", "bench")]
     (target / build).mkdir(parents=True)
     subprocess.run(["cp", "-a", "-t", target / build, *parts], check=True)

@@ -84,6 +84,31 @@ static void test_set_tells_changes_once(void **state) {
     health_free(h);
 }
 
+static bool prints(const struct metrics *m, const char *line) {
+    struct buf text = BUF_NULL;
+    metrics_print(m, &text);
+    bool is_there = strstr(text.data, line);
+    buf_done(&text);
+    return is_there;
+}
+
+static void test_metrics_say_what_is_up(void **state) {
+    (void)state;
+    struct health *h = health_new();
+    struct metrics *m = metrics_new();
+    struct health_dependency *redis = health_add(h, "redis");
+    health_measure(h, m);
+    assert_true(prints(m, "\nhandoff_dependency_up{dependency=\"redis\"} 0\n"));
+    assert_true(prints(m, "\nhandoff_draining 0\n"));
+    health_set(redis, true, "");
+    health_drain(h);
+    health_measure(h, m);
+    assert_true(prints(m, "\nhandoff_dependency_up{dependency=\"redis\"} 1\n"));
+    assert_true(prints(m, "\nhandoff_draining 1\n"));
+    metrics_free(m);
+    health_free(h);
+}
+
 static void test_backoff_doubles_within_its_bounds(void **state) {
     (void)state;
     static const uint64_t wholes[] = {100, 200, 400, 800, 1600, 2000, 2000, 2000};
@@ -124,6 +149,7 @@ int main(void) {
         cmocka_unit_test(test_lost_later_is_degraded_and_still_ready),
         cmocka_unit_test(test_one_that_need_not_be_there_is_degraded_never_starting),
         cmocka_unit_test(test_set_tells_changes_once),
+        cmocka_unit_test(test_metrics_say_what_is_up),
         cmocka_unit_test(test_backoff_doubles_within_its_bounds),
         cmocka_unit_test(test_backoff_stays_bounded_for_ever),
         cmocka_unit_test(test_backoff_is_jittered),

@@ -1,0 +1,58 @@
+"""compose/systemd: the units are sound, shut in, and give each service what docs/CONFIG.md says it uses."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+UNITS = sorted((ROOT / "compose" / "systemd").glob("*.service"))
+MAX_EXPOSURE = 2.0
+SECRETS = {"HANDOFF_AMQP_URL", "HANDOFF_REDIS_URL", "HANDOFF_DATABASE_URL", "HANDOFF_JWT_SECRET"}
+
+
+def service_of(unit):
+    return unit.stem.removeprefix("handoff-").replace("-", "_")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A system that has nothing but the units and what they start."""
+    root = tmp_path_factory.mktemp("root")
+    for unit in UNITS:
+        for path in (root / "etc/systemd/system" / unit.name, root / "usr/lib/handoff" / service_of(unit)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(unit, path)
+            path.chmod(0o755 if "lib" in path.parts else 0o644)
+    return root
+
+
+def test_there_is_one_for_each_service():
+    assert {service_of(u) for u in UNITS} == {p.parent.name for p in (ROOT / "services").glob("*/main.c")}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_finds_nothing_wrong(root, unit):
+    done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit.name],
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_it_is_shut_in(unit):
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)], capture_output=True, text=True)
+    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert float(exposure[1]) <= MAX_EXPOSURE, done.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_its_secrets_are_files_of_what_it_uses(unit):
+    text, config = unit.read_text(), (ROOT / "docs" / "CONFIG.md").read_text()
+    used = {name for name, users in re.findall(r"^## (HANDOFF_\w+).*?- Used by: ([^\n]+)", config, re.M | re.S)
+            if users == "all" or service_of(unit) in users}
+    files = re.findall(r"^Environment=(HANDOFF_\w+)_FILE=%d/(\w+)$", text, re.M)
+    loaded = re.findall(rf"^LoadCredential=(\w+):/etc/handoff/{service_of(unit)}/\1$", text, re.M)
+    assert {name for name, _ in files} == used & SECRETS
+    assert [credential for _, credential in files] == loaded and len(loaded) == text.count("LoadCredential=")
