@@ -279,6 +279,27 @@ export type RequestCreate = {
   clock?: RequestClock;
 };
 
+/** The body of POST /handoff */
+export type RequestHandoff = {
+  /** Whatever is none is answered as one that is wrong. */
+  code: string;
+  device?: {
+    /** The device, when neither the token nor X-Device-Id names it; of who has no token, too. */
+    id?: DeviceId;
+    /** At most 255 bytes, no control characters. Checked only: a device tells it when it connects. */
+    name?: string;
+    /** At most 64 bytes, no control characters. As name. */
+    platform?: string;
+  };
+};
+
+/** The body of POST /sessions/{id}/handoff-codes */
+export type RequestHandoffCode = {
+  /** owner, or absent: for the caller's own account. */
+  role?: Role;
+  ttlSeconds?: number;
+};
+
 /** The body of PATCH /sessions/{id} as application/json-patch+json (RFC 6902) */
 export type RequestJsonPatch = Operations;
 
@@ -352,6 +373,22 @@ export type ResponseDevices = {
   })[];
 };
 
+/** The answer to POST /handoff: a session, and what who had no token goes on with */
+export type ResponseHandoff = Session & {
+  /** For this session and device alone. */
+  token?: string;
+  tokenExpiresAt?: Moment;
+  deviceId?: DeviceId;
+};
+
+/** The answer to POST /sessions/{id}/handoff-codes */
+export type ResponseHandoffCode = {
+  code: HandoffCode;
+  /** What the QR code says: HANDOFF_CODE_URL with the code. */
+  url: string;
+  expiresAt: Moment;
+};
+
 /** The answer to GET /health */
 export type ResponseHealth = {
   status: "ok";
@@ -369,6 +406,20 @@ export type ResponseHistory = {
   items: Event[];
   /** null: no more. */
   nextCursor: string | null;
+};
+
+/** The answer to GET /.well-known/jwks.json: a JWK set (RFC 7517) */
+export type ResponseKeys = {
+  keys: ({
+    kty: "EC";
+    crv: "P-256";
+    x: string;
+    y: string;
+    /** The thumbprint (RFC 7638) */
+    kid: string;
+    use: "sig";
+    alg: "ES256";
+  })[];
 };
 
 /** The answer to GET /sessions/{id}/participants */
@@ -416,6 +467,13 @@ export type ResponseSnapshotList = {
 /** The answer to GET /time */
 export type ResponseTime = {
   serverTime: Moment;
+};
+
+/** The answer to POST /sessions/{id}/token */
+export type ResponseToken = {
+  /** JWT in compact form (RFC 7515, 7519) */
+  token: string;
+  expiresAt: Moment;
 };
 
 /** The answer to GET /sessions/{id}/snapshots/{version} */
@@ -598,6 +656,9 @@ export type OnTimeout = {
 export type WarningsMs = number[];
 
 export type Code = "invalid_json" | "invalid_request" | "unauthenticated" | "token_expired" | "forbidden" | "device_removed" | "too_many_devices" | "not_found" | "method_not_allowed" | "not_acceptable" | "version_conflict" | "version_gone" | "session_ended" | "invalid_transition" | "checksum_mismatch" | "not_active_participant" | "body_too_large" | "state_too_large" | "unsupported_media_type" | "invalid_value" | "patch_failed" | "path_not_writable" | "idempotency_key_reused" | "precondition_required" | "rate_limited" | "too_many_sessions" | "internal" | "unavailable" | "timeout";
+
+/** 128 random bits in base64url. */
+export type HandoffCode = string;
 
 /** The client's; comes back on the answer. */
 export type MessageId = string;
