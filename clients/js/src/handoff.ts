@@ -8,7 +8,7 @@ import type { Link, LinkState } from "./link.js";
 import { HandoffOptions, ownDeviceId, randomId, socketUrlOf } from "./options.js";
 import type { Hello, NewSession, SessionResource, Status } from "./protocol.js";
 import { Caller, request } from "./rest.js";
-import type { ResponseSessionList } from "./schemas.js";
+import type { ResponseHandoff, ResponseSessionList } from "./schemas.js";
 import { Session, SessionContext } from "./session.js";
 import { isTemporary, SocketLink } from "./socket.js";
 import { CommandStore, defaultStore } from "./store.js";
@@ -64,8 +64,6 @@ export interface RedeemOptions extends TokenOptions {
   key?: string;
 }
 
-type HandoffAnswer = SessionResource & { token?: string; tokenExpiresAt?: string; deviceId?: string };
-
 export class Handoff extends Emitter<{ state: ConnectionState }> {
   readonly deviceId: string;
   private readonly caller: Caller;
@@ -99,7 +97,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     const id = more.device?.id ?? ownDeviceId();
     const caller = callerOf(url, { ...more, getToken: getToken ?? (() => "") }, id);
     const asked = { method: "POST", body: { code, device: { ...more.device, id } }, headers: { "Idempotency-Key": key } };
-    const answer = (await patiently(() => request(caller, "/handoff", asked))).body as unknown as HandoffAnswer;
+    const answer = (await patiently(() => request(caller, "/handoff", asked))).body as unknown as ResponseHandoff;
     const { id: sessionId, token, tokenExpiresAt: expiresAt, deviceId = id } = answer;
     const handoff = token
       ? Handoff.withToken(url, { sessionId, deviceId, token, expiresAt: expiresAt as string }, more, true)

@@ -7,10 +7,10 @@ import type { Link, LinkState, Subscriber } from "./link.js";
 import { randomId } from "./options.js";
 import { Outbox, Pending, Redo } from "./outbox.js";
 import { apply, diff, Operation } from "./patch.js";
-import type { Ack, Clock, Command, Device, Event, Frame, Position, Role, SessionResource, Status } from "./protocol.js";
+import type { Ack, Clock, Command, Device, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
 import { isBefore, Replica } from "./replica.js";
 import { Caller, request } from "./rest.js";
-import type { TargetStatus } from "./schemas.js";
+import type { RequestHandoffCode, ResponseHandoffCode, TargetStatus } from "./schemas.js";
 import type { CommandStore } from "./store.js";
 
 const MAX_REBASES = 100; // in a row, each of which another's change was quicker than
@@ -64,12 +64,8 @@ export interface PatchOptions {
   onConflict?: "rebase" | "reject";
 }
 
-export interface HandoffCode {
-  code: string;
-  /** What the QR code says: a page of the app, with the code. */
-  url: string;
-  expiresAt: string;
-}
+/** `url` is what the QR code says: a page of the app, with the code. */
+export type HandoffCode = ResponseHandoffCode;
 
 export interface SessionContext {
   link(): Link;
@@ -292,7 +288,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   }
 
   /** For another device: it redeems the code within `ttlSeconds`, once. Without a role it is for another device of the same user. */
-  async handoffCode(offer: { role?: Role; ttlSeconds?: number } = {}): Promise<HandoffCode> {
+  async handoffCode(offer: RequestHandoffCode = {}): Promise<HandoffCode> {
     return (await this.call("/handoff-codes", { method: "POST", body: offer })).body as unknown as HandoffCode;
   }
 

@@ -2,6 +2,7 @@
 
 import { HandoffError } from "./errors.js";
 import { Caller, request } from "./rest.js";
+import type { ResponseToken } from "./schemas.js";
 
 const RETRY_MS = 60000; // between one try to renew a token and the next
 
@@ -42,7 +43,7 @@ export function renewed(caller: Omit<Caller, "getToken">, first: SessionToken, i
       renewAt = Date.now() + RETRY_MS;
       try {
         const { body } = await request({ ...caller, getToken: () => current.token }, `/sessions/${first.sessionId}/token`, { method: "POST" });
-        current = { ...current, ...(body as unknown as { token: string; expiresAt: string }) };
+        current = { ...current, ...(body as unknown as ResponseToken) };
         renewAt = Date.now() + lifeOf(current.token) / 2;
         keep(current);
       } catch {
