@@ -257,14 +257,14 @@ static void on_address_admitted(struct call *call) {
     call->is_guest = is_guest(call);
     bool needs_token = !is_options && path_needs_token(call->resource) && !call->is_guest;
     if (check_framing(call->problem, &fault) || check_target(call, &fault) ||
-        (!is_options && check_headers(call, &fault)) || (needs_token && check_token(call, &fault)))
+        (!is_options && check_headers(call, &fault)) ||
+        (needs_token && check_token(call, &fault)) ||
+        (call->is_guest && check_device(call, &fault)))
         call_refuse(call, &fault, NULL);
     else if (is_options)
         cors_answer_options(call);
     else if (needs_token)
         limits_take_user(call, on_user_admitted);
-    else if (call->is_guest && check_device(call, &fault))
-        call_refuse(call, &fault, NULL);
     else
         dispatch(call);
 }

@@ -171,11 +171,12 @@ static void test_the_dearest_patch_is_within_the_trees_cost(void **state) {
 
 /* {"a":"…"} of that many bytes. */
 static char *document_of(size_t len) {
-    char *text = must_malloc(len + 1);
-    memset(text, '.', len);
-    memcpy(text, "{\"a\":\"", 6);
-    memcpy(text + len - 2, "\"}", 3);
-    return text;
+    struct buf text = BUF_NULL;
+    buf_puts(&text, "{\"a\":\"");
+    while (text.len < len - 2)
+        buf_putc(&text, '.');
+    buf_puts(&text, "\"}");
+    return buf_take(&text);
 }
 
 static void test_data_as_large_as_a_session_may_have_is_spliced(void **state) {
