@@ -279,6 +279,17 @@ bench: install-tests ## measure; see tests/bench/README.md (PEERS=1: beside what
 	@$(if $(PEERS),HANDOFF_BUILD=$(OUT) $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider tests/bench/test_peers.py)
 	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(PEERS),--peers) $(if $(SCALE),--scale)
 
+# From what git knows of, as it is now.
+DEB := build/deb
+.PHONY: deb
+deb: ## a Debian package, in build/deb; lintian has nothing to say against it
+	@compose/local/install compose/debian/packages.txt
+	@rm -rf $(DEB) && mkdir -p $(DEB)/handoff
+	@git ls-files -z | tar --null -T - -c | tar -x -C $(DEB)/handoff
+	@cp -r compose/debian $(DEB)/handoff/debian
+	@cd $(DEB)/handoff && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b -j$$(nproc)
+	@lintian --fail-on error,warning $(DEB)/*.changes
+
 MINUTES ?= 5
 chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
 	@$(MAKE) --no-print-directory all
