@@ -66,6 +66,12 @@ async function cuttable(context) {
 /** Waits until the page shows the text. */
 const shows = (page, selector, text) => page.locator(selector).filter({ hasText: text }).first().waitFor();
 
+/** The link that the page shows to be sent to somebody. */
+async function invitation(page) {
+  await shows(page, "#invitation", "#code=");
+  return page.locator("#invitation").getAttribute("href");
+}
+
 /** For who looks at them: HANDOFF_SHOTS names a folder. */
 async function shoot(name, pages) {
   if (HANDOFF_SHOTS) {
@@ -158,11 +164,9 @@ test("the tutorial's app does what the tutorial says", async (t) => {
 });
 
 test("a game of chess: two people, whose turn it is by the clock", async (t) => {
-  const anna = await person(t), white = await open(anna, `${examples}/chess/`);
-  const [invited] = await Promise.all([anna.waitForEvent("page"), white.getByRole("button", { name: "Invite black" }).click()]);
-  await invited.waitForURL(/user=.*#/);
-  const black = await open(await person(t, phoneSize), invited.url());
-  await invited.close();
+  const white = await open(await person(t), `${examples}/chess/`);
+  await white.getByRole("button", { name: "Invite black" }).click();
+  const black = await open(await person(t, phoneSize), await invitation(white));
   await shows(black, "#say", "Waiting for white");
   await white.getByRole("button", { name: "Start the clocks" }).click();
   await shows(white, "#say", "Your move");
@@ -188,12 +192,11 @@ test("a game of chess: two people, whose turn it is by the clock", async (t) => 
 });
 
 test("a to-do list of two people, who change it at once and without a network", async (t) => {
-  const anna = await person(t), own = await open(anna, `${examples}/todo/`);
+  const own = await open(await person(t), `${examples}/todo/`);
   await shows(own, "#state", "Only this device");
-  const [invited] = await Promise.all([anna.waitForEvent("page"), own.getByRole("button", { name: "Share this list" }).click()]);
-  await invited.waitForURL(/user=.*#/);
-  const bens = await person(t, phoneSize, /ERR_FAILED/), network = await cuttable(bens), shared = await open(bens, invited.url());
-  await invited.close();
+  await own.getByRole("button", { name: "Share this list" }).click();
+  const link = await invitation(own);
+  const bens = await person(t, phoneSize, /ERR_FAILED/), network = await cuttable(bens), shared = await open(bens, link);
   const add = async (page, text) => {
     await page.getByLabel("What is to be done?").fill(text);
     await page.getByRole("button", { name: "Add" }).click();
@@ -218,4 +221,30 @@ test("a to-do list of two people, who change it at once and without a network", 
   await shared.locator("li", { hasText: "Buy bread" }).waitFor({ state: "detached" });
   await shows(shared, "#state", "2 devices are here");
   await shoot("todo", { own, shared });
+});
+
+test("a link is good for one, and says so to the next", async (t) => {
+  const own = await open(await person(t), `${examples}/todo/`);
+  await own.getByRole("button", { name: "Share this list" }).click();
+  const link = await invitation(own), first = await open(await person(t), link);
+  await first.waitForURL(/#[0-9a-f-]{36}$/);
+  await first.reload();
+  await shows(first, "#state", "devices are here");
+  const second = await open(await person(t, {}, /404|not_found/), link);
+  await shows(second, "#state", "not_found");
+});
+
+test("nothing can be clicked before its session is open", async (t) => {
+  for (const name of ["meditation", "chess", "todo"]) {
+    const context = await person(t);
+    let goOn;
+    const held = new Promise((resolve) => (goOn = resolve));
+    await context.route(/\/token\?/, async (route) => (await held, route.continue()));
+    const page = await open(context, `${examples}/${name}/`);
+    const isOpenTo = () => page.evaluate(() => [...document.querySelectorAll("button, input, select")].filter((e) => e.checkVisibility() && !e.closest("[inert]")).length);
+    assert.equal(await isOpenTo(), 0, name);
+    goOn();
+    await page.waitForURL(/#[0-9a-f-]{36}$/);
+    assert.ok((await isOpenTo()) > 0, name);
+  }
 });

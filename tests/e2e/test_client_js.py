@@ -31,7 +31,7 @@ def run_node(test, folder=CLIENT, **env):
     assert counts["pass"] > 0
 
 
-@pytest.mark.parametrize("test", ["pure", "parts"])
+@pytest.mark.parametrize("test", ["pure", "parts", "session"])
 def test_without_a_server(compiled, test):
     run_node(f"test/{test}.test.mjs")
 

@@ -18,6 +18,7 @@ export type Problem = Partial<Omit<wire.WsError, "type" | "id" | "sessionId" | "
 
 export class HandoffError extends Error {
   readonly code: Code;
+  /** Whether the same, asked again later, may be answered otherwise. */
   readonly temporary: boolean;
   readonly problem: Problem;
 
@@ -29,6 +30,9 @@ export class HandoffError extends Error {
     this.problem = problem;
   }
 }
+
+/** It is the token that was refused, not what was asked. */
+export const TOKEN_CODES: ReadonlySet<Code> = new Set<Code>(["unauthenticated", "token_expired", "no_token"]);
 
 /** No answer came: what became of the request is not known. */
 export function lostConnection(detail: string): HandoffError {

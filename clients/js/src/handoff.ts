@@ -10,7 +10,7 @@ import type { Hello, NewSession, SessionResource, Status } from "./protocol.js";
 import { Caller, request } from "./rest.js";
 import type { ResponseHandoff, ResponseSessionList } from "./schemas.js";
 import { Session, SessionContext } from "./session.js";
-import { isTemporary, SocketLink } from "./socket.js";
+import { SocketLink } from "./socket.js";
 import { CommandStore, defaultStore } from "./store.js";
 import { StreamLink } from "./stream.js";
 import { oneAtATime, renewed, SessionToken } from "./tokens.js";
@@ -43,10 +43,11 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (n === 3 || !isTemporary(error)) {
+      const { temporary, problem } = error as HandoffError;
+      if (n === 3 || !temporary) {
         throw error;
       }
-      const ms = (error as HandoffError).problem.retryAfterMs ?? backoff.next();
+      const ms = backoff.next(problem.retryAfterMs);
       await new Promise((resolve) => setTimeout(resolve, ms));
     }
   }
@@ -72,7 +73,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
   private readonly sessions = new Map<string, { session: Session<never>; ready: Promise<void> }>();
   private link: Link | null = null;
   private current: ConnectionState = { state: "connecting", transport: "websocket" };
-  private streamsUntil: ReturnType<typeof setTimeout> | null = null;
+  private streamsUntil: ReturnType<typeof setTimeout> | undefined;
   /** The server's clock less this device's, ms. */
   private offsetMs = 0;
   private isClosed = false;
@@ -183,7 +184,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
     for (const { session } of [...this.sessions.values()]) {
       session.close();
     }
-    clearTimeout(this.streamsUntil ?? undefined);
+    clearTimeout(this.streamsUntil);
     this.unlisten();
     this.link?.close();
   }
@@ -261,7 +262,7 @@ export class Handoff extends Emitter<{ state: ConnectionState }> {
 
   private useStreams(): void {
     this.streamsUntil = setTimeout(() => {
-      this.streamsUntil = null;
+      this.streamsUntil = undefined;
       this.change();
     }, STREAMS_MS);
     (this.streamsUntil as { unref?: () => void }).unref?.();

@@ -4,20 +4,17 @@
  */
 
 import { Backoff } from "./backoff.js";
-import { HandoffError } from "./errors.js";
+import { HandoffError, TOKEN_CODES } from "./errors.js";
 import type { Json } from "./json.js";
 import type { Operation } from "./patch.js";
 import type { Ack, Command, Position } from "./protocol.js";
 import { isBefore } from "./replica.js";
-import { isTemporary } from "./socket.js";
 import type { CommandStore, StoredCommand } from "./store.js";
 
 /** The server remembers a key for 24 h: a command that was sent before could take effect a second time. */
 const KEY_LIFETIME_MS = 23 * 3600 * 1000;
 /** So many commands of a session may wait: who is offline for long is told, before the memory and the store are full. */
 const MOST_UNANSWERED = 1000;
-/** It is the token that was refused, not the command. */
-const TOKEN_CODES = new Set(["unauthenticated", "token_expired", "no_token"]);
 
 export type Redo = (data: Json) => Operation[];
 
@@ -47,7 +44,7 @@ export class Outbox {
   items: Pending[] = [];
   private isSending = false;
   private isOpen = false;
-  private again: ReturnType<typeof setTimeout> | null = null;
+  private again: ReturnType<typeof setTimeout> | undefined;
   private readonly backoff = new Backoff();
 
   constructor(private readonly options: OutboxOptions) {}
@@ -123,8 +120,8 @@ export class Outbox {
   }
 
   private stopWaiting(): void {
-    clearTimeout(this.again ?? undefined);
-    this.again = null;
+    clearTimeout(this.again);
+    this.again = undefined;
   }
 
   /* A store that fails keeps nobody from working. */
@@ -177,7 +174,7 @@ export class Outbox {
       return true;
     } catch (error) {
       const known = error instanceof HandoffError ? error : new HandoffError({ code: "internal", detail: String(error) });
-      if (isTemporary(known) || TOKEN_CODES.has(known.code)) {
+      if (known.temporary || TOKEN_CODES.has(known.code)) {
         this.later(known.problem.retryAfterMs);
         return false;
       }
@@ -191,9 +188,9 @@ export class Outbox {
     this.stopWaiting();
     if (this.isOpen) {
       this.again = setTimeout(() => {
-        this.again = null;
+        this.again = undefined;
         void this.pump();
-      }, ms ?? this.backoff.next());
+      }, this.backoff.next(ms));
     }
   }
 

@@ -10,7 +10,7 @@ export type Taken =
   | "applied"
   | "old" // seen already
   | "gap" // something before it is missing, or it is of another epoch
-  | "drift"; // the checksum differs: the copy cannot be trusted
+  | "drift"; // the checksum would differ: the copy cannot be trusted
 
 const FINAL: readonly string[] = ["completed", "cancelled", "expired"];
 
@@ -55,11 +55,6 @@ export class Replica {
     return this.session && { epoch: this.session.epoch, version: this.session.version };
   }
 
-  /** Whether the copy is what its checksum says. */
-  isSound(): boolean {
-    return this.session !== null && checksumOf(this.session.data) === this.session.checksum;
-  }
-
   /** A whole session, which may be older than what is here (an answer that was long on its way). */
   replace(session: SessionResource): boolean {
     if (this.session && isBefore(session, this.session)) {
@@ -87,7 +82,10 @@ export class Replica {
       return "drift";
     }
     const clock = "clock" in e && e.clock ? { clock: e.clock } : {};
+    if (e.type === "state_delta" && checksumOf(next.data) !== e.checksum) {
+      return "drift";
+    }
     this.session = { ...next, ...clock, version: e.version, updatedAt: e.timestamp };
-    return e.type === "state_delta" && !this.isSound() ? "drift" : "applied";
+    return "applied";
   }
 }

@@ -112,6 +112,8 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   private view: SessionResource | null = null;
   private status_: SyncStatus = { state: "connecting", unsent: 0 };
   private isSynced = false;
+  /** What is here lacks something, or is not to be trusted. */
+  private wantsWhole = true;
   private isClosed = false;
   private unwatch: (() => void) | undefined;
   private readonly readiness: Promise<void>;
@@ -341,11 +343,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     if (problem.session) {
       this.replaceWith(problem.session);
     }
-    for (const event of problem.deltas ?? []) {
-      if (this.replica.take(event) === "applied") {
-        this.noteOwn(event);
-      }
-    }
+    problem.deltas?.forEach((event) => this.follow(event));
     this.settle();
   }
 
@@ -363,7 +361,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     const isConflict = error.code === "version_conflict" && !this.rejects.has(pending);
     const n = this.rebases.get(pending) ?? 0;
     this.learn(error.problem);
-    const resolved = isConflict && n < MAX_REBASES && this.fits(pending);
+    const resolved = isConflict && n < MAX_REBASES && (this.wantsWhole || this.fits(pending)); // else it is known when it leaves
     if (resolved) {
       this.rebases.set(pending, n + 1);
       pending.command = this.command(command.key, command.operations);
@@ -404,7 +402,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   // ---- from the server ----
 
   position(): Position | null {
-    return this.replica.position;
+    return this.wantsWhole ? null : this.replica.position;
   }
 
   linkChanged(state: LinkState, problem?: Problem): void {
@@ -422,12 +420,15 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   take(frame: Frame): void {
     switch (frame.type) {
       case "state_sync":
+        this.wantsWhole = false;
         this.replaceWith(frame.session);
         this.inSync();
         this.render("sync", null);
         return;
       case "subscribed":
-        this.inSync();
+        if (!this.wantsWhole) {
+          this.inSync();
+        }
         return;
       case "device_joined":
         this.emit("devices", { joined: [frame.deviceId], left: [], name: frame.name, platform: frame.platform });
@@ -463,33 +464,40 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     this.tellStatus();
   }
 
-  /* The session is asked for as a whole: without a position. */
+  /* The session is asked for as a whole: without a position. What there is is shown until it comes. */
   private startOver(): void {
-    this.replica.session = null;
+    this.wantsWhole = true;
     this.isSynced = false;
     this.outbox.setOpen(false);
     this.context.link().resubscribe(this);
     this.tellStatus();
   }
 
-  private takeEvent(event: Event): void {
-    if (!this.replica.session) {
-      return; // it comes with the whole session
-    }
-    const taken = this.replica.take(event);
-    if (taken === "gap" || taken === "drift") {
-      this.startOver();
-    } else if (taken === "applied") {
-      const isAsShown = this.noteOwn(event);
-      this.settle();
-      if (isAsShown && this.view) {
-        const { data, name } = this.view; // not reckoned anew: many changes may wait behind this one
-        this.view = { ...(this.replica.session as SessionResource), data, name };
-        this.emit("change", { source: "remote", event });
-      } else {
-        this.render("remote", event);
-      }
+  /* Whether it is as shown already (noteOwn); null: nothing new, or it comes with the whole session. */
+  private follow(event: Event): boolean | null {
+    const taken = this.wantsWhole ? "old" : this.replica.take(event);
+    if (taken === "applied") {
       this.learnRole(event);
+      return this.noteOwn(event);
+    }
+    if (taken !== "old") {
+      this.startOver();
+    }
+    return null;
+  }
+
+  private takeEvent(event: Event): void {
+    const isAsShown = this.follow(event);
+    if (isAsShown === null) {
+      return;
+    }
+    this.settle();
+    if (isAsShown && this.view) {
+      const { data, name } = this.view; // not reckoned anew: many changes may wait behind this one
+      this.view = { ...(this.replica.session as SessionResource), data, name };
+      this.emit("change", { source: "remote", event });
+    } else {
+      this.render("remote", event);
     }
   }
 

@@ -14,7 +14,8 @@ const ANSWER_MS = 30000; // the server takes 5 s at most, a slow network longer:
 const REFRESH_MS = 10000; // between one token and the next, also when getToken gives one that is about to expire
 const NO_RETURN = new Set([1003, 1007, 1009, 4001]);
 const TOKEN_EXPIRED = 4002;
-const TEMPORARY_LOSS = new Set(["unavailable", "timeout", "rate_limited", "connection_lost"]);
+/** Of an `unsubscribed`, which does not say itself that it is for now. */
+const TEMPORARY_LOSS = new Set(["unavailable", "timeout", "rate_limited", "internal", "too_many_devices", "too_many_sessions"]);
 
 export interface SocketOptions extends Caller {
   socketUrl: string;
@@ -33,24 +34,19 @@ interface Waiting {
   timer: ReturnType<typeof setTimeout>;
 }
 
-function retryAfter(reason: string): number | null {
+function retryAfter(reason: string): number | undefined {
   try {
-    const ms = (JSON.parse(reason) as { retryAfterMs?: number }).retryAfterMs;
-    return typeof ms === "number" && ms >= 0 ? ms : null;
+    return (JSON.parse(reason) as { retryAfterMs: number }).retryAfterMs;
   } catch {
-    return null;
+    return undefined;
   }
-}
-
-/** Whether the same command, sent again later, may be answered otherwise. */
-export function isTemporary(error: unknown): boolean {
-  return error instanceof HandoffError && (error.temporary || TEMPORARY_LOSS.has(error.code));
 }
 
 /** Why the session is not told any more; null: it was asked for. */
 export function lossOf(frame: Frame): HandoffError | null {
   const code = frame.type === "unsubscribed" ? frame.code : undefined;
-  return code ? new HandoffError({ code, detail: "the session is not told to this device any more" }) : null;
+  const detail = "the session is not told to this device any more";
+  return code ? new HandoffError({ code, detail, temporary: TEMPORARY_LOSS.has(code) }) : null;
 }
 
 export class SocketLink implements Link {
@@ -59,9 +55,9 @@ export class SocketLink implements Link {
   private readonly subscribers = new Map<string, Subscriber>();
   private readonly waiting = new Map<string, Waiting>();
   private readonly backoff = new Backoff();
-  private again: ReturnType<typeof setTimeout> | null = null;
-  private watch: ReturnType<typeof setTimeout> | null = null;
-  private refreshing: ReturnType<typeof setTimeout> | null = null;
+  private again: ReturnType<typeof setTimeout> | undefined;
+  private watch: ReturnType<typeof setTimeout> | undefined;
+  private refreshing: ReturnType<typeof setTimeout> | undefined;
   private readonly askingAgain = new Map<Subscriber, ReturnType<typeof setTimeout>>();
   private nextId = 1;
   private nRefused = 0;
@@ -108,7 +104,7 @@ export class SocketLink implements Link {
   /* Its server may be away as well: only who says so for good stops. */
   private withoutToken(problem: Problem): void {
     if (problem.temporary) {
-      this.later(this.backoff.next(), problem);
+      this.later(undefined, problem);
     } else {
       this.stop(problem);
     }
@@ -121,7 +117,7 @@ export class SocketLink implements Link {
       socket = new this.options.WebSocket(url, ["handoff.v1"]);
     } catch {
       this.options.onRefused(Infinity); // the page's policy lets none be made
-      this.later(this.backoff.next());
+      this.later();
       return;
     }
     this.socket = socket;
@@ -149,7 +145,7 @@ export class SocketLink implements Link {
   }
 
   private noteRefusal(error: HandoffError): void {
-    if (!isTemporary(error)) {
+    if (!error.temporary) {
       this.refusal = error.problem;
       this.nRefusals++;
     }
@@ -182,8 +178,8 @@ export class SocketLink implements Link {
     }
     const wasOpen = this.state === "open";
     this.socket = null;
-    clearTimeout(this.watch ?? undefined);
-    clearTimeout(this.refreshing ?? undefined);
+    clearTimeout(this.watch);
+    clearTimeout(this.refreshing);
     this.askingAgain.forEach((timer) => clearTimeout(timer));
     this.askingAgain.clear();
     for (const [id, waiting] of [...this.waiting]) {
@@ -204,20 +200,20 @@ export class SocketLink implements Link {
       this.options.onRefused(++this.nRefused);
     }
     const isAtOnce = code === TOKEN_EXPIRED && this.nRefusals < 2; // with a fresh token
-    this.later(isAtOnce ? 0 : retryAfter(reason) ?? this.backoff.next());
+    this.later(isAtOnce ? 0 : retryAfter(reason));
   }
 
-  private later(ms: number, problem?: Problem): void {
+  private later(ms?: number, problem?: Problem): void {
     if (this.state === "stopped") {
       return; // onRefused may have closed the link
     }
     this.setState("waiting", problem);
-    clearTimeout(this.again ?? undefined);
-    this.again = setTimeout(() => void this.open(), ms);
+    clearTimeout(this.again);
+    this.again = setTimeout(() => void this.open(), this.backoff.next(ms));
   }
 
   private stop(problem?: Problem): void {
-    clearTimeout(this.again ?? undefined);
+    clearTimeout(this.again);
     this.setState("stopped", problem);
   }
 
@@ -225,7 +221,7 @@ export class SocketLink implements Link {
     if (this.state === "open" || this.state === "connecting") {
       return;
     }
-    clearTimeout(this.again ?? undefined);
+    clearTimeout(this.again);
     this.backoff.reset();
     void this.open();
   }
@@ -247,12 +243,12 @@ export class SocketLink implements Link {
 
   /* Something has to be heard within that time. */
   private expect(ms: number): void {
-    clearTimeout(this.watch ?? undefined);
+    clearTimeout(this.watch);
     this.watch = setTimeout(() => this.drop(1006), ms);
   }
 
   private heard(): void {
-    clearTimeout(this.watch ?? undefined);
+    clearTimeout(this.watch);
     this.watch = setTimeout(() => this.probe(), SILENT_MS);
   }
 
@@ -266,7 +262,7 @@ export class SocketLink implements Link {
     const frame = JSON.parse(text) as Frame;
     const id = "id" in frame ? frame.id : undefined;
     if (frame.type === "token_expiring") {
-      clearTimeout(this.refreshing ?? undefined);
+      clearTimeout(this.refreshing);
       this.refreshing = setTimeout(() => void this.refresh(socket), Math.max(0, this.refreshedAt + REFRESH_MS - Date.now()));
     }
     const waiting = id === undefined ? undefined : this.waiting.get(id);
@@ -284,7 +280,7 @@ export class SocketLink implements Link {
     const why = lossOf(frame);
     if (frame.type !== "unsubscribed") {
       subscriber.take(frame);
-    } else if (why && isTemporary(why)) {
+    } else if (why?.temporary) {
       subscriber.linkChanged("waiting");
       this.askAgain(subscriber, why.problem);
     } else if (why) {
@@ -328,7 +324,7 @@ export class SocketLink implements Link {
       if (this.subscribers.get(sessionId) !== subscriber || error.code === "connection_lost") {
         return; // it is asked for again with the next connection
       }
-      if (isTemporary(error)) {
+      if (error.temporary) {
         this.askAgain(subscriber, error.problem);
       } else {
         subscriber.lose(error.problem);
@@ -337,8 +333,14 @@ export class SocketLink implements Link {
   }
 
   private askAgain(subscriber: Subscriber, problem: Problem): void {
-    clearTimeout(this.askingAgain.get(subscriber));
-    this.askingAgain.set(subscriber, setTimeout(() => this.resubscribe(subscriber), problem.retryAfterMs ?? this.backoff.next()));
+    if (this.askingAgain.has(subscriber)) {
+      return; // an error said when, and "unsubscribed" follows
+    }
+    const again = () => {
+      this.askingAgain.delete(subscriber);
+      this.resubscribe(subscriber);
+    };
+    this.askingAgain.set(subscriber, setTimeout(again, this.backoff.next(problem.retryAfterMs)));
   }
 
   subscribe(subscriber: Subscriber): void {

@@ -1,11 +1,11 @@
 /** Without a WebSocket: an event stream (Server-Sent Events, read by fetch, which can send the token) a session, and commands by REST. */
 
 import { Backoff } from "./backoff.js";
-import { HandoffError, lostConnection, Problem } from "./errors.js";
+import { HandoffError, lostConnection, Problem, TOKEN_CODES } from "./errors.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
 import type { Ack, Command, Frame, Hello } from "./protocol.js";
 import { Caller, sendByRest } from "./rest.js";
-import { isTemporary, lossOf } from "./socket.js";
+import { lossOf } from "./socket.js";
 
 const SILENT_MS = 30000; // a comment comes every 15 s
 
@@ -37,7 +37,7 @@ async function* lines(body: ReadableStream<Uint8Array>, abort: AbortController):
 class Stream {
   private readonly backoff = new Backoff();
   private abort = new AbortController();
-  private again: ReturnType<typeof setTimeout> | null = null;
+  private again: ReturnType<typeof setTimeout> | undefined;
   private isClosed = false;
   private nRefusals = 0;
   isOpen = false;
@@ -48,7 +48,7 @@ class Stream {
 
   close(): void {
     this.isClosed = true;
-    clearTimeout(this.again ?? undefined);
+    clearTimeout(this.again);
     this.abort.abort();
   }
 
@@ -58,7 +58,7 @@ class Stream {
       return;
     }
     this.abort.abort();
-    clearTimeout(this.again ?? undefined);
+    clearTimeout(this.again);
     void this.run();
   }
 
@@ -81,9 +81,9 @@ class Stream {
     throw new HandoffError(problem?.code ? problem : { code: "unavailable", detail: `HTTP ${response.status}`, temporary: true });
   }
 
-  private async read(abort: AbortController): Promise<number | null> {
+  private async read(abort: AbortController): Promise<number | undefined> {
     const response = await this.connect(abort);
-    let retryMs: number | null = null;
+    let retryMs: number | undefined;
     for await (const line of lines(response.body as ReadableStream<Uint8Array>, abort)) {
       if (line.startsWith("data: ")) {
         this.take(JSON.parse(line.slice(6)) as Frame);
@@ -108,18 +108,18 @@ class Stream {
     const why = lossOf(frame);
     if (!why) {
       this.subscriber.take(frame);
-    } else if (!isTemporary(why)) {
+    } else if (!why.temporary) {
       this.subscriber.lose(why.problem);
     } // else the stream ends, and begins again
   }
 
   private async run(): Promise<void> {
     const abort = (this.abort = new AbortController());
-    let retryMs: number | null = null;
+    let retryMs: number | undefined;
     try {
       retryMs = await this.read(abort);
     } catch (error) {
-      if (error instanceof HandoffError && !isTemporary(error) && !this.isClosed && this.abort === abort && this.refused(error)) {
+      if (error instanceof HandoffError && !error.temporary && !this.isClosed && this.abort === abort && this.refused(error)) {
         return;
       }
     }
@@ -130,12 +130,12 @@ class Stream {
     this.isOpen = false;
     this.link.streamChanged();
     this.subscriber.linkChanged("waiting");
-    this.again = setTimeout(() => void this.run(), retryMs ?? this.backoff.next());
+    this.again = setTimeout(() => void this.run(), this.backoff.next(retryMs));
   }
 
   /* False: once more, with another token. */
   private refused(error: HandoffError): boolean {
-    const isToken = error.code === "unauthenticated" || error.code === "token_expired" || error.code === "no_token";
+    const isToken = TOKEN_CODES.has(error.code);
     if (isToken && ++this.nRefusals < 2) {
       return false;
     }
@@ -175,8 +175,8 @@ export class StreamLink implements Link {
     }
   }
 
-  /** The token is not good. */
-  stop(problem: Problem): void {
+  /** problem: the token is not good. */
+  stop(problem?: Problem): void {
     for (const stream of this.streams.values()) {
       stream.close();
     }
@@ -221,9 +221,6 @@ export class StreamLink implements Link {
 
   close(): void {
     this.isClosed = true;
-    for (const stream of this.streams.values()) {
-      stream.close();
-    }
-    this.setState("stopped");
+    this.stop();
   }
 }

@@ -139,6 +139,91 @@ test("a session that its server could not tell for now is asked for again", asyn
   }
 });
 
+test("a session whose watching is refused for now is asked for again, when the server says so", async (t) => {
+  for (const code of ["unavailable", "timeout", "rate_limited", "internal", "too_many_devices", "too_many_sessions"]) {
+    const { link, sockets, subscriber, told } = socketLink(t);
+    await turn();
+    link.subscribe(subscriber);
+    await sockets[0].open();
+    const asked = () => sockets[0].sent.filter((message) => message.type === "subscribe");
+    sockets[0].hear({ type: "subscribed", id: asked()[0].id, sessionId: "s", epoch: 1, version: 1 });
+    link.resubscribe(subscriber);
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    sockets[0].hear({ type: "error", id: asked()[1].id, sessionId: "s", code, detail: "", temporary: true, retryAfterMs: 5000 });
+    await turn();
+    sockets[0].hear({ type: "unsubscribed", sessionId: "s", code });
+    assert.equal(told.at(-1), "waiting", code);
+    t.mock.timers.tick(4999);
+    assert.equal(asked().length, 2, "not before the time that it was told");
+    t.mock.timers.tick(1001);
+    assert.equal(asked().length, 3, code);
+    sockets[0].hear({ type: "error", id: asked()[2].id, sessionId: "s", code, detail: "", temporary: true, retryAfterMs: 0 });
+    await turn();
+    t.mock.timers.tick(99);
+    assert.equal(asked().length, 3, "at once is no time to wait");
+    t.mock.timers.tick(901);
+    assert.equal(asked().length, 4, "once it was asked for, it is again");
+    t.mock.timers.reset();
+  }
+});
+
+test("who does not answer a subscription, though the connection lives, loses the connection", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { link, sockets, subscriber } = socketLink(t);
+  await turn();
+  link.subscribe(subscriber);
+  await sockets[0].open();
+  for (let s = 0; s < 31; s++) {
+    t.mock.timers.tick(1000);
+    sockets[0].hear({ type: "pong" });
+    await turn();
+  }
+  assert.equal(sockets.length, 2);
+  await sockets[1].open();
+  assert.equal(sockets[1].sent.at(-1).type, "subscribe");
+});
+
+test("a server that closes again and again, and says at once, is not called at once", async (t) => {
+  for (const [code, reason] of [[4002, ""], [1001, '{"retryAfterMs":0}'], [4029, '{"retryAfterMs":1}'], [1001, '{"retryAfterMs":1e12}']]) {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { sockets } = socketLink(t);
+    await turn();
+    const waits = new Set();
+    for (let n = 1; n <= 5; n++) {
+      await sockets.at(-1).open();
+      sockets.at(-1).onclose({ code, reason });
+      let ms = 0;
+      for (; sockets.length === n && ms < 300; ms++) {
+        t.mock.timers.tick(1);
+        await turn();
+      }
+      waits.add(ms);
+      if (reason.includes("1e12")) {
+        assert.equal(sockets.length, 1, "nor is one that names a time without end");
+        break;
+      }
+      assert.ok(ms >= 100 && sockets.length === n + 1, `${code} ${reason}: ${ms} ms`);
+    }
+    assert.ok(waits.size > 1 || reason.includes("1e12"), "those that were sent away together do not come back together");
+    t.mock.timers.reset();
+  }
+});
+
+test("a server that says at once to a command is not asked at once", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let n = 0;
+  const { box } = outbox(() => (n++, Promise.reject(refusal("unavailable", { temporary: true, retryAfterMs: 0 }))));
+  box.add(command("a"), null);
+  await turn();
+  t.mock.timers.tick(99);
+  await turn();
+  assert.equal(n, 1);
+  t.mock.timers.tick(101);
+  await turn();
+  assert.equal(n, 2);
+  box.close();
+});
+
 test("a getToken that fails is asked again, unless it says that there is none", async (t) => {
   let n = 0;
   const { sockets, states } = socketLink(t, { getToken: () => (n++ ? "token" : Promise.reject(new TypeError("Failed to fetch"))) });
