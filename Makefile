@@ -9,7 +9,7 @@ OUT := build/$(VARIANT)
 Q := $(if $(V),,@)
 
 SERVICES := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
-PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto libcurl cjose libqrencode
+PACKAGES := libuv librabbitmq hiredis libpq libmicrohttpd libwebsockets jansson libjwt libcrypto libcurl cjose libqrencode libpng
 
 SANITIZERS := -fsanitize=address,undefined
 # Where tests let a process die (base/crash_point.h): never in what is released.
@@ -82,7 +82,7 @@ $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
 # The client for C. Compiled for a shared library, with what it takes of base/ and proto/; of all these names only those that
 # handoff.h marks leave it: in the archive, too, where it is one object.
 CLIENT_C := $(OUT)/client
-CLIENT_C_LAYERS := $(addprefix base/,buf.c hash.c timestamp.c uuid.c) \
+CLIENT_C_LAYERS := $(addprefix base/,buf.c hash.c random.c timestamp.c uuid.c) \
     $(addprefix proto/,canonical.c fault.c patch.c patch_document.c patch_read.c pointer.c shortest.c text.c text_members.c text_quick.c)
 CLIENT_C_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(wildcard clients/c/src/*.c))
 CLIENT_C_LAYERS_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(CLIENT_C_LAYERS))
@@ -172,7 +172,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/fuzz_*
 FUZZ_SECONDS ?= 30
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
-FUZZ_API := $(addprefix services/session_api/,client.c cursor.c headers.c parameters.c path.c)
+FUZZ_API := $(addprefix services/session_api/,client.c cursor.c handoff_code.c headers.c parameters.c path.c)
 FUZZ_RULES := $(wildcard services/state_engine/clock*.c)
 FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c) $(FUZZ_API) $(FUZZ_RULES) $(wildcard clients/c/src/*.c) $(filter-out %/main.c,$(wildcard services/ws_fanout/*.c)))
 

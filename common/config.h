@@ -62,6 +62,7 @@ struct config {
     char *trusted_proxies; /* addresses and networks, comma-separated */
     int64_t console;       /* 0 or 1 */
     char *public_ws_url;   /* ws:// or wss://; "": at the host that is asked for */
+    char *code_url;        /* what a handoff code becomes: with {code} in it */
 
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */

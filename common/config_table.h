@@ -19,6 +19,7 @@ enum config_type {
     CONFIG_NETWORKS, /* comma-separated addresses and networks in CIDR notation */
     CONFIG_PATH,     /* of a file or folder */
     CONFIG_ADDRESS,  /* host:port or [v6]:port */
+    CONFIG_CODE_URL, /* of any scheme, with {code} in it once */
     CONFIG_URL,      /* with one of row.choices as its scheme; may come from a file */
     CONFIG_SECRET,   /* at least row.least bytes; may come from a file */
     CONFIG_BOOLEAN,  /* int64_t 0 or 1 */

@@ -9,6 +9,8 @@
 #include "common/config_table.h"
 #include "common/origins.h"
 
+#define CODE_URL_MAX 256
+
 struct unit {
     const char *name;
     int64_t factor;
@@ -115,6 +117,16 @@ static bool is_url(const char *choices, const char *text) {
            is_one_of(choices, text, (size_t)(after - text));
 }
 
+/* What an app registered may have any scheme. The bound keeps its QR code small enough to be
+ * scanned. */
+static bool is_code_url(const char *text) {
+    static const char code[] = "{code}";
+    const char *after = strstr(text, "://"), *at = strstr(text, code);
+    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
+    return after && scheme > 0 && text + scheme == after && at && at > after + 2 &&
+           !strstr(at + 1, code) && !strpbrk(text, " \"<>") && strlen(text) <= CODE_URL_MAX;
+}
+
 static bool is_networks(const char *text) {
     struct network network;
     for (const char *at = text;; at++) {
@@ -155,6 +167,8 @@ bool config_value_parse(const struct config_row *row, const char *text, int64_t 
         return is_address(text);
     case CONFIG_URL:
         return is_url(row->choices, text);
+    case CONFIG_CODE_URL:
+        return is_code_url(text);
     case CONFIG_SECRET:
         return strlen(text) >= (size_t)row->least;
     case CONFIG_BOOLEAN:
@@ -209,6 +223,8 @@ void config_value_allowed(const struct config_row *row, struct buf *out) {
     case CONFIG_URL:
         allow_choices("a URL that starts with ", ":// or ", row->choices, out);
         return buf_puts(out, "://");
+    case CONFIG_CODE_URL:
+        return buf_printf(out, "a URL of up to %d bytes with {code} in it once", CODE_URL_MAX);
     case CONFIG_SECRET:
         return buf_printf(out, "at least %lld bytes", (long long)row->least);
     case CONFIG_BOOLEAN:

@@ -44,6 +44,8 @@ void store_key_attention_slot(unsigned slot, char ret[static STORE_KEY_CAP]);
 enum store_bucket { STORE_BUCKET_USER, STORE_BUCKET_ADDRESS };
 /* rate:{user:<id>} and rate:{address:<block>} */
 void store_key_bucket(enum store_bucket bucket, const char *who, char ret[static STORE_KEY_CAP]);
+/* handoff:{<who>}<tail>; store_codes.h */
+void store_key_handoff(const char *who, const char *tail, char ret[static STORE_KEY_CAP]);
 
 /* ---- asynchronous reader ---- */
 struct store;

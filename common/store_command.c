@@ -15,7 +15,7 @@ void store_command_done(struct store_command *c) {
 
 void store_command_begin(struct store_command *c, const char *name) {
     buf_clear(&c->words);
-    c->n_words = c->key_len = 0;
+    c->n_words = c->n_bytes = c->key_len = 0;
     store_puts(c, name);
 }
 
@@ -26,6 +26,13 @@ void store_put(struct store_command *c, const void *data, size_t len) {
     buf_put(&c->words, data, len);
     buf_put(&c->words, "\r\n", 2);
     c->n_words++;
+    c->n_bytes += len;
+}
+
+void store_put_words(struct store_command *c, const struct store_command *words) {
+    buf_put(&c->words, words->words.data, words->words.len);
+    c->n_words += words->n_words;
+    c->n_bytes += words->n_bytes;
 }
 
 void store_puts(struct store_command *c, const char *text) {

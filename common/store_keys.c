@@ -57,3 +57,7 @@ void store_key_bucket(enum store_bucket bucket, const char *who, char ret[static
         [STORE_BUCKET_USER] = "user", [STORE_BUCKET_ADDRESS] = "address"};
     snprintf(ret, STORE_KEY_CAP, "rate:{%s:%s}", names[bucket], who);
 }
+
+void store_key_handoff(const char *who, const char *tail, char ret[static STORE_KEY_CAP]) {
+    snprintf(ret, STORE_KEY_CAP, "handoff:{%s}%s", who, tail);
+}

@@ -98,8 +98,28 @@ static void queue_script(struct store_batch *b, struct store_command *c,
 
 /* ---- taking answers ---- */
 
-static void copy_text(char *ret, size_t cap, struct store_text from) {
-    store_copy(ret, cap, from.text ? from.text : "", from.len);
+static int take_entry(const redisReply *reply, const char *session_id, struct store_entry *e) {
+    struct store_entry_view view;
+    int err = store_view_entry(reply, &view);
+    if (err)
+        return err;
+    e->version = view.version;
+    e->time = view.time;
+    const struct {
+        struct store_text text;
+        char *ret;
+        size_t cap;
+    } texts[] = {{view.command_id, e->command_id, sizeof(e->command_id)},
+                 {view.snapshot_id, e->snapshot_id, sizeof(e->snapshot_id)},
+                 {view.key_hash, e->key_hash, sizeof(e->key_hash)},
+                 {view.fingerprint, e->fingerprint, sizeof(e->fingerprint)}};
+    for (size_t i = 0; i < N_ELEMENTS(texts) && !err; i++)
+        err = store_copy_unpacked(texts[i].ret, texts[i].cap, texts[i].text, session_id);
+    if (!err)
+        err = store_dup_unpacked(view.event, session_id, &e->event, &e->event_len);
+    if (!err && view.extra.text)
+        e->extra = must_memdup(view.extra.text, view.extra.len);
+    return err;
 }
 
 static int take_entries(const redisReply *reply, struct store_load *l) {
@@ -107,20 +127,9 @@ static int take_entries(const redisReply *reply, struct store_load *l) {
         return -EBADMSG;
     l->entries = must_alloc(reply->elements * sizeof(*l->entries));
     for (size_t i = 0; i < reply->elements; i++) {
-        struct store_entry_view view;
-        int err = store_view_entry(reply->element[i], &view);
+        int err = take_entry(reply->element[i], l->session_id, &l->entries[l->n_entries++]);
         if (err)
             return err;
-        struct store_entry *e = &l->entries[l->n_entries++];
-        e->version = view.version;
-        e->time = view.time;
-        copy_text(e->command_id, sizeof(e->command_id), view.command_id);
-        copy_text(e->snapshot_id, sizeof(e->snapshot_id), view.snapshot_id);
-        copy_text(e->key_hash, sizeof(e->key_hash), view.key_hash);
-        copy_text(e->fingerprint, sizeof(e->fingerprint), view.fingerprint);
-        e->event = must_memdup(view.event.text, view.event.len);
-        e->event_len = view.event.len;
-        e->extra = view.extra.text ? must_memdup(view.extra.text, view.extra.len) : NULL;
     }
     return 0;
 }
@@ -149,8 +158,8 @@ static int take_idem(const redisReply *reply, int64_t now, struct store_idem *re
         !store_parse_u64(version.text, version.len, &ret->position.version) ||
         !store_parse_u64(epoch.text, epoch.len, &ret->position.epoch) || rest.len > HASH_HEX_LEN)
         return -EBADMSG;
-    copy_text(ret->fingerprint, sizeof(ret->fingerprint), fingerprint);
-    copy_text(ret->checksum, sizeof(ret->checksum), rest);
+    store_copy(ret->fingerprint, sizeof(ret->fingerprint), fingerprint.text, fingerprint.len);
+    store_copy(ret->checksum, sizeof(ret->checksum), rest.text, rest.len);
     ret->time = (int64_t)then;
     ret->found = now - ret->time < KEY_LIFETIME_MS;
     return 0;
@@ -209,7 +218,7 @@ static void take_token(const redisReply *meta, char ret[static STORE_TOKEN_CAP])
     for (size_t i = 0; i + 1 < meta->elements; i += 2) {
         const redisReply *field = meta->element[i], *value = meta->element[i + 1];
         if (strcmp(field->str, "token") == 0 && (size_t)value->len < STORE_TOKEN_CAP)
-            copy_text(ret, STORE_TOKEN_CAP, (struct store_text){value->str, (size_t)value->len});
+            store_copy(ret, STORE_TOKEN_CAP, value->str, (size_t)value->len);
     }
 }
 

@@ -31,13 +31,15 @@ void store_url_done(struct store_url *url);
  * that a caller's short-lived texts need not live until the command is sent. */
 struct store_command {
     struct buf words;
-    size_t n_words;
-    size_t key_at, key_len; /* in words: the first key, by which it is routed; len 0: none */
+    size_t n_words, n_bytes; /* of them alone */
+    size_t key_at, key_len;  /* in words: the first key, by which it is routed; len 0: none */
 };
 void store_command_done(struct store_command *c);
 void store_command_begin(struct store_command *c, const char *name);
 void store_put(struct store_command *c, const void *data, size_t len);
 void store_puts(struct store_command *c, const char *text);
+/* Those of another one. */
+void store_put_words(struct store_command *c, const struct store_command *words);
 void store_put_u64(struct store_command *c, uint64_t n);
 void store_put_i64(struct store_command *c, int64_t n);
 /* A key by its name. */
@@ -89,12 +91,40 @@ struct store_entry_view {
     int64_t time;
     struct store_text command_id, event, extra, snapshot_id, key_hash, fingerprint;
 };
-/* One element of an XRANGE's answer. -EBADMSG when it is no entry of a delta stream. */
+/* ---- the delta window: store_window.c ---- */
+/* A word of an entry, packed where that is worth it. */
+void store_put_packed(struct store_command *c, const char *session_id, const char *text,
+                      size_t len);
+/* One element of an XRANGE's answer; its texts may be packed. -EBADMSG when it is no entry of a
+ * delta stream. */
 MUSTCHECK int store_view_entry(const redisReply *entry, struct store_entry_view *ret);
-/* The versions among the first `limit` of an XRANGE's answer: owned; what they point to is the
- * reply's. -EBADMSG for what is no delta stream, -ENOTCONN for no answer about it. */
-MUSTCHECK int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta **ret,
-                                size_t *ret_n);
+/* One of its texts as it was before it was packed: at most cap - 1 bytes of it, "" when it is
+ * absent, or owned. -EBADMSG when it was not packed so. */
+MUSTCHECK int store_copy_unpacked(char *ret, size_t cap, struct store_text text,
+                                  const char *session_id);
+MUSTCHECK int store_dup_unpacked(struct store_text text, const char *session_id, char **ret,
+                                 size_t *ret_len);
+/* What of the texts was not packed is the reply's. */
+struct store_deltas {
+    struct store_delta *items; /* owned */
+    size_t n;
+    struct buf texts; /* those that were packed */
+};
+void store_deltas_done(struct store_deltas *d);
+/* The versions among the first `limit` of an XRANGE's answer. -EBADMSG for what is no delta stream,
+ * -ENOTCONN for no answer about it. */
+MUSTCHECK int store_take_deltas(const redisReply *reply, size_t limit, const char *session_id,
+                                struct store_deltas *ret);
+struct store_outbox {
+    struct store_outboxed *items; /* owned */
+    size_t n;
+    struct buf texts;
+};
+void store_outbox_done(struct store_outbox *o);
+MUSTCHECK int store_take_outbox(const redisReply *reply, const char *session_id,
+                                struct store_outbox *ret);
+
+/* ---- answers ---- */
 /* Milliseconds from TIME's answer; false when it is none. */
 bool store_take_time(const redisReply *reply, int64_t *ret_ms);
 /* Copies the value of a line "name:value" of INFO (cut to cap); false when there is none. */
@@ -128,6 +158,12 @@ enum store_script {
     STORE_SCRIPT_COOL_BEGIN,
     STORE_SCRIPT_COOL_END,
     STORE_SCRIPT_BURY,
+    STORE_SCRIPT_CODE_RESERVE,
+    STORE_SCRIPT_CODE_RELEASE,
+    STORE_SCRIPT_CODE_OFFER,
+    STORE_SCRIPT_CODE_CLAIM,
+    STORE_SCRIPT_CODE_TRY,
+    STORE_SCRIPT_CODE_UNTRY,
     STORE_N_SCRIPTS
 };
 const char *store_script_file(enum store_script script);

@@ -96,15 +96,15 @@ static void finish_state(struct read_ask *ask, int err, const redisReply *reply)
 
 static void finish_window(struct read_ask *ask, int err, const redisReply *reply) {
     struct session session = {0};
-    _cleanup_(freep) struct store_delta *deltas = NULL;
-    size_t n = 0, at = ask->by_script ? 2 : 1; /* {meta, state, entries} or {meta, entries} */
+    _cleanup_(store_deltas_done) struct store_deltas deltas = {0};
+    size_t at = ask->by_script ? 2 : 1; /* {meta, state, entries} or {meta, entries} */
     if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements <= at))
         err = -ENOTCONN;
     if (!err)
         err = take_session(ask, reply->element[0], NULL, &session);
     if (!err)
-        err = store_take_deltas(reply->element[at], ask->limit, &deltas, &n);
-    ask->window_done(ask->arg, err, err ? NULL : &session, err ? NULL : deltas, err ? 0 : n);
+        err = store_take_deltas(reply->element[at], ask->limit, ask->session_id, &deltas);
+    ask->window_done(ask->arg, err, err ? NULL : &session, deltas.items, deltas.n);
     session_done(&session);
 }
 
@@ -159,40 +159,17 @@ void store_read_meta(struct store *s, const char *session_id, store_read_fn *don
 
 struct outbox_ask {
     struct store_ask ask;
+    char session_id[UUID_LEN + 1];
     store_outbox_fn *done;
     void *arg;
 };
 
-static void copy_text(char *ret, size_t cap, struct store_text from) {
-    store_copy(ret, cap, from.text, from.text ? from.len : 0);
-}
-
-static int take_outbox(const redisReply *reply, struct store_outboxed **ret) {
-    if (reply->type != REDIS_REPLY_ARRAY)
-        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
-    _cleanup_(freep) struct store_outboxed *entries =
-        must_alloc(reply->elements * sizeof(*entries));
-    for (size_t i = 0; i < reply->elements; i++) {
-        struct store_entry_view view;
-        int err = store_view_entry(reply->element[i], &view);
-        if (err)
-            return err;
-        entries[i].event = view.event.text;
-        entries[i].event_len = view.event.len;
-        copy_text(entries[i].command_id, sizeof(entries[i].command_id), view.command_id);
-        copy_text(entries[i].key_hash, sizeof(entries[i].key_hash), view.key_hash);
-        copy_text(entries[i].fingerprint, sizeof(entries[i].fingerprint), view.fingerprint);
-    }
-    *ret = TAKE_PTR(entries);
-    return 0;
-}
-
 static void finish_outbox(struct store_ask *base, int err, const redisReply *reply) {
     struct outbox_ask *ask = (struct outbox_ask *)base;
-    _cleanup_(freep) struct store_outboxed *entries = NULL;
+    _cleanup_(store_outbox_done) struct store_outbox outbox = {0};
     if (!err)
-        err = take_outbox(reply, &entries);
-    ask->done(ask->arg, err, entries, err ? 0 : reply->elements);
+        err = store_take_outbox(reply, ask->session_id, &outbox);
+    ask->done(ask->arg, err, outbox.items, outbox.n);
     free(ask);
 }
 
@@ -200,6 +177,7 @@ void store_read_outbox(struct store *s, const char *session_id, uint64_t since, 
                        store_outbox_fn *done, void *arg) {
     struct outbox_ask *ask = must_alloc(sizeof(*ask));
     *ask = (struct outbox_ask){.ask.done = finish_outbox, .done = done, .arg = arg};
+    store_copy(ask->session_id, sizeof(ask->session_id), session_id, strlen(session_id));
     begin_deltas(&s->command, session_id, since, limit < MAX_DELTAS ? limit : MAX_DELTAS);
     store_ask_send(s, &ask->ask);
 }

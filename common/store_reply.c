@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/store_private.h"
-#include "proto/event.h"
 
 bool store_parse_u64(const char *text, size_t len, uint64_t *ret) {
     uint64_t number = 0;
@@ -67,76 +66,6 @@ int store_take_session(const redisReply *meta, const redisReply *state, const ch
     if (!s->name)
         return -EBADMSG;
     return state ? take_state(state, s) : 0;
-}
-
-static bool take_field(const redisReply *name, const redisReply *value,
-                       struct store_entry_view *ret) {
-    if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING || name->len != 1)
-        return false;
-    struct store_text text = {value->str, (size_t)value->len};
-    uint64_t time;
-    switch (name->str[0]) {
-    case 't':
-        if (!store_parse_u64(text.text, text.len, &time) || time > INT64_MAX)
-            return false;
-        ret->time = (int64_t)time;
-        return true;
-    case 'c':
-        ret->command_id = text;
-        return true;
-    case 'e':
-        ret->event = text;
-        return true;
-    case 'x':
-        ret->extra = text;
-        return true;
-    case 's':
-        ret->snapshot_id = text;
-        return true;
-    case 'k':
-        ret->key_hash = text;
-        return true;
-    case 'f':
-        ret->fingerprint = text;
-        return true;
-    default:
-        return true; /* a later release's field */
-    }
-}
-
-int store_view_entry(const redisReply *entry, struct store_entry_view *ret) {
-    *ret = (struct store_entry_view){0};
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2)
-        return -EBADMSG;
-    const redisReply *id = entry->element[0], *fields = entry->element[1];
-    if (id->type != REDIS_REPLY_STRING || fields->type != REDIS_REPLY_ARRAY || fields->elements % 2)
-        return -EBADMSG;
-    size_t len = strcspn(id->str, "-");
-    if (strcmp(id->str + len, "-0") != 0 || !store_parse_u64(id->str, len, &ret->version))
-        return -EBADMSG;
-    for (size_t i = 0; i < fields->elements; i += 2)
-        if (!take_field(fields->element[i], fields->element[i + 1], ret))
-            return -EBADMSG;
-    return ret->event.text ? 0 : -EBADMSG;
-}
-
-int store_take_deltas(const redisReply *reply, size_t limit, struct store_delta **ret,
-                      size_t *ret_n) {
-    if (reply->type != REDIS_REPLY_ARRAY)
-        return store_is_wrong_type(reply) ? -EBADMSG : -ENOTCONN;
-    size_t most = reply->elements < limit ? reply->elements : limit, n = 0;
-    _cleanup_(freep) struct store_delta *deltas = must_alloc(most * sizeof(*deltas));
-    for (size_t i = 0; i < most; i++) {
-        struct store_entry_view view;
-        int err = store_view_entry(reply->element[i], &view);
-        if (err)
-            return err;
-        if (!event_tells_rebuilt(view.event.text, view.event.len))
-            deltas[n++] = (struct store_delta){view.version, view.event.text, view.event.len};
-    }
-    *ret = TAKE_PTR(deltas);
-    *ret_n = n;
-    return 0;
 }
 
 bool store_take_time(const redisReply *reply, int64_t *ret_ms) {

@@ -132,48 +132,21 @@ static void put_idem(struct store_command *c, const struct store_save *save) {
     store_puts(c, value);
 }
 
-#define N_ENTRY_FIELDS 3
-
 static void put_entry_start(struct store_command *c, const struct store_save *save,
                             const char *event, size_t len) {
+    const char *command_id = save->command_id ? save->command_id : "";
     store_puts(c, "t");
     store_put_i64(c, save->now);
     store_puts(c, "c");
-    store_puts(c, save->command_id ? save->command_id : "");
+    store_put_packed(c, save->session->id, command_id, strlen(command_id));
     store_puts(c, "e");
-    store_put(c, event, len);
+    store_put_packed(c, save->session->id, event, len);
 }
 
-static size_t n_entry_words(const struct store_save *save) {
-    size_t n_more = (save->extra != NULL) + (save->snapshot_id != NULL) + 2 * !!save->key_hash;
-    return save->event ? 2 * (N_ENTRY_FIELDS + n_more) : 0;
-}
-
-static size_t n_digits(int64_t n) {
-    return (size_t)snprintf(NULL, 0, "%" PRId64, n);
-}
-
-/* The length of the words that put_entry_start makes. */
-static size_t start_bytes(const struct store_save *save, size_t event_len) {
-    return N_ENTRY_FIELDS + n_digits(save->now) + event_len +
-           (save->command_id ? strlen(save->command_id) : 0);
-}
-
-static size_t entry_bytes(const struct store_save *save) {
-    size_t n = start_bytes(save, save->event_len);
-    if (save->extra)
-        n += 1 + strlen(save->extra);
-    if (save->snapshot_id)
-        n += 1 + strlen(save->snapshot_id);
-    if (save->key_hash)
-        n += 2 + strlen(save->key_hash) + strlen(save->fingerprint);
-    return n + (save->first_event ? start_bytes(save, save->first_event_len) : 0);
-}
-
-static void put_n_words(struct store_command *c, const struct store_save *save) {
-    store_put_u64(c, save->event ? entry_bytes(save) : 0);
-    store_put_u64(c, n_entry_words(save));
-    store_put_u64(c, save->event && save->first_event ? 2 * N_ENTRY_FIELDS : 0);
+static void put_id(struct store_command *c, const struct store_save *save, const char *field,
+                   const char *id) {
+    store_puts(c, field);
+    store_put_packed(c, save->session->id, id, strlen(id));
 }
 
 static void put_entry(struct store_command *c, const struct store_save *save) {
@@ -182,24 +155,26 @@ static void put_entry(struct store_command *c, const struct store_save *save) {
         store_puts(c, "x");
         store_puts(c, save->extra);
     }
-    if (save->snapshot_id) {
-        store_puts(c, "s");
-        store_puts(c, save->snapshot_id);
-    }
+    if (save->snapshot_id)
+        put_id(c, save, "s", save->snapshot_id);
     if (save->key_hash) {
-        store_puts(c, "k");
-        store_puts(c, save->key_hash);
-        store_puts(c, "f");
-        store_puts(c, save->fingerprint);
+        put_id(c, save, "k", save->key_hash);
+        put_id(c, save, "f", save->fingerprint);
     }
 }
 
+/* What they take and how many words they are goes before them. */
 static void put_entries(struct store_command *c, const struct store_save *save) {
-    put_n_words(c, save);
+    _cleanup_(store_command_done) struct store_command entry = {0}, first = {0};
     if (save->event)
-        put_entry(c, save);
+        put_entry(&entry, save);
     if (save->event && save->first_event)
-        put_entry_start(c, save, save->first_event, save->first_event_len);
+        put_entry_start(&first, save, save->first_event, save->first_event_len);
+    store_put_u64(c, entry.n_bytes + first.n_bytes);
+    store_put_u64(c, entry.n_words);
+    store_put_u64(c, first.n_words);
+    store_put_words(c, &entry);
+    store_put_words(c, &first);
 }
 
 static void put_kept_before(struct store_command *c, const struct store_save *save) {
@@ -228,11 +203,14 @@ static void put_moment(struct store_command *c, const char *field, int64_t ms) {
 }
 
 /* What differs from the session before, and always what tells how old it is: a heartbeat between
- * the two may have been refused. */
+ * the two may have been refused. Of a new one what differs from nothing, which is how a field that
+ * is not there is read: a fifth of what meta takes. */
 static void put_version(struct store_command *c, const struct store_save *save, bool is_chained) {
+    static const struct session nothing;
     const struct session *s = save->session;
-    if (!is_chained || !save->before || deletes(save)) {
-        session_each_meta(s, NULL, put_meta_field, c);
+    bool is_new = save->expected.version == 0 && !deletes(save);
+    if (is_new || !is_chained || !save->before || deletes(save)) {
+        session_each_meta(s, is_new ? &nothing : NULL, put_meta_field, c);
         return;
     }
     put_moment(c, "updatedAt", s->updated_at);
@@ -255,9 +233,10 @@ static void put_meta(struct store_command *c, const struct store_save *save, boo
         put_moments(c, save);
     else
         put_version(c, save, is_chained);
-    if (writes_kept(save)) {
+    const char *kept = deletes(save) ? "" : save->session->snapshots;
+    if (writes_kept(save) && (save->expected.version != 0 || *kept)) {
         store_puts(c, "snapshots");
-        store_puts(c, deletes(save) ? "" : save->session->snapshots);
+        store_puts(c, kept);
     }
 }
 

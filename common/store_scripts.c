@@ -25,6 +25,12 @@ const char *store_script_file(enum store_script script) {
         [STORE_SCRIPT_COOL_BEGIN] = "cool_begin.lua",
         [STORE_SCRIPT_COOL_END] = "cool_end.lua",
         [STORE_SCRIPT_BURY] = "bury.lua",
+        [STORE_SCRIPT_CODE_RESERVE] = "code_reserve.lua",
+        [STORE_SCRIPT_CODE_RELEASE] = "code_release.lua",
+        [STORE_SCRIPT_CODE_OFFER] = "code_offer.lua",
+        [STORE_SCRIPT_CODE_CLAIM] = "code_claim.lua",
+        [STORE_SCRIPT_CODE_TRY] = "code_try.lua",
+        [STORE_SCRIPT_CODE_UNTRY] = "code_untry.lua",
     };
     return files[script];
 }

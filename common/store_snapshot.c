@@ -45,13 +45,14 @@ static int take_past(const struct past_ask *ask, const redisReply *reply, struct
 
 static void finish_past(void *arg, int err, const redisReply *reply) {
     struct past_ask *ask = arg;
-    _cleanup_(freep) struct store_delta *deltas = NULL;
+    _cleanup_(store_deltas_done) struct store_deltas deltas = {0};
     struct store_past past = {0};
     if (!err)
         err = take_past(ask, reply, &past);
     if (!err && reply->element[2]->type == REDIS_REPLY_ARRAY)
-        err = store_take_deltas(reply->element[2], MAX_ENTRIES, &deltas, &past.n_deltas);
-    past.deltas = deltas;
+        err = store_take_deltas(reply->element[2], MAX_ENTRIES, ask->session_id, &deltas);
+    past.deltas = deltas.items;
+    past.n_deltas = deltas.n;
     ask->done(ask->arg, err, err ? NULL : &past);
     free(ask);
 }

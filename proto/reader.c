@@ -22,36 +22,42 @@ static const char *skip_word(const char *at, const char *end) {
     return at;
 }
 
-const char *reader_value_end(const char *at, const char *end) {
+/* What the end of a container hangs on. */
+static const bool is_mark[256] = {
+    ['"'] = true, ['{'] = true, ['}'] = true, ['['] = true, [']'] = true};
+
+static const char *container_end(const char *at, const char *end) {
     size_t depth = 0;
     do {
-        if (!at || at == end)
+        while (at < end && !is_mark[(unsigned char)*at])
+            at++;
+        if (at == end)
             return NULL;
-        switch (*at) {
-        case '"':
+        if (*at == '"') {
             at = reader_string_end(at, end);
-            break;
-        case '{':
-        case '[':
-            depth++;
-            at++;
-            break;
-        case '}':
-        case ']':
-            if (depth == 0)
-                return NULL;
-            depth--;
-            at++;
-            break;
-        case ',':
-        case ':':
-            if (depth == 0)
-                return NULL;
-            at++;
-            break;
-        default:
-            at = skip_word(at, end);
+            continue;
         }
-    } while (depth > 0);
+        depth += *at == '{' || *at == '[' ? 1 : SIZE_MAX;
+        at++;
+    } while (at && depth > 0);
     return at;
+}
+
+const char *reader_value_end(const char *at, const char *end) {
+    if (!at || at == end)
+        return NULL;
+    switch (*at) {
+    case '"':
+        return reader_string_end(at, end);
+    case '{':
+    case '[':
+        return container_end(at, end);
+    case '}':
+    case ']':
+    case ',':
+    case ':':
+        return NULL;
+    default:
+        return skip_word(at, end);
+    }
 }

@@ -23,13 +23,24 @@ void session_done(struct session *s) {
     *s = (struct session){0};
 }
 
-void session_copy(const struct session *from, struct session *ret) {
+void session_copy_but_data(const struct session *from, struct session *ret) {
     *ret = *from;
+    ret->data_text = NULL;
+    ret->data_len = 0;
     ret->name = from->name ? must_strdup(from->name) : NULL;
-    ret->data_text = from->data_text ? must_memdup(from->data_text, from->data_len) : NULL;
     ret->clock_text = from->clock_text ? must_memdup(from->clock_text, from->clock_len) : NULL;
     ret->participants = from->participants ? must_strdup(from->participants) : NULL;
     ret->removed_devices = from->removed_devices ? must_strdup(from->removed_devices) : NULL;
+}
+
+void session_copy_data(const struct session *from, struct session *ret) {
+    ret->data_text = from->data_text ? must_memdup(from->data_text, from->data_len) : NULL;
+    ret->data_len = from->data_len;
+}
+
+void session_copy(const struct session *from, struct session *ret) {
+    session_copy_but_data(from, ret);
+    session_copy_data(from, ret);
 }
 
 void session_set_data(struct session *s, const json_t *data) {

@@ -96,6 +96,10 @@ struct session {
 void session_done(struct session *s);
 /* A copy that owns its own texts. */
 void session_copy(const struct session *from, struct session *ret);
+/* In two steps, for who may write data anew between them: half a megabyte is copied for nothing.
+ * The second one's *ret has no data yet. */
+void session_copy_but_data(const struct session *from, struct session *ret);
+void session_copy_data(const struct session *from, struct session *ret);
 /* Sets data_text, data_len and checksum from a value. */
 void session_set_data(struct session *s, const json_t *data);
 /* The same from its canonical form, which becomes the session's own. */

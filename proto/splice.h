@@ -17,11 +17,11 @@ struct splice_result {
 
 /* Applies a patch of a few operations on `/data` and what is below it to data's canonical text.
  * Where it returns true, *ret is what patch_apply comes to: the same bytes in canonical form, the
- * same operations, within the same limits. False, with *ret untouched: patch_apply has to judge.
- * That is so for each patch that is refused, so that no refusal is made here; for more than 8
- * operations, a `move` or `copy`, escapes in a path, /name, and data or values so large (128 KiB,
- * 32 KiB) that what the patch costs as a tree could be over its limit. Takes time linear in the
- * bytes up to the values written, and one copy. */
+ * same operations, within the same limits (but for the time that the patch would take as a tree).
+ * False, with *ret untouched: patch_apply has to judge. That is so for each patch that is refused,
+ * so that no refusal is made here; for more than 8 operations, a `move` or `copy`, escapes in a
+ * path, /name, and data over 512 KiB or values over 32 KiB. Each operation takes time linear in the
+ * bytes up to what it writes, however deep that is; the patch, one copy. */
 MUSTCHECK bool splice_apply(const char *data, size_t len, const json_t *operations,
                             const struct patch_limits *limits, struct splice_result *ret);
 void splice_result_done(struct splice_result *r);

@@ -69,7 +69,7 @@ static bool compare(const char *text, size_t len, const struct token *token, int
 
 /* ---- places ---- */
 
-static bool find_member(const char *at, const char *end, const struct token *token,
+static bool find_member(const char *at, const char *end, const struct token *token, bool is_last,
                         struct place *ret) {
     struct place p = {.in_object = true, .start = ++at};
     if (at < end && *at == '}') {
@@ -87,6 +87,11 @@ static bool find_member(const char *at, const char *end, const struct token *tok
         p.has_after = true;
         if (order > 0)
             break;
+        if (order == 0 && !is_last) {
+            p.value = name_end + 1;
+            p.end = end;
+            break;
+        }
         p.end = reader_value_end(name_end + 1, end);
         if (!p.end || p.end == end || (*p.end != ',' && *p.end != '}'))
             return false;
@@ -107,11 +112,17 @@ static bool find_member(const char *at, const char *end, const struct token *tok
 }
 
 /* Index SIZE_MAX: the place behind the last. */
-static bool find_element(const char *at, const char *end, size_t index, struct place *ret) {
+static bool find_element(const char *at, const char *end, size_t index, bool is_last,
+                         struct place *ret) {
     struct place p = {.start = ++at};
     bool is_empty = at < end && *at == ']';
     for (size_t i = 0; !is_empty; i++, p.has_before = true) {
         p.start = at;
+        if (i == index && !is_last) {
+            p.value = at;
+            p.end = end;
+            break;
+        }
         p.end = reader_value_end(at, end);
         if (!p.end || p.end == end || (*p.end != ',' && *p.end != ']'))
             return false;
@@ -145,9 +156,11 @@ static bool find_index(const struct token *token, size_t *ret) {
     return strcmp(name, "-") == 0 || pointer_index(&(struct pointer_token){name, token->len}, ret);
 }
 
-bool splice_find(const char *at, const char *end, const struct token *token, struct place *ret) {
+bool splice_find(const char *at, const char *end, const struct token *token, bool is_last,
+                 struct place *ret) {
     size_t index;
     if (at < end && *at == '{')
-        return find_member(at, end, token, ret);
-    return at < end && *at == '[' && find_index(token, &index) && find_element(at, end, index, ret);
+        return find_member(at, end, token, is_last, ret);
+    return at < end && *at == '[' && find_index(token, &index) &&
+           find_element(at, end, index, is_last, ret);
 }

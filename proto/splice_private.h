@@ -19,6 +19,8 @@ struct token {
     size_t len;
 };
 
-/* The place of the token in the container that the text begins with. False: there can be none, or
- * the text is not canonical. */
-bool splice_find(const char *at, const char *end, const struct token *token, struct place *ret);
+/* The place of the token in the container that the text begins with. Of one that is not the path's
+ * last the value is all that is looked for, so that each byte before it is gone over once: ret->end
+ * is the given end. False: there can be none, or the text is not canonical. */
+bool splice_find(const char *at, const char *end, const struct token *token, bool is_last,
+                 struct place *ret);

@@ -284,6 +284,15 @@ bool text_is_printable(const char *text, size_t len) {
     return true;
 }
 
+bool text_has_controls(const char *utf8, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)utf8[i];
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)utf8[i + 1] < 0xa0))
+            return true;
+    }
+    return false;
+}
+
 bool text_parse_number(const char *text, size_t len, uint64_t *ret) {
     uint64_t value = 0;
     if (len == 0 || len > 16 || (len > 1 && text[0] == '0'))

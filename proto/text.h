@@ -50,6 +50,8 @@ bool text_is_printable(const char *text, size_t len);
 /* All of the text as a number: digits without leading zeros, up to TEXT_INTEGER_MAX. */
 bool text_parse_number(const char *text, size_t len, uint64_t *ret);
 
+/* C0, DEL or C1 in valid UTF-8. */
+bool text_has_controls(const char *utf8, size_t len);
 /* Number of Unicode characters of a valid UTF-8 string. */
 size_t text_n_characters(const char *utf8, size_t len);
 /* Whether bytes are valid UTF-8 (RFC 3629). */

@@ -15,6 +15,7 @@ UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 SEGMENTS = {"id": UUID, "userId": UUID, "version": r"[1-9]\d{0,15}",
             "deviceId": r"(?!\.{1,2}$)([A-Za-z0-9._:-]|%3[Aa]){1,128}"}
 SEGMENTS["participantId"] = SEGMENTS["deviceId"]
+SEGMENTS["code"] = r"[A-Za-z0-9_-]{22}"
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
@@ -134,7 +135,8 @@ class OpenApi(Document):
             return
         media_type = headers["Content-Type"].partition(";")[0]
         assert media_type in content, f"{media_type} for {method} {template} {status}"
-        wrong = self.errors(content[media_type]["schema"], json.loads(body))
+        value = json.loads(body) if media_type.endswith("json") else body.decode("latin-1")
+        wrong = self.errors(content[media_type]["schema"], value)
         assert not wrong, f"{method} {template} {status}: {wrong}\n{body[:1000]}"
 
     def check_answer(self, answer, *_, **__):

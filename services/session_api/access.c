@@ -13,11 +13,18 @@
 #define MAX_LOADS 2          /* of one call */
 #define MAX_LOADS_OF_USER 64 /* at a time: nobody keeps the engines busy with what is not there */
 
+/* A handoff code is all that its call has said. */
+static void refuse_missing(struct call *call) {
+    call_refuse_with(call, FAULT_NOT_FOUND,
+                     call->resource == RESOURCE_HANDOFF ? "there is no such code"
+                                                        : "there is no such session");
+}
+
 /* Whether the call may go on with the session; else it is answered. */
 static bool is_readable(struct call *call, const struct session *session) {
     call->role = command_role(session, call->who.user_id, call->who.rights);
     if (session->deleted || call->role == SESSION_ROLE_NONE) {
-        call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
+        refuse_missing(call);
         return false;
     }
     if (session_device_is_removed(session, call->device_id)) {
@@ -44,10 +51,6 @@ void access_query(struct call *call, struct db *db, const char *sql, size_t n_pa
         access_refuse_db(call, err, NULL);
     else
         (void)!db_end(db, NULL, NULL);
-}
-
-static void refuse_missing(struct call *call) {
-    call_refuse_with(call, FAULT_NOT_FOUND, "there is no such session");
 }
 
 /* ---- the engine ---- */

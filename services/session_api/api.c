@@ -103,6 +103,7 @@ int api_start(struct app *app, void **ret_self) {
     api->postgresql = health_add(app->health, "postgresql");
     table_init(&api->loaders);
     api->metrics = call_metrics_new(app->metrics);
+    handoff_init(api);
     limits_init(&api->limits, app->config, app->metrics);
     char random[UUID_LEN + 1];
     uuid_v4(random);

@@ -12,6 +12,7 @@
 #include "common/users.h"
 #include "services/session_api/call.h"
 #include "services/session_api/console.h"
+#include "services/session_api/handoff.h"
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
 #include "services/session_api/quota.h"
@@ -31,6 +32,7 @@ struct api {
     struct limits limits;
     struct health_dependency *redis, *postgresql;
     struct call_metrics *metrics;
+    struct metric *handoff_codes[HANDOFF_N_OUTCOMES];
     char request_prefix[9]; /* random, of this process */
     uint64_t n_requests;
     struct call *spares; /* owned; call.c */
@@ -109,7 +111,14 @@ void tokens_renew(struct call *call);
 /* ---- broadcast.c ---- */
 void broadcast_send(struct call *call);
 
+/* ---- handoff_offer.c, handoff_redeem.c ---- */
+void handoff_offer(struct call *call);
+void handoff_show(struct call *call);
+void handoff_redeem(struct call *call);
+
 /* ---- reads.c, list.c ---- */
 void reads_session(struct call *call);
+/* Calls answer with the session of the path, whole, when the caller may read it. */
+void reads_whole(struct call *call, answer_fn *answer);
 void reads_deltas(struct call *call);
 void list_sessions(struct call *call);

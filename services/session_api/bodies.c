@@ -10,6 +10,7 @@
 #include "proto/merge.h"
 #include "proto/patch.h"
 #include "proto/text.h"
+#include "services/session_api/handoff_code.h"
 
 static int parse_object(const char *body, size_t len, json_t **ret, struct fault *f) {
     json_auto_t *value = NULL;
@@ -275,4 +276,73 @@ int bodies_read_adjust(enum media_type type, const char *body, size_t len, struc
     json_auto_t *object = NULL;
     int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
     return r ? r : command_take_adjust(object, c, f);
+}
+
+/* ---- handoff codes ---- */
+
+int bodies_read_offer(enum media_type type, const char *body, size_t len,
+                      enum session_role *ret_role, int64_t *ret_ttl_s, struct fault *f) {
+    static const char *const known[] = {"role", "ttlSeconds"};
+    json_auto_t *object = NULL;
+    const char *name = "owner";
+    enum session_role role = SESSION_ROLE_OWNER;
+    int64_t ttl_s = HANDOFF_TTL_DEFAULT_S;
+    int r = len ? read_members(type, body, len, known, N_ELEMENTS(known), &object, f) : 0;
+    if (r || (r = text_get_string(object, "role", TEXT_OPTIONAL, &name, f)) ||
+        (r = text_get_integer(object, "ttlSeconds", TEXT_OPTIONAL, HANDOFF_TTL_MIN_S,
+                              HANDOFF_TTL_MAX_S, &ttl_s, f)))
+        return r;
+    if (strcmp(name, session_role_name(SESSION_ROLE_OWNER)) != 0 &&
+        !session_role_parse(name, &role))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "role",
+                              "role must be owner, editor or viewer");
+    *ret_role = role;
+    *ret_ttl_s = ttl_s;
+    return 0;
+}
+
+/* As a WebSocket's auth has it. */
+static int check_said(const json_t *device, const char *name, size_t max_bytes, struct fault *f) {
+    const char *said = "";
+    int r = text_get_string(device, name, TEXT_OPTIONAL, &said, f);
+    size_t len = strlen(said);
+    if (r)
+        return r;
+    if (len > max_bytes || text_has_controls(said, len))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, name,
+                              "%s has at most %zu bytes, and no control characters", name,
+                              max_bytes);
+    return 0;
+}
+
+static int read_device(const json_t *body, const char **ret_id, struct fault *f) {
+    static const char *const known[] = {"id", "name", "platform"};
+    json_t *device = NULL;
+    int r = text_get_object(body, "device", TEXT_OPTIONAL, &device, f);
+    if (r || !device)
+        return r;
+    if ((r = refuse_unknown(device, known, N_ELEMENTS(known), f)) ||
+        (r = text_get_string(device, "id", TEXT_OPTIONAL, ret_id, f)) ||
+        (r = check_said(device, "name", SESSION_DEVICE_NAME_MAX_BYTES, f)) ||
+        (r = check_said(device, "platform", SESSION_DEVICE_PLATFORM_MAX_BYTES, f)))
+        return r;
+    if (**ret_id && !session_device_is_valid(*ret_id, strlen(*ret_id)))
+        return (int)fault_set(f, FAULT_INVALID_VALUE, "id",
+                              "a device has 1 to %d of A-Z a-z 0-9 . _ : -", SESSION_DEVICE_MAX);
+    return 0;
+}
+
+int bodies_read_redeem(enum media_type type, const char *body, size_t len,
+                       char ret_hash[static HASH_HEX_LEN + 1],
+                       char ret_device[static SESSION_DEVICE_MAX + 1], struct fault *f) {
+    static const char *const known[] = {"code", "device"};
+    json_auto_t *object = NULL;
+    const char *code = NULL, *id = "";
+    int r = read_members(type, body, len, known, N_ELEMENTS(known), &object, f);
+    if (r || (r = text_get_string(object, "code", TEXT_REQUIRED, &code, f)) ||
+        (r = read_device(object, &id, f)))
+        return r;
+    hash_sha256_hex(code, strlen(code), ret_hash);
+    memcpy(ret_device, id, strlen(id) + 1);
+    return 0;
 }

@@ -29,6 +29,17 @@ MUSTCHECK int bodies_read_restore(enum media_type type, const char *body, size_t
 MUSTCHECK int bodies_read_participant(enum media_type type, const char *body, size_t len,
                                       struct command *c, struct fault *f);
 
+/* What a handoff code offers, {role?, ttlSeconds?}; an empty body is {}. SESSION_ROLE_OWNER: to the
+ * caller's own account. */
+MUSTCHECK int bodies_read_offer(enum media_type type, const char *body, size_t len,
+                                enum session_role *ret_role, int64_t *ret_ttl_s, struct fault *f);
+/* {code, device?: {id?, name?, platform?}}: of the code its hash, whatever text it is; of the
+ * device its id, "" without one. Name and platform are checked, and say nothing here: a device
+ * tells them when it connects. */
+MUSTCHECK int bodies_read_redeem(enum media_type type, const char *body, size_t len,
+                                 char ret_hash[static HASH_HEX_LEN + 1],
+                                 char ret_device[static SESSION_DEVICE_MAX + 1], struct fault *f);
+
 /* A clock; what the server computes of one may stand in it, and says nothing. */
 MUSTCHECK int bodies_read_clock(enum media_type type, const char *body, size_t len,
                                 struct command *c, struct fault *f);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "services/session_api/api.h"
+#include "services/session_api/handoff.h"
 #include "services/session_api/version_job.h"
 
 #define MAX_SPARES 128
@@ -47,6 +48,7 @@ static void on_gone(void *data) {
     session_done(&call->cold);
     if (call->version_job)
         version_job_forget(call->version_job);
+    free(call->handoff);
     put_away(api, call);
     api_request_gone(api);
 }
@@ -112,9 +114,12 @@ static void finish(struct call *call, int status, char *body, size_t len) {
 void call_answer(struct call *call, int status, struct buf *body) {
     call_add_header(call, "Cache-Control",
                     call->cache_control ? call->cache_control : "private, no-cache");
-    call_add_header(call, "Vary", "Authorization, Origin");
+    call_add_header(call, "Vary",
+                    call->resource == RESOURCE_HANDOFF_CODE ? "Authorization, Origin, Accept"
+                                                            : "Authorization, Origin");
     if (body && status < 300)
-        call_add_header(call, "Content-Type", "application/json");
+        call_add_header(call, "Content-Type",
+                        call->content_type ? call->content_type : "application/json");
     cors_add_headers(call);
     size_t len = body ? body->len : 0;
     finish(call, status, body ? buf_take(body) : NULL, len);

@@ -13,12 +13,16 @@
 
 struct api;
 struct call;
+struct handoff;
 struct metrics;
 struct version_job;
 
 /* session: borrowed, readable by the caller (call->role). is_hot: as Redis has it. Else it is cold,
  * and this is its row in PostgreSQL: whole but for the data. */
 typedef void access_fn(struct call *call, const struct session *session, bool is_hot);
+
+/* The same with its data, wherever it was. */
+typedef void answer_fn(struct call *call, const struct session *session);
 
 typedef void call_fn(struct call *call);
 
@@ -43,6 +47,7 @@ struct call {
     /* The answer's headers: values are borrowed until the answer is given. */
     const char *headers[2 * CALL_MAX_HEADERS + 1];
     size_t n_headers;
+    const char *content_type; /* of a 2xx with a body; NULL: application/json */
     char tag[POSITION_TAG_CAP];
     char location[128];
     char retry_after[24];
@@ -60,10 +65,14 @@ struct call {
     bool echo;                       /* broadcast */
     access_fn *go;                   /* once the caller is known to be a reader */
     bool wants_data;                 /* reads: with the session's data */
+    answer_fn *answer;               /* reads: with the session, whole */
     unsigned n_loads;                /* how often the engine was asked for the session */
     struct session cold;             /* GET: the row, while its data is put together */
     struct devices devices;          /* of the session */
     struct version_job *version_job; /* while an earlier version is made again; borrowed */
+    struct handoff *handoff;         /* handoff codes; owned or NULL */
+    int media_type;                  /* of the answer: index in handoff_media_types */
+    bool is_guest;                   /* of POST /handoff: without a token */
 };
 
 /* ---- call.c ---- */
@@ -75,7 +84,8 @@ void call_free_spares(struct api *api);
 void call_add_header(struct call *call, const char *name, const char *value);
 /* ETag of the position. */
 void call_add_tag(struct call *call, struct position position);
-/* Answers with what the buffer holds (taken) as application/json; NULL: without a body. The call is
+/* Answers with what the buffer holds (taken) as application/json, unless call->content_type says
+ * otherwise; NULL: without a body. The call is
  * gone afterwards, as after call_refuse. */
 void call_answer(struct call *call, int status, struct buf *body);
 /* Answers with what is the same for everybody: text is borrowed; NULL: without a body. */

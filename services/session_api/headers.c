@@ -1,6 +1,7 @@
 /* Request headers; see headers.h. */
 #include "services/session_api/headers.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -42,24 +43,50 @@ static int read_weight(const char *parameters, size_t len) {
     return 1000;
 }
 
-bool headers_accept_json(const char *accept) {
-    static const char *const ranges[] = {"*/*", "application/*", "application/json"};
-    if (!accept || !*skip_blanks(accept))
-        return true;
+/* How closely a range fits the type: 2 exactly, 1 by its half, 0 as any does, -1 not. */
+static int fit(const char *range, size_t len, const char *type) {
+    char half[64];
+    int half_len = (int)strcspn(type, "/") + 1;
+    if (is_word(range, len, type))
+        return 2;
+    snprintf(half, sizeof(half), "%.*s*", half_len, type);
+    return is_word(range, len, half) ? 1 : is_word(range, len, "*/*") ? 0 : -1;
+}
+
+static int weight_of(const char *accept, const char *type) {
     int best = -1, weight = 0;
     for (const char *p = accept; *p;) {
         size_t len = strcspn(p, ",");
         size_t name_len = strcspn(p, ";,");
-        for (int i = 0; i < (int)N_ELEMENTS(ranges); i++)
-            if (i > best && is_word(p, name_len, ranges[i])) {
-                best = i;
-                weight = read_weight(p + name_len, len - name_len);
-            }
+        int fits = fit(p, name_len, type);
+        if (fits > best) {
+            best = fits;
+            weight = read_weight(p + name_len, len - name_len);
+        }
         p += len;
         if (*p == ',')
             p++;
     }
-    return weight > 0;
+    return weight;
+}
+
+int headers_accept(const char *accept, const char *const *types, size_t n) {
+    int best = -1, best_weight = 0;
+    if (!accept || !*skip_blanks(accept))
+        return 0;
+    for (int i = 0; i < (int)n; i++) {
+        int weight = weight_of(accept, types[i]);
+        if (weight > best_weight) {
+            best = i;
+            best_weight = weight;
+        }
+    }
+    return best;
+}
+
+bool headers_accept_json(const char *accept) {
+    static const char *const json[] = {"application/json"};
+    return headers_accept(accept, json, 1) == 0;
 }
 
 /* ---- entity tags ---- */

@@ -6,8 +6,11 @@
 #include "proto/command.h"
 #include "proto/fault.h"
 
-/* Whether application/json is acceptable (RFC 9110, 12.5.1): the most specific range decides, by
- * its q. NULL or blank: yes. */
+/* Which of the media types ("image/png") Accept takes best (RFC 9110, 12.5.1): of each the most
+ * specific range decides, by its q; among equals the first type. NULL or blank: the first. -1: none
+ * of them. */
+int headers_accept(const char *accept, const char *const *types, size_t n);
+/* Whether application/json is acceptable. */
 bool headers_accept_json(const char *accept);
 
 /* If-Match into c: `*`, or a list of at most COMMAND_MAX_IF_MATCH entity tags. A tag that no

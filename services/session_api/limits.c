@@ -113,6 +113,11 @@ static bool is_probe(const struct call *call) {
     return call->resource == RESOURCE_HEALTH || call->resource == RESOURCE_READY;
 }
 
+void limits_address(struct call *call, char ret[static ADDRESS_CAP]) {
+    client_address(&call->api->limits.proxies, http_peer(call->request),
+                   http_header(call->request, "X-Forwarded-For"), ret);
+}
+
 void limits_take_address(struct call *call, call_fn *next) {
     struct limits *l = &call->api->limits;
     char address[ADDRESS_CAP];
@@ -120,8 +125,7 @@ void limits_take_address(struct call *call, call_fn *next) {
         next(call);
         return;
     }
-    client_address(&l->proxies, http_peer(call->request),
-                   http_header(call->request, "X-Forwarded-For"), address);
+    limits_address(call, address);
     ask(call, LIMIT_ADDRESS, address, on_address_token, next);
 }
 

@@ -29,5 +29,7 @@ void limits_done(struct limits *l);
  * its user (after that) has sent too many: then it is answered. */
 void limits_take_address(struct call *call, call_fn *next);
 void limits_take_user(struct call *call, call_fn *next);
+/* Whose request it is (client_address). */
+void limits_address(struct call *call, char ret[static ADDRESS_CAP]);
 /* RateLimit-Policy and RateLimit of what was counted. */
 void limits_add_headers(struct call *call);

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "proto/clock.h"
 #include "proto/text.h"
+#include "services/session_api/handoff_code.h"
 
 static const struct {
     const char *pattern;
@@ -48,6 +49,12 @@ static const struct {
     [RESOURCE_PARTICIPANT] = {"/sessions/{id}/participants/{userId}",
                               METHOD_PUT | METHOD_DELETE | METHOD_OPTIONS, "PUT, DELETE, OPTIONS",
                               true},
+    [RESOURCE_HANDOFF_CODES] = {"/sessions/{id}/handoff-codes", METHOD_POST | METHOD_OPTIONS,
+                                "POST, OPTIONS", true},
+    [RESOURCE_HANDOFF_CODE] = {"/sessions/{id}/handoff-codes/{code}",
+                               METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
+                               true},
+    [RESOURCE_HANDOFF] = {"/handoff", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS", true},
     [RESOURCE_SWITCH] = {"/sessions/{id}/switch", METHOD_POST | METHOD_OPTIONS, "POST, OPTIONS",
                          true},
     [RESOURCE_CLOCK] = {"/sessions/{id}/clock", METHOD_PUT | METHOD_OPTIONS, "PUT, OPTIONS", true},
@@ -126,13 +133,22 @@ static bool take_id(const char *text, char ret[static PATH_PARAMETER_CAP]) {
     return true;
 }
 
+static bool take_code(const char *text, char ret[static PATH_PARAMETER_CAP]) {
+    size_t len = strlen(text);
+    if (!handoff_code_is(text, len))
+        return false;
+    memcpy(ret, text, len + 1);
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*take)(const char *text, char ret[static PATH_PARAMETER_CAP]);
 } parameters[] = {{"{version}", take_version},
                   {"{userId}", take_user},
                   {"{deviceId}", take_id},
-                  {"{participantId}", take_id}};
+                  {"{participantId}", take_id},
+                  {"{code}", take_code}};
 
 /* pattern, path: what follows the session's id. */
 static bool is_match(const char *pattern, const char *path,

@@ -32,6 +32,9 @@ enum resource {
     RESOURCE_DEVICE,
     RESOURCE_PARTICIPANTS,
     RESOURCE_PARTICIPANT,
+    RESOURCE_HANDOFF_CODES,
+    RESOURCE_HANDOFF_CODE,
+    RESOURCE_HANDOFF,
     RESOURCE_SWITCH,
     RESOURCE_CLOCK,
     RESOURCE_CLOCK_PARTICIPANT,
@@ -50,10 +53,10 @@ const char *path_method_name(enum method method); /* "other" for METHOD_OTHER */
 #define PATH_PARAMETER_CAP (SESSION_DEVICE_MAX + 1)
 
 /* RESOURCE_NONE for what is none, also where an id is no UUID in lower case, a version no number
- * from 1 to 2^53 - 1, a device or a clock's participant none. ret_session_id is set for the
- * resources of one session, ret_parameter for those of one of its parts: the path's last segment.
- * In the id of a device or a clock's participant %3A is read as ":", which clients may or may not
- * escape; nothing else of a path is unescaped. */
+ * from 1 to 2^53 - 1, a device, a clock's participant or a handoff code none. ret_session_id is set
+ * for the resources of one session, ret_parameter for those of one of its parts: the path's last
+ * segment. In the id of a device or a clock's participant %3A is read as ":", which clients may or
+ * may not escape; nothing else of a path is unescaped. */
 enum resource path_parse(const char *path, char ret_session_id[static UUID_LEN + 1],
                          char ret_parameter[static PATH_PARAMETER_CAP]);
 const char *path_pattern(enum resource resource); /* "/sessions/{id}", for metrics */

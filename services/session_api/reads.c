@@ -32,14 +32,14 @@ static void on_cold_data(struct call *call, const struct fault *fault,
         memcpy(call->cold.checksum, result->checksum, HASH_HEX_LEN + 1);
         call->cold.data_text = must_memdup(result->data, result->data_len);
         call->cold.data_len = result->data_len;
-        answer_session(call, &call->cold);
+        call->answer(call, &call->cold);
     }
 }
 
-static void read_session(struct call *call, const struct session *session, bool is_hot) {
+static void read_whole(struct call *call, const struct session *session, bool is_hot) {
     if (is_hot) {
-        answer_session(call, session);
-    } else if (is_known(call, session->position)) {
+        call->answer(call, session);
+    } else if (call->answer == answer_session && is_known(call, session->position)) {
         call_add_tag(call, session->position);
         call_answer(call, 304, NULL);
     } else {
@@ -49,8 +49,13 @@ static void read_session(struct call *call, const struct session *session, bool 
     }
 }
 
+void reads_whole(struct call *call, answer_fn *answer) {
+    call->answer = answer;
+    access_read(call, read_whole);
+}
+
 void reads_session(struct call *call) {
-    access_read(call, read_session);
+    reads_whole(call, answer_session);
 }
 
 /* ---- GET /sessions/{id}/deltas ---- */

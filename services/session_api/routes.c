@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/timestamp.h"
+#include "common/session_token.h"
 #include "services/session_api/api.h"
 
 static void answer_time(struct call *call) {
@@ -80,6 +81,15 @@ static void dispatch(struct call *call) {
     case RESOURCE_PARTICIPANT:
         (call->method == METHOD_PUT ? sessions_set_participant : sessions_remove_participant)(call);
         break;
+    case RESOURCE_HANDOFF_CODES:
+        handoff_offer(call);
+        break;
+    case RESOURCE_HANDOFF_CODE:
+        handoff_show(call);
+        break;
+    case RESOURCE_HANDOFF:
+        handoff_redeem(call);
+        break;
     case RESOURCE_SWITCH:
         sessions_switch(call);
         break;
@@ -137,6 +147,22 @@ static int check_target(const struct call *call, struct fault *f) {
     return 0;
 }
 
+/* Refusals are problem+json whatever it says: nothing else says what is wrong. */
+static int check_accept(struct call *call, struct fault *f) {
+    const char *accept = http_header(call->request, "Accept");
+    if (call->resource == RESOURCE_HANDOFF_CODE) {
+        call->media_type = headers_accept(accept, handoff_media_types, HANDOFF_N_MEDIA_TYPES);
+        if (call->media_type < 0)
+            return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
+                                  "answers are image/svg+xml, image/png or text/plain, none of "
+                                  "which Accept takes");
+    } else if (call->resource != RESOURCE_CONSOLE && !headers_accept_json(accept)) {
+        return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
+                              "answers are application/json, which Accept does not take");
+    }
+    return 0;
+}
+
 static int check_headers(struct call *call, struct fault *f) {
     static const char *const single[] = {"Authorization", "Content-Type", "Idempotency-Key",
                                          "X-Device-Id",   "X-Request-Id", "Origin"};
@@ -147,11 +173,7 @@ static int check_headers(struct call *call, struct fault *f) {
     if (http_n_headers(call->request, "Content-Encoding") > 0)
         return (int)fault_set(f, FAULT_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding",
                               "a body is taken as it is: without Content-Encoding");
-    if (call->resource != RESOURCE_CONSOLE &&
-        !headers_accept_json(http_header(call->request, "Accept")))
-        return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
-                              "answers are application/json, which Accept does not take");
-    return 0;
+    return check_accept(call, f);
 }
 
 static int check_token(struct call *call, struct fault *f) {
@@ -196,7 +218,8 @@ static int check_scope(struct call *call, struct fault *f) {
     if (!(call->who.rights & enough))
         return (int)fault_set(f, FAULT_FORBIDDEN, NULL, "the token's scope has no sessions:%s",
                               is_read ? "read" : "write");
-    if (!is_read && !call->device_id[0])
+    /* A device that redeems a code may name itself in the body: handoff_redeem.c. */
+    if (!is_read && !call->device_id[0] && call->resource != RESOURCE_HANDOFF)
         return (int)fault_set(f, FAULT_INVALID_REQUEST, "X-Device-Id",
                               "a write needs a device: claim device_id or header X-Device-Id");
     return 0;
@@ -214,6 +237,12 @@ static int check_session(const struct call *call, struct fault *f) {
 
 /* ---- a request's way ---- */
 
+/* Who has no token yet may come by a handoff code, where Handoff can sign one for it. */
+static bool is_guest(const struct call *call) {
+    return call->resource == RESOURCE_HANDOFF && call->method == METHOD_POST &&
+           !http_header(call->request, "Authorization") && session_token_can_sign(call->api->auth);
+}
+
 static void on_user_admitted(struct call *call) {
     struct fault fault;
     if (check_device(call, &fault) || check_scope(call, &fault) || check_session(call, &fault))
@@ -225,9 +254,12 @@ static void on_user_admitted(struct call *call) {
 static void on_address_admitted(struct call *call) {
     struct fault fault;
     bool is_options = call->method == METHOD_OPTIONS;
-    bool needs_token = !is_options && path_needs_token(call->resource);
+    call->is_guest = is_guest(call);
+    bool needs_token = !is_options && path_needs_token(call->resource) && !call->is_guest;
     if (check_framing(call->problem, &fault) || check_target(call, &fault) ||
-        (!is_options && check_headers(call, &fault)) || (needs_token && check_token(call, &fault)))
+        (!is_options && check_headers(call, &fault)) ||
+        (needs_token && check_token(call, &fault)) ||
+        (call->is_guest && check_device(call, &fault)))
         call_refuse(call, &fault, NULL);
     else if (is_options)
         cors_answer_options(call);

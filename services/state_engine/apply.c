@@ -329,7 +329,10 @@ int session_apply(const struct session *s, const struct command *c,
         return r;
     *ret = (struct change){.rebased = rebases};
     if (s && c->kind != COMMAND_CREATE) {
-        session_copy(s, &ret->next);
+        if (c->kind == COMMAND_PATCH) /* which brings its own data */
+            session_copy_but_data(s, &ret->next);
+        else
+            session_copy(s, &ret->next);
         ret->base_version = s->position.version;
         memcpy(ret->kept_before, s->snapshots, sizeof(ret->kept_before));
     }

@@ -75,8 +75,9 @@ static int make_version(const struct command *c, const json_t *operations, int64
     return 0;
 }
 
-static int check_result_unchanged(const struct session *s, const struct command *c,
-                                  struct fault *f) {
+static int leave_unchanged(const struct session *s, const struct command *c, struct session *next,
+                           struct fault *f) {
+    session_copy_data(s, next);
     if (c->checksum[0] && strcmp(c->checksum, s->checksum) != 0)
         return fault_set(f, FAULT_CHECKSUM_MISMATCH, "checksum",
                          "nothing is changed, and the checksum is %s", s->checksum);
@@ -115,7 +116,7 @@ static int apply_to_tree(const struct session *s, const struct command *c, int64
     if (r != 0)
         return r;
     if (!result.writes)
-        return check_result_unchanged(s, c, f);
+        return leave_unchanged(s, c, &ret->next, f);
     take_document(&ret->next, result.document);
     return make_version(c, result.operations, now, snapshot_every, ret, f);
 }
@@ -132,7 +133,7 @@ int apply_patch(const struct session *s, const struct command *c, int64_t now,
     if (!try_text(s, c, &spliced))
         return apply_to_tree(s, c, now, snapshot_every, ret, f);
     if (!spliced.writes)
-        return check_result_unchanged(s, c, f);
+        return leave_unchanged(s, c, &ret->next, f);
     session_take_data(&ret->next, &spliced.data);
     return make_version(c, spliced.operations, now, snapshot_every, ret, f);
 }

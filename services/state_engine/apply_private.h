@@ -55,7 +55,7 @@ MUSTCHECK int apply_due(const struct session *s, int64_t now, uint64_t snapshot_
 MUSTCHECK int apply_clock_due(const struct session *s, int64_t now, uint64_t snapshot_every,
                               struct change *ret);
 
-/* apply_patch.c */
+/* apply_patch.c: ret->next is a copy of s without data, and gets it. */
 MUSTCHECK int apply_patch(const struct session *s, const struct command *c, int64_t now,
                           uint64_t snapshot_every, struct change *ret, struct fault *f);
 /* Whether no pointer of `operations` overlaps one written after `base`; false also when the window

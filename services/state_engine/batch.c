@@ -73,6 +73,7 @@ static void sort_into_slots(struct batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         struct slot *slot = slot_for(b, b->jobs[i]->command.session_id);
         b->tasks[i].slot = slot;
+        b->tasks[i].settled = &b->settled[i];
         b->tasks[i].looks = b->jobs[i]->look_since != JOB_NO_LOOK;
         slot_add_job(slot, b->jobs[i], b->n);
     }
@@ -299,12 +300,10 @@ static void settle_all(struct batch *b) {
         struct task *task = &b->tasks[i];
         struct settled *settled = &b->settled[i];
         if (task->slot->is_lost) {
+            settled_done(settled);
             settled->outcome = OUTCOME_AGAIN;
-        } else if (!task->saves) {
-            *settled = task->settled;
-            task->settled = (struct settled){0};
-        } else {
-            task_settle_saved(task, b->jobs[i], b->now, settled);
+        } else if (task->saves) {
+            task_settle_saved(task, b->jobs[i], b->now);
         }
         if (settled->outcome == OUTCOME_AGAIN &&
             task->slot->loaded_version < b->jobs[i]->look_since && task->saves)
@@ -330,8 +329,11 @@ int batch_run(const struct batch_context *context, struct job **jobs, size_t n,
         settle_all(&b);
     if (r == 0)
         batch_keep(&b);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (r != 0)
+            settled_done(&settled[i]);
         task_done(&b.tasks[i]);
+    }
     batch_done(&b);
     return r;
 }

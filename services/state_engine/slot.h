@@ -45,8 +45,8 @@ struct task {
     const struct session *before;      /* what it was applied to; or NULL */
     const struct store_joiner *joiner; /* whose device joins with the change; or NULL */
     struct change change;
-    struct buf extra;       /* JSON array of the unversioned events saved beside the version */
-    struct settled settled; /* when it does not save */
+    struct buf extra;        /* JSON array of the unversioned events saved beside the version */
+    struct settled *settled; /* the batch's answer for it; borrowed */
     enum store_save_result result;
     bool is_unreplicated;
     char text[128];
@@ -94,5 +94,5 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
 /* Whether the window as loaded holds every version that a command may have left. */
 bool slot_window_is_whole(const struct slot *slot, uint64_t since);
 /* After a save: accepted, refused, later or again (and then the slot is lost). */
-void task_settle_saved(struct task *task, struct job *j, int64_t now, struct settled *ret);
+void task_settle_saved(struct task *task, struct job *j, int64_t now);
 void task_done(struct task *task);

@@ -16,7 +16,6 @@ void settled_done(struct settled *s) {
 
 void task_done(struct task *task) {
     buf_done(&task->extra);
-    settled_done(&task->settled);
 }
 
 /* ---- replies ---- */
@@ -47,27 +46,28 @@ static void reply_accept(const struct job *j, const struct session *s, struct re
 }
 
 void task_settle_refused(struct task *task, const struct job *j, const struct fault *f) {
-    reply_start(j, &task->settled.reply);
-    task->settled.outcome = OUTCOME_REFUSED;
-    task->settled.reply.fault = *f;
+    reply_start(j, &task->settled->reply);
+    task->settled->outcome = OUTCOME_REFUSED;
+    task->settled->reply.fault = *f;
 }
 
 static void settle_recover(struct task *task, const struct job *j, enum recover_cause cause) {
-    reply_start(j, &task->settled.reply);
-    task->settled.outcome = OUTCOME_RECOVER;
-    task->settled.cause = cause;
+    reply_start(j, &task->settled->reply);
+    task->settled->outcome = OUTCOME_RECOVER;
+    task->settled->cause = cause;
 }
 
 static void settle_damaged(struct task *task, const struct job *j, const char *what) {
     settle_recover(task, j, RECOVER_DAMAGED);
-    strncpy(task->settled.damage, what, sizeof(task->settled.damage) - 1);
+    strncpy(task->settled->damage, what, sizeof(task->settled->damage) - 1);
 }
 
 static void settle_unclaimed(struct task *task, const struct job *j) {
     struct fault f;
     fault_set(&f, FAULT_UNAVAILABLE, NULL, "the store takes no writes now");
     task_settle_refused(task, j, &f);
-    strncpy(task->settled.damage, "a create's key was not taken", sizeof(task->settled.damage) - 1);
+    strncpy(task->settled->damage, "a create's key was not taken",
+            sizeof(task->settled->damage) - 1);
 }
 
 /* The session's node is away, and may be replaced in a moment: what was not begun waits a while,
@@ -76,7 +76,7 @@ static void settle_away(struct task *task, const struct job *j, int64_t now) {
     struct fault f;
     bool may_be_saved = job_may_be_saved(j);
     if (now <= j->command.deadline && (may_be_saved || !j->was_parked)) {
-        task->settled.outcome = OUTCOME_LATER;
+        task->settled->outcome = OUTCOME_LATER;
         return;
     }
     fault_set(&f, may_be_saved ? FAULT_TIMEOUT : FAULT_UNAVAILABLE, NULL,
@@ -85,8 +85,8 @@ static void settle_away(struct task *task, const struct job *j, int64_t now) {
 }
 
 void task_settle_unchanged(struct task *task, const struct job *j) {
-    task->settled.outcome = OUTCOME_ACCEPTED;
-    reply_accept(j, task->slot->current, &task->settled.reply);
+    task->settled->outcome = OUTCOME_ACCEPTED;
+    reply_accept(j, task->slot->current, &task->settled->reply);
 }
 
 /* ---- the usual way ---- */
@@ -134,7 +134,7 @@ static void apply(struct task *task, const struct job *j, int64_t now,
         settle_damaged(task, j, "data is not JSON");
     } else if (r > 0) {
         task_settle_refused(task, j, &f);
-        task->settled.reply.conflict = conflict;
+        task->settled->reply.conflict = conflict;
     } else if (!task->change.saves) {
         task_settle_unchanged(task, j);
         if (j->command.kind == COMMAND_DUE && slot->current->clock_at)
@@ -187,8 +187,8 @@ static bool needs_recovery(const struct task *task, const struct job *j) {
 }
 
 static void settle_forgotten(struct task *task, const struct job *j) {
-    reply_start(j, &task->settled.reply);
-    task->settled.outcome = OUTCOME_ASK_KEY;
+    reply_start(j, &task->settled->reply);
+    task->settled->outcome = OUTCOME_ASK_KEY;
 }
 
 /* What the clock's moment has changed the command is to find: it comes after that, as if the engine
@@ -215,9 +215,9 @@ static void settle_behind_clock(struct task *task, struct job *j) {
         return;
     }
     j->clock_at = task->slot->current->clock_at;
-    reply_start(j, &task->settled.reply);
-    task->settled.outcome = OUTCOME_CLOCK;
-    task->settled.is_first = !task->slot->is_late;
+    reply_start(j, &task->settled->reply);
+    task->settled->outcome = OUTCOME_CLOCK;
+    task->settled->is_first = !task->slot->is_late;
     task->slot->is_late = true;
 }
 
@@ -233,8 +233,8 @@ static void apply_in_time(struct task *task, struct job *j, int64_t now,
 static void settle_by_load(struct task *task, struct job *j) {
     task->slot->is_open = true;
     j->needs_load = true;
-    settled_done(&task->settled);
-    task->settled.outcome = OUTCOME_LOAD;
+    settled_done(task->settled);
+    task->settled->outcome = OUTCOME_LOAD;
 }
 
 static void run_on_kept(struct task *task, struct job *j, int64_t now,
@@ -270,7 +270,7 @@ void task_run(struct task *task, struct job *j, int64_t now, const struct batch_
     } else if (task->claim_failed) {
         settle_unclaimed(task, j);
     } else if (is_twin(task, j)) {
-        task->settled.outcome = OUTCOME_AGAIN;
+        task->settled->outcome = OUTCOME_AGAIN;
     } else if (entry) {
         task_settle_found(task, j, entry, context);
     } else if (taken) {
@@ -299,8 +299,9 @@ static void note_command(struct event *e, const struct job *j) {
     memcpy(e->fingerprint, j->fingerprint, sizeof(e->fingerprint));
 }
 
-static void settle_accepted(struct task *task, const struct job *j, struct settled *ret) {
+static void settle_accepted(struct task *task, const struct job *j) {
     struct change *change = &task->change;
+    struct settled *ret = task->settled;
     ret->outcome = OUTCOME_ACCEPTED;
     if (task->is_unreplicated) {
         reply_start(j, &ret->reply);
@@ -325,16 +326,14 @@ static void settle_accepted(struct task *task, const struct job *j, struct settl
             note_command(&ret->events[i], j);
 }
 
-static void settle_not_taken(struct task *task, const struct job *j, struct settled *ret) {
+static void settle_not_taken(struct task *task, const struct job *j) {
     struct fault f;
     fault_set(&f, FAULT_UNAVAILABLE, NULL, "%s",
               task->result == STORE_FULL ? "too many changes wait to be published"
                                          : "the store takes no writes now");
     task_settle_refused(task, j, &f);
-    *ret = task->settled;
-    task->settled = (struct settled){0};
     if (task->result == STORE_REFUSED)
-        memcpy(ret->damage, task->text, sizeof(task->text));
+        memcpy(task->settled->damage, task->text, sizeof(task->text));
 }
 
 /* A key of another type than ours. */
@@ -342,26 +341,24 @@ static bool is_damage(const struct task *task) {
     return task->result == STORE_REFUSED && strstr(task->text, "WRONGTYPE");
 }
 
-void task_settle_saved(struct task *task, struct job *j, int64_t now, struct settled *ret) {
+void task_settle_saved(struct task *task, struct job *j, int64_t now) {
     if (task->result == STORE_SAVED) {
-        settle_accepted(task, j, ret);
+        settle_accepted(task, j);
         return;
     }
     task->slot->is_lost = true;
     j->is_uncertain |= task->result == STORE_UNKNOWN;
     if (task->result == STORE_LOST || task->result == STORE_UNKNOWN) {
-        ret->outcome = OUTCOME_AGAIN;
+        task->settled->outcome = OUTCOME_AGAIN;
     } else if (task->result == STORE_SEEN) {
         j->needs_load = true;
-        ret->outcome = OUTCOME_LOAD;
+        task->settled->outcome = OUTCOME_LOAD;
     } else if (task->result == STORE_AWAY || is_damage(task)) {
         if (task->result == STORE_AWAY)
             settle_away(task, j, now);
         else
             settle_damaged(task, j, task->text);
-        *ret = task->settled;
-        task->settled = (struct settled){0};
     } else {
-        settle_not_taken(task, j, ret);
+        settle_not_taken(task, j);
     }
 }

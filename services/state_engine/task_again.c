@@ -9,7 +9,7 @@
 /* The command was saved before: its version's answer. */
 void task_settle_found(struct task *task, const struct job *j, const struct store_entry *entry,
                        const struct batch_context *context) {
-    struct settled *settled = &task->settled;
+    struct settled *settled = task->settled;
     struct reply *reply = &settled->reply;
     task_settle_unchanged(task, j);
     reply->position.version = entry->version;
@@ -31,7 +31,7 @@ void task_settle_found(struct task *task, const struct job *j, const struct stor
 }
 
 void task_settle_seen(struct task *task, const struct job *j, const struct store_idem *idem) {
-    struct reply *reply = &task->settled.reply;
+    struct reply *reply = &task->settled->reply;
     task_settle_unchanged(task, j);
     if (!idem)
         return;
@@ -43,7 +43,7 @@ void task_settle_seen(struct task *task, const struct job *j, const struct store
 
 static void settle_replayed(struct task *task, const struct job *j, const struct store_idem *idem) {
     task_settle_seen(task, j, idem);
-    task->settled.reply.replayed = j->command.key[0];
+    task->settled->reply.replayed = j->command.key[0];
 }
 
 /* Nothing but this command knows that the snapshot's event is still to be published: each repeat
@@ -51,7 +51,7 @@ static void settle_replayed(struct task *task, const struct job *j, const struct
 void task_settle_snapshot_again(struct task *task, const struct job *j,
                                 const struct store_idem *idem,
                                 const struct batch_context *context) {
-    struct settled *settled = &task->settled;
+    struct settled *settled = task->settled;
     settle_replayed(task, j, idem);
     settled->reply.base_version = idem->position.version;
     settled->reply.last_modified = idem->time;

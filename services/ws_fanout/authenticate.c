@@ -208,6 +208,7 @@ void connection_authenticate(struct connection *c, const struct protocol_message
     }
     c->token_expiring_told = false;
     c->principal = p;
+    deadlines_look_at(&c->fanout->deadlines, c);
     memcpy(c->device_id, device, sizeof(device));
     bool is_renamed = take_said(&c->device_name, m->device_name);
     is_renamed |= take_said(&c->device_platform, m->device_platform);

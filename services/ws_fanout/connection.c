@@ -31,6 +31,7 @@ struct connection *connection_new(struct fanout *f, struct events *events) {
     if (c->next)
         c->next->prev = c;
     f->connections = c;
+    deadlines_add(&f->deadlines, c);
     fanout_entered(f, events != NULL);
     return c;
 }
@@ -38,6 +39,7 @@ struct connection *connection_new(struct fanout *f, struct events *events) {
 void connection_opened(void *connection, struct socket *s) {
     struct connection *c = connection;
     c->socket = s;
+    deadlines_look_at(&c->fanout->deadlines, c);
     if (c->fanout->is_closing)
         fanout_send_away(c);
     else if (c->events)
@@ -62,6 +64,7 @@ void connection_closed(void *connection) {
         users_leave(&f->users, c->principal.user_id);
     outbox_done(&c->outbox);
     forget_unsent(c);
+    deadlines_remove(&f->deadlines, c);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -85,19 +88,24 @@ static void dropped(void *arg, void *owner, struct frame *f) {
     hub_dropped(owner, f);
 }
 
+static void set_busy(struct connection *c) {
+    c->busy_since = loop_now(c);
+    deadlines_look_at(&c->fanout->deadlines, c);
+}
+
 /* What a write of that many bytes led to. */
 static void written(struct connection *c, enum socket_result result, size_t n_bytes) {
     forget_unsent(c);
     if (result == SOCKET_WRITTEN)
         return;
-    c->busy_since = loop_now(c);
+    set_busy(c);
     c->n_unsent = result == SOCKET_BUSY ? n_bytes : 0;
     c->fanout->waiting.n_bytes += c->n_unsent;
 }
 
 static void queue(struct connection *c, struct frame *f, struct subscription *owner) {
     if (!c->busy_since) {
-        c->busy_since = loop_now(c);
+        set_busy(c);
         socket_await_writable(c->socket);
     }
     if (outbox_push(&c->outbox, f, owner, dropped, c) == OUTBOX_FULL)
@@ -199,6 +207,7 @@ static void close_with(struct connection *c, int code, const char *reason) {
     if (c->closing_since || !c->socket)
         return;
     c->closing_since = loop_now(c);
+    deadlines_look_at(&c->fanout->deadlines, c);
     log_debug(c->fanout->app->log, "connection_closing", "A connection is closed.",
               LOG_TEXT("connection", c->id), LOG_NUMBER("code", code), LOG_TEXT("reason", reason));
     socket_close(c->socket, code, reason);
@@ -261,4 +270,22 @@ void connection_check(struct connection *c, int64_t now, int64_t wall) {
         if (c->events)
             events_check(c, now);
     }
+}
+
+int64_t connection_deadline(const struct connection *c, int64_t now, int64_t wall) {
+    const struct config *config = c->fanout->app->config;
+    int64_t token = c->principal.expires_at * 1000, stuck = INT64_MAX, other = INT64_MAX;
+    if (!c->socket)
+        return INT64_MAX;
+    if (c->closing_since)
+        return c->closing_since + CLOSE_TIMEOUT_MS;
+    if (c->busy_since)
+        stuck = c->busy_since + config->stuck_timeout_ms;
+    if (c->events)
+        other = now; /* told often that it lives */
+    else if (!c->is_authenticated)
+        other = c->opened_at + config->auth_timeout_ms;
+    else
+        other = now + ((c->token_expiring_told ? token : token - TOKEN_EXPIRING_MS) - wall);
+    return stuck < other ? stuck : other;
 }

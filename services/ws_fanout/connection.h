@@ -57,8 +57,9 @@ struct connection {
     char *device_platform;
     bool token_expiring_told;
 
-    int64_t opened_at;  /* loop time, ms */
-    int64_t busy_since; /* last progress while something waits to be sent; 0: nothing waits */
+    size_t deadline_place; /* deadlines.c's */
+    int64_t opened_at;     /* loop time, ms */
+    int64_t busy_since;    /* last progress while something waits to be sent; 0: nothing waits */
     int64_t closing_since;
     unsigned n_bad_messages; /* in a row */
 
@@ -104,6 +105,9 @@ void connection_send_away(struct connection *c, int64_t retry_after_ms);
 /* Looks at the deadlines: authentication, token, stuck, close. now: loop time; wall: Unix; both ms.
  */
 void connection_check(struct connection *c, int64_t now, int64_t wall);
+/* The next moment (loop time, ms) that one of them may come at. Who changes what they hang on calls
+ * deadlines_look_at. */
+int64_t connection_deadline(const struct connection *c, int64_t now, int64_t wall);
 
 /* ---- authenticate.c ---- */
 /* Judges an upgrade request; see socket.h. arg is the fanout. */

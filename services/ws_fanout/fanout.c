@@ -48,10 +48,7 @@ static void drained_when_empty(struct fanout *f) {
 static void tick(uv_timer_t *timer) {
     struct fanout *f = timer->data;
     int64_t now = (int64_t)uv_now(f->app->loop), wall = timestamp_wall_ms();
-    for (struct connection *c = f->connections, *next; c; c = next) {
-        next = c->next;
-        connection_check(c, now, wall);
-    }
+    deadlines_run(&f->deadlines, now, wall);
     metric_set(f->outbox_bytes_metric, (double)f->waiting.n_bytes);
     watch_broker(f);
     presence_tick(f->presence);
@@ -215,6 +212,7 @@ void fanout_drain(void *self) {
 static void closed(uv_handle_t *tick_handle) {
     struct fanout *f = tick_handle->data;
     users_done(&f->users);
+    deadlines_done(&f->deadlines);
     free(f);
 }
 

@@ -12,6 +12,7 @@
 #include "common/store.h"
 #include "common/users.h"
 #include "services/ws_fanout/connection.h"
+#include "services/ws_fanout/deadlines.h"
 #include "services/ws_fanout/hub.h"
 #include "services/ws_fanout/presence.h"
 #include "services/ws_fanout/socket.h"
@@ -28,6 +29,7 @@ struct fanout {
     uv_timer_t tick;
 
     struct connection *connections; /* list of all */
+    struct deadlines deadlines;     /* of all */
     struct connection_burst burst;
     struct outbox_total waiting; /* for connections that do not take it */
     int64_t n_connections;       /* streams too */

@@ -7,10 +7,7 @@
 #include "services/ws_fanout/hub_private.h"
 #include "services/ws_fanout/protocol.h"
 
-#define LINGER_MS 30000
-#define STANDSTILL_MS 1000
-#define BEHIND_MS 2000 /* events tell whole seconds: 1 to 2 s late */
-#define MAX_ENTRIES 5  /* into presence, for a session that is not there, found, not there … */
+#define MAX_ENTRIES 5 /* into presence, for a session that is not there, found, not there … */
 
 static void make_metrics(struct hub *h, struct metrics *m) {
     static const char *const reasons[SYNC_N_REASONS] = {
@@ -285,10 +282,12 @@ void hub_settle(struct room *room) {
     if (h->binds_sessions && room->binding != ROOM_UNBOUND && !h->is_stopped) {
         if (!room->empty_since)
             room->empty_since = hub_now(h);
+        hub_note_restless(room);
         if (!h->is_draining || room->binding == ROOM_BINDING)
             return;
         hub_unbind(room);
     }
+    hub_note_calm(room);
     rooms_remove(&h->rooms, room);
 }
 
@@ -329,60 +328,4 @@ void hub_recheck(struct hub *h, struct connection *c) {
         c->subscriptions[i]->room->wants_compare = true;
         hub_pump(c->subscriptions[i]->room);
     }
-}
-
-/* ---- time ---- */
-
-static void tick_room(struct hub *h, struct room *room) {
-    if (room->crowd)
-        hub_tell_crowd(room);
-    if (room->retry_at && room->retry_at <= hub_now(h)) {
-        room->retry_at = 0;
-        hub_pump(room);
-    }
-    if (room->empty_since && room->binding != ROOM_BINDING && !room->is_busy && !room->is_queued &&
-        hub_now(h) - room->empty_since >= LINGER_MS) {
-        hub_unbind(room);
-        rooms_remove(&h->rooms, room);
-    }
-}
-
-static void compare_room(struct hub *h, struct room *room) {
-    (void)h;
-    room->retry_at = 0;
-    room->wants_compare = true;
-    hub_pump(room);
-}
-
-/* Whether events were late, and now are not, or none is left: the broker may have dropped some from
- * the queue meanwhile. The newest counts, since one may be old for having been published again. */
-static bool has_caught_up(struct hub *h) {
-    bool is_late = h->newest_event && store_now(h->store) - h->newest_event > BEHIND_MS;
-    bool was_behind = h->is_behind;
-    h->is_behind = is_late;
-    h->newest_event = 0;
-    return was_behind && !is_late;
-}
-
-void hub_tick(struct hub *h) {
-    int64_t now = hub_now(h);
-    bool stood_still = now - h->last_tick > STANDSTILL_MS;
-    h->last_tick = now;
-    rooms_each(&h->rooms, tick_room, h);
-    if (has_caught_up(h) || stood_still)
-        rooms_each(&h->rooms, compare_room, h);
-}
-
-/* Another node, or the same one started again, may lack what was seen of the last. */
-static void retry_room(struct hub *h, struct room *room) {
-    if (room->run_id[0] && strcmp(room->run_id, store_run_id(h->store, room->session_id)) != 0) {
-        compare_room(h, room);
-        return;
-    }
-    room->retry_at = 0;
-    hub_pump(room);
-}
-
-void hub_store_up(struct hub *h) {
-    rooms_each(&h->rooms, retry_room, h);
 }

@@ -190,8 +190,10 @@ static void take_presence(struct room *room, struct passage *p) {
         crowd_set_n_devices(room->crowd, (uint64_t)json_number_value(count));
     if (!crowd_gathers(room->crowd))
         pass_unversioned(room, p);
-    else if (room->n_subscriptions)
+    else if (room->n_subscriptions) {
         crowd_add(room->crowd, e.device_id, p->type == EVENT_DEVICE_JOINED);
+        hub_note_restless(room);
+    }
 }
 
 void hub_tell_crowd(struct room *room) {

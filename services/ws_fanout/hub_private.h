@@ -1,5 +1,6 @@
-/* What the hub's files share: hub.c (subscribing, leaving), hub_bus.c (bindings), hub_event.c
- * (events), hub_sync.c (reads of the store), hub_update.c (what they bring to the watchers). */
+/* What the hub's files share: hub.c (subscribing, leaving), hub_time.c (ticks), hub_bus.c
+ * (bindings), hub_event.c (events), hub_sync.c (reads of the store), hub_update.c (what they bring
+ * to the watchers). */
 #pragma once
 
 #include <stdint.h>
@@ -20,6 +21,7 @@ struct hub {
     bool is_draining;
     bool is_stopped;
     struct table rooms;
+    struct room *restless; /* rooms that the tick looks at */
 
     size_t n_reads; /* under way */
     struct room *first_queued, *last_queued;
@@ -50,6 +52,12 @@ void hub_lose_deleted(struct subscription *s);
 void hub_enter(struct subscription *s);
 /* Frees or starts to linger when nobody is left and nothing is under way. */
 void hub_settle(struct room *room);
+
+/* ---- hub_time.c ---- */
+/* The tick is to look at it: it waits for a retry, lingers, or has a crowd to tell. */
+void hub_note_restless(struct room *room);
+/* The tick is not to: before it is freed. */
+void hub_note_calm(struct room *room);
 
 /* ---- hub_bus.c ---- */
 MUSTCHECK int hub_bus_new(struct hub *h);

@@ -139,6 +139,7 @@ static void end_read(struct hub *h) {
 
 static void retry_later(struct room *room) {
     room->retry_at = hub_now(room->hub) + RETRY_MS;
+    hub_note_restless(room);
 }
 
 /* Tells those who wait for their first state; the others keep what they have and are served later.

@@ -39,16 +39,6 @@ static int take_session(const json_t *object, struct protocol_message *m, struct
     return 0;
 }
 
-/* C0, DEL or C1, in valid UTF-8. */
-static bool has_controls(const char *text, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0))
-            return true;
-    }
-    return false;
-}
-
 /* What a device says of itself; other people get to read it. */
 static int take_said(const json_t *device, const char *name, size_t max_bytes, const char **ret,
                      struct fault *f) {
@@ -59,7 +49,7 @@ static int take_said(const json_t *device, const char *name, size_t max_bytes, c
     size_t len = strlen(said);
     if (len > max_bytes)
         return fault_set(f, FAULT_INVALID_VALUE, name, "%s has at most %zu bytes", name, max_bytes);
-    if (has_controls(said, len))
+    if (text_has_controls(said, len))
         return fault_set(f, FAULT_INVALID_VALUE, name, "%s has no control characters", name);
     *ret = len ? said : NULL;
     return 0;

@@ -98,6 +98,10 @@ struct room {
     int64_t crowd_told_at; /* ms; of its last frame */
     struct arrival *first_arrival, *last_arrival; /* events that this turn of the bus brought */
     struct room *next_arrived;                    /* with such events */
+
+    /* hub.c's: those that the next tick may have something to do for; link: what points here, NULL:
+     * it is none of them */
+    struct room *next_restless, **restless_link;
 };
 
 /* ---- the table of rooms (table_init makes an empty one) ---- */

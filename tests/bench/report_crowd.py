@@ -106,6 +106,16 @@ def tables(result):
     return [t for t in map(lambda table: table(result), (deliveries, ratios, joins, idle, bars)) if t[1]]
 
 
+def wrong_at_watchers(phase):
+    """Versions that a watcher of any phase did not get, or not as they came."""
+    if "delivered" in phase and phase["delivered"] != phase["accepted"]:
+        yield f"{phase['accepted']} accepted, {phase['delivered']} delivered"
+    if phase.get("missing") or phase.get("stateSyncs"):
+        yield f"{phase['missing']} versions missed, {phase['stateSyncs']} state_syncs"
+    if "changes" in phase and "viewers" in phase and phase["deliveries"] != phase["changes"] * phase["viewers"]:
+        yield f"{phase['changes']} changes, {phase['deliveries']} deliveries"
+
+
 def failures(result):
     """A version that was lost, came twice or could not be had, or a connection refused."""
     found = []
@@ -113,10 +123,8 @@ def failures(result):
         for name, phase in one.items():
             def wrong(text, name=name, n=n):
                 found.append(f"{name}, round {n}: {text}")
-            if phase.get("missing") or phase.get("stateSyncs"):
-                wrong(f"{phase['missing']} versions missed, {phase['stateSyncs']} state_syncs")
-            if "changes" in phase and phase["deliveries"] != phase["changes"] * phase["viewers"]:
-                wrong(f"{phase['changes']} changes, {phase['deliveries']} deliveries")
+            for text in wrong_at_watchers(phase):
+                wrong(text)
             if phase.get("synced") != phase.get("wanted"):
                 wrong(f"{phase['synced']} of {phase['wanted']} joined; {phase.get('refusal')}")
             if "due" in phase and phase["replayed"] < phase["due"]:

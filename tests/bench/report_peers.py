@@ -5,7 +5,7 @@ import statistics
 import plot
 from peers import (AMQP_64, AMQP_EVENT, BARE, DEVICES, FLOORS, GETS, HTTP_GET, NCHAN, OURS, PACED, PATCH,
                    PATCHES, SATURATED, WEBDIS, WITH_AUDIT, WITHOUT)
-from report_crowd import spread
+from report_crowd import spread, wrong_at_watchers
 
 BEGIN, END = "<!-- peers: make bench writes them -->", "<!-- end of the peers -->"
 
@@ -182,12 +182,7 @@ def failures(result):
 def wrong(phase):
     if phase.get("answered") != phase.get("requests") or phase.get("refused"):
         yield f"{phase['requests']} requests, {phase['answered']} answered, refused {phase['refused']}"
-    if "delivered" in phase and phase["delivered"] != phase["accepted"]:
-        yield f"{phase['accepted']} accepted, {phase['delivered']} delivered"
-    if phase.get("missing") or phase.get("stateSyncs"):
-        yield f"{phase['missing']} versions missed, {phase['stateSyncs']} state_syncs"
-    if "changes" in phase and phase["deliveries"] != phase["changes"] * phase["viewers"]:
-        yield f"{phase['changes']} changes, {phase['deliveries']} deliveries"
+    yield from wrong_at_watchers(phase)
 
 
 # ---- figures ----

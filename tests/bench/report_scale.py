@@ -4,7 +4,7 @@ import statistics
 
 import plot
 import report
-from report_crowd import values_of
+from report_crowd import values_of, wrong_at_watchers
 
 BEGIN, END = "<!-- scale: make bench writes them -->", "<!-- end of the scale -->"
 FOLDER = "performance"  # of the plots, beside the document
@@ -228,12 +228,7 @@ def wrong_with(point):
     for phase in [point, *[p for p in point.values() if isinstance(p, dict) and "requests" in p]]:
         if phase.get("refused"):
             yield f"refused {phase['refused']}"
-        if "delivered" in phase and phase["delivered"] != phase["accepted"]:
-            yield f"{phase['accepted']} accepted, {phase['delivered']} delivered"
-        if phase.get("missing") or phase.get("stateSyncs"):
-            yield f"{phase['missing']} versions missed, {phase['stateSyncs']} state_syncs"
-        if "viewers" in phase and phase["deliveries"] != phase["changes"] * phase["viewers"]:
-            yield f"{phase['changes']} changes, {phase['deliveries']} deliveries"
+        yield from wrong_at_watchers(phase)
 
 
 def summary(result):

@@ -141,7 +141,7 @@ def resources():
     """path.c's table: pattern -> (methods, needs a token)."""
     table = re.findall(r'= \{"(/[^"]*)",\s*(.*?),\s*"([A-Z, ]+)",\s*(true|false)\}',
                        source("services/session_api/path.c"), re.S)
-    assert len(table) == 21
+    assert len(table) == 24
     for pattern, flags, allow, needs_token in table:
         methods = set(re.findall(r"METHOD_(\w+)", flags))
         assert methods == set(allow.split(", ")), pattern
@@ -236,5 +236,5 @@ def test_request_bodies_have_the_members_that_bodies_c_takes():
     assert set(SCHEMAS["request_patch.json"]["properties"]) in lists
     assert set(SCHEMAS["request_broadcast.json"]["properties"]) in lists
     for name in ("request_snapshot", "request_restore", "request_participant", "request_clock",
-                 "request_switch", "request_adjust"):
+                 "request_switch", "request_adjust", "request_handoff_code", "request_handoff"):
         assert set(SCHEMAS[f"{name}.json"]["properties"]) in lists

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from audit import Trail  # noqa: E402
+from codes import api_beside  # noqa: E402
 from engine import COMMANDS, World  # noqa: E402
 from harness import BUILD, Servers, Suite, free_ports, make_service, new_user  # noqa: E402
 
@@ -81,6 +82,17 @@ def _fanout_beside(suite, folder, **env):
     fanout = Suite(suite.servers, folder, names=["ws_fanout"], **env)
     fanout.api_port = suite.api_port
     return fanout.start()
+
+
+@pytest.fixture(scope="session")
+def code_api(suite, tmp_path_factory):
+    """A session_api for tests of handoff codes: codes.py."""
+    api = api_beside(suite, tmp_path_factory.mktemp("codes"))
+    api.ws_port = suite.ws_port
+    try:
+        yield api
+    finally:
+        api.stop()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from audit import EVENTS, Trail, created, delta, event, new_session_id
 from harness import wait_until
 from rest import accepted
+from window import window_of
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "proto/examples/session.clock.json"
 
@@ -175,6 +176,5 @@ def test_a_purged_audit_queue_is_made_good_by_the_window(own_suite, user):
     wait_until(lambda: [v for v, _, _ in suite.events_in_postgresql(session["id"])] == list(range(1, 13)),
                what="all versions")
     payloads = {v: p for v, _, p in suite.events_in_postgresql(session["id"])}
-    entries = suite.redis_client().xrange(f"session:{{{session['id']}}}:deltas")
-    kept = {int(name.partition("-")[0]): json.loads(fields["e"]) for name, fields in entries}
+    kept = {e["version"]: e for e in window_of(suite.redis_client(), session["id"])}
     assert {v: payloads[v] for v in kept} == kept and len(kept) >= 11

@@ -1,12 +1,12 @@
 """A clock's moments: what is due is acted on by itself and once, whichever engine lives, and late or in time makes
 no difference to what is booked. What is asserted is what was done, never how fast."""
 
-import json
 import time
 
 from redis import exceptions as redis_errors
 
 from harness import metric, wait_until
+from window import window_of
 from ws import subscribed
 
 
@@ -120,8 +120,7 @@ class Clocks:
     def wait_ended(self, session_id):
         wait_until(lambda: self.field(session_id, "status") == "expired", what="the session expired")
         wait_until(lambda: self.field(session_id, "published") == "3", what="both versions confirmed")
-        entries = self.world.redis.xrange(f"session:{{{session_id}}}:deltas")
-        events = [json.loads(fields["e"]) for _, fields in entries]
+        events = window_of(self.world.redis, session_id)
         assert [(e["version"], e["type"]) for e in events] == [
             (1, "session_created"), (2, "clock_expired"), (3, "status_changed")]
         return events[1]["clock"]["participants"][0]
@@ -197,7 +196,7 @@ def test_a_command_behind_the_deadline_finds_what_that_has_changed(world):
     assert late["error"]["code"] == "not_active_participant"
     done = backend.ask("switch", session_id, currentParticipantId="black")
     assert done["version"] == 3
-    events = [json.loads(fields["e"]) for _, fields in world.redis.xrange(f"session:{{{session_id}}}:deltas")]
+    events = window_of(world.redis, session_id)
     assert [e["type"] for e in events] == ["session_created", "clock_expired", "clock_switched"]
     assert events[1]["clock"]["participants"][0]["timeUsedMs"] == 1000
     assert (events[2]["from"], events[2]["to"]) == ("black", "black")  # nobody else has time left

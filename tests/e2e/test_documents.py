@@ -23,7 +23,8 @@ OPERATIONS = [(path, method) for path, item in API.rest.items()
 SECURED = [o for o in OPERATIONS if API.root["paths"][o[0]][o[1]].get("security") != []]
 OF_SESSIONS = [o for o in SECURED if "{id}" in o[0]]
 DATA = {"n": 0}
-PARTS = {"{version}": "1", "{deviceId}": "tablet", "{userId}": MISSING_ID, "{participantId}": "white"}
+CODE = "A" * 22  # one that is none
+PARTS = {"{version}": "1", "{code}": CODE, "{deviceId}": "tablet", "{userId}": MISSING_ID, "{participantId}": "white"}
 # Black's time is up a second after the turn began; white's is not.
 CLOCK = {"mode": "per_participant", "totalTimeMs": 3600000, "warningsMs": [500],
          "onTimeout": {"action": "notify"},
@@ -53,7 +54,8 @@ BODIES = {("/sessions", "post"): {"name": "n", "type": "t"},
           ("/sessions/{id}/switch", "post"): {"currentParticipantId": "white"},
           ("/sessions/{id}/clock", "put"): CLOCK,
           ("/sessions/{id}/clock/{participantId}", "post"): {"adjustMs": 1000, "reason": "r"},
-          ("/sessions/{id}/participants/{userId}", "put"): {"role": "viewer"}}
+          ("/sessions/{id}/participants/{userId}", "put"): {"role": "viewer"},
+          ("/sessions/{id}/handoff-codes", "post"): {"role": "viewer"}, ("/handoff", "post"): {"code": CODE}}
 
 
 def url_of(path, session_id=MISSING_ID):
@@ -79,9 +81,16 @@ def session_for(device, path):
     return device.create(DATA, **({"clock": CLOCK} if of_clock else {}))["id"]
 
 
-def request_of(device, path, method, session_id=MISSING_ID, **more):
-    return device.request(method.upper(), url_of(path, session_id),
-                          **{**good_request(path, method), **more})
+def request_of(device, path, method, session_id=MISSING_ID, code=CODE, **more):
+    good = json.loads(json.dumps(good_request(path, method)).replace(CODE, code))
+    return device.request(method.upper(), url_of(path, session_id).replace(CODE, code), **{**good, **more})
+
+
+def code_for(device, path, session_id):
+    """What a request of that path needs beside the session."""
+    if "{code}" not in path and path != "/handoff":
+        return CODE
+    return device.post(f"/sessions/{session_id}/handoff-codes", json={"role": "viewer"}).json()["code"]
 
 
 def confined(device, session_id):
@@ -103,7 +112,7 @@ def expect(answer, status, code=None):
 def test_a_good_request(ada, path, method):
     session = session_for(ada, path)
     asks = confined(ada, session) if path.endswith("/token") else ada
-    answer = request_of(asks, path, method, session, headers={"Origin": ORIGIN})
+    answer = request_of(asks, path, method, session, code_for(ada, path, session), headers={"Origin": ORIGIN})
     assert answer.status_code in (200, 201, 202, 204)
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
@@ -115,7 +124,8 @@ def test_without_a_token(suite, ada, path, method):
     for headers, code in (({}, "unauthenticated"), ({"Authorization": "Basic YTpi"}, "unauthenticated"),
                           ({"Authorization": f"Bearer {token(ada.user, seconds=-100)}"}, "token_expired")):
         url = suite.api_url + url_of(path)
-        expect(nobody.request(method.upper(), url, headers=headers), 401, code)
+        if path != "/handoff" or headers:  # there one may come without any
+            expect(nobody.request(method.upper(), url, headers=headers), 401, code)
 
 
 @pytest.mark.parametrize("path,method", SECURED)
@@ -424,6 +434,37 @@ def test_clocks_that_cannot_be_changed_so(ada):
     expect(ada.post("/sessions", json={"name": "n", "type": "t", "clock": {**CLOCK, "mode": "x"}}), 422, "invalid_value")
 
 
+def test_handoff_codes(suite, ada):
+    path = f"/sessions/{ada.create(DATA)['id']}/handoff-codes"
+    for url, bad in ((path, {"ttlSeconds": 9}), ("/handoff", {"code": "", "device": {"id": ".."}})):
+        for body, status, code in ((b"{", 400, "invalid_json"), (b'{"x":1}', 400, "invalid_request")):
+            expect(ada.post(url, data=body, headers={"Content-Type": JSON}), status, code)
+        expect(ada.post(url, data=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
+        expect(ada.post(url, json=bad), 422, "invalid_value")
+    codes = [expect(ada.post(path, json={"role": "viewer"}), 201).json()["code"] for _ in range(10)]
+    expect(ada.post(path), 429, "rate_limited")
+    for media_type in ("image/svg+xml", "image/png", "text/plain"):
+        expect(ada.get(f"{path}/{codes[0]}", headers={"Accept": media_type}), 200)
+    grace = checked(suite.device(new_user(), "tablet"))
+    expect(grace.post("/handoff", json={"code": codes[0]}), 200)
+    nobody = requests.Session()
+    nobody.hooks["response"] = [API.check_answer]
+    guest = expect(nobody.post(f"{suite.api_url}/handoff", json={"code": codes[2]}), 200).json()
+    assert {"token", "tokenExpiresAt", "deviceId"} <= guest.keys()
+    ada.status(path.split("/")[2], "completed")
+    expect(ada.post(path), 409, "session_ended")
+    expect(grace.post("/handoff", json={"code": codes[0]}), 200)
+    expect(checked(suite.device(new_user(), "tv")).post("/handoff", json={"code": codes[1]}), 409, "session_ended")
+
+
+def test_wrong_handoff_codes(suite, ada):
+    """What counts for this machine's address counts for all tests: it is taken back."""
+    redis = suite.redis_client()
+    for status in 10 * [404] + [429]:
+        expect(ada.post("/handoff", json={"code": CODE}), status)
+    redis.delete(*redis.keys("handoff:{*}:tries"))
+
+
 def test_a_version_that_cannot_be_restored(ada):
     session = ada.create(DATA)["id"]
     expect(ada.post(f"/sessions/{session}/restore", json={"version": 7}), 410, "version_gone")
@@ -449,8 +490,9 @@ def test_a_device_that_is_kept_out(suite, ada):
 @pytest.mark.parametrize("path,method", [(path, method) for path, method in OF_SESSIONS if method in ("get", "head")])
 def test_a_cold_session_is_read(suite, ada, path, method):
     session = ada.create(DATA)["id"]
+    code = code_for(ada, path, session)
     cool(suite, session)
-    expect(request_of(ada, path, method, session), 200)
+    expect(request_of(ada, path, method, session, code), 200)
 
 
 def test_a_lost_session_while_the_audit_trail_stands_still(own_suite):
@@ -474,12 +516,14 @@ def test_while_no_engine_answers(own_suite):
     suite = own_suite(HANDOFF_COMMAND_DEADLINE="1s")
     ada = checked(suite.device(new_user(), "phone"))
     session = ada.create(DATA)["id"]
+    code = code_for(ada, "/handoff", session)
+    guest = checked(suite.device(new_user(), "tablet"))
     engine = suite.services["state_engine"].process
     engine.send_signal(signal.SIGSTOP)
     try:
         for path, method in SECURED:
             if documented(path, method, 504):
-                expect(request_of(ada, path, method, session), 504, "timeout")
+                expect(request_of(guest if path == "/handoff" else ada, path, method, session, code), 504, "timeout")
     finally:
         engine.send_signal(signal.SIGCONT)
     wait_until(lambda: ada.heartbeat(session).status_code != 504, what="the engine at work again")

@@ -157,7 +157,7 @@ def test_with_a_host_the_examples_are_for_its_pages_and_this_machines(dev_stack)
 
 def test_the_examples_and_the_tutorial_in_chromium(dev_stack):
     ports = {"API": "REST", "SOCKET": "WebSocket", "EXAMPLES": "examples"}
-    run_node("examples.test.mjs", ROOT / "tests" / "browser", test_folder=".",
+    run_node("examples.test.mjs", ROOT / "tests" / "browser",
              **{f"HANDOFF_{name}_PORT": str(dev_stack.ports[what]) for name, what in ports.items()})
 
 

@@ -83,6 +83,11 @@ def test_all_that_the_services_do(restricted):
     for tail in ("", "/history", "/snapshots", "/snapshots/1", "/devices", "/participants", "/deltas?since=1"):
         answer = phone.get(path + tail)
         assert answer.status_code == 200, (tail, answer.text)
+    code = phone.post(f"{path}/handoff-codes", json={"role": "viewer"}).json()["code"]
+    assert phone.get(f"{path}/handoff-codes/{code}").status_code == 200
+    guest = suite.device(new_user(), "tablet")
+    assert guest.post("/handoff", json={"code": "no"}).status_code == 404
+    assert guest.post("/handoff", json={"code": code}).json()["role"] == "viewer"
     assert [s["id"] for s in phone.get("/sessions").json()["items"]] == [session["id"]]
     age(suite, session["id"])
     assert phone.read(session["id"])["epoch"] == 1
@@ -107,7 +112,8 @@ def test_nobody_was_refused_anything(restricted):
 @pytest.mark.parametrize("user, command", [
     ("session_api", ("HSET", "session:{x}:meta", "a", "1")), ("session_api", ("GET", "user:{x}:idem:y")),
     ("ws_fanout", ("GET", "user:{x}:idem:y")), ("ws_fanout", ("GET", "rate:{user:x}")),
-    ("audit_writer", ("DEL", "session:{x}:meta")), ("audit_writer", ("GET", "attention:{0}")),
+    *((user, ("GET", "handoff:{x}")) for user in ("ws_fanout", "state_engine", "audit_writer")),
+    ("session_api", ("DEL", "handoff:{x}")), ("audit_writer", ("DEL", "session:{x}:meta")), ("audit_writer", ("GET", "attention:{0}")),
     *((user, ("FLUSHALL",)) for user in ("session_api", "audit_writer")),
     *((user, ("CONFIG", "GET", "*")) for user in ("session_api", "ws_fanout", "state_engine", "audit_writer")),
     ("state_engine", ("GET", "rate:{user:x}"))])

@@ -38,6 +38,7 @@ static void check_key(const char *text) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char *const types[] = {"image/svg+xml", "image/png", "text/plain"};
     char *text = must_alloc(size + 1);
     if (size > 0)
         memcpy(text, data, size);
@@ -46,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_key(text);
     (void)headers_if_none_match(text, (struct position){42, 1});
     (void)headers_if_none_match_tag(text, "\"ab\"");
+    int type = headers_accept(text, types, N_ELEMENTS(types));
+    must_hold(type >= -1 && type < (int)N_ELEMENTS(types));
     (void)headers_accept_json(text);
     (void)headers_prefer_representation(text);
     (void)headers_media_type(text);

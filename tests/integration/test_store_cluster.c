@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/store_codes.h"
 #include "common/store_presence.h"
 #include "common/store_private.h"
 #include "common/store_recover.h"
@@ -449,6 +450,58 @@ static void test_reads_and_arrivals_go_to_all_nodes(void **state) {
     stop(&run);
 }
 
+/* ---- handoff codes: a code's key is not in its session's slot ---- */
+
+static void on_code_issued(void *arg, int err, int64_t moment) {
+    struct run *run = arg;
+    assert_int_equal(err, 0);
+    assert_true(moment > 0);
+    run->n_answers++;
+}
+
+static void on_code_claimed(void *arg, int err, const struct store_code *code) {
+    struct run *run = arg;
+    run->n_answers++;
+    run->n_errors[-err]++;
+    assert_true(err == -ENOENT || code->role == SESSION_ROLE_VIEWER);
+}
+
+static void on_code_tried(void *arg, int err, const struct store_try *try) {
+    assert_int_equal(err, 0);
+    assert_true(try->moment > 0);
+    ((struct run *)arg)->n_answers++;
+}
+
+static void test_codes_of_sessions_of_all_nodes(void **state) {
+    (void)state;
+    struct run run;
+    char hash[HASH_HEX_LEN + 1], claimants[2][HASH_HEX_LEN + 1];
+    hash_sha256_hex("a", 1, claimants[0]);
+    hash_sha256_hex("b", 1, claimants[1]);
+    start(&run, cluster_url());
+    RUN_UNTIL(&run, run.n_up);
+    for (size_t i = 0; i < N; i++) {
+        struct store_code code = {.role = SESSION_ROLE_VIEWER, .device_id = "phone"};
+        strcpy(code.session_id, sessions[i].id);
+        strcpy(code.owner_id, sessions[i].user_id);
+        hash_sha256_hex(sessions[i].id, UUID_LEN, hash);
+        store_issue_code(run.store, hash, &code, 60000, on_code_issued, &run);
+        store_try_code(run.store, sessions[i].id, on_code_tried, &run);
+    }
+    RUN_UNTIL(&run, run.n_answers == 2 * N);
+    for (size_t i = 0; i < 2 * N; i++) {
+        const char *user = sessions[i / 2].user_id;
+        struct store_code_claim claim = {user, claimants[i % 2], user, "tablet"};
+        hash_sha256_hex(sessions[i / 2].id, UUID_LEN, hash);
+        store_claim_code(run.store, hash, &claim, on_code_claimed, &run);
+        store_release_code(run.store, sessions[i / 2].id, hash);
+    }
+    RUN_UNTIL(&run, run.n_answers == 4 * N);
+    assert_int_equal(run.n_errors[0], N);
+    assert_int_equal(run.n_errors[ENOENT], N);
+    stop(&run);
+}
+
 /* ---- a master that dies ---- */
 
 /* Loads until none of the dead node's sessions is away any more; the others never were. */
@@ -607,6 +660,7 @@ int main(void) {
         cmocka_unit_test(test_one_redis_is_told_from_a_cluster),
         cmocka_unit_test(test_a_moving_slot_is_followed),
         cmocka_unit_test(test_reads_and_arrivals_go_to_all_nodes),
+        cmocka_unit_test(test_codes_of_sessions_of_all_nodes),
         cmocka_unit_test(test_a_killed_master_gives_way_to_its_replica),
         cmocka_unit_test(test_what_a_frozen_master_takes_is_not_saved),
     };

@@ -167,6 +167,38 @@ static void test_bad_secrets_and_urls_are_not_repeated(void **state) {
     assert_null(strstr(said, "geheim"));
 }
 
+static void test_the_url_of_codes(void **state) {
+    (void)state;
+    static const char name[] = "HANDOFF_CODE_URL=";
+    static const char *const bad[] = {"{code}",
+                                      "https://app.example/",
+                                      "https://app.example/{code}{code}",
+                                      "https://app.example/ {code}",
+                                      "https://app.example/\"{code}",
+                                      "://x/{code}",
+                                      "HTTPS//x/{code}",
+                                      "{code}://x/"};
+    char variable[400];
+    struct config c = {0};
+    for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+        snprintf(variable, sizeof(variable), "%s%s", name, bad[i]);
+        check_refused(variable, "a URL of up to 256 bytes with {code} in it once");
+    }
+    check_taken(CONFIG_SESSION_API, ENVIRONMENT("HANDOFF_CODE_URL=com.example.app+x://j/{code}"),
+                &c);
+    assert_string_equal(c.code_url, "com.example.app+x://j/{code}");
+    config_done(&c);
+    snprintf(variable, sizeof(variable), "%shttps://x/{code}", name);
+    memset(variable + strlen(variable), 'x', sizeof(variable) - strlen(variable));
+    variable[sizeof(name) - 1 + 257] = '\0';
+    check_refused(variable, "HANDOFF_CODE_URL");
+    variable[sizeof(name) - 1 + 256] = '\0';
+    c = (struct config){0};
+    check_taken(CONFIG_SESSION_API, ENVIRONMENT(variable), &c);
+    assert_int_equal(strlen(c.code_url), 256);
+    config_done(&c);
+}
+
 static void test_every_mistake_is_told(void **state) {
     (void)state;
     struct config c;
@@ -395,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_values_of_each_kind_are_taken),
         cmocka_unit_test(test_bad_values_are_named_with_what_is_allowed),
         cmocka_unit_test(test_bad_secrets_and_urls_are_not_repeated),
+        cmocka_unit_test(test_the_url_of_codes),
         cmocka_unit_test(test_every_mistake_is_told),
         cmocka_unit_test(test_names_of_other_services_are_fine),
         cmocka_unit_test(test_what_kubernetes_injects_is_ignored),

@@ -43,6 +43,35 @@ static void test_accept_is_decided_by_the_most_specific_range(void **state) {
     assert_true(headers_accept_json("application/*;q=0, application/json"));
 }
 
+static void expect_type(const char *accept, int expected) {
+    static const char *const types[] = {"image/svg+xml", "image/png", "text/plain"};
+    int type = headers_accept(accept, types, N_ELEMENTS(types));
+    if (type != expected)
+        fail_msg("%s: %d, and not %d", accept ? accept : "none", type, expected);
+}
+
+static void test_accept_chooses_among_several(void **state) {
+    (void)state;
+    expect_type(NULL, 0);
+    expect_type(" ", 0);
+    expect_type("*/*", 0);
+    expect_type("image/*", 0);
+    expect_type("IMAGE/*;q=0.5", 0);
+    expect_type("image/png", 1);
+    expect_type("text/*", 2);
+    expect_type("text/plain; charset=utf-8", 2);
+    expect_type("image/svg+xml;q=0.5, image/png", 1);
+    expect_type("image/svg+xml;q=0.5, */*;q=0.6", 1);
+    expect_type("image/*;q=0.2, text/plain;q=0.3, image/png;q=0.1", 2);
+    expect_type("text/plain, image/png", 1);
+    expect_type("text/html, application/xhtml+xml, */*;q=0.8", 0);
+    expect_type("application/json", -1);
+    expect_type("image/gif, image/svg", -1);
+    expect_type("*/*;q=0", -1);
+    expect_type("image/svg+xml;q=0, image/png;q=0, text/plain;q=0, */*", -1);
+    expect_type("image/", -1);
+}
+
 /* ---- If-Match, If-None-Match ---- */
 
 static void expect_tag(const char *value, uint64_t version, uint64_t epoch) {
@@ -213,6 +242,7 @@ int main(void) {
         cmocka_unit_test(test_accept_takes_json_where_a_range_covers_it),
         cmocka_unit_test(test_accept_refuses_json_where_none_does),
         cmocka_unit_test(test_accept_is_decided_by_the_most_specific_range),
+        cmocka_unit_test(test_accept_chooses_among_several),
         cmocka_unit_test(test_if_match_reads_positions),
         cmocka_unit_test(test_if_match_reads_any_and_lists),
         cmocka_unit_test(test_if_match_takes_a_tag_of_no_session_as_one_that_never_matches),

@@ -37,6 +37,8 @@ static void test_path_names_its_resource(void **state) {
     expect_resource("/sessions/" ID "/participants", RESOURCE_PARTICIPANTS);
     expect_resource("/sessions/" ID "/switch", RESOURCE_SWITCH);
     expect_resource("/sessions/" ID "/clock", RESOURCE_CLOCK);
+    expect_resource("/sessions/" ID "/handoff-codes", RESOURCE_HANDOFF_CODES);
+    expect_resource("/handoff", RESOURCE_HANDOFF);
     expect_resource("/time", RESOURCE_TIME);
     expect_resource("/health", RESOURCE_HEALTH);
     expect_resource("/ready", RESOURCE_READY);
@@ -73,6 +75,9 @@ static void test_path_that_names_nothing_is_none(void **state) {
                                         "/sessions/" ID "/switch/white",
                                         "/sessions/" ID "/clocks",
                                         "/sessions/" ID "/events",
+                                        "/handoff/",
+                                        "/handoff-codes",
+                                        "/sessions/" ID "/handoff",
                                         "/time/",
                                         "/metrics",
                                         "/none",
@@ -100,6 +105,8 @@ static void test_last_segment_is_a_version_a_user_a_device_or_a_participant(void
     expect_parameter("/sessions/" ID "/devices/a:b%3Ac%3a_.-", RESOURCE_DEVICE, "a:b:c:_.-");
     expect_parameter("/sessions/" ID "/clock/a:b%3Ac%3a_.-", RESOURCE_CLOCK_PARTICIPANT,
                      "a:b:c:_.-");
+    expect_parameter("/sessions/" ID "/handoff-codes/ABCabc012-_ABCabc012-_", RESOURCE_HANDOFF_CODE,
+                     "ABCabc012-_ABCabc012-_");
     memset(longest, ':', SESSION_DEVICE_MAX);
     longest[SESSION_DEVICE_MAX] = '\0';
     snprintf(path, sizeof(path), "/sessions/" ID "/devices/%s", longest);
@@ -129,6 +136,10 @@ static void test_last_segment_of_another_shape_is_nothing(void **state) {
                                        "participants/",
                                        "participants/x",
                                        "participants/0197A3B4-1C2D-7E3F-8A4B-5C6D7E8F9A0B",
+                                       "handoff-codes/",
+                                       "handoff-codes/ABCabc012-_ABCabc012-",
+                                       "handoff-codes/ABCabc012-_ABCabc012-_A",
+                                       "handoff-codes/ABCabc012-_ABCabc012%2D",
                                        "clock/",
                                        "clock/..",
                                        "clock/a/b",

@@ -156,7 +156,7 @@ static void test_the_dearest_patch_is_within_the_trees_cost(void **state) {
     struct buf data = BUF_NULL, operations = BUF_NULL;
     size_t n = sizeof(letters) - 1;
     buf_puts(&data, "{\"a\":{");
-    for (size_t i = 0; data.len < (128u << 10) - 64; i++)
+    for (size_t i = 0; data.len < (512u << 10) - 64; i++)
         buf_printf(&data, "%s\"%c%c%c\":0", i ? "," : "", letters[i / n / n], letters[i / n % n],
                    letters[i % n]);
     buf_puts(&data, "}}");
@@ -167,6 +167,62 @@ static void test_the_dearest_patch_is_within_the_trees_cost(void **state) {
     assert_spliced(data.data, operations.data, "{\"a\":1,\"b\":1}");
     buf_done(&operations);
     buf_done(&data);
+}
+
+/* {"a":"…"} of that many bytes. */
+static char *document_of(size_t len) {
+    struct buf text = BUF_NULL;
+    buf_puts(&text, "{\"a\":\"");
+    while (text.len < len - 2)
+        buf_putc(&text, '.');
+    buf_puts(&text, "\"}");
+    return buf_take(&text);
+}
+
+static void test_data_as_large_as_a_session_may_have_is_spliced(void **state) {
+    (void)state;
+    static const struct patch_limits most = {512u << 10, 64}, more = {1u << 20, 64};
+    static const struct {
+        size_t len;
+        const char *patch;
+        bool is_spliced;
+    } cases[] = {
+        {(512u << 10) - 6, "[" PUT("add", "/data/b", "1") "]", true},
+        {(512u << 10) - 5, "[" PUT("add", "/data/b", "1") "]", false},
+        {(512u << 10) + 1, "[" PUT("replace", "/data/a", "1") "]", false},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        _cleanup_(freep) char *text = document_of(cases[i].len);
+        json_auto_t *patch = parse(cases[i].patch);
+        for (int with_more = 0; with_more < 2; with_more++) {
+            _cleanup_(splice_result_done) struct splice_result result = {0};
+            assert_int_equal(
+                splice_apply(text, cases[i].len, patch, with_more ? &more : &most, &result),
+                cases[i].is_spliced);
+        }
+    }
+}
+
+static void test_deep_places_are_found(void **state) {
+    (void)state;
+    struct buf data = BUF_NULL, expected = BUF_NULL, operations = BUF_NULL;
+    buf_puts(&operations, "[{\"op\":\"replace\",\"value\":2,\"path\":\"/data");
+    for (int i = 0; i < 30; i++) {
+        buf_puts(&data, "{\"a\":[\"]\",[],");
+        buf_puts(&operations, "/a/2");
+    }
+    buf_put(&expected, data.data, data.len);
+    buf_puts(&data, "{\"x\":1}");
+    buf_puts(&expected, "{\"x\":2}");
+    for (int i = 0; i < 30; i++) {
+        buf_puts(&data, ",{}],\"b\":\"}\"}");
+        buf_puts(&expected, ",{}],\"b\":\"}\"}");
+    }
+    buf_puts(&operations, "/x\"}]");
+    assert_spliced(data.data, operations.data, expected.data);
+    buf_done(&data);
+    buf_done(&expected);
+    buf_done(&operations);
 }
 
 /* ---- both ways, on what chance makes ---- */
@@ -316,6 +372,8 @@ int main(void) {
         cmocka_unit_test(test_limits_are_the_trees),
         cmocka_unit_test(test_text_that_is_damaged_is_left_alone),
         cmocka_unit_test(test_the_dearest_patch_is_within_the_trees_cost),
+        cmocka_unit_test(test_data_as_large_as_a_session_may_have_is_spliced),
+        cmocka_unit_test(test_deep_places_are_found),
         cmocka_unit_test(test_text_and_tree_come_to_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,9 +197,11 @@ static void test_patch_of_tests_alone_changes_nothing(void **state) {
     create(&w, SESSION_ACTIVE, "{\"a\":1}");
     assert_int_equal(patch(&w, "[{\"op\":\"test\",\"path\":\"/data/a\",\"value\":1}]"), 0);
     assert_false(w.change.saves);
+    assert_string_equal(w.change.next.data_text, "{\"a\":1}");
     world_clear(&w);
     assert_int_equal(patch(&w, "[]"), 0);
     assert_false(w.change.saves);
+    assert_string_equal(w.change.next.data_text, "{\"a\":1}");
     world_done(&w);
 }
 

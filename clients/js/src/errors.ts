@@ -1,25 +1,23 @@
 /** What was refused, as the server says it (docs/PROTOCOL.md): the same codes over REST and WebSocket. */
 
-import type { Event, SessionResource } from "./protocol.js";
+import type * as wire from "./schemas.js";
 
-export interface Problem {
-  code: string;
-  detail: string;
-  /** May the same request succeed later? */
-  temporary?: boolean;
-  field?: string;
-  pointer?: string;
-  index?: number;
-  retryAfterMs?: number;
-  /** Of a version_conflict: what was missed, or the whole session. */
-  currentVersion?: number;
-  epoch?: number;
-  deltas?: Event[];
-  session?: SessionResource;
-}
+/** The server's, and those of this library: no answer came; `getToken` failed; see README. */
+export type Code =
+  | wire.Code
+  | "connection_lost"
+  | "no_token"
+  | "key_expired"
+  | "outbox_full"
+  | "closed"
+  | "not_ready"
+  | `http_${number}`;
+
+/** Of a version_conflict: with what was missed (`deltas`), or the whole session. */
+export type Problem = Partial<Omit<wire.WsError, "type" | "id" | "sessionId" | "code" | "detail">> & { code: Code; detail: string };
 
 export class HandoffError extends Error {
-  readonly code: string;
+  readonly code: Code;
   readonly temporary: boolean;
   readonly problem: Problem;
 

@@ -14,8 +14,10 @@ export interface Subscriber {
   readonly sessionId: string;
   /** From where on it needs events; null: it needs the session. */
   position(): Position | null;
-  /** Of this session, or of none. */
+  /** Of this session. */
   take(frame: Frame): void;
+  /** It will not be told any more. */
+  lose(problem: Problem): void;
   /** problem: why it stopped. */
   linkChanged(state: LinkState, problem?: Problem): void;
 }

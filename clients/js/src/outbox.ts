@@ -8,19 +8,24 @@ import { HandoffError } from "./errors.js";
 import type { Json } from "./json.js";
 import type { Operation } from "./patch.js";
 import type { Ack, Command, Position } from "./protocol.js";
+import { isBefore } from "./replica.js";
 import { isTemporary } from "./socket.js";
 import type { CommandStore, StoredCommand } from "./store.js";
 
-/** The server remembers a key for 24 h: an older command could take effect a second time. */
+/** The server remembers a key for 24 h: a command that was sent before could take effect a second time. */
 const KEY_LIFETIME_MS = 23 * 3600 * 1000;
+/** So many commands of a session may wait: who is offline for long is told, before the memory and the store are full. */
+const MOST_UNANSWERED = 1000;
+/** It is the token that was refused, not the command. */
+const TOKEN_CODES = new Set(["unauthenticated", "token_expired", "no_token"]);
 
 export type Redo = (data: Json) => Operation[];
 
 export interface Pending extends StoredCommand {
   /** Makes the operations anew on other data; null: they stay as they are. */
   redo: Redo | null;
-  /** The version that it made, as soon as that is known. */
-  doneAt: number | null;
+  /** Where it took effect, as soon as that is known. */
+  doneAt: Position | null;
   resolve(ack: Ack): void;
   reject(error: HandoffError): void;
 }
@@ -38,7 +43,7 @@ export interface OutboxOptions {
 }
 
 export class Outbox {
-  /** In order; those at the front may be done, and wait for their event. */
+  /** In order; one that is done waits for its event, and those behind it for that: they were made on what it made. */
   items: Pending[] = [];
   private isSending = false;
   private isOpen = false;
@@ -51,20 +56,30 @@ export class Outbox {
     return this.items.filter((pending) => pending.doneAt === null).length;
   }
 
-  /** What an earlier page left behind; ahead of everything that was added since. */
+  get isFull(): boolean {
+    return this.nUnanswered >= MOST_UNANSWERED;
+  }
+
+  /** What an earlier page left behind, or another one that has gone. */
   restore(stored: StoredCommand[]): void {
     const known = new Set(this.items.map((pending) => pending.command.key));
     const old = stored.filter((s) => !known.has(s.command.key));
     const ignore = () => undefined;
     const restored = old.map((s): Pending => ({ ...s, redo: null, doneAt: null, resolve: ignore, reject: ignore }));
-    this.items = [...restored, ...this.items];
+    this.items = [...this.items, ...restored];
     this.options.changed();
     void this.pump();
   }
 
+  /** Rejects with `outbox_full`: then nothing was added. */
   add(command: Command, redo: Redo | null): Promise<Ack> {
+    if (this.isFull) {
+      return Promise.reject(new HandoffError({ code: "outbox_full", detail: `${MOST_UNANSWERED} changes wait to be sent`, temporary: true }));
+    }
     const answer = new Promise<Ack>((resolve, reject) => {
-      const pending = { command, createdAt: Date.now(), isSent: false, redo, doneAt: null, resolve, reject };
+      // each has a moment of its own: the store keeps them in that order
+      const createdAt = Math.max(Date.now(), (this.items[this.items.length - 1]?.createdAt ?? 0) + 1);
+      const pending = { command, createdAt, sentAt: null, redo, doneAt: null, resolve, reject };
       this.items.push(pending);
       void this.keep(pending);
     });
@@ -78,14 +93,15 @@ export class Outbox {
     this.isOpen = isOpen;
     if (isOpen) {
       this.backoff.reset();
-      clearTimeout(this.again ?? undefined);
+      this.stopWaiting();
       void this.pump();
     }
   }
 
-  /** Those that are done at this version or before it go: their event was taken. */
-  settle(version: number): void {
-    this.items = this.items.filter((pending) => pending.doneAt === null || pending.doneAt > version);
+  /** Those that are done there or before it go: their event was taken. */
+  settle(position: Position): void {
+    this.items = this.items.filter((pending) => pending.doneAt === null || isBefore(position, pending.doneAt));
+    void this.pump();
   }
 
   /** Nothing is sent any more. */
@@ -103,12 +119,17 @@ export class Outbox {
 
   close(): void {
     this.isOpen = false;
+    this.stopWaiting();
+  }
+
+  private stopWaiting(): void {
     clearTimeout(this.again ?? undefined);
+    this.again = null;
   }
 
   /* A store that fails keeps nobody from working. */
-  private async keep({ command, createdAt, isSent }: Pending): Promise<void> {
-    await this.options.store.put({ command, createdAt, isSent }).catch((error) => console.error(error));
+  private async keep({ command, createdAt, sentAt }: Pending): Promise<void> {
+    await this.options.store.put({ command, createdAt, sentAt }).catch((error) => console.error(error));
   }
 
   private async forget(pending: Pending): Promise<void> {
@@ -120,12 +141,12 @@ export class Outbox {
   }
 
   private async pump(): Promise<void> {
-    if (this.isSending) {
+    if (this.isSending || this.again) {
       return;
     }
     this.isSending = true;
     try {
-      for (let next; this.isOpen && (next = this.items.find((pending) => pending.doneAt === null)); ) {
+      for (let next; this.isOpen && (next = this.items[0]) && next.doneAt === null; ) {
         if (!(await this.sendOne(next))) {
           break;
         }
@@ -137,24 +158,26 @@ export class Outbox {
 
   /* False: not now. */
   private async sendOne(pending: Pending): Promise<boolean> {
-    if (pending.isSent && Date.now() - pending.createdAt > KEY_LIFETIME_MS) {
+    if (pending.sentAt !== null && Date.now() - pending.sentAt > KEY_LIFETIME_MS) {
       await this.settleRefused(pending, new HandoffError({ code: "key_expired", detail: "nobody can say any more whether it took effect" }));
       return true;
     }
     try {
-      const position = pending.isSent ? null : this.options.prepare(pending);
+      const position = pending.sentAt === null ? this.options.prepare(pending) : null;
       if (position) {
         await this.settleDone(pending, position);
         return true;
       }
-      pending.isSent = true;
-      await this.keep(pending);
+      if (pending.sentAt === null) {
+        pending.sentAt = Date.now();
+        await this.keep(pending);
+      }
       const ack = await this.options.send(pending.command);
       await this.settleDone(pending, ack);
       return true;
     } catch (error) {
       const known = error instanceof HandoffError ? error : new HandoffError({ code: "internal", detail: String(error) });
-      if (isTemporary(known)) {
+      if (isTemporary(known) || TOKEN_CODES.has(known.code)) {
         this.later(known.problem.retryAfterMs);
         return false;
       }
@@ -163,14 +186,20 @@ export class Outbox {
     }
   }
 
+  /* When it is not open: as soon as it is again. */
   private later(ms: number | undefined): void {
-    clearTimeout(this.again ?? undefined);
-    this.again = setTimeout(() => void this.pump(), ms ?? this.backoff.next());
+    this.stopWaiting();
+    if (this.isOpen) {
+      this.again = setTimeout(() => {
+        this.again = null;
+        void this.pump();
+      }, ms ?? this.backoff.next());
+    }
   }
 
   private async settleDone(pending: Pending, ack: Ack): Promise<void> {
     this.backoff.reset();
-    pending.doneAt = ack.version;
+    pending.doneAt = { epoch: ack.epoch, version: ack.version };
     if (this.options.done(pending, ack)) {
       this.drop(pending);
     }
@@ -180,8 +209,8 @@ export class Outbox {
   }
 
   private async settleRefused(pending: Pending, error: HandoffError): Promise<void> {
+    pending.sentAt = null; // a refused request may be changed, and sent again with its key
     if (this.options.refused(pending, error)) {
-      pending.isSent = false; // a refused request may be changed, and sent again with its key
       return;
     }
     this.drop(pending);

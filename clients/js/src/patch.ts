@@ -1,11 +1,9 @@
 /** JSON Patch (RFC 6902) and pointers (RFC 6901) over values that are never changed: what a patch does not touch is shared. */
 
 import { Json, equal, has } from "./json.js";
+import type { Operation } from "./schemas.js";
 
-export type Operation =
-  | { op: "add" | "replace" | "test"; path: string; value: Json }
-  | { op: "remove"; path: string }
-  | { op: "move" | "copy"; from: string; path: string };
+export type { Operation };
 
 /** An operation does not fit the document. */
 export class PatchError extends Error {

@@ -2,7 +2,8 @@
 
 import { canonical, Json } from "./json.js";
 import { apply } from "./patch.js";
-import { Event, isVersioned, Position, SessionResource, Status } from "./protocol.js";
+import { Event, isVersioned, Position, SessionResource } from "./protocol.js";
+import type { EventStateDelta, EventStatusChanged } from "./schemas.js";
 import { sha256 } from "./sha256.js";
 
 export type Taken =
@@ -22,25 +23,21 @@ export function checksumOf(data: Json): string {
   return sha256(canonical(data));
 }
 
-function withDelta(s: SessionResource, e: Event): SessionResource {
+function withDelta(s: SessionResource, e: EventStateDelta): SessionResource {
   const { data, name } = s;
-  const changed = apply({ data, name }, e.operations ?? []) as { data: Json; name: string };
-  return { ...s, ...changed, checksum: e.checksum ?? s.checksum, lastModified: e.timestamp, modifiedBy: e.deviceId };
+  const changed = apply({ data, name }, e.operations) as { data: Json; name: string };
+  return { ...s, ...changed, checksum: e.checksum, lastModified: e.timestamp, modifiedBy: e.deviceId ?? s.modifiedBy };
 }
 
-function withStatus(s: SessionResource, e: Event): SessionResource {
-  return {
-    ...s,
-    status: e.to as Status,
-    activeDeviceId: e.activeDeviceId ?? null,
-    completedAt: FINAL.includes(e.to ?? "") ? e.timestamp : s.completedAt,
-  };
+function withStatus(s: SessionResource, e: EventStatusChanged): SessionResource {
+  const { to: status, activeDeviceId, timestamp } = e;
+  return { ...s, status, activeDeviceId, completedAt: FINAL.includes(status) ? timestamp : s.completedAt };
 }
 
 function withoutVersion(s: SessionResource, e: Event): SessionResource {
   switch (e.type) {
     case "session_created":
-      return e.session ?? s;
+      return e.session;
     case "state_delta":
       return withDelta(s, e);
     case "status_changed":
@@ -89,7 +86,7 @@ export class Replica {
     } catch {
       return "drift";
     }
-    const clock = e.clock ? { clock: e.clock } : {};
+    const clock = "clock" in e && e.clock ? { clock: e.clock } : {};
     this.session = { ...next, ...clock, version: e.version, updatedAt: e.timestamp };
     return e.type === "state_delta" && !this.isSound() ? "drift" : "applied";
   }

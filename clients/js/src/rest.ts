@@ -4,7 +4,7 @@ import { HandoffError, lostConnection, Problem } from "./errors.js";
 import type { Json } from "./json.js";
 import type { Ack, Command } from "./protocol.js";
 
-const TIMEOUT_MS = 10000; // the server answers within 5 s, or says that it cannot tell
+const TIMEOUT_MS = 30000; // the server reads for 15 s and answers within 5 s, or says that it cannot tell
 
 export interface Caller {
   url: string;
@@ -33,7 +33,8 @@ function tagOf(command: { baseVersion?: number; epoch?: number }): string {
 async function problemOf(response: Response): Promise<Problem> {
   const retryAfter = Number(response.headers.get("retry-after"));
   const body = (await response.json().catch(() => null)) as Problem | null;
-  const problem = body?.code ? body : { code: `http_${response.status}`, detail: response.statusText, temporary: response.status >= 500 };
+  const { status, statusText: detail } = response; // without a problem it is of something on the way
+  const problem: Problem = body?.code ? body : { code: `http_${status}`, detail, temporary: status >= 500 || status === 408 || status === 429 };
   return retryAfter > 0 ? { ...problem, retryAfterMs: retryAfter * 1000 } : problem;
 }
 
@@ -46,7 +47,7 @@ export async function request(caller: Caller, path: string, options: Request = {
     const response = await caller.fetch(caller.url + path, {
       method,
       headers: {
-        Authorization: `Bearer ${token}`,
+        ...(token ? { Authorization: `Bearer ${token}` } : {}),
         "X-Device-Id": caller.deviceId,
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
         ...headers,
@@ -58,7 +59,8 @@ export async function request(caller: Caller, path: string, options: Request = {
       throw new HandoffError(await problemOf(response));
     }
     const text = await response.text();
-    return { status: response.status, body: text ? (JSON.parse(text) as Json) : null, headers: response.headers };
+    const isJson = text && !headers["Accept"];
+    return { status: response.status, body: isJson ? (JSON.parse(text) as Json) : text, headers: response.headers };
   } catch (error) {
     throw error instanceof HandoffError ? error : lostConnection(String(error));
   } finally {
@@ -90,13 +92,10 @@ function commandRequest(command: Command): [path: string, options: Request] {
 export async function sendByRest(caller: Caller, command: Command): Promise<Ack> {
   const [path, options] = commandRequest(command);
   const { body, headers } = await request(caller, path, options);
-  const answer = body as unknown as Ack;
-  const replayed = headers.get("idempotency-replayed") === "true";
-  return {
-    epoch: answer.epoch,
-    version: answer.version,
-    ...(answer.checksum ? { checksum: answer.checksum } : {}),
-    ...(answer.rebased ? { rebased: true } : {}),
-    ...(replayed ? { replayed } : {}),
-  };
+  return ackOf(body as unknown as Ack, headers.get("idempotency-replayed") === "true");
+}
+
+export function ackOf(answer: Ack, replayed = answer.replayed ?? false): Ack {
+  const { epoch, version, checksum, rebased } = answer;
+  return { epoch, version, ...(checksum ? { checksum } : {}), ...(rebased ? { rebased } : {}), ...(replayed ? { replayed } : {}) };
 }

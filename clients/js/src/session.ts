@@ -1,18 +1,23 @@
 /** A session on this device: what the server told, with this device's own unanswered changes on top. */
 
 import { Emitter } from "./emitter.js";
-import { HandoffError, Problem } from "./errors.js";
+import { Code, HandoffError, Problem } from "./errors.js";
 import { equal, Json } from "./json.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
 import { randomId } from "./options.js";
-import { Outbox, Pending } from "./outbox.js";
+import { Outbox, Pending, Redo } from "./outbox.js";
 import { apply, diff, Operation } from "./patch.js";
-import type { Ack, Clock, Command, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
-import { Replica } from "./replica.js";
+import type { Ack, Clock, Command, Device, Event, Frame, Position, SessionResource, Status } from "./protocol.js";
+import { isBefore, Replica } from "./replica.js";
 import { Caller, request } from "./rest.js";
+import type { RequestHandoffCode, ResponseHandoffCode, TargetStatus } from "./schemas.js";
 import type { CommandStore } from "./store.js";
 
 const MAX_REBASES = 100; // in a row, each of which another's change was quicker than
+/** With these it is of no use to send what waits. */
+const GONE: ReadonlySet<Code> = new Set<Code>(["not_found", "forbidden", "device_removed"]);
+
+const closed = () => new HandoffError({ code: "closed", detail: "the session was closed here" });
 
 export interface SyncStatus {
   /** connecting: not heard from the server yet, or not again. closed: it will not be, see `lost`. */
@@ -23,7 +28,7 @@ export interface SyncStatus {
 
 export interface Conflict {
   /** version_conflict and others; what was missed is in `problem`. */
-  code: string;
+  code: Code;
   reason: string;
   problem: Problem;
   /** This device's change, and whether it is made anew on what there is now, or taken back. */
@@ -46,9 +51,9 @@ export interface SessionEvents {
   conflict: Conflict;
   devices: DeviceChange;
   broadcast: { message: Json; deviceId: string | null };
-  warning: { participantId: string; remainingMs: number };
+  warning: { participantId: string | null; remainingMs: number };
   /** The session is not there any more for this device: `not_found`, `device_removed`, `forbidden` … */
-  lost: { code: string; reason: string };
+  lost: { code: Code; reason: string };
 }
 
 export interface PatchOptions {
@@ -58,6 +63,9 @@ export interface PatchOptions {
    */
   onConflict?: "rebase" | "reject";
 }
+
+/** `url` is what the QR code says: a page of the app, with the code. */
+export type HandoffCode = ResponseHandoffCode;
 
 export interface SessionContext {
   link(): Link;
@@ -72,7 +80,11 @@ type PatchCommand = Extract<Command, { type: "patch" }>;
 function operationsOf(change: (data: Json) => Json | void, before: Json): Operation[] {
   const draft = structuredClone(before);
   const returned = change(draft);
-  return diff(before, returned === undefined ? draft : returned, "/data");
+  if (returned !== undefined && returned !== draft && !equal(draft, before)) {
+    throw new TypeError("the function changed its data and returned something else: write `(data) => { data.n++; }`");
+  }
+  // As it is sent: a member that is undefined is none, a Date is its text.
+  return diff(before, JSON.parse(JSON.stringify(returned === undefined ? draft : returned)) as Json, "/data");
 }
 
 /* The session with a command that was not told yet; null: it does not fit. */
@@ -81,7 +93,7 @@ function withCommand(before: SessionResource, pending: Pending): SessionResource
     return before;
   }
   try {
-    if (pending.redo && !pending.isSent) {
+    if (pending.redo && pending.sentAt === null) {
       pending.command.operations = pending.redo(before.data);
     }
     return { ...before, ...(apply({ data: before.data, name: before.name }, pending.command.operations) as { data: Json; name: string }) };
@@ -95,12 +107,13 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   private readonly outbox: Outbox;
   private readonly rebases = new WeakMap<Pending, number>();
   private readonly rejects = new WeakSet<Pending>();
-  /** Unanswered, and told by their event already. */
-  private shown = new WeakSet<Pending>();
+  /** Unanswered, and told by their event already, in that epoch. */
+  private readonly shown = new WeakMap<Pending, number>();
   private view: SessionResource | null = null;
   private status_: SyncStatus = { state: "connecting", unsent: 0 };
   private isSynced = false;
   private isClosed = false;
+  private unwatch: (() => void) | undefined;
   private readonly readiness: Promise<void>;
   private becomeReady!: () => void;
   private failReady!: (error: HandoffError) => void;
@@ -124,10 +137,23 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
 
   /** Resolves with the first state from the server; rejects when there is none for this device. */
   async begin(): Promise<void> {
-    const stored = await this.context.store.load(this.sessionId).catch(() => []);
-    this.outbox.restore(stored);
-    this.context.link().subscribe(this);
+    await this.adopt();
+    if (!this.isClosed) {
+      this.unwatch = this.context.store.watch?.(this.sessionId, () => void this.adopt());
+      this.context.link().subscribe(this);
+    }
     await this.readiness;
+  }
+
+  /* What a page that has gone left unsent is this one's from now on. */
+  private async adopt(): Promise<void> {
+    const stored = await this.context.store.load(this.sessionId).catch(() => []);
+    if (stored.length && !this.isClosed) {
+      this.outbox.restore(stored);
+      if (this.view) {
+        this.render("local", null);
+      }
+    }
   }
 
   // ---- what there is ----
@@ -189,19 +215,27 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
    * with what there is then. The promise resolves when the server has it, and rejects when it was taken back.
    */
   patch(change: Operation[] | ((data: T) => T | void), options: PatchOptions = {}): Promise<Ack> {
+    if (this.isClosed || this.outbox.isFull) {
+      return this.add(this.command("", [])); // which says so
+    }
     const current = this.resource;
     const redo = typeof change === "function" ? (data: Json) => operationsOf(change as (data: Json) => Json | void, data) : null;
     const operations = redo ? redo(current.data) : (change as Operation[]);
     if (!operations.length) {
       return Promise.resolve({ epoch: current.epoch, version: current.version });
     }
-    apply({ data: current.data, name: current.name }, operations); // throws PatchError: then nothing has happened
-    const answer = this.outbox.add(this.command(randomId(), operations), redo);
+    const changed = apply({ data: current.data, name: current.name }, operations); // throws PatchError: then nothing has happened
+    const answer = this.add(this.command(randomId(), operations), redo);
     if (options.onConflict === "reject") {
       this.rejects.add(this.outbox.items[this.outbox.items.length - 1] as Pending);
     }
-    this.render("local", null);
+    this.view = { ...current, ...(changed as { data: Json; name: string }) };
+    this.emit("change", { source: "local", event: null });
     return answer;
+  }
+
+  private add(command: Command, redo: Redo | null = null): Promise<Ack> {
+    return this.isClosed ? Promise.reject(closed()) : this.outbox.add(command, redo);
   }
 
   /* On what this device knows now. */
@@ -210,8 +244,8 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     return { type: "patch", sessionId: this.sessionId, key, operations, baseVersion: version, epoch, merge: "disjoint" };
   }
 
-  setStatus(status: Status): Promise<Ack> {
-    return this.outbox.add({ type: "status", sessionId: this.sessionId, key: randomId(), status }, null);
+  setStatus(status: TargetStatus): Promise<Ack> {
+    return this.add({ type: "status", sessionId: this.sessionId, key: randomId(), status });
   }
 
   pause(): Promise<Ack> {
@@ -230,16 +264,13 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   /** Ends a turn of the clock: that of `currentParticipantId`, left out: whose it is as far as this device knows. */
   switchTurn(turn: { currentParticipantId?: string; nextParticipantId?: string } = {}): Promise<Ack> {
     const currentParticipantId = turn.currentParticipantId ?? this.clock?.activeParticipantId ?? undefined;
-    return this.outbox.add(
-      {
-        type: "switch",
-        sessionId: this.sessionId,
-        key: randomId(),
-        ...(currentParticipantId ? { currentParticipantId } : {}),
-        ...(turn.nextParticipantId ? { nextParticipantId: turn.nextParticipantId } : {}),
-      },
-      null,
-    );
+    return this.add({
+      type: "switch",
+      sessionId: this.sessionId,
+      key: randomId(),
+      ...(currentParticipantId ? { currentParticipantId } : {}),
+      ...(turn.nextParticipantId ? { nextParticipantId: turn.nextParticipantId } : {}),
+    });
   }
 
   /** To all devices that are connected now, but this one; nothing is kept. */
@@ -252,8 +283,18 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     await this.call("/heartbeat", { method: "POST" });
   }
 
-  async devices(): Promise<Json> {
-    return (await this.call("/devices")).body;
+  async devices(): Promise<{ items: Device[] }> {
+    return (await this.call("/devices")).body as unknown as { items: Device[] };
+  }
+
+  /** For another device: it redeems the code within `ttlSeconds`, once. Without a role it is for another device of the same user. */
+  async handoffCode(offer: RequestHandoffCode = {}): Promise<HandoffCode> {
+    return (await this.call("/handoff-codes", { method: "POST", body: offer })).body as unknown as HandoffCode;
+  }
+
+  /** The code's url as a QR code: an SVG image, or for a terminal, `text/plain`. */
+  async qrCode(code: string, type: "image/svg+xml" | "text/plain" = "image/svg+xml"): Promise<string> {
+    return (await this.call(`/handoff-codes/${code}`, { headers: { Accept: type } })).body as string;
   }
 
   private call(path: string, options = {}): ReturnType<typeof request> {
@@ -266,6 +307,8 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
       return;
     }
     this.isClosed = true;
+    this.unwatch?.();
+    this.failReady(closed());
     this.outbox.close();
     this.context.link().unsubscribe(this);
     this.context.closed(this as unknown as Session<never>);
@@ -286,7 +329,7 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
 
   private done(pending: Pending, ack: Ack): boolean {
     const at = this.replica.position;
-    const isTold = at !== null && (at.epoch > ack.epoch || (at.epoch === ack.epoch && at.version >= ack.version));
+    const isTold = at !== null && !isBefore(at, ack);
     if (!isTold) {
       this.shown.delete(pending); // it was another's that looked the same
     }
@@ -299,7 +342,16 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
       this.replaceWith(problem.session);
     }
     for (const event of problem.deltas ?? []) {
-      this.replica.take(event);
+      if (this.replica.take(event) === "applied") {
+        this.noteOwn(event);
+      }
+    }
+    this.settle();
+  }
+
+  private settle(): void {
+    if (this.replica.position) {
+      this.outbox.settle(this.replica.position);
     }
   }
 
@@ -333,11 +385,15 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   private withPending(): SessionResource | null {
     let view = this.replica.session;
     for (const pending of this.outbox.items) {
-      if (view && !this.shown.has(pending)) {
+      if (view && !this.isShown(pending)) {
         view = withCommand(view, pending) ?? view;
       }
     }
     return view;
+  }
+
+  private isShown(pending: Pending): boolean {
+    return this.shown.get(pending) === this.replica.position?.epoch;
   }
 
   private render(source: SessionEvents["change"]["source"], event: Event | null): void {
@@ -366,38 +422,38 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
   take(frame: Frame): void {
     switch (frame.type) {
       case "state_sync":
-        this.replaceWith(frame.session as SessionResource);
+        this.replaceWith(frame.session);
         this.inSync();
         this.render("sync", null);
         return;
       case "subscribed":
         this.inSync();
         return;
-      case "unsubscribed":
-      case "error":
-        this.lose(frame);
-        return;
       case "device_joined":
+        this.emit("devices", { joined: [frame.deviceId], left: [], name: frame.name, platform: frame.platform });
+        return;
       case "device_left":
+        this.emit("devices", { joined: [], left: [frame.deviceId], name: frame.name, platform: frame.platform });
+        return;
       case "presence":
-        this.tellDevices(frame);
+        this.emit("devices", { joined: frame.joined, left: frame.left });
         return;
       case "broadcast":
-        this.emit("broadcast", { message: frame.message ?? null, deviceId: frame.deviceId ?? null });
+        this.emit("broadcast", { message: frame.message, deviceId: frame.deviceId });
         return;
       case "clock_warning":
-        this.emit("warning", { participantId: frame.participantId ?? "", remainingMs: frame.remainingMs ?? 0 });
+        this.emit("warning", { participantId: frame.participantId, remainingMs: frame.remainingMs });
         return;
       default:
-        this.takeEvent(frame as Event);
+        if ("timestamp" in frame) {
+          this.takeEvent(frame);
+        }
     }
   }
 
   private replaceWith(session: SessionResource): void {
-    if (this.replica.replace(session)) {
-      this.shown = new WeakSet();
-    }
-    this.outbox.settle(session.version);
+    this.replica.replace(session);
+    this.settle();
   }
 
   private inSync(): void {
@@ -424,29 +480,38 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     if (taken === "gap" || taken === "drift") {
       this.startOver();
     } else if (taken === "applied") {
-      this.noteOwn(event);
-      this.outbox.settle(event.version);
-      this.render("remote", event);
+      const isAsShown = this.noteOwn(event);
+      this.settle();
+      if (isAsShown && this.view) {
+        const { data, name } = this.view; // not reckoned anew: many changes may wait behind this one
+        this.view = { ...(this.replica.session as SessionResource), data, name };
+        this.emit("change", { source: "remote", event });
+      } else {
+        this.render("remote", event);
+      }
       this.learnRole(event);
     }
   }
 
   /*
    * This device's change, told before its answer came, is not to be shown twice; and what this device did on top of it knows of it, so
-   * that it is no conflict.
+   * that it is no conflict. True: what is shown had it next, so that it stays the same.
    */
-  private noteOwn(event: Event): void {
+  private noteOwn(event: Event): boolean {
     const items = this.outbox.items;
-    const own = items.find((pending) => pending.doneAt === event.version) ?? items.find((pending) => this.looksLike(pending, event));
+    const isDone = ({ doneAt }: Pending) => doneAt?.version === event.version && doneAt.epoch === event.epoch;
+    const own = items.find(isDone) ?? items.find((pending) => this.looksLike(pending, event));
     if (!own) {
-      return;
+      return false;
     }
-    this.shown.add(own);
-    for (const { isSent, command } of items) {
-      if (!isSent && command.type === "patch" && command.epoch === event.epoch && command.baseVersion === event.version - 1) {
+    const isNext = own === items.find((pending) => !this.isShown(pending)) && this.looksLike(own, event);
+    this.shown.set(own, event.epoch);
+    for (const { sentAt, command } of items) {
+      if (sentAt === null && command.type === "patch" && command.epoch === event.epoch && command.baseVersion === event.version - 1) {
         command.baseVersion = event.version;
       }
     }
+    return isNext;
   }
 
   private looksLike(pending: Pending, event: Event): boolean {
@@ -454,9 +519,9 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     return (
       event.type === "state_delta" &&
       event.deviceId === this.context.caller.deviceId &&
-      pending.isSent &&
+      pending.sentAt !== null &&
       command.type === "patch" &&
-      equal(command.operations as unknown as Json, (event.operations ?? []) as unknown as Json)
+      equal(command.operations as unknown as Json, event.operations as unknown as Json)
     );
   }
 
@@ -476,22 +541,14 @@ export class Session<T extends Json = Json> extends Emitter<SessionEvents> imple
     );
   }
 
-  private tellDevices(frame: Frame): void {
-    const one = frame.deviceId ? [frame.deviceId] : [];
-    this.emit("devices", {
-      joined: frame.joined ?? (frame.type === "device_joined" ? one : []),
-      left: frame.left ?? (frame.type === "device_left" ? one : []),
-      ...(frame.name !== undefined ? { name: frame.name } : {}),
-      ...(frame.platform !== undefined ? { platform: frame.platform } : {}),
-    });
-  }
-
-  private lose(frame: Frame): void {
-    const code = frame.code ?? "closed", reason = frame.detail ?? "the session is not told to this device any more";
-    const error = new HandoffError({ ...(frame as Problem), code, detail: reason });
+  lose(problem: Problem): void {
+    const { code, detail: reason } = problem;
+    const error = new HandoffError(problem);
     this.failReady(error);
     this.close();
-    this.outbox.fail(error);
+    if (GONE.has(code)) {
+      this.outbox.fail(error); // else it stays in the store, for the next time
+    }
     this.emit("lost", { code, reason });
   }
 

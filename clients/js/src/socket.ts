@@ -4,11 +4,14 @@ import { Backoff } from "./backoff.js";
 import { HandoffError, lostConnection, Problem } from "./errors.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
 import type { WebSocketClass } from "./options.js";
-import type { Ack, Command, Frame } from "./protocol.js";
-import { Caller, sendByRest } from "./rest.js";
+import type { Ack, Answer, Command, Frame, Hello } from "./protocol.js";
+import { ackOf, Caller, sendByRest } from "./rest.js";
+import type { WsAck } from "./schemas.js";
 
 const SILENT_MS = 20000; // then it is asked for a sign of life
-const ANSWER_MS = 10000; // which has to come within
+const SIGN_MS = 10000; // which has to come within
+const ANSWER_MS = 30000; // the server takes 5 s at most, a slow network longer: then the connection is given up with all that waits
+const REFRESH_MS = 10000; // between one token and the next, also when getToken gives one that is about to expire
 const NO_RETURN = new Set([1003, 1007, 1009, 4001]);
 const TOKEN_EXPIRED = 4002;
 const TEMPORARY_LOSS = new Set(["unavailable", "timeout", "rate_limited", "connection_lost"]);
@@ -21,12 +24,11 @@ export interface SocketOptions extends Caller {
   onState(state: LinkState, problem?: Problem): void;
   /** A connection was refused before it could be used, for the nth time in a row. */
   onRefused(n: number): void;
-  /** Of no session. */
-  onFrame(frame: Frame): void;
+  onHello(hello: Hello): void;
 }
 
 interface Waiting {
-  resolve(frame: Frame): void;
+  resolve(answer: Answer): void;
   reject(error: HandoffError): void;
   timer: ReturnType<typeof setTimeout>;
 }
@@ -45,6 +47,12 @@ export function isTemporary(error: unknown): boolean {
   return error instanceof HandoffError && (error.temporary || TEMPORARY_LOSS.has(error.code));
 }
 
+/** Why the session is not told any more; null: it was asked for. */
+export function lossOf(frame: Frame): HandoffError | null {
+  const code = frame.type === "unsubscribed" ? frame.code : undefined;
+  return code ? new HandoffError({ code, detail: "the session is not told to this device any more" }) : null;
+}
+
 export class SocketLink implements Link {
   state: LinkState = "connecting";
   private socket: WebSocket | null = null;
@@ -53,12 +61,15 @@ export class SocketLink implements Link {
   private readonly backoff = new Backoff();
   private again: ReturnType<typeof setTimeout> | null = null;
   private watch: ReturnType<typeof setTimeout> | null = null;
+  private refreshing: ReturnType<typeof setTimeout> | null = null;
+  private readonly askingAgain = new Map<Subscriber, ReturnType<typeof setTimeout>>();
   private nextId = 1;
   private nRefused = 0;
   /** What the server said to the token, and how often in a row. */
   private refusal: Problem | null = null;
   private nRefusals = 0;
   private maxBytes = 65536;
+  private refreshedAt = 0;
 
   constructor(private readonly options: SocketOptions) {
     void this.open();
@@ -74,32 +85,58 @@ export class SocketLink implements Link {
     }
   }
 
+  private get isWanted(): boolean {
+    return this.state === "connecting" && !this.socket; // not closed, or opened by another, meanwhile
+  }
+
   private async open(): Promise<void> {
     this.setState("connecting");
     let token: string;
     try {
       token = await this.options.getToken();
     } catch (error) {
-      this.stop({ code: "no_token", detail: String(error) });
+      if (this.isWanted) {
+        this.withoutToken((error as HandoffError).problem);
+      }
       return;
     }
-    if (this.state !== "connecting" || this.socket) {
-      return; // closed, or opened by another, meanwhile
+    if (this.isWanted) {
+      this.connect(token);
     }
+  }
+
+  /* Its server may be away as well: only who says so for good stops. */
+  private withoutToken(problem: Problem): void {
+    if (problem.temporary) {
+      this.later(this.backoff.next(), problem);
+    } else {
+      this.stop(problem);
+    }
+  }
+
+  private connect(token: string): void {
     const url = `${this.options.socketUrl.replace(/^http/, "ws")}/ws?device_id=${encodeURIComponent(this.options.deviceId)}`;
-    const socket = new this.options.WebSocket(url, ["handoff.v1"]);
+    let socket: WebSocket;
+    try {
+      socket = new this.options.WebSocket(url, ["handoff.v1"]);
+    } catch {
+      this.options.onRefused(Infinity); // the page's policy lets none be made
+      this.later(this.backoff.next());
+      return;
+    }
     this.socket = socket;
-    this.expect(ANSWER_MS);
+    this.expect(SIGN_MS);
     socket.onopen = () => void this.authenticate(token).catch((error: HandoffError) => this.noteRefusal(error));
     socket.onmessage = (message) => this.take(socket, String(message.data));
     socket.onclose = (close) => this.lost(socket, close.code, close.reason);
-    socket.onerror = () => undefined; // onclose follows
+    // onclose follows, but where the page's policy lets no WebSocket through
+    socket.onerror = () => void setTimeout(() => socket.readyState === 3 && this.lost(socket, 1006, ""));
   }
 
   private async authenticate(token: string): Promise<void> {
-    const hello = await this.ask({ type: "auth", token, device: this.options.device });
-    this.maxBytes = hello.maxMessageBytes ?? this.maxBytes;
-    this.options.onFrame(hello);
+    const hello = await this.ask<Hello>({ type: "auth", token, device: this.options.device });
+    this.maxBytes = hello.maxMessageBytes;
+    this.options.onHello(hello);
     if (this.state === "open") {
       return; // it was a fresh token for a connection that goes on
     }
@@ -118,9 +155,13 @@ export class SocketLink implements Link {
     }
   }
 
-  private async refresh(): Promise<void> {
+  private async refresh(socket: WebSocket): Promise<void> {
     try {
-      await this.authenticate(await this.options.getToken());
+      const token = await this.options.getToken();
+      this.refreshedAt = Date.now();
+      if (socket === this.socket) {
+        await this.authenticate(token);
+      }
     } catch {
       // the connection closes when its token expires, and opens again with another
     }
@@ -142,6 +183,9 @@ export class SocketLink implements Link {
     const wasOpen = this.state === "open";
     this.socket = null;
     clearTimeout(this.watch ?? undefined);
+    clearTimeout(this.refreshing ?? undefined);
+    this.askingAgain.forEach((timer) => clearTimeout(timer));
+    this.askingAgain.clear();
     for (const [id, waiting] of [...this.waiting]) {
       this.end(id);
       waiting.reject(lostConnection(`the connection closed with ${code}`));
@@ -163,11 +207,11 @@ export class SocketLink implements Link {
     this.later(isAtOnce ? 0 : retryAfter(reason) ?? this.backoff.next());
   }
 
-  private later(ms: number): void {
+  private later(ms: number, problem?: Problem): void {
     if (this.state === "stopped") {
       return; // onRefused may have closed the link
     }
-    this.setState("waiting");
+    this.setState("waiting", problem);
     clearTimeout(this.again ?? undefined);
     this.again = setTimeout(() => void this.open(), ms);
   }
@@ -190,7 +234,7 @@ export class SocketLink implements Link {
   probe(): void {
     if (this.state === "open") {
       this.write({ type: "ping" });
-      this.expect(ANSWER_MS);
+      this.expect(SIGN_MS);
     } else if (this.state === "waiting") {
       this.reconnect();
     }
@@ -220,25 +264,39 @@ export class SocketLink implements Link {
     }
     this.heard();
     const frame = JSON.parse(text) as Frame;
+    const id = "id" in frame ? frame.id : undefined;
     if (frame.type === "token_expiring") {
-      void this.refresh();
+      clearTimeout(this.refreshing ?? undefined);
+      this.refreshing = setTimeout(() => void this.refresh(socket), Math.max(0, this.refreshedAt + REFRESH_MS - Date.now()));
     }
-    const waiting = frame.id === undefined ? undefined : this.waiting.get(frame.id);
-    if (frame.id !== undefined && waiting) {
-      this.end(frame.id);
+    const waiting = id === undefined ? undefined : this.waiting.get(id);
+    if (id !== undefined && waiting) {
+      this.end(id);
       this.answer(waiting, frame);
     }
-    const subscriber = frame.sessionId === undefined ? undefined : this.subscribers.get(frame.sessionId);
-    if (subscriber && (frame.type !== "error" || !waiting)) {
-      subscriber.take(frame);
+    const subscriber = "sessionId" in frame && frame.sessionId ? this.subscribers.get(frame.sessionId) : undefined;
+    if (subscriber && frame.type !== "error") {
+      this.tell(subscriber, frame);
     }
+  }
+
+  private tell(subscriber: Subscriber, frame: Frame): void {
+    const why = lossOf(frame);
+    if (frame.type !== "unsubscribed") {
+      subscriber.take(frame);
+    } else if (why && isTemporary(why)) {
+      subscriber.linkChanged("waiting");
+      this.askAgain(subscriber, why.problem);
+    } else if (why) {
+      subscriber.lose(why.problem);
+    } // else it was asked for, by one who listened before
   }
 
   private answer(waiting: Waiting, frame: Frame): void {
     if (frame.type === "error") {
-      waiting.reject(new HandoffError(frame as Problem));
+      waiting.reject(new HandoffError(frame));
     } else {
-      waiting.resolve(frame);
+      waiting.resolve(frame as Answer);
     }
   }
 
@@ -251,14 +309,11 @@ export class SocketLink implements Link {
     this.socket?.send(JSON.stringify(message));
   }
 
-  private ask(message: object): Promise<Frame> {
+  private ask<T extends Answer>(message: object): Promise<T> {
     const id = String(this.nextId++);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.waiting.delete(id);
-        reject(lostConnection("no answer came in time"));
-      }, ANSWER_MS);
-      this.waiting.set(id, { resolve, reject, timer });
+      const timer = setTimeout(() => this.drop(1006), ANSWER_MS);
+      this.waiting.set(id, { resolve: resolve as (answer: Answer) => void, reject, timer });
       this.write({ ...message, id });
     });
   }
@@ -274,11 +329,16 @@ export class SocketLink implements Link {
         return; // it is asked for again with the next connection
       }
       if (isTemporary(error)) {
-        setTimeout(() => this.resubscribe(subscriber), error.problem.retryAfterMs ?? this.backoff.next());
+        this.askAgain(subscriber, error.problem);
       } else {
-        subscriber.take({ ...error.problem, type: "error", sessionId });
+        subscriber.lose(error.problem);
       }
     });
+  }
+
+  private askAgain(subscriber: Subscriber, problem: Problem): void {
+    clearTimeout(this.askingAgain.get(subscriber));
+    this.askingAgain.set(subscriber, setTimeout(() => this.resubscribe(subscriber), problem.retryAfterMs ?? this.backoff.next()));
   }
 
   subscribe(subscriber: Subscriber): void {
@@ -297,6 +357,8 @@ export class SocketLink implements Link {
       return;
     }
     this.subscribers.delete(subscriber.sessionId);
+    clearTimeout(this.askingAgain.get(subscriber));
+    this.askingAgain.delete(subscriber);
     if (this.state === "open") {
       this.write({ type: "unsubscribe", sessionId: subscriber.sessionId });
     }
@@ -310,13 +372,6 @@ export class SocketLink implements Link {
     if (size + 64 > this.maxBytes) {
       return sendByRest(this.options, command); // no frame is that large, a body may be
     }
-    const { epoch, version, checksum, rebased, replayed } = await this.ask(command);
-    return {
-      epoch: epoch as number,
-      version: version as number,
-      ...(checksum ? { checksum } : {}),
-      ...(rebased ? { rebased } : {}),
-      ...(replayed ? { replayed: true } : {}),
-    };
+    return ackOf(await this.ask<WsAck>(command));
   }
 }

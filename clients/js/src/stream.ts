@@ -3,16 +3,16 @@
 import { Backoff } from "./backoff.js";
 import { HandoffError, lostConnection, Problem } from "./errors.js";
 import type { Link, LinkState, Subscriber } from "./link.js";
-import type { Ack, Command, Frame } from "./protocol.js";
+import type { Ack, Command, Frame, Hello } from "./protocol.js";
 import { Caller, sendByRest } from "./rest.js";
-import { isTemporary } from "./socket.js";
+import { isTemporary, lossOf } from "./socket.js";
 
 const SILENT_MS = 30000; // a comment comes every 15 s
 
 export interface StreamOptions extends Caller {
   socketUrl: string;
   onState(state: LinkState, problem?: Problem): void;
-  onFrame(frame: Frame): void;
+  onHello(hello: Hello): void;
 }
 
 /* The lines of the stream, as they come; it ends when the server ends it, fails when nothing comes any more. */
@@ -39,6 +39,7 @@ class Stream {
   private abort = new AbortController();
   private again: ReturnType<typeof setTimeout> | null = null;
   private isClosed = false;
+  private nRefusals = 0;
   isOpen = false;
 
   constructor(private readonly link: StreamLink, private readonly options: StreamOptions, readonly subscriber: Subscriber) {
@@ -53,6 +54,9 @@ class Stream {
 
   /* Again, from the subscriber's position. */
   restart(): void {
+    if (this.isClosed) {
+      return;
+    }
     this.abort.abort();
     clearTimeout(this.again ?? undefined);
     void this.run();
@@ -93,14 +97,20 @@ class Stream {
   private take(frame: Frame): void {
     if (!this.isOpen) {
       this.isOpen = true;
+      this.nRefusals = 0;
       this.backoff.reset();
       this.link.streamChanged();
     }
     if (frame.type === "hello") {
-      this.options.onFrame(frame);
-    } else {
-      this.subscriber.take(frame);
+      this.options.onHello(frame);
+      return;
     }
+    const why = lossOf(frame);
+    if (!why) {
+      this.subscriber.take(frame);
+    } else if (!isTemporary(why)) {
+      this.subscriber.lose(why.problem);
+    } // else the stream ends, and begins again
   }
 
   private async run(): Promise<void> {
@@ -109,32 +119,40 @@ class Stream {
     try {
       retryMs = await this.read(abort);
     } catch (error) {
-      if (error instanceof HandoffError && !isTemporary(error) && !this.isClosed && this.abort === abort) {
-        this.refused(error);
+      if (error instanceof HandoffError && !isTemporary(error) && !this.isClosed && this.abort === abort && this.refused(error)) {
         return;
       }
     }
     if (this.isClosed || this.abort !== abort) {
       return; // another one has begun
     }
+    abort.abort(); // what ended in the midst of it is not read any more
     this.isOpen = false;
     this.link.streamChanged();
+    this.subscriber.linkChanged("waiting");
     this.again = setTimeout(() => void this.run(), retryMs ?? this.backoff.next());
   }
 
-  private refused(error: HandoffError): void {
+  /* False: once more, with another token. */
+  private refused(error: HandoffError): boolean {
+    const isToken = error.code === "unauthenticated" || error.code === "token_expired" || error.code === "no_token";
+    if (isToken && ++this.nRefusals < 2) {
+      return false;
+    }
     this.isOpen = false;
-    if (error.code === "unauthenticated" || error.code === "token_expired") {
+    if (isToken) {
       this.link.stop(error.problem);
     } else {
-      this.subscriber.take({ ...error.problem, type: "error", sessionId: this.subscriber.sessionId });
+      this.subscriber.lose(error.problem);
     }
+    return true;
   }
 }
 
 export class StreamLink implements Link {
   state: LinkState = "connecting";
   private readonly streams = new Map<string, Stream>();
+  private isClosed = false;
 
   constructor(private readonly options: StreamOptions) {}
 
@@ -167,6 +185,9 @@ export class StreamLink implements Link {
 
   subscribe(subscriber: Subscriber): void {
     this.streams.get(subscriber.sessionId)?.close();
+    if (this.isClosed) {
+      return;
+    }
     this.streams.set(subscriber.sessionId, new Stream(this, this.options, subscriber));
   }
 
@@ -199,6 +220,7 @@ export class StreamLink implements Link {
   }
 
   close(): void {
+    this.isClosed = true;
     for (const stream of this.streams.values()) {
       stream.close();
     }

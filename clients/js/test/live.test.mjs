@@ -1,8 +1,8 @@
 // Against the real services: devices in sync, conflicts, lost connections, closed tabs.
 import assert from "node:assert/strict";
 import { test as nodeTest } from "node:test";
-import { checksumOf, HandoffError, MemoryStore } from "../dist/esm/index.js";
-import { heard, person, proxy, socketUrl, apiUrl, token, until } from "./stack.mjs";
+import { checksumOf, Handoff, HandoffError, MemoryStore } from "../dist/esm/index.js";
+import { apiUrl, heard, person, proxy, socketUrl, token, until, WebSocket } from "./stack.mjs";
 
 const test = (name, work) => nodeTest(name, { timeout: 60000 }, work);
 const progress = (n) => [{ op: "replace", path: "/data/progress", value: n }];
@@ -54,7 +54,7 @@ test("changes of different things merge; of the same thing a function is called 
   }
   const increments = Array.from({ length: 20 }, (_, i) => (i % 2 ? phone : laptop).patch((d) => void d.count++));
   await Promise.all(increments);
-  await Promise.all([phone, laptop].map((session) => until(session, (s) => s.data.count === 20)));
+  await Promise.all([phone, laptop].map((session) => until(session, (s) => s.confirmed.data.count === 20)));
   assert.ok(conflicts.every((c) => c.code === "version_conflict" && c.resolved && c.reason));
   assert.equal(phone.confirmed.version, laptop.confirmed.version);
 });
@@ -271,4 +271,141 @@ test("a copy that drifted is noticed by its checksum, and replaced", async (t) =
   await until(phone, (s) => s.data.progress === 5);
   await until(phone, (s) => s.sync.state === "synced");
   assert.deepEqual(phone.data, { progress: 5, notes: [] });
+});
+
+test("a session that is closed and opened again at once is open", async (t) => {
+  const { device } = person(t);
+  const handoff = device("phone");
+  const { sessionId } = await handoff.create(meditation);
+  for (let n = 0; n < 5; n++) {
+    (await handoff.open(sessionId)).close();
+  }
+  const phone = await handoff.open(sessionId);
+  await phone.patch(progress(1));
+  assert.equal(phone.sync.state, "synced");
+  await assert.rejects(Promise.all([handoff.open("0197a1b2-0000-7000-8000-000000000000"), handoff.close()]), (e) => e.code === "closed");
+  await assert.rejects(phone.patch(progress(2)), (e) => e.code === "closed");
+});
+
+test("after a conflict a function is asked, also when what it did first does not fit any more", async (t) => {
+  const { device } = person(t);
+  const link = await proxy(t, socketUrl);
+  const phone = await device("phone", { socketUrl: link.url }).create({ ...meditation, data: { list: [1, 2, 3] } });
+  const laptop = await device("laptop").open(phone.sessionId);
+  link.cut();
+  await until(phone, (s) => s.sync.state === "offline");
+  const popped = phone.patch((d) => void d.list.pop());
+  // It arrives first, on the old base: by REST, as the phone would have sent it if the network had not gone.
+  await laptop.patch((d) => void d.list.splice(1, 2));
+  phone.take = () => undefined; // what was missed comes with the conflict
+  phone.isSynced = true;
+  phone.context.link = () => ({ ...link, state: "open", send: (command) => laptop.context.link().send(command), unsubscribe: () => undefined });
+  phone.outbox.setOpen(true);
+  await popped;
+  await until(laptop, (s) => s.data.list.length === 0);
+});
+
+test("changes right behind each other are no conflict with each other", async (t) => {
+  const { device } = person(t);
+  for (const WebSocketOrNot of [{}, { WebSocket: null }]) {
+    const phone = await device("phone", WebSocketOrNot).create(meditation);
+    const conflicts = [];
+    phone.on("conflict", (c) => conflicts.push(c));
+    await Promise.all(Array.from({ length: 30 }, (_, n) => phone.patch(progress(n), { onConflict: "reject" })));
+    assert.equal(phone.data.progress, 29);
+    assert.deepEqual(conflicts, []);
+  }
+});
+
+test("a function that changes its data and returns something else is told so; undefined members are none", async (t) => {
+  const { device } = person(t);
+  const phone = await device("phone").create({ ...meditation, data: { count: 0, note: "x" } });
+  assert.throws(() => phone.patch((d) => d.count++), TypeError);
+  assert.deepEqual(phone.data, { count: 0, note: "x" });
+  await phone.patch((d) => void ((d.note = undefined), (d.at = new Date(0))));
+  assert.deepEqual(phone.data, { count: 0, at: "1970-01-01T00:00:00.000Z" });
+});
+
+// What a device has that knows where Handoff is, and nothing else.
+function unknown(t, options = {}) {
+  const more = { socketUrl, WebSocket, store: new MemoryStore(), ...options };
+  const close = ({ handoff }) => t.after(() => handoff.close());
+  return {
+    redeem: async (code, own) => {
+      const redeemed = await Handoff.redeem(apiUrl, code, { ...more, ...own });
+      close(redeemed);
+      return redeemed;
+    },
+    withToken: (kept) => {
+      const handoff = Handoff.withToken(apiUrl, kept, { ...more, store: new MemoryStore() });
+      close({ handoff });
+      return handoff;
+    },
+  };
+}
+
+test("a code lets another device of the same person in, once", async (t) => {
+  const { device, user } = person(t);
+  const laptop = await device("laptop").create(meditation);
+  const joined = heard(laptop, "devices", (d) => d.joined.includes("phone"));
+  const { code, url } = await laptop.handoffCode();
+  assert.ok(url.includes(code));
+  assert.match(await laptop.qrCode(code), /^(<\?xml|<svg)/);
+  const { redeem } = unknown(t);
+  const own = { getToken: () => token(user), device: { id: "phone", name: "Ada's phone" } };
+  const { session: phone } = await redeem(code, own);
+  assert.equal((await joined).name, "Ada's phone");
+  assert.equal(phone.role, "owner");
+  await phone.patch(progress(5));
+  await until(laptop, (s) => s.data.progress === 5);
+  await assert.rejects(redeem(code, { ...own, device: { id: "tablet" } }), (e) => e instanceof HandoffError && e.code === "not_found");
+});
+
+test("another person gets the role that the code offers", async (t) => {
+  const laptop = await person(t).device("laptop").create(meditation);
+  const { code } = await laptop.handoffCode({ role: "viewer", ttlSeconds: 60 });
+  const { user } = person(t);
+  const { session } = await unknown(t).redeem(code, { getToken: () => token(user), device: { id: "tablet" } });
+  assert.equal(session.role, "viewer");
+  await assert.rejects(session.patch(progress(1)), (e) => e.code === "forbidden");
+});
+
+test("a device without a login gets a token for the session; kept, it goes on with it after a reload", async (t) => {
+  const laptop = await person(t).device("laptop").create(meditation);
+  for (const [offer, role] of [[{}, "owner"], [{ role: "editor" }, "editor"]]) {
+    const { code } = await laptop.handoffCode(offer);
+    const told = [];
+    const { redeem, withToken } = unknown(t);
+    const { handoff, session } = await redeem(code, { onToken: (kept) => told.push(kept) });
+    assert.equal(session.role, role);
+    assert.equal(told.length, 1);
+    assert.equal(told[0].deviceId, handoff.deviceId);
+    await session.patch((d) => void d.notes.push(role));
+    await until(laptop, (s) => s.data.notes.includes(role));
+    await assert.rejects(handoff.list(), (e) => e.code === "forbidden", "for the one session alone");
+    handoff.close();
+    const after = await withToken(JSON.parse(JSON.stringify(told[0]))).open(told[0].sessionId);
+    await after.patch((d) => void d.notes.push("again"));
+    await until(laptop, (s) => s.data.notes.includes("again"));
+  }
+});
+
+test("a session token is renewed by the server as long as the session lives", async (t) => {
+  const laptop = await person(t).device("laptop").create(meditation);
+  const { code } = await laptop.handoffCode({ role: "editor" });
+  let first;
+  const { handoff } = await unknown(t).redeem(code, { onToken: (kept) => (first = kept) });
+  handoff.close();
+  const told = [];
+  const again = Handoff.withToken(apiUrl, first, { socketUrl, WebSocket, onToken: (kept) => told.push(kept) });
+  t.after(() => again.close());
+  await again.open(first.sessionId);
+  assert.equal(told.length, 1);
+  assert.notEqual(told[0].token, first.token);
+  assert.ok(Date.parse(told[0].expiresAt) >= Date.parse(first.expiresAt));
+  await laptop.complete();
+  const late = Handoff.withToken(apiUrl, told[0], { socketUrl, WebSocket, onToken: (kept) => told.push(kept) });
+  t.after(() => late.close());
+  assert.equal((await late.open(first.sessionId)).status, "completed");
+  assert.equal(told.length, 1, "not renewed any more, and still good for reading");
 });

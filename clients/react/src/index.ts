@@ -1,6 +1,6 @@
 /** Handoff sessions as React hooks. The `Handoff` is made outside of React, once, and so is its connection. */
 
-import type { Ack, Handoff, HandoffError, Json, Operation, PatchOptions, Session, SyncStatus } from "@handoff/client";
+import type { Ack, Device, Handoff, HandoffError, Json, Operation, PatchOptions, Session, SyncStatus } from "@handoff/client";
 import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { shared, View } from "./shared.js";
 
@@ -57,46 +57,41 @@ export type Patch<T extends Json> = (change: Operation[] | ((data: T) => T | voi
 /** `session.patch`, which waits for the session when it is not there yet. It stays the same function. */
 export function usePatch<T extends Json = Json>(id: string): Patch<T> {
   const handoff = useHandoff();
+  const entry = shared(handoff, id);
+  useEffect(() => entry.subscribe(() => undefined), [entry]); // a component may patch what it does not show
   return useCallback<Patch<T>>(
-    async (change, options) => ((await shared(handoff, id).session) as unknown as Session<T>).patch(change, options),
-    [handoff, id],
+    async (change, options) => ((await entry.session) as unknown as Session<T>).patch(change, options),
+    [entry],
   );
-}
-
-export interface Device {
-  deviceId: string;
-  name: string | null;
-  platform: string | null;
-  connected: boolean;
-  active: boolean;
-  removed: boolean;
 }
 
 /** The session's devices, asked for anew when one comes or goes, or another becomes active. */
 export function useDevices(id: string): Device[] {
   const { session, data: active } = useSession(id, activeOf);
-  const [devices, setDevices] = useState<Device[]>([]);
+  const [told, setTold] = useState<{ session: Session | null; items: Device[] }>({ session: null, items: NOBODY });
   useEffect(() => {
     if (!session) {
       return undefined;
     }
-    let isGone = false;
+    let n = 0; // answers may come in another order
     const ask = () => {
+      const asked = ++n;
       session.devices().then(
-        (answer) => isGone || setDevices((answer as unknown as { items: Device[] }).items),
+        ({ items }) => asked === n && setTold({ session, items }),
         () => undefined, // the next change asks again
       );
     };
     ask();
     const off = session.on("devices", ask);
     return () => {
-      isGone = true;
+      n++;
       off();
     };
   }, [session, active]);
-  return devices;
+  return told.session === session ? told.items : NOBODY;
 }
 
+const NOBODY: Device[] = [];
 const activeOf = (session: Session) => session.activeDeviceId;
 const syncOf = (session: Session) => session.sync;
 const CONNECTING: SyncStatus = { state: "connecting", unsent: 0 };

@@ -23,7 +23,7 @@ export class Shared {
   /** Resolves when the session is there. */
   session: Promise<Session> = Promise.reject(new Error("not opened"));
 
-  constructor(private readonly handoff: Handoff, private readonly id: string) {
+  constructor(private readonly handoff: Handoff, private readonly id: string, private readonly all: Map<string, Shared>) {
     this.session.catch(() => undefined);
   }
 
@@ -31,6 +31,7 @@ export class Shared {
     clearTimeout(this.leaving ?? undefined);
     this.listeners.add(changed);
     if (!this.isOpen) {
+      this.all.set(this.id, this);
       this.open();
     }
     return () => {
@@ -53,7 +54,7 @@ export class Shared {
     const opening = (this.session = this.handoff.open(this.id));
     opening.then(
       (session) => this.take(opening, session),
-      (error: HandoffError) => this.session === opening && this.tell({ session: null, error }),
+      (error: HandoffError) => this.session === opening && this.isOpen && this.tell({ session: null, error }),
     );
   }
 
@@ -70,8 +71,10 @@ export class Shared {
 
   private close(): void {
     this.isOpen = false;
-    this.view.session?.close();
+    this.all.delete(this.id);
     this.view = NOTHING;
+    const opening = this.session; // which may go on for long, without a network
+    opening.then((session) => this.session === opening && !this.isOpen && session.close(), () => undefined);
   }
 }
 
@@ -80,7 +83,7 @@ const all = new WeakMap<Handoff, Map<string, Shared>>();
 export function shared(handoff: Handoff, id: string): Shared {
   const sessions = all.get(handoff) ?? new Map<string, Shared>();
   all.set(handoff, sessions);
-  const found = sessions.get(id) ?? new Shared(handoff, id);
+  const found = sessions.get(id) ?? new Shared(handoff, id, sessions);
   sessions.set(id, found);
   return found;
 }

@@ -124,3 +124,30 @@ test("a session that is not there is an error", { timeout: 60000 }, async (t) =>
   assert.equal(seen.error.code, "not_found");
   assert.equal(seen.data, undefined);
 });
+
+test("a component that only patches opens the session; one that left before it was there leaves nothing open", { timeout: 60000 }, async (t) => {
+  const { person, proxy, until, socketUrl } = await stack;
+  const { device } = person(t);
+  const laptop = await device("laptop").create(meditation);
+  let patch;
+  await mount(t, device("phone"), () => {
+    patch = usePatch(laptop.sessionId);
+    return null;
+  });
+  await act(async () => void (await patch((data) => void (data.progress = 7))));
+  await until(laptop, (s) => s.data.progress === 7);
+
+  const link = await proxy(t, socketUrl);
+  link.cut();
+  const handoff = device("tablet", { socketUrl: link.url });
+  const page = await mount(t, handoff, () => {
+    useSession(laptop.sessionId);
+    return null;
+  });
+  await act(async () => page.tree.unmount());
+  await new Promise((resolve) => setTimeout(resolve, 1100)); // it lingers for a second
+  link.mend();
+  handoff.reconnect();
+  const session = await handoff.open(laptop.sessionId); // the same one, which is closed as soon as it is there
+  await until(session, (s) => s.sync.state === "closed");
+});
