@@ -10,13 +10,6 @@ const CHOICES = [
   ["viewer", "Somebody who may look", "Becomes a participant with the role of a viewer."],
 ];
 
-const NOT_OFFERED =
-  "This server does not hand sessions off by code. It needs a Handoff that has the handoff codes of its REST interface; " +
-  "on your own other device, signing in shows the same session.";
-
-/* A session that is there and has no such path: the server does not know codes. */
-const isMissing = (error) => [404, 405, 501].includes(error.status);
-
 function choice([value, title, text], i) {
   const input = el("input", { type: "radio", name: "who", value, checked: i === 0 });
   return el("label", { class: "choice" }, input, el("span", {}, el("strong", {}, title), el("span", { class: "hint" }, text)));
@@ -62,7 +55,7 @@ export class HandoffDialog {
         const code = await this.account.json(this.path, { method: "POST", body: { ttlSeconds: TTL_SECONDS, ...(role ? { role } : {}) } });
         await this.show(code);
       } catch (error) {
-        this.refuse(isMissing(error) ? NOT_OFFERED : explain(error));
+        this.refuse(explain(error));
       }
     });
   }
