@@ -13,6 +13,7 @@ import pytest
 
 from engine import COMMANDS, new_session_id
 from harness import MAX_WAIT, metric, wait_until
+from window import packed_id
 
 
 def code(reply):
@@ -145,7 +146,7 @@ def test_a_save_of_unknown_outcome_takes_effect_once(world, redis_relay, is_made
         for end in (client, server):
             end.shutdown(socket.SHUT_RDWR)
 
-    redis_relay.wait_for([patch["id"]], cut)
+    redis_relay.wait_for([packed_id(patch["id"])], cut)
     reply = backend.take(backend.send(patch))[0]
     assert redis_relay.is_there.is_set()
     assert (code(reply), reply.get("version")) == (None, 2)
@@ -170,7 +171,7 @@ def test_a_save_that_lost_its_race_is_made_again(world, redis_relay):
         wait_until(lambda: world.version(session_id) > held_at, what="the other engine's save")
         server.sendall(data)
 
-    redis_relay.wait_for([patch["id"] for patch in patches[:8]], hold)
+    redis_relay.wait_for([packed_id(patch["id"]) for patch in patches[:8]], hold)
     ids = [id for patch in patches[:8] for id in backend.send(patch)]
     assert is_held.wait(MAX_WAIT)
     ids += [id for patch in patches[8:] for id in backend.send(patch)]

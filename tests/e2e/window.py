@@ -41,6 +41,11 @@ def unpacked(text, session_id):
     return CODE.sub(meaning, text)
 
 
+def packed_id(uuid):
+    """As it goes to Redis."""
+    return "\2" + base64.urlsafe_b64encode(bytes.fromhex(uuid.replace("-", ""))).decode().rstrip("=")
+
+
 def window_of(redis, session_id):
     """The window's events, oldest first; the client decodes what it reads."""
     entries = redis.xrange(f"session:{{{session_id}}}:deltas")
