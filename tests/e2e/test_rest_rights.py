@@ -27,9 +27,14 @@ OWN = {**EDIT, "editor": FORBIDDEN}
 END = {**OWN, "admin": OK, "only_admin": OK}
 CANCEL = {**EDIT, "admin": OK, "only_admin": OK}
 
+SHOW = {**dict.fromkeys(WHO, FORBIDDEN), "owner": OK, "reader": OK, "deviceless": OK, "stranger": NOT_FOUND, "removed": REMOVED,
+        "nobody": UNAUTHENTICATED}
+RENEW = {**dict.fromkeys(WHO, FORBIDDEN), "stranger": NOT_FOUND, "removed": REMOVED, "deviceless": NO_DEVICE, "nobody": UNAUTHENTICATED}  # a session token alone may
+SECRET = {"cache": "no-store"}
+
 CLOCK = {"mode": "per_cycle", "timePerCycleMs": 3600000, "participants": [{"participantId": "a"}, {"participantId": "b"}]}
 
-# (method, path, what it needs: of the session, "made" with it, and of the request; who may)
+# (method, path, what it needs: of the session, "made" with it, and of the request; how long the answer keeps: "cache"; who may)
 TABLE = [
     *[(method, path, {}, READ) for method in ("GET", "HEAD") for path in (
         "", "/deltas", "/history", "/snapshots", "/snapshots/{version}", "/devices", "/participants")],
@@ -48,11 +53,14 @@ TABLE = [
     ("PUT", "/clock", {"made": {"status": "pending"}, "json": CLOCK}, OWN),
     ("POST", "/switch", {"made": {"clock": CLOCK}, "json": {"currentParticipantId": "a"}}, EDIT),
     ("POST", "/clock/{participantId}", {"made": {"clock": CLOCK}, "json": {"adjustMs": 1, "reason": "r"}}, OWN),
+    ("POST", "/handoff-codes", {"json": {}, **SECRET}, OWN),
+    *[(method, "/handoff-codes/{code}", SECRET, SHOW) for method in ("GET", "HEAD")],
+    ("POST", "/token", SECRET, RENEW),
 ]
 
 
 def request_of(needs):
-    return {name: value for name, value in needs.items() if name != "made"}
+    return {name: value for name, value in needs.items() if name not in ("made", "cache")}
 
 
 def test_every_operation_has_a_row():
@@ -87,8 +95,15 @@ class Everybody:
         assert self.owner.delete(f"{path}/devices/lost").status_code == 204
         return session
 
+    def code_of(self, session):
+        if "code" not in session:
+            answer = self.owner.post(f"{path_of(session)}/handoff-codes", json={})
+            session["code"] = answer.json()["code"] if answer.ok else "A" * 22
+        return session["code"]
+
     def ask(self, who, method, path, session, **more):
-        path = f"{path_of(session)}{path}".format(version=1, deviceId="tv", userId=MISSING_ID, participantId="a")
+        path = f"{path_of(session)}{path}".format(version=1, deviceId="tv", userId=MISSING_ID, participantId="a",
+                                                  code=self.code_of(session) if "{code}" in path else None)
         if who == "nobody":
             return requests.request(method, self.suite.api_url + path, timeout=30, **more)
         return getattr(self, who).request(method, path, **more)
@@ -99,9 +114,10 @@ def everybody(suite):
     return Everybody(suite)
 
 
-def check(answer, expected, who):
-    assert answer.headers["Cache-Control"] == "private, no-cache" and answer.headers["X-Request-Id"]
-    assert answer.headers["Vary"] == "Authorization, Origin" and answer.headers["X-API-Version"] == "1"
+def check(answer, expected, who, cache="private, no-cache"):
+    assert answer.headers["Cache-Control"] in (cache, "private, no-cache" if not answer.ok else cache)
+    assert answer.headers["X-Request-Id"] and answer.headers["X-API-Version"] == "1"
+    assert answer.headers["Vary"].startswith("Authorization, Origin")
     if expected == OK:
         assert answer.ok, f"{who}: {answer.status_code} {answer.text[:500]}"
         return
@@ -116,7 +132,7 @@ def check(answer, expected, who):
 def test_who_may(everybody, method, path, needs, may):
     for who in WHO:
         session = everybody.session(**needs.get("made", {}))
-        check(everybody.ask(who, method, path, session, **request_of(needs)), may[who], who)
+        check(everybody.ask(who, method, path, session, **request_of(needs)), may[who], who, needs.get("cache", "private, no-cache"))
         if may[who] != OK:  # and nothing happened
             assert everybody.owner.read(session["id"])["version"] == 4, who
 
@@ -154,7 +170,8 @@ def test_what_a_path_takes(everybody, path):
     wait_until(ask_both, what="the same headers")
 
 
-WRITES = [row for row in TABLE if row[3] is not READ and row[1] not in ("/heartbeat", "/broadcast")]
+WRITES = [row for row in TABLE if row[3] is not READ and row[1] not in ("/heartbeat", "/broadcast", "/token")
+          and "handoff-codes" not in row[1]]
 
 
 @pytest.mark.parametrize("method, path, needs, may", WRITES, ids=[f"{w[0]} {w[1] or '/'}" for w in WRITES])
