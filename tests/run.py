@@ -1,6 +1,6 @@
 """Runs test suites and sums them up: the last line says how many passed and failed.
 
-usage: run.py [--build build/gcc] [--instances 1] [--half] [--failed FILE] SUITE...
+usage: run.py [--build build/gcc] [--instances 1] [--half 0] [--failed FILE] SUITE...
        run.py --again FILE...
 
 suites: unit integration contract e2e features outages points fuzz chaos
@@ -12,7 +12,8 @@ contract     pytest tests/contract: schemas, examples, patches against independe
 e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
 outages      those of its files that kill, stop and fail over servers and services
 points       the crash points, of a build that has them
-features     all the others; with --half those that run nowhere else, and today's half of the rest
+features     all the others; --half 0 or 1: of each day's two halves that one, the other one the next day; what runs on the plain
+             build alone is in both of its halves
 fuzz         every fuzz target once over its corpus
 chaos        tests/chaos/run.py for some minutes: every kind of fault under load; CHAOS_SEED, else a new seed
 
@@ -145,20 +146,21 @@ def run_pytest(folder, env, tally, files=()):
     tally.add(max(0, n_cases - len(failures)), failures, again)
 
 
-def today_half(files):
-    """Tests of what is no C run on the plain build alone: those always. Of the others each runs every other day."""
+def today_half(files, half):
+    """Tests of what is no C run on the plain build alone (conftest.py): every day. The other files take turns."""
     alone = set(re.findall(r"test_\w+\.py", (ROOT / "tests" / "e2e" / "conftest.py").read_text()))
     rest = sorted(f for f in files if f.name not in alone)
-    return {f for f in files if f.name in alone} | set(rest[datetime.date.today().toordinal() % 2::2])
+    turn = datetime.date.today().toordinal() + half
+    return {f for f in files if f.name in alone} | set(rest[turn % 2::2])
 
 
-def run_part_of_e2e(suite, env, tally, is_half):
+def run_part_of_e2e(suite, env, tally, half):
     folder = ROOT / "tests" / "e2e"
     every = set(folder.glob("test_*.py"))
     parts = {"outages": {path for pattern in OUTAGES for path in folder.glob(pattern)},
              "points": {folder / "test_crash_points.py"}}
     parts["features"] = every - parts["outages"] - parts["points"]
-    run_pytest("e2e", env, tally, sorted(today_half(parts[suite]) if is_half else parts[suite]))
+    run_pytest("e2e", env, tally, sorted(parts[suite] if half is None or suite != "features" else today_half(parts[suite], half)))
 
 
 def run_chaos(env, tally):
@@ -250,7 +252,7 @@ def main():
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--build", default="build/gcc")
     arguments.add_argument("--instances", type=int, default=1)
-    arguments.add_argument("--half", action="store_true")
+    arguments.add_argument("--half", type=int, choices=(0, 1))
     arguments.add_argument("--failed", metavar="FILE")
     arguments.add_argument("--again", metavar="FILE", nargs="+")
     arguments.add_argument("suites", nargs="*")
