@@ -16,6 +16,7 @@
 #include <openssl/param_build.h>
 #include <string.h>
 
+#include "base/base64url.h"
 #include "base/buf.h"
 #include "proto/text.h"
 
@@ -77,11 +78,9 @@ static bool has_key(const struct auth_keys *k, const char *kid) {
 /* cjose 0.6.2 asserts, and so ends the process, on some texts that are no base64url: it gets none.
  * The longest is the modulus of an RSA key of 16384 bits. */
 static bool is_base64url(const json_t *value) {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     const char *text = json_string_value(value);
     size_t len = text ? strlen(text) : 0;
-    return len > 0 && len <= MEMBER_MAX && len % 4 != 1 && strspn(text, alphabet) == len;
+    return len > 0 && len <= MEMBER_MAX && len % 4 != 1 && strspn(text, BASE64URL_ALPHABET) == len;
 }
 
 /* What cjose makes of the kind and two members alone, printed anew; NULL when it takes them not. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/base64url.h"
 #include "base/hash.h"
 #include "base/timestamp.h"
 #include "base/uuid.h"
@@ -72,22 +73,11 @@ bool packed_is(const char *packed, size_t len) {
 
 /* ---- four bits of hexadecimal text, six of ours ---- */
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char digits[] = BASE64URL_ALPHABET;
 static const char hex_digits[] = "0123456789abcdef";
 
 static unsigned hex_value(char c) {
     return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* -1: it is no digit. */
-static int digit_value(char c) {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
 /* What is put in a value's or a piece's place. */
@@ -121,7 +111,7 @@ static bool read_hex(const char *text, size_t n_digits, size_t n_nibbles, char *
     unsigned bits = 0, n_bits = 0;
     size_t n = 0;
     for (size_t i = 0; i < n_digits; i++) {
-        int value = digit_value(text[i]);
+        int value = base64url_value(text[i]);
         if (value < 0)
             return false;
         bits = bits << 6 | (unsigned)value;
@@ -235,7 +225,7 @@ static bool read_moment(const char *at, struct buf *out) {
     char text[TIMESTAMP_LEN + 1];
     int64_t moment = 0;
     for (size_t i = 0; i < N_MOMENT_DIGITS; i++) {
-        int value = digit_value(at[i]);
+        int value = base64url_value(at[i]);
         if (value < 0)
             return false;
         moment = moment << 6 | value;

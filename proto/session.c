@@ -155,20 +155,6 @@ bool session_type_is_valid(const char *type, size_t len) {
     return len >= 1 && len <= SESSION_TYPE_MAX;
 }
 
-static bool is_device_character(char c) {
-    return is_lower(c) || is_digit(c) || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' ||
-           c == ':' || c == '-';
-}
-
-bool session_device_is_valid(const char *device, size_t len) {
-    if (len < 1 || len > SESSION_DEVICE_MAX)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!is_device_character(device[i]))
-            return false;
-    return !(device[0] == '.' && (len == 1 || (len == 2 && device[1] == '.')));
-}
-
 /* ---- The resource ---- */
 
 static bool has_active_device(const struct session *s) {

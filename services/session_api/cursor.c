@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64url.h"
 #include "base/timestamp.h"
 
 #define SESSION_PLAIN_LEN (TIMESTAMP_LEN + 1 + UUID_LEN)
@@ -15,47 +16,25 @@
 
 _Static_assert(EVENT_PLAIN_MAX < CURSOR_PLAIN_CAP, "a cursor fits");
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 /* ---- base64url ---- */
 
 static void encode(const char *plain, char ret[static CURSOR_CAP]) {
-    uint32_t bits = 0;
-    unsigned n_bits = 0;
-    size_t n = 0;
-    for (; *plain; plain++) {
-        bits = bits << 8 | (unsigned char)*plain;
-        for (n_bits += 8; n_bits >= 6; n_bits -= 6)
-            ret[n++] = digits[bits >> (n_bits - 6) & 63];
-    }
-    if (n_bits > 0)
-        ret[n++] = digits[bits << (6 - n_bits) & 63];
-    ret[n] = '\0';
+    base64url_print(plain, strlen(plain), ret);
 }
 
 /* False for what encode never writes, or not of printable text. */
 static bool decode(const char *text, char ret[static CURSOR_PLAIN_CAP]) {
-    uint32_t bits = 0;
-    unsigned n_bits = 0;
-    size_t n = 0;
-    if (strlen(text) >= CURSOR_CAP)
+    char bytes[CURSOR_CAP];
+    size_t len = strlen(text);
+    ssize_t n = len < CURSOR_CAP ? base64url_decode(text, len, bytes) : -1;
+    if (n < 0 || n >= CURSOR_PLAIN_CAP)
         return false;
-    for (; *text; text++) {
-        const char *digit = strchr(digits, *text);
-        if (!digit)
+    for (ssize_t i = 0; i < n; i++)
+        if (bytes[i] < ' ' || bytes[i] > '~')
             return false;
-        bits = bits << 6 | (uint32_t)(digit - digits);
-        n_bits += 6;
-        if (n_bits < 8)
-            continue;
-        n_bits -= 8;
-        char c = (char)(bits >> n_bits & 255);
-        if (c < ' ' || c > '~' || n + 1 >= CURSOR_PLAIN_CAP)
-            return false;
-        ret[n++] = c;
-    }
+    memcpy(ret, bytes, (size_t)n);
     ret[n] = '\0';
-    return n_bits < 6 && (bits & ((1u << n_bits) - 1)) == 0;
+    return true;
 }
 
 /* ---- sessions ---- */

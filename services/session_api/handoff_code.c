@@ -4,27 +4,20 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/base64url.h"
 #include "base/random.h"
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+#define CODE_BYTES 16
+_Static_assert(BASE64URL_LEN(CODE_BYTES) == HANDOFF_CODE_LEN, "a code is its bytes in base64url");
 
 void handoff_code_new(char ret[static HANDOFF_CODE_LEN + 1]) {
-    uint8_t bytes[16];
-    uint32_t bits = 0;
-    unsigned n_bits = 0;
-    char *at = ret;
+    uint8_t bytes[CODE_BYTES];
     random_bytes(bytes, sizeof(bytes));
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        bits = bits << 8 | bytes[i];
-        for (n_bits += 8; n_bits >= 6; n_bits -= 6)
-            *at++ = digits[bits >> (n_bits - 6) & 63];
-    }
-    *at++ = digits[bits << (6 - n_bits) & 63];
-    *at = '\0';
+    base64url_print(bytes, sizeof(bytes), ret);
 }
 
 bool handoff_code_is(const char *text, size_t len) {
-    return len == HANDOFF_CODE_LEN && strspn(text, digits) >= len;
+    return len == HANDOFF_CODE_LEN && strspn(text, BASE64URL_ALPHABET) >= len;
 }
 
 void handoff_code_put_url(const char *url, const char *code, struct buf *out) {

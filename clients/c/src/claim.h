@@ -6,5 +6,3 @@
 
 /* Its claim device_id: false when it has none, or one that is none. */
 bool claim_device(const char *token, size_t cap, char ret[]);
-/* 1 to 128 of A-Z a-z 0-9 . _ : -, not . or .. */
-bool claim_is_device(const char *text);

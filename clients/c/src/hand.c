@@ -7,6 +7,7 @@
 
 #include "base/timestamp.h"
 #include "clients/c/src/claim.h"
+#include "proto/session.h"
 
 #define DEFAULT_FRAME_BYTES (1u << 20)
 #define DEFAULT_UNSENT 1000
@@ -85,7 +86,7 @@ static int check_options(const struct handoff_options *o, struct handoff_error *
         return problem_set(error, "invalid_value", "size is sizeof(struct handoff_options)");
     if (!o->token)
         return problem_set(error, "invalid_value", "token: a callback is needed");
-    if (o->device_id && !claim_is_device(o->device_id))
+    if (o->device_id && !session_device_is_valid(o->device_id, strlen(o->device_id)))
         return problem_set(error, "invalid_value", "device_id: 1 to 128 of A-Z a-z 0-9 . _ : -");
     return 0;
 }
