@@ -36,15 +36,12 @@ import xml.etree.ElementTree
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose" / "local"))
 
+from parts import OUTAGES, PLAIN_ONLY  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHAOS_MINUTES, MIN_FAULTS = 2.5, 60
 MAX_AGAIN = 3
 MAX_CLEANUP = 60  # s
-
-OUTAGES = ["test_audit_*.py", "test_clock_outages.py", "test_cluster.py", "test_crash.py", "test_due.py",
-           "test_engine_moments.py", "test_engine_recover.py", "test_postgresql_failover.py",
-           "test_rabbitmq_cluster.py", "test_reconnect.py", "test_recover.py", "test_rolling_restart.py",
-           "test_start_without.py", "test_ws_moments.py"]
 
 
 class Tally:
@@ -147,11 +144,10 @@ def run_pytest(folder, env, tally, files=()):
 
 
 def today_half(files, half):
-    """Tests of what is no C run on the plain build alone (conftest.py): every day. The other files take turns."""
-    alone = set(re.findall(r"test_\w+\.py", (ROOT / "tests" / "e2e" / "conftest.py").read_text()))
-    rest = sorted(f for f in files if f.name not in alone)
+    """What runs on the plain build alone does so every day. The other files take turns."""
+    rest = sorted(f for f in files if f.name not in PLAIN_ONLY)
     turn = datetime.date.today().toordinal() + half
-    return {f for f in files if f.name in alone} | set(rest[turn % 2::2])
+    return {f for f in files if f.name in PLAIN_ONLY} | set(rest[turn % 2::2])
 
 
 def run_part_of_e2e(suite, env, tally, half):

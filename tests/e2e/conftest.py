@@ -18,12 +18,10 @@ from audit import Trail  # noqa: E402
 from codes import api_beside  # noqa: E402
 from engine import COMMANDS, World  # noqa: E402
 from harness import BUILD, Servers, Suite, free_ports, make_service, new_user  # noqa: E402
+from parts import PLAIN_ONLY  # noqa: E402
 
-# The clients are no C: the plain build's run is enough.
-collect_ignore = ["test_client_js.py", "test_console.py", "test_consume.py", "test_monitoring.py"] if "asan" in str(BUILD) else []
+collect_ignore = PLAIN_ONLY if "asan" in str(BUILD) else []
 N_INSTANCES = int(os.environ.get("HANDOFF_TEST_INSTANCES", "1"))
-if "asan" in str(BUILD):
-    collect_ignore += ["test_first_minutes.py"]
 
 
 def pytest_make_parametrize_id(val):

@@ -1,0 +1,10 @@
+"""Which end-to-end files are of which part; see run.py."""
+
+# Those that kill, stop and fail over servers and services.
+OUTAGES = ["test_audit_*.py", "test_clock_outages.py", "test_cluster.py", "test_crash.py", "test_due.py",
+           "test_engine_moments.py", "test_engine_recover.py", "test_postgresql_failover.py",
+           "test_rabbitmq_cluster.py", "test_reconnect.py", "test_recover.py", "test_rolling_restart.py",
+           "test_start_without.py", "test_ws_moments.py"]
+
+# What they test is no C, or the way to it: the plain build's run is enough.
+PLAIN_ONLY = ["test_client_js.py", "test_console.py", "test_consume.py", "test_first_minutes.py", "test_monitoring.py"]
