@@ -115,26 +115,40 @@ static void on_publisher_down(void *arg, const char *why) {
     judge_broker(arg, why);
 }
 
-static void on_consumer_down(void *arg, const char *why) {
-    struct writer *w = arg;
-    while (w->first) { /* they come again */
-        struct entry *next = w->first->next;
-        entry_free(w->first);
-        w->first = next;
-    }
-    w->last = &w->first;
-    w->n_waiting = w->n_waiting_bytes = w->n_waiting_barriers = 0;
-    uv_timer_stop(&w->age);
-    judge_broker(w, why);
-    maybe_begin(w);
-}
-
 static void take(struct writer *w, struct entry *e) {
     *w->last = e;
     w->last = &e->next;
     w->n_waiting++;
     w->n_waiting_barriers += e->barrier != NULL;
     w->n_waiting_bytes += e->body_len;
+}
+
+/* What the lost connection brought comes again, unless the broker lost it, too: written twice it
+ * changes nothing, dropped it could be gone. What an earlier connection brought came again on this
+ * one, so that what is kept has a bound. A barrier asks again by itself, a dead letter is one. */
+static bool is_kept(const struct writer *w, const struct entry *e) {
+    bool is_older = e->tag && e->generation != bus_generation(w->consumer);
+    return !e->barrier && !e->reason[0] && !is_older;
+}
+
+static void on_consumer_down(void *arg, const char *why) {
+    struct writer *w = arg;
+    struct entry *next = w->first;
+    w->last = &w->first;
+    w->first = NULL;
+    w->n_waiting = w->n_waiting_bytes = w->n_waiting_barriers = 0;
+    while (next) {
+        struct entry *e = next;
+        next = e->next;
+        e->next = NULL;
+        if (is_kept(w, e))
+            take(w, e);
+        else
+            entry_free(e);
+    }
+    uv_timer_stop(&w->age);
+    judge_broker(w, why);
+    maybe_begin(w);
 }
 
 /* While it drains it takes no more, but stays the queue's consumer: would it cancel, the next one

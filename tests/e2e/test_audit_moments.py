@@ -37,6 +37,14 @@ def wait_held(trail):
         what="a transaction that waits")
 
 
+def end_consumers(servers, trail):
+    """The broker ends the connections that consume in that virtual host."""
+    vhost = trail.realm.rabbitmq.url.rpartition("/")[2]
+    code = ('length([rabbit_networking:close_connection(proplists:get_value(connection, rabbit_channel:info(element(1, C), '
+            f'[connection])), "test") || Q <- rabbit_amqqueue:list(<<"{vhost}">>), C <- rabbit_amqqueue:consumers(Q)]).')
+    assert int(servers.eval_in_broker(code)) == 1
+
+
 def test_what_was_not_committed_is_written_by_the_next_one(trail):
     session = new_session_id()
     with writes_held(trail):
@@ -47,6 +55,44 @@ def test_what_was_not_committed_is_written_by_the_next_one(trail):
                     "and application_name = 'audit_writer'")
     trail.suite.restart("audit_writer")
     wait_until(lambda: trail.versions(session) == [1, 2], what="both rows")
+
+
+def test_what_was_brought_is_written_though_the_broker_lost_it(trail):
+    """Confirmed, in hand, and nowhere else: the window has none of it."""
+    session, told = new_session_id(), []
+    with writes_held(trail):
+        trail.tell(created(session))
+        wait_held(trail)
+        trail.tell(*(delta(session, v) for v in range(2, 6)))
+        names = trail.ask()
+        wait_until(lambda: trail.metric("handoff_audit_pending") == 6, what="all in hand")
+        trail.channel.queue_delete(EVENTS)
+        wait_until(lambda: trail.logged("dependency_lost"), what="the lost connection")
+        wait_until(lambda: trail.dependencies()["rabbitmq"], what="the next connection")
+        told = trail.logged("audit_gap_filled")
+    wait_until(lambda: trail.versions(session) == [1, 2, 3, 4, 5], what="all rows")
+    trail.settle()
+    assert told == [] and not set(names) & {name for name, _ in trail.answers}
+    assert trail.metric("handoff_audit_refilled_total") == 0
+
+
+def test_what_was_brought_twice_is_written_once(servers, trail):
+    """The connection broke, and the broker brings all of it again."""
+    session = new_session_id()
+    with writes_held(trail):
+        trail.tell(created(session))
+        wait_held(trail)
+        trail.tell(*(delta(session, v) for v in range(2, 6)))
+        wait_until(lambda: trail.metric("handoff_audit_pending") == 5, what="all in hand")
+        end_consumers(servers, trail)
+        wait_until(lambda: trail.metric("handoff_audit_pending") == 10, what="all in hand again")
+        end_consumers(servers, trail)
+        wait_until(lambda: len(trail.logged("dependency_lost")) == 2, what="the second loss")
+        wait_until(lambda: trail.metric("handoff_audit_pending") == 11, what="what is kept, and all of it again")
+    trail.settle()
+    assert trail.versions(session) == [1, 2, 3, 4, 5]
+    assert trail.metric("handoff_audit_rows_total") == 5 and trail.metric("handoff_audit_two_contents_total") == 0
+    assert trail.n_messages(DEAD) == 0
 
 
 def test_a_barrier_is_answered_after_the_commit(trail):
