@@ -18,7 +18,7 @@ class Kind:
     """targets(world): names of which one is drawn. seconds: it lasts, from and to. rest: until the next one may begin,
     as a rule. goal: seconds from its end until everything is whole. needs: what the machine must allow, "clusters"
     that the servers are some, or "one" that they are not. hangs: a request through it may take longer than 10 s.
-    loses: Redis may have forgotten something."""
+    loses: Redis may have forgotten something. wipes: the broker has, which PostgreSQL may not have got yet."""
     name: str
     targets: object
     begin: object
@@ -29,6 +29,7 @@ class Kind:
     needs: str = ""
     hangs: bool = False
     loses: bool = False
+    wipes: bool = False
     parts: tuple = field(default=())  # of a pair: names of kinds
 
 
@@ -300,9 +301,11 @@ KINDS = [
     Kind("postgresql-refuses", just("postgresql"), refuse_rows, take_rows, (0.5, 4.0), 2.0, 35.0),
     Kind("postgresql-locked", just("postgresql"), lock_rows, unlock_rows, (0.5, 4.0)),
     Kind("postgresql-connections", just("postgresql"), end_sessions, nothing, (0.0, 0.1)),
-    Kind("rabbitmq-wiped", just("rabbitmq"), wipe_broker, start_server, (0.0, 1.0), 6.0, 15.0, needs="one"),
+    Kind("rabbitmq-wiped", just("rabbitmq"), wipe_broker, start_server, (0.0, 1.0), 6.0, 15.0, needs="one",
+         wipes=True),
     Kind("engine-zombie", instances_of("state_engine"), make_zombie, end_zombie, (0.5, 2.0), needs="one"),
-    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0, needs="one"),
+    Kind("audit-purge", just("audit_writer.events"), freeze_writers, purge_and_thaw_writers, (0.5, 2.0), 2.0, needs="one",
+         wipes=True),
     Kind("redis-flushall", just("redis"), flush_redis, nothing, (0.0, 0.1), 3.0, loses=True, needs="one"),
     Kind("redis-aof-tail", just("redis"), cut_aof, start_server, (0.0, 1.0), 3.0, loses=True, needs="one"),
     Kind("redis-stale", just("redis"), keep_redis, promote_kept_redis, (1.0, 4.0), 3.0, loses=True, needs="one"),

@@ -319,6 +319,12 @@ class Model:
                 (self.forgets or (epoch, version) in session.published) and (epoch, version) in rows
                 for kind, epoch, version in steps if kind == "event")
 
+    def has_rows(self, session, end, rows):
+        """All positions from the last check to the end are rows."""
+        with self.lock:
+            steps = self.lineage(session, end)
+            return steps is not None and all((epoch, version) in rows for kind, epoch, version in steps if kind == "event")
+
     @staticmethod
     def _is_behind(session, watcher, end):
         """What is paused by itself may be so while it is looked at."""

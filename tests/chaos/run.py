@@ -26,6 +26,8 @@ from world import World  # noqa: E402
 
 CHECK_EVERY = 90  # s
 SETTLE = 60       # s
+TRAIL = 20        # s: until the audit trail has from Redis what the broker forgot
+QUIET = 3         # s: after them who has no event that tells of a gap is given one
 MAX_LATE = 5.0    # s: a deadline with nothing broken, on a machine that does other things, too
 FORGOT = 15.0     # s: the same when Redis forgot: PostgreSQL is asked, and one session after the other rebuilt
 
@@ -103,7 +105,36 @@ class Run:
         ended = time.monotonic()
         whole = self.probe.whole(ended)
         span[3] = time.monotonic()
+        if any(kind.wipes for kind in kinds):
+            self.wait_for_trail()
         self.report_fault(n, planned, span, whole, acked, late)
+
+    def wait_for_trail(self):
+        """Until PostgreSQL has of each session what anybody was told of it: Redis alone had it, whose loss now were a
+        second fault."""
+        rows, since = Rows(self.world.servers.postgresql.url), time.monotonic()
+        left = [(session, self.model.floor(session)) for session in list(self.model.sessions.values())]
+        asked = set()
+        while left and time.monotonic() < since + TRAIL:
+            left = [(session, floor) for session, floor in left if not self.has_rows(rows, session, floor)]
+            for session, _ in left if time.monotonic() > since + QUIET else ():
+                if session.id not in asked:
+                    asked.add(session.id)
+                    self.tell_of_gap(session)
+            time.sleep(0.1)
+        rows.close()
+        self.say(f"the trail was whole {time.monotonic() - since:.1f} s later, {len(asked)} sessions asked"
+                 + (f", but for {len(left)}" if left else ""))
+
+    def has_rows(self, rows, session, floor):
+        after = rows.after(session.id, session.folded)
+        return after is not None and self.model.has_rows(session, floor, {(epoch, version) for epoch, version, _ in after})
+
+    def tell_of_gap(self, session):
+        """A snapshot's event says which version must be there."""
+        rest = Rest(self.world.api_port, session.user, "phone")
+        rest.request("POST", f"/sessions/{session.id}/snapshots", {})
+        rest.close()
 
     def report_fault(self, n, planned, span, whole, acked, late):
         targets = ", ".join(target for _, target in planned.faults)

@@ -56,6 +56,19 @@ def test_a_right_history_has_no_violation():
     assert History().judge() == set()
 
 
+def test_a_trail_is_whole_with_all_positions_up_to_the_one_that_was_told():
+    history = History()
+    assert history.judge() == set()
+    history.session.folded = (1, 0)
+    rows = {(1, 1), (1, 2)}
+    assert history.model.has_rows(history.session, (1, 2), rows)
+    assert not history.model.has_rows(history.session, (1, 3), rows)
+    assert not history.model.has_rows(history.session, (1, 3), {(1, 1), (1, 3)})
+    assert not history.model.has_rows(history.session, (2, 3), rows | {(1, 3)})  # nobody heard of a rebuild
+    history.session.rebuilt[2] = (3, "")
+    assert history.model.has_rows(history.session, (2, 3), rows | {(1, 3)})
+
+
 def test_an_unknown_write_may_be_applied_or_not():
     for unknown in (1, 2):
         history = History()
