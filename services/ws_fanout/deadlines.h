@@ -1,5 +1,5 @@
 /* When each connection is to be looked at: close together in memory, so that the many that rest
- * cost a tick eight bytes each, and no look. */
+ * cost a tick sixteen bytes each, and no look. */
 #pragma once
 
 #include <stddef.h>

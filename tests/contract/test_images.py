@@ -2,6 +2,7 @@
 takes an engine; here they are held against the code, the documents and their formats' own rules."""
 
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -192,6 +193,16 @@ def test_a_service_takes_its_environment_in_compose(project, secrets, name):
     check_config(name, {key: value.replace(IN_CONTAINERS, str(secrets)) for key, value in environment.items()})
 
 
+def test_the_exporter_asks_redis_as_a_user_of_its_own(project, secrets):
+    environment = project["services"]["redis_exporter"]["environment"]
+    address, user = environment["REDIS_ADDR"], environment["REDIS_USER"]
+    passwords = json.loads((secrets / "redis_exporter.json").read_text())
+    assert set(passwords) == {address, address.replace("redis://", f"redis://{user}@")}
+    [password] = set(passwords.values())
+    [rule] = [line for line in (secrets / "users.acl").read_text().splitlines() if line.startswith(f"user {user} ")]
+    assert f">{password} resetkeys" in rule and "-@all" in rule and "~" not in rule
+
+
 def test_make_secrets_makes_what_compose_has(project, secrets):
     for secret in project["secrets"].values():
         assert (secrets / pathlib.Path(secret["file"]).name).is_file()
@@ -204,6 +215,7 @@ def test_prometheus_finds_what_it_asks(project):
     fixed = [target for job in [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
              for found in job.get("static_configs", []) for target in found["targets"]]
     assert set(asked) == set(SERVICES)
+    assert {"redis_exporter:9121", "node_exporter:9100", "rabbitmq:15692"} <= set(fixed)
     for name in [*asked, *(target.partition(":")[0] for target in fixed)]:
         assert set(services[name]["networks"]) & set(services["prometheus"]["networks"]), name
 

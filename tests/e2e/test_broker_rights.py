@@ -2,12 +2,15 @@
 enough for what it does (the whole suite runs with them), and for nothing that another one does."""
 
 import contextlib
+import json
+import os
+import subprocess
 import uuid
 
 import pika
 import pytest
 
-from harness import NAMES
+from harness import BUILD, NAMES, new_user, wait_until
 
 COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
 
@@ -53,7 +56,8 @@ def test_each_service_is_known_by_its_name(suite):
     ("state_engine", "session_commands", COMMANDS),
     ("audit_writer", "session_commands", COMMANDS),
     ("audit_writer", "session_updates", key("update")),
-    *((user, "amq.topic", "x") for user in [*NAMES, "consumer"]),
+    *((user, "amq.topic", "x") for user in [*NAMES, "consumer", "operator"]),
+    *(("operator", exchange, key("update")) for exchange in ("session_updates", "session_commands")),
     *(("consumer", "session_updates", key(kind)) for kind in ("update", "broadcast")),
     *(("consumer", exchange, queue) for exchange in ("", "session_commands") for queue in (COMMANDS, AUDIT, "consumer.x")),
 ])
@@ -64,13 +68,13 @@ def test_nobody_publishes_what_is_not_its_own(suite, user, exchange, routing_key
 @pytest.mark.parametrize("user, queue", [
     (user, queue) for queue, owner in ((COMMANDS, "state_engine"), (AUDIT, "audit_writer"),
                                        ("state_engine.dead", None), ("audit_writer.dead", None))
-    for user in [*NAMES, "consumer"] if user != owner])
+    for user in [*NAMES, "consumer", "operator"] if user != owner and (owner or user != "operator")])
 def test_nobody_reads_what_is_for_another(suite, user, queue):
     assert is_refused(suite, user, lambda channel: channel.basic_get(queue))
     assert is_refused(suite, user, lambda channel: channel.queue_purge(queue))
 
 
-@pytest.mark.parametrize("user", [*NAMES, "consumer"])
+@pytest.mark.parametrize("user", [*NAMES, "consumer", "operator"])
 def test_nobody_makes_what_is_not_handoffs(suite, user):
     assert is_refused(suite, user, lambda channel: channel.queue_declare("other", durable=True))
     assert is_refused(suite, user, lambda channel: channel.exchange_declare("other"))
@@ -80,3 +84,26 @@ def test_nobody_makes_what_is_not_handoffs(suite, user):
 def test_broadcasts_may_be_published(suite, user):
     assert not is_refused(
         suite, user, lambda channel: channel.basic_publish("session_updates", key("broadcast"), b"{}"))
+
+
+def test_who_operates_looks_at_dead_letters_and_puts_them_back(suite):
+    """What is no command comes again from the engine that got it."""
+    clean, mark = {name: value for name, value in os.environ.items() if not name.startswith("HANDOFF_")}, new_user()
+
+    def handoff(*arguments):
+        done = subprocess.run([BUILD / "bin" / "handoff", "dead-letters", *arguments], capture_output=True, text=True,
+                              env={**clean, "HANDOFF_AMQP_URL": suite.servers.rabbitmq.url_for("operator")}, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ids():
+        letters = map(json.loads, handoff("list", "--json", "--queue", "state_engine.dead").splitlines())
+        return [letter["id"] for letter in letters if mark in handoff("show", letter["id"])]
+
+    with channel_of(suite, "handoff") as channel:
+        channel.basic_publish("", "state_engine.dead", f"no command {mark}".encode(), pika.BasicProperties(delivery_mode=2))
+    [first] = ids()
+    handoff("replay", first)
+    [again] = wait_until(ids, what="the letter that is none again")
+    handoff("drop", again, "--yes")
+    assert ids() == []
