@@ -1,4 +1,4 @@
-/* The list of gaps, and what PostgreSQL says of them; see gaps.h. */
+/* The list of gaps, and whether they have come meanwhile; see gaps.h. */
 #include "services/audit_writer/gaps.h"
 
 #include <inttypes.h>
@@ -11,8 +11,6 @@
 #include "services/audit_writer/gaps_private.h"
 #include "services/audit_writer/statements.h"
 
-#define MAX_GAPS 4096
-#define MAX_CHECKS 100 /* at a time */
 #define PATIENCE_MS 2000
 #define TICK_MS 200
 #define MAX_REFILLS 3 /* of the same versions: what was written three times and is not there */
@@ -49,7 +47,7 @@ static uint64_t hash_of(const struct gaps *g, const char *session_id, struct pos
     return table_hash(&g->known, key, (size_t)len);
 }
 
-static void forget(struct gaps *g, struct gap *gap) {
+void gaps_forget(struct gaps *g, struct gap *gap) {
     table_remove(&g->known, &gap->node);
     free(gap);
 }
@@ -58,33 +56,16 @@ static void forget(struct gaps *g, struct gap *gap) {
 
 static void on_tick(uv_timer_t *timer);
 
+static void tick(struct gaps *g) {
+    if (!g->ticking)
+        uv_timer_start(&g->timer, on_tick, TICK_MS, TICK_MS);
+    g->ticking = true;
+}
+
 void gaps_wait(struct gaps *g, struct gap *gap) {
     gap->due_at = timestamp_monotonic_ms() + PATIENCE_MS;
     gap_list_add(&g->waiting, gap);
-    if (!uv_is_active((uv_handle_t *)&g->timer))
-        uv_timer_start(&g->timer, on_tick, TICK_MS, TICK_MS);
-}
-
-void gaps_tell(struct gaps *g, struct gap *gap) {
-    gap_list_add(&g->told, gap);
-    metric_add(g->lost, 1);
-    log_error(
-        g->app->log, "audit_gap",
-        "Versions are missing in the audit trail, and Redis has not got them any more.",
-        LOG_TEXT("sessionId", gap->session_id), LOG_NUMBER("epoch", (int64_t)gap->position.epoch),
-        LOG_NUMBER("from", (int64_t)gap->low + 1), LOG_NUMBER("to", (int64_t)gap->position.version),
-        LOG_TEXT("hint", "Did the broker lose its data, or was its queue purged?"));
-}
-
-static bool make_room(struct gaps *g) {
-    if (g->known.n < MAX_GAPS)
-        return true;
-    struct gap *oldest = gap_list_take(&g->told);
-    if (oldest)
-        forget(g, oldest);
-    else
-        metric_add(g->unchecked, 1);
-    return oldest != NULL;
+    tick(g);
 }
 
 void gaps_suspect(struct gaps *g, const char *session_id, struct position p) {
@@ -93,15 +74,19 @@ void gaps_suspect(struct gaps *g, const char *session_id, struct position p) {
         return;
     memcpy(wanted.session_id, session_id, UUID_LEN);
     uint64_t hash = hash_of(g, session_id, p);
-    if (table_find(&g->known, hash, is_gap, &wanted) || !make_room(g))
+    if (table_find(&g->known, hash, is_gap, &wanted))
         return;
+    if (g->known.n == MAX_GAPS) {
+        metric_add(g->put_off, 1);
+        return;
+    }
     struct gap *gap = must_alloc(sizeof(*gap));
     *gap = wanted;
     table_add(&g->known, &gap->node, hash);
     gaps_wait(g, gap);
 }
 
-/* ---- What PostgreSQL says ---- */
+/* ---- Whether it has come ---- */
 
 static void filled(struct gaps *g, struct gap *gap) {
     if (gap->n_refills)
@@ -110,7 +95,7 @@ static void filled(struct gaps *g, struct gap *gap) {
                  LOG_TEXT("sessionId", gap->session_id),
                  LOG_NUMBER("epoch", (int64_t)gap->position.epoch),
                  LOG_NUMBER("to", (int64_t)gap->position.version));
-    forget(g, gap);
+    gaps_forget(g, gap);
 }
 
 static void judge(struct gaps *g, struct gap *gap, uint64_t low) {
@@ -124,8 +109,10 @@ static void judge(struct gaps *g, struct gap *gap, uint64_t low) {
     if (gap->n_refills < MAX_REFILLS)
         gap_list_add(&g->missing, gap);
     else
-        gaps_tell(g, gap);
+        gaps_lose(g, gap);
 }
+
+static void check_due(struct gaps *g);
 
 static void on_checked(void *arg, int err, const struct db_result *r) {
     struct gaps *g = arg;
@@ -135,8 +122,11 @@ static void on_checked(void *arg, int err, const struct db_result *r) {
             gaps_wait(g, gap);
         else
             judge(g, gap, (uint64_t)db_number(r, i, 0));
-    if (!g->closed)
-        gaps_read_next(g);
+    if (g->closed)
+        return;
+    gaps_read_next(g);
+    if (!err)
+        check_due(g);
 }
 
 static bool is_due(const struct gap *gap) {
@@ -162,12 +152,24 @@ static void check_due(struct gaps *g) {
     batch_statement_done(&s);
 }
 
+static bool is_busy(const struct gaps *g) {
+    return g->waiting.first || g->checking.first || g->missing.first || g->reading ||
+           g->lost.first || g->marking.first || g->paging;
+}
+
 static void on_tick(uv_timer_t *timer) {
     struct gaps *g = timer->data;
     check_due(g);
     gaps_read_next(g);
-    if (!g->waiting.first && !g->checking.first && !g->missing.first && !g->reading)
-        uv_timer_stop(&g->timer);
+    gaps_mark_next(g);
+    gaps_read_page(g);
+    int64_t left = g->page_at - timestamp_monotonic_ms();
+    if (is_busy(g) || left <= 0) {
+        tick(g);
+        return;
+    }
+    g->ticking = false;
+    uv_timer_start(&g->timer, on_tick, (uint64_t)left, 0);
 }
 
 /* ---- Life ---- */
@@ -184,12 +186,12 @@ static void on_store_down(void *arg, const char *why) {
 
 static void make_metrics(struct gaps *g) {
     struct metrics *m = g->app->metrics;
-    g->lost = metrics_counter(m, "handoff_audit_gaps_total", NULL,
-                              "Gaps in the trail that could not be filled.");
+    g->n_lost = metrics_counter(m, "handoff_audit_gaps_total", NULL,
+                                "Gaps in the trail that could not be filled.");
     g->refilled = metrics_counter(m, "handoff_audit_refilled_total", NULL,
                                   "Events that had not come and were taken from Redis.");
-    g->unchecked = metrics_counter(m, "handoff_audit_gaps_unchecked_total", NULL,
-                                   "Suspected gaps that nobody looks at: there are too many.");
+    g->put_off = metrics_counter(m, "handoff_audit_gaps_unchecked_total", NULL,
+                                 "Suspected gaps that wait: there are too many at a time.");
 }
 
 int gaps_new(struct gaps **ret, struct app *app, struct db *db,
@@ -220,6 +222,15 @@ static void free_gap(struct table_node *node) {
 
 static void on_closed(uv_handle_t *handle) {
     free(handle->data);
+}
+
+void gaps_begin(struct gaps *g) {
+    if (g->closed)
+        return;
+    g->page_session_id[0] = '\0';
+    g->page_at = timestamp_monotonic_ms();
+    g->page_age_ms = 0;
+    tick(g);
 }
 
 void gaps_stop(struct gaps *g) {

@@ -38,7 +38,7 @@ static void take(struct gaps *g, struct gap *gap, const struct store_outboxed *e
     if (n_refilled)
         gaps_wait(g, gap);
     else
-        gaps_tell(g, gap);
+        gaps_lose(g, gap);
 }
 
 static void on_outbox(void *arg, int err, const struct store_outboxed *entries, size_t n) {
@@ -51,7 +51,7 @@ static void on_outbox(void *arg, int err, const struct store_outboxed *entries, 
     if (!err)
         take(g, gap, entries, n);
     else if (err == -EBADMSG)
-        gaps_tell(g, gap);
+        gaps_lose(g, gap);
     else
         gap_list_add(&g->missing, gap); /* until Redis answers */
     if (!err || err == -EBADMSG)

@@ -22,25 +22,46 @@ const char statement_compare_events[] =
  * LATERAL keeps to one look into the index for each. */
 #define IS_THE_VERSION "e.type NOT IN ('snapshot', 'device_joined', 'device_left')"
 
+/* In the order in which they are given, which is the same for two writers: they wait for each other. */
 const char statement_find_missing[] =
-    "SELECT given.session_id, given.epoch, given.version"
+    "INSERT INTO session_gaps (session_id, epoch, version)"
+    " SELECT given.session_id, given.epoch, given.version"
     " FROM unnest($1::uuid[], $2::integer[], $3::integer[]) AS given (session_id, epoch, version)"
     " LEFT JOIN LATERAL ("
     "   SELECT true AS is_there FROM session_events AS e"
     "   WHERE e.session_id = given.session_id AND e.epoch = given.epoch"
     "     AND e.version = given.version AND " IS_THE_VERSION " LIMIT 1) AS found ON true"
-    " WHERE found.is_there IS NULL";
+    " WHERE found.is_there IS NULL"
+    " ON CONFLICT DO NOTHING RETURNING session_id, epoch, version";
 
 const char statement_find_before[] =
-    "SELECT found.version"
+    "WITH looked AS MATERIALIZED ("
+    "  SELECT given.*, found.version AS low"
+    "  FROM unnest($1::uuid[], $2::integer[], $3::integer[])"
+    "       WITH ORDINALITY AS given (session_id, epoch, version, number)"
+    "  LEFT JOIN LATERAL ("
+    "    SELECT e.version FROM session_events AS e"
+    "    WHERE e.session_id = given.session_id AND e.epoch = given.epoch"
+    "      AND e.version <= given.version AND " IS_THE_VERSION
+    "    ORDER BY e.version DESC LIMIT 1) AS found ON true),"
+    " come AS (DELETE FROM session_gaps AS g USING looked AS l"
+    "          WHERE (g.session_id, g.epoch, g.version) = (l.session_id, l.epoch, l.version)"
+    "            AND l.low = l.version)"
+    " SELECT low FROM looked ORDER BY number";
+
+const char statement_read_gaps[] =
+    "SELECT session_id, epoch, version FROM session_gaps"
+    " WHERE told_at IS NULL AND (session_id, epoch, version) > ($1::uuid, $2::integer, $3::integer)"
+    "   AND since <= now() - $4::bigint * interval '1 millisecond'"
+    " ORDER BY session_id, epoch, version LIMIT $5::integer";
+
+const char statement_mark_lost[] =
+    "UPDATE session_gaps AS g SET told_at = now()"
     " FROM unnest($1::uuid[], $2::integer[], $3::integer[])"
     "      WITH ORDINALITY AS given (session_id, epoch, version, number)"
-    " LEFT JOIN LATERAL ("
-    "   SELECT e.version FROM session_events AS e"
-    "   WHERE e.session_id = given.session_id AND e.epoch = given.epoch"
-    "     AND e.version <= given.version AND " IS_THE_VERSION
-    "   ORDER BY e.version DESC LIMIT 1) AS found ON true"
-    " ORDER BY given.number";
+    " WHERE (g.session_id, g.epoch, g.version) = (given.session_id, given.epoch, given.version)"
+    "   AND g.told_at IS NULL"
+    " RETURNING given.number";
 
 /* `->` takes data out of the body with its text as it is. Several of one position have the same data:
  * one that was asked for gives its label to the one that was made by itself. */

@@ -5,10 +5,17 @@
 extern const char statement_insert_events[];
 /* Of given events those whose row has another payload: their numbers. */
 extern const char statement_compare_events[];
-/* Of given versions those that have no row. */
+/* Of given versions those that have no row, and become one of session_gaps by it: what has one
+ * already is not answered again. */
 extern const char statement_find_missing[];
-/* The newest version up to each given one that has a row, in its epoch. */
+/* The newest version up to each given one that has a row, in its epoch; those that have come leave
+ * session_gaps. */
 extern const char statement_find_before[];
+/* Of session_gaps what is still looked for and known for $4 ms, after the row ($1, $2, $3); up to
+ * $5. */
+extern const char statement_read_gaps[];
+/* Given versions are lost: the numbers, from 1, of those that nobody had marked so before. */
+extern const char statement_mark_lost[];
 extern const char statement_insert_snapshots[];
 /* The newest position wins; a device's other columns are of the newest moment. */
 extern const char statement_upsert_participants[];

@@ -242,6 +242,7 @@ static void on_schema_ready(void *arg) {
     w->db_ready = true;
     judge_database(w, "");
     purge_begin(w->purge);
+    gaps_begin(w->gaps);
     if (!w->consumer && !w->draining && open_consumer(w))
         log_error(w->app->log, "consumer_failed", "The broker's address cannot be used.");
     if (w->state == WRITER_RESTING)

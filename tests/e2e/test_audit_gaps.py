@@ -11,6 +11,7 @@ from harness import wait_until
 from rest import accepted
 from window import window_of
 
+BLIND = "redis://127.0.0.1:1/0"  # nobody is there
 EXAMPLE = pathlib.Path(__file__).parents[2] / "proto/examples/session.clock.json"
 
 
@@ -138,22 +139,70 @@ def test_another_epochs_window_fills_nothing(trail):
     assert trail.versions(session) == [1, 3]
 
 
+def start_again(trail, redis_url):
+    trail.suite.services["audit_writer"].env["HANDOFF_REDIS_URL"] = redis_url
+    trail.suite.restart("audit_writer")
+
+
+def open_gaps(trail):
+    return trail.suite.query("select count(*) from session_gaps where told_at is null")[0][0]
+
+
+def test_what_was_suspected_outlives_who_suspected_it(new_realm, tmp_path):
+    """Killed or ended before it has looked: the next one needs no event that tells of it."""
+    trail = Trail(new_realm(), tmp_path / "log", HANDOFF_REDIS_URL=BLIND)
+    try:
+        def suspect():
+            session = new_session_id()
+            told = [created(session), *(delta(session, v) for v in range(2, 10))]
+            trail.keep(*told)
+            trail.tell(told[0], told[1], told[4], told[8])
+            trail.settle()
+            assert trail.versions(session) == [1, 2, 5, 9]
+            return session
+        killed = suspect()
+        trail.suite.kill("audit_writer")
+        start_again(trail, BLIND)
+        ended = suspect()
+        assert trail.suite.terminate("audit_writer") == 0
+        start_again(trail, trail.realm.redis.url)
+        for session in (killed, ended):
+            wait_versions(trail, session, list(range(1, 10)))
+        wait_until(lambda: open_gaps(trail) == 0, what="nothing more that is looked for")
+        assert trail.logged("audit_gap") == []
+    finally:
+        trail.stop()
+
+
 def test_without_redis_it_is_ready_and_gaps_wait(new_realm, tmp_path):
     realm = new_realm()
-    trail = Trail(realm, tmp_path / "log", HANDOFF_REDIS_URL="redis://127.0.0.1:1/0")
+    trail = Trail(realm, tmp_path / "log", HANDOFF_REDIS_URL=BLIND)
     try:
         assert trail.dependencies() == {"rabbitmq": True, "postgresql": True, "redis": False}
         session = new_session_id()
         trail.tell(created(session), delta(session, 3))
         trail.settle()
         assert trail.versions(session) == [1, 3] and trail.logged("audit_gap") == []
-        # 4096 are looked for, and no more.
+        # 4096 are looked for at a time, and no more; the others wait in PostgreSQL.
         trail.tell_quickly(*(delta(new_session_id(), 2) for _ in range(4095)))
         trail.settle()
         assert trail.metric("handoff_audit_gaps_unchecked_total") == 0
-        trail.tell(delta(new_session_id(), 2))
+        trail.tell(*(delta(new_session_id(), 2) for _ in range(600)))
         trail.settle()
-        assert trail.metric("handoff_audit_gaps_unchecked_total") == 1
+        assert trail.metric("handoff_audit_gaps_unchecked_total") == 600 and open_gaps(trail) == 4696
+        # The next one looks for all of them, page by page, and tells each once.
+        assert trail.suite.terminate("audit_writer") == 0
+        start_again(trail, realm.redis.url)
+        wait_until(lambda: open_gaps(trail) == 0, what="all of them told")
+        wait_until(lambda: trail.metric("handoff_audit_gaps_total") == 4696, what="the count")
+        assert len({r["sessionId"] for r in trail.logged("audit_gap")}) == len(trail.logged("audit_gap")) == 4696
+        assert trail.metric("handoff_audit_gaps_unchecked_total") == 0
+        # What was told is not told again by whoever comes next, also when the event that showed it comes again.
+        trail.suite.kill("audit_writer")
+        trail.suite.restart("audit_writer")
+        trail.tell(delta(session, 3), delta(session, 5))
+        wait_gaps(trail, session, [(1, 2, 2), (1, 4, 4)])
+        assert trail.metric("handoff_audit_gaps_total") == 1
     finally:
         trail.stop()
 

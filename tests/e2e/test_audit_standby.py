@@ -105,6 +105,46 @@ def test_the_active_one_freezes_and_comes_back(trail):
     assert trail.n_messages(EVENTS) == 0
 
 
+def test_what_the_active_one_suspected_is_filled_by_the_other(trail):
+    """The active one cannot look for it, and is killed. No event comes any more that would tell of it."""
+    active, standby = who_writes(trail)
+    trail.suite.services[active].env["HANDOFF_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    assert trail.suite.terminate(active) == 0
+    trail.suite.restart(active)
+    assert trail.suite.terminate(standby) == 0
+    trail.suite.restart(standby)
+    session = new_session_id()
+    told = [created(session), *(delta(session, v) for v in range(2, 8))]
+    trail.keep(*told)
+    trail.tell(told[0], told[3], told[6])
+    trail.settle()
+    assert trail.versions(session) == [1, 4, 7]
+    trail.suite.kill(active)
+    wait_until(lambda: trail.versions(session) == list(range(1, 8)), what="the versions")
+    assert trail.logged("audit_gap") == []
+
+
+def test_two_look_for_the_same_gaps(trail):
+    """Both start at once, and find 300 that nobody can fill, and 50 that Redis has got."""
+    for name in NAMES:
+        assert trail.suite.terminate(name) == 0
+    lost, kept = ([new_session_id() for _ in range(n)] for n in (300, 50))
+    for session in kept:
+        trail.keep(created(session), delta(session, 2))
+    trail.sql("insert into session_gaps (session_id, epoch, version) select unnest(%s::uuid[]), 1, 2", lost + kept)
+    for name in NAMES:
+        trail.suite.services[name].start()
+    for name in NAMES:
+        trail.suite.services[name].wait_ready()
+    wait_until(lambda: trail.suite.query("select count(*), count(told_at) from session_gaps") == [(300, 300)],
+               what="all filled, or told as lost")
+    wait_until(lambda: len(trail.logged("audit_gap")) == 300, what="the records")
+    assert {r["sessionId"] for r in trail.logged("audit_gap")} == set(lost)
+    assert sum(metric(trail, name, "handoff_audit_gaps_total") for name in NAMES) == 300
+    assert all(trail.versions(session) == [1, 2] for session in kept)
+    assert trail.n_messages(DEAD) == 0 and trail.logged("audit_two_contents") == []
+
+
 def test_a_barrier_waits_for_what_the_one_that_ends_has_in_hand(trail):
     """The standby has nothing of it: only the broker keeps the order, and it must not hand on the queue before."""
     active, _ = who_writes(trail)

@@ -332,9 +332,7 @@ class Purged(Apart):
         assert len(lost) == 2, lost
 
     def after(self, lane, action):
-        """What an audit_writer suspects dies with it (docs/OPERATIONS.md): an event tells its successor."""
-        if action == "die":
-            tell_again(lane, self.id)
+        """Whoever suspected it may be gone: PostgreSQL tells its successor."""
         wait_until(lambda: [v for v, _, _ in lane.suite.events_in_postgresql(self.id)] == [1, 2, 3, 4, 5, 6],
                    what="the gap to be filled")
 

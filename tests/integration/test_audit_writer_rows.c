@@ -225,43 +225,6 @@ static void test_create_is_found_by_its_key(void **state) {
     run(d, "RESET enable_seqscan");
 }
 
-static void expect_missing(struct database *d, struct entry *e, const char *missing) {
-    write_one(d, e);
-    buf_puts(&d->missing, "");
-    assert_string_equal(d->missing.data, missing);
-}
-
-static void test_missing_version_is_found_by_the_next_event(void **state) {
-    struct database *d = *state;
-    static const char more[] = ",\"operations\":[],\"checksum\":\"c\"";
-    write_new_story(d);
-    expect_missing(d, event(STORY_ID, "device_left", 4, ""), "");
-    expect_missing(d, event(STORY_ID, "device_left", 5, ""), STORY_ID " ");
-    expect_missing(d, event(STORY_ID, "state_delta", 6, more), STORY_ID " ");
-    expect_missing(d, event(STORY_ID, "state_delta", 5, more), "");
-    expect_missing(d, event(STORY_ID, "state_delta", 6, more), "");
-    expect_missing(d, event_at(STORY_ID, "state_delta", 2, 7, more), STORY_ID " ");
-    expect_missing(d, event_at(STORY_ID, "session_rebuilt", 2, 6, ",\"checksum\":\"c\""), "");
-    expect_missing(d, event_at(STORY_ID, "state_delta", 2, 7, more), "");
-}
-
-static void send_find_before(struct database *d, const char *const versions) {
-    const char *parameters[] = {"{" STORY_ID "," STORY_ID "," STORY_ID "}", "{1,1,2}", versions};
-    buf_clear(&d->said);
-    assert_int_equal(db_query(d->db, statement_find_before, 3, parameters, on_answer, d), 0);
-    end(d);
-}
-
-static void test_newest_version_before_a_gap(void **state) {
-    struct database *d = *state;
-    write_new_story(d);
-    write_one(d, event_at(STORY_ID, "session_rebuilt", 2, 9, ",\"checksum\":\"c\""));
-    send_find_before(d, "{3,99,8}");
-    assert_string_equal(d->said.data, "3 4 NULL ");
-    send_find_before(d, "{1,4,10}");
-    assert_string_equal(d->said.data, "1 4 9 ");
-}
-
 /* ---- Participants, devices, labels ---- */
 
 #define FRIEND "7a1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
@@ -378,8 +341,6 @@ int main(void) {
         cmocka_unit_test(test_newer_position_clears_the_cold_mark_and_no_other),
         cmocka_unit_test(test_last_active_device_stays_when_paused),
         cmocka_unit_test(test_create_is_found_by_its_key),
-        cmocka_unit_test(test_missing_version_is_found_by_the_next_event),
-        cmocka_unit_test(test_newest_version_before_a_gap),
         cmocka_unit_test(test_sharing_and_devices_are_the_same_in_every_order),
         cmocka_unit_test(test_label_joins_the_snapshot_that_was_there),
     };
