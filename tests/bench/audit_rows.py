@@ -12,6 +12,7 @@ N_QUEUED = 100_000
 RATE = 20_000  # a second: the bar
 SECONDS = 5
 PATIENCE = 120  # s
+QUIET = 15  # s: devices of other phases leave 10 s after their last connection, which are rows, too
 
 QUEUED = f"audit: {N_QUEUED:,} rows that waited"
 SUSTAINED = f"audit: {RATE:,} rows/s"
@@ -27,9 +28,18 @@ class AuditRows:
         self.program = options.programs / "audit_publish"
         self.suite, self.servers, self.count_rows = suite, servers, count_rows
         self.moment, self.n_published, self.n_accepted = int(time.time() * 1000), 0, 0
-        rows_before = count_rows(suite)
+        rows_before = self._await_quiet()
         self._publish(N_SESSIONS, 0)
         self._await_rows(rows_before + N_SESSIONS)
+
+    def _await_quiet(self):
+        """How many rows there are when no more come."""
+        n, since = self.count_rows(self.suite), time.monotonic()
+        while time.monotonic() < since + QUIET:
+            time.sleep(0.5)
+            now = self.count_rows(self.suite)
+            n, since = now, since if now == n else time.monotonic()
+        return n
 
     def _publisher(self, n, rate):
         argv = [self.program, self.servers.rabbitmq.url, self.moment, N_SESSIONS, self.n_published, n, rate]

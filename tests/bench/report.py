@@ -3,6 +3,7 @@ least and the most in brackets."""
 
 import statistics
 
+import report_audit
 import report_clocks
 import report_crowd
 import report_peers
@@ -182,7 +183,8 @@ def _plain(table):
 
 
 def text(result):
-    shown = tables(result) + report_clocks.tables(result, PARTS) + report_crowd.tables(result) + report_peers.tables(result)
+    shown = tables(result) + report_clocks.tables(result, PARTS) + report_crowd.tables(result)
+    shown += report_peers.tables(result) + report_audit.tables(result)
     return "\n\n".join([_plain(t) for t in shown] + ["\n".join(summary(result))]) + "\n"
 
 
@@ -198,7 +200,7 @@ def _machine(result):
         f"- Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memoryGib']} GiB; kernel "
         f"{machine['kernel']}; {machine['compiler']}.",
         f"- Commit: {machine['commit']}. Command: `{machine['command']}`, "
-        f"{len(result['rounds'] or result['clocks'] or result['crowd'] or result['peers'])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
+        f"{len(result['rounds'] or result['clocks'] or result['crowd'] or result['peers'] or result['audit'])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
         "- Median of the rounds (least–most). \"others\" is the share of the CPUs that went to processes "
         "which have nothing to do with the measurement.",
     ])
@@ -215,7 +217,8 @@ def rewrite(path, result):
     for begin, found, end in ((BEGIN, tables(result) if result["rounds"] else [], END),
                               (report_clocks.BEGIN, report_clocks.tables(result, PARTS), report_clocks.END),
                               (report_crowd.BEGIN, report_crowd.tables(result), report_crowd.END),
-                              (report_peers.BEGIN, report_peers.tables(result), report_peers.END)):
+                              (report_peers.BEGIN, report_peers.tables(result), report_peers.END),
+                              (report_audit.BEGIN, report_audit.tables(result), report_audit.END)):
         if not found:
             continue
         head, _, rest = text.partition(begin)

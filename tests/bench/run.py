@@ -308,7 +308,7 @@ def bench_with(options):
         return not options.peers and any(is_wanted(options, name) for name in names)
 
     def work(suite, servers, create, new_token):
-        result, n_accepted = {"rounds": [], "crowd": [], "clocks": [], "peers": []}, 0
+        result, n_accepted = {"rounds": [], "crowd": [], "clocks": [], "peers": [], "audit": []}, 0
         if options.peers:
             part, n = peers_part(options, suite, servers, create, [new_token() for _ in range(peers.N_WATCHERS)])
             result.update(part)
