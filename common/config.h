@@ -61,6 +61,7 @@ struct config {
     int64_t api_address_requests_burst;
     char *trusted_proxies; /* addresses and networks, comma-separated */
     int64_t console;       /* 0 or 1 */
+    int64_t docs;          /* 0 or 1 */
     char *public_ws_url;   /* ws:// or wss://; "": at the host that is asked for */
     char *code_url;        /* what a handoff code becomes: with {code} in it */
 
