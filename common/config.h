@@ -65,6 +65,8 @@ struct config {
     char *public_ws_url;   /* ws:// or wss://; "": at the host that is asked for */
     char *code_url;        /* what a handoff code becomes: with {code} in it */
 
+    int64_t cloudevents; /* 0 or 1: events have CloudEvents' attributes */
+
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */
     int64_t max_batch; /* commands the engine takes at a time; rows audit_writer writes at a time */

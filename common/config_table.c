@@ -142,6 +142,10 @@ static const struct config_row rows[] = {
      .services = API, .fallback = "http://localhost:8080/#code={code}",
      .help = "What a handoff code's QR code says: the app's address, with {code} behind a # so that no server's log has it."},
 
+    {.name = "HANDOFF_CLOUDEVENTS", .type = CONFIG_BOOLEAN, .offset = FIELD(cloudevents),
+     .services = API | ENGINE | FANOUT, .fallback = "off",
+     .help = "Events have the attributes of CloudEvents 1.0 as headers, too; the same for all three."},
+
     {.name = "HANDOFF_SNAPSHOT_EVERY", .type = CONFIG_INTEGER, .offset = FIELD(snapshot_every),
      .services = ENGINE, .fallback = "50", .least = 1, .most = 1000,
      .help = "A snapshot each so many versions."},

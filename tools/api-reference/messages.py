@@ -94,7 +94,11 @@ class Messages:
     def broker(self, channel):
         binding = channel["bindings"]["amqp"]
         named = binding.get("exchange") or binding.get("queue")
-        return f"<p>{'Exchange' if 'exchange' in binding else 'Queue'} {code(named['name'] or '(default)')}.</p>"
+        return f"<p>{'Exchange' if 'exchange' in binding else 'Queue'} {code(named['name'] or '(default)')}.</p>" + self.cloudevents(channel)
+
+    def cloudevents(self, channel):
+        told = channel.get("x-cloudevents")
+        return f"<h3>As CloudEvents</h3>{markup.paragraphs(told['description'])}{self.schemas.html(told['headers'])}" if told else ""
 
     def channel(self, name, channel):
         address = f"<p>Address {code(channel['address'])}.</p>" if channel["address"] else ""
