@@ -63,13 +63,22 @@ $(OUT)/gen/client.c: clients/js/dist/.built tools/embed
 	@mkdir -p $(@D)
 	$(Q)tools/embed client clients/js/dist/esm/*.js > $@
 
+API_REFERENCE := $(wildcard tools/api-reference/*) $(wildcard proto/*.yaml proto/schemas/*.json proto/examples/*.json) \
+    $(wildcard docs/errors/*.md) services/session_api/console/icon.svg
+$(OUT)/gen/docs.c: $(API_REFERENCE) tools/embed
+	@mkdir -p $(@D)
+	@echo "  DOCS  $(@D)/docs"
+	@rm -rf $(@D)/docs
+	$(Q)PYTHONDONTWRITEBYTECODE=1 python3 tools/api-reference $(@D)/docs
+	$(Q)tools/embed -C $(@D)/docs docs $$(cd $(@D)/docs && find . -type f | sort | sed 's|^\./||') > $@
+
 $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
 # What is made of a service's other files.
 made_of_audit_writer := $(OUT)/gen/migrations.o
-made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o
+made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o $(OUT)/gen/docs.o
 
 define service_rule
 $(OUT)/bin/$(1): $$(call objects,$$(wildcard services/$(1)/*.c)) $(made_of_$(1)) $(OUT)/libhandoff.a

@@ -15,7 +15,8 @@ struct broadcast { /* all borrowed */
     const char *user_id, *device_id;
     unsigned rights; /* COMMAND_… */
     const json_t *message;
-    bool echo; /* to the sender too */
+    bool echo;        /* to the sender too */
+    bool cloud_event; /* with the attributes of a CloudEvent */
 };
 
 /* Publishes to the session's devices; s: the session's meta, data is not looked at. now: ms.

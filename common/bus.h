@@ -60,6 +60,9 @@ struct bus_publish {
     const char *command_id, *key_hash, *fingerprint;
     bool echo;          /* a broadcast that goes to its sender too */
     const char *reason; /* of a dead letter */
+    /* The session of an event that has the attributes of a CloudEvent, too; then type, message_id
+     * and timestamp_ms are there. NULL: without. */
+    const char *cloud_event_subject;
 };
 
 enum bus_bind { BUS_BIND, BUS_UNBIND };

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/timestamp.h"
+
 #define METHOD_ROOM 2048 /* four short strings and some integers */
 #define TEXT_HEADER_MAX 1024
 
@@ -61,7 +63,9 @@ void bus_put_heartbeat(struct buf *out) {
     frame_end(out, frame_begin(out, AMQP_FRAME_HEARTBEAT, 0));
 }
 
-#define MAX_HEADERS 8
+#define N_CLOUD_EVENT_HEADERS 6
+#define MAX_HEADERS (8 + N_CLOUD_EVENT_HEADERS)
+#define CLOUD_EVENT_ROOM 1024
 
 static amqp_table_entry_t number_entry(const char *name, uint64_t n) {
     amqp_table_entry_t e = {.key = amqp_cstring_bytes(name)};
@@ -107,6 +111,28 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
     return n;
 }
 
+/* What the texts of a CloudEvent's attributes are printed into. */
+struct cloud_event_texts {
+    char type[64 + 8], time[TIMESTAMP_LEN + 1];
+};
+
+/* CloudEvents 1.0, AMQP binding 3.1.3, in binary mode (content_type is datacontenttype). The time
+ * as text: AMQP's own has whole seconds. */
+static int cloud_event_headers_of(const struct bus_publish *m, struct cloud_event_texts *texts,
+                                  amqp_table_entry_t ret[static N_CLOUD_EVENT_HEADERS]) {
+    if (!m->cloud_event_subject)
+        return 0;
+    snprintf(texts->type, sizeof(texts->type), "handoff.%s", m->type);
+    timestamp_print(m->timestamp_ms, texts->time);
+    ret[0] = text_entry("cloudEvents:specversion", "1.0");
+    ret[1] = text_entry("cloudEvents:id", m->message_id);
+    ret[2] = text_entry("cloudEvents:source", "urn:handoff:sessions");
+    ret[3] = text_entry("cloudEvents:type", texts->type);
+    ret[4] = text_entry("cloudEvents:subject", m->cloud_event_subject);
+    ret[5] = text_entry("cloudEvents:time", texts->time);
+    return N_CLOUD_EVENT_HEADERS;
+}
+
 static void set_text(amqp_basic_properties_t *p, amqp_bytes_t *field, amqp_flags_t flag,
                      const char *text) {
     if (!text)
@@ -136,11 +162,14 @@ static void properties_of(const struct bus_publish *m, const char *app_id, char 
 }
 
 static int put_header(struct buf *out, const struct bus_publish *m, const char *app_id) {
-    enum { ROOM = 8 * BUS_SHORT_TEXT_CAP + 2 * TEXT_HEADER_MAX + 256 };
+    enum { ROOM = 8 * BUS_SHORT_TEXT_CAP + 2 * TEXT_HEADER_MAX + CLOUD_EVENT_ROOM + 256 };
     char expiration[24];
+    struct cloud_event_texts texts;
     snprintf(expiration, sizeof(expiration), "%lld", (long long)m->expiration_ms);
     amqp_table_entry_t entries[MAX_HEADERS];
-    amqp_basic_properties_t p = {.headers = {headers_of(m, entries), entries}};
+    int n = headers_of(m, entries);
+    n += cloud_event_headers_of(m, &texts, entries + n);
+    amqp_basic_properties_t p = {.headers = {n, entries}};
     properties_of(m, app_id, expiration, &p);
 
     size_t start = frame_begin(out, AMQP_FRAME_HEADER, BUS_CHANNEL);

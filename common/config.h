@@ -61,8 +61,11 @@ struct config {
     int64_t api_address_requests_burst;
     char *trusted_proxies; /* addresses and networks, comma-separated */
     int64_t console;       /* 0 or 1 */
+    int64_t docs;          /* 0 or 1 */
     char *public_ws_url;   /* ws:// or wss://; "": at the host that is asked for */
     char *code_url;        /* what a handoff code becomes: with {code} in it */
+
+    int64_t cloudevents; /* 0 or 1: events have CloudEvents' attributes */
 
     int64_t snapshot_every;
     int64_t cold_after_ms; /* unused for so long a session leaves Redis */

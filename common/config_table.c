@@ -135,9 +135,16 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_PUBLIC_WS_URL", .type = CONFIG_URL, .offset = FIELD(public_ws_url),
      .services = API, .fallback = "", .choices = "ws wss",
      .help = "Where the console's page reaches ws_fanout (/ws is added); empty: at the host that it was asked for, where port 8080 becomes 8081."},
+    {.name = "HANDOFF_DOCS", .type = CONFIG_BOOLEAN, .offset = FIELD(docs), .services = API,
+     .fallback = "on",
+     .help = "Serve the API reference at /docs, to whoever asks: pages, OpenAPI, AsyncAPI, schemas and examples."},
     {.name = "HANDOFF_CODE_URL", .type = CONFIG_CODE_URL, .offset = FIELD(code_url),
      .services = API, .fallback = "http://localhost:8080/#code={code}",
      .help = "What a handoff code's QR code says: the app's address, with {code} behind a # so that no server's log has it."},
+
+    {.name = "HANDOFF_CLOUDEVENTS", .type = CONFIG_BOOLEAN, .offset = FIELD(cloudevents),
+     .services = API | ENGINE | FANOUT, .fallback = "off",
+     .help = "Events have the attributes of CloudEvents 1.0 as headers, too; the same for all three."},
 
     {.name = "HANDOFF_SNAPSHOT_EVERY", .type = CONFIG_INTEGER, .offset = FIELD(snapshot_every),
      .services = ENGINE, .fallback = "50", .least = 1, .most = 1000,

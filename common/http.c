@@ -259,11 +259,12 @@ const char *http_peer(struct http_request *r) {
 }
 
 static struct MHD_Response *make_response(const struct http_answer *answer, bool close_after) {
-    static char nothing[1];
+    const char *lasting = answer->lasting ? answer->lasting : "";
     struct MHD_Response *response =
         answer->body
             ? MHD_create_response_from_buffer(answer->body_len, answer->body, MHD_RESPMEM_MUST_FREE)
-            : MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
+            : MHD_create_response_from_buffer(answer->lasting ? answer->body_len : 0,
+                                              (void *)(uintptr_t)lasting, MHD_RESPMEM_PERSISTENT);
     if (!response)
         abort(); /* out of memory, as must_alloc has it */
     for (const char *const *h = answer->headers; h && h[0]; h += 2)

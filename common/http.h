@@ -72,8 +72,9 @@ struct http_answer {
     int status;
     const char *const *headers; /* name, value, name, value, …, NULL; copied. Content-Type too */
     char *body;                 /* taken: freed by the server; NULL: empty */
-    size_t body_len;
-    bool close; /* close the connection afterwards */
+    const char *lasting;        /* a body instead of that which outlives the server: not copied */
+    size_t body_len;            /* of either */
+    bool close;                 /* close the connection afterwards */
 };
 /* Answers and ends the request (r is gone after it). For HEAD the body is measured, not sent. */
 void http_answer(struct http_request *r, const struct http_answer *answer);

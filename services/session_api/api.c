@@ -108,6 +108,7 @@ int api_start(struct app *app, void **ret_self) {
     char random[UUID_LEN + 1];
     uuid_v4(random);
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
+    api->docs = docs_new(app->config);
     int err;
     if ((err = start_auth(api)) || (err = start_store(api)) || (err = start_db(api)) ||
         (err = start_commander(api)) || (err = start_console(api)))
@@ -143,6 +144,7 @@ void api_stop(void *self) {
     auth_free(api->auth);
     quota_free(api->quota);
     console_free(api->console);
+    docs_free(api->docs);
     limits_done(&api->limits);
     users_done(&api->loaders);
     call_metrics_free(api->metrics);

@@ -12,6 +12,8 @@
 #include "common/users.h"
 #include "services/session_api/call.h"
 #include "services/session_api/console.h"
+#include "services/session_api/docs.h"
+#include "services/session_api/files.h"
 #include "services/session_api/handoff.h"
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
@@ -29,6 +31,7 @@ struct api {
     struct http *http;
     struct quota *quota;
     struct console *console; /* NULL where it is off */
+    struct docs *docs;       /* the same */
     struct limits limits;
     struct health_dependency *redis, *postgresql;
     struct call_metrics *metrics;

@@ -75,7 +75,8 @@ struct call *call_new(struct api *api, struct http_request *request) {
     call->started_ns = uv_hrtime();
     call->method = path_method(http_method(request));
     call->resource = path_parse(http_path(request), call->session_id, call->parameter);
-    if (call->resource == RESOURCE_CONSOLE && !api->console)
+    if ((call->resource == RESOURCE_CONSOLE && !api->console) ||
+        (call->resource == RESOURCE_DOCS && !api->docs))
         call->resource = RESOURCE_NONE;
     const char *id = http_header(request, "X-Request-Id");
     if (id && problem_request_id_is_valid(id))
@@ -99,16 +100,15 @@ void call_add_tag(struct call *call, struct position position) {
     call_add_header(call, "ETag", call->tag);
 }
 
-/* body: taken, or NULL. */
-static void finish(struct call *call, int status, char *body, size_t len) {
+/* Of the answer the status and the body are set. */
+static void finish(struct call *call, struct http_answer *answer) {
     call_add_header(call, "X-Request-Id", call->request_id);
     call_add_header(call, "X-API-Version", "1");
     limits_add_headers(call);
     double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
-    call_metrics_count(call->api->metrics, call, status, seconds);
-    const struct http_answer answer = {
-        .status = status, .headers = call->headers, .body = body, .body_len = len};
-    http_answer(call->request, &answer);
+    call_metrics_count(call->api->metrics, call, answer->status, seconds);
+    answer->headers = call->headers;
+    http_answer(call->request, answer);
 }
 
 void call_answer(struct call *call, int status, struct buf *body) {
@@ -121,14 +121,27 @@ void call_answer(struct call *call, int status, struct buf *body) {
         call_add_header(call, "Content-Type",
                         call->content_type ? call->content_type : "application/json");
     cors_add_headers(call);
-    size_t len = body ? body->len : 0;
-    finish(call, status, body ? buf_take(body) : NULL, len);
+    struct http_answer answer = {.status = status, .body_len = body ? body->len : 0};
+    answer.body = body ? buf_take(body) : NULL;
+    finish(call, &answer);
+}
+
+static void add_file_headers(struct call *call, const char *type) {
+    call_add_header(call, "Cache-Control", "no-cache");
+    if (type)
+        call_add_header(call, "Content-Type", type);
 }
 
 void call_answer_file(struct call *call, int status, const char *type, const char *text,
                       size_t len) {
-    call_add_header(call, "Cache-Control", "no-cache");
-    if (type)
-        call_add_header(call, "Content-Type", type);
-    finish(call, status, text ? must_memdup(text, len) : NULL, len);
+    struct http_answer answer = {.status = status, .lasting = text, .body_len = len};
+    add_file_headers(call, type);
+    finish(call, &answer);
+}
+
+void call_answer_text(struct call *call, int status, const char *type, struct buf *text) {
+    struct http_answer answer = {.status = status, .body_len = text->len};
+    answer.body = buf_take(text);
+    add_file_headers(call, type);
+    finish(call, &answer);
 }

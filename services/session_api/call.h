@@ -88,9 +88,12 @@ void call_add_tag(struct call *call, struct position position);
  * otherwise; NULL: without a body. The call is
  * gone afterwards, as after call_refuse. */
 void call_answer(struct call *call, int status, struct buf *body);
-/* Answers with what is the same for everybody: text is borrowed; NULL: without a body. */
+/* Answers with what is the same for everybody: text lives as long as the program; NULL: without a
+ * body. */
 void call_answer_file(struct call *call, int status, const char *type, const char *text,
                       size_t len);
+/* The same with a text that was made; taken. */
+void call_answer_text(struct call *call, int status, const char *type, struct buf *text);
 
 /* ---- problem.c ---- */
 /* Answers with problem+json. conflict: JSON text of an object whose members are added, or NULL. */

@@ -72,6 +72,8 @@ static const struct {
                         false},
     [RESOURCE_CONSOLE] = {"console", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS,
                           "GET, HEAD, OPTIONS", false},
+    [RESOURCE_DOCS] = {"docs", METHOD_GET | METHOD_HEAD | METHOD_OPTIONS, "GET, HEAD, OPTIONS",
+                       false},
 };
 
 static const struct {
@@ -165,19 +167,19 @@ static bool is_match(const char *pattern, const char *path,
     return false;
 }
 
-static bool is_console(const char *path) {
-    static const char folder[] = "/console";
-    static const size_t len = sizeof(folder) - 1;
-    return strcmp(path, "/") == 0 ||
-           (strncmp(path, folder, len) == 0 && (!path[len] || path[len] == '/'));
+static bool is_in(const char *path, const char *folder) {
+    size_t len = strlen(folder);
+    return strncmp(path, folder, len) == 0 && (!path[len] || path[len] == '/');
 }
 
 enum resource path_parse(const char *path, char ret_session_id[static UUID_LEN + 1],
                          char ret_parameter[static PATH_PARAMETER_CAP]) {
     static const char prefix[] = "/sessions/";
     static const size_t prefix_len = sizeof(prefix) - 1;
-    if (is_console(path))
+    if (strcmp(path, "/") == 0 || is_in(path, "/console"))
         return RESOURCE_CONSOLE;
+    if (is_in(path, "/docs"))
+        return RESOURCE_DOCS;
     for (enum resource r = RESOURCE_NONE + 1; *path == '/' && r < RESOURCE_N; r++)
         if (!strchr(resources[r].pattern, '{') && strcmp(path, resources[r].pattern) == 0)
             return r;

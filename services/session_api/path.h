@@ -44,6 +44,7 @@ enum resource {
     RESOURCE_HEALTH,
     RESOURCE_READY,
     RESOURCE_CONSOLE, /* /, /console and all below it */
+    RESOURCE_DOCS,    /* /docs and all below it */
     RESOURCE_N,
 };
 

@@ -114,6 +114,9 @@ static void dispatch(struct call *call) {
     case RESOURCE_CONSOLE:
         console_answer(call->api->console, call);
         break;
+    case RESOURCE_DOCS:
+        docs_answer(call->api->docs, call);
+        break;
     default:
         answer_ready(call);
         break;
@@ -156,7 +159,8 @@ static int check_accept(struct call *call, struct fault *f) {
             return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
                                   "answers are image/svg+xml, image/png or text/plain, none of "
                                   "which Accept takes");
-    } else if (call->resource != RESOURCE_CONSOLE && !headers_accept_json(accept)) {
+    } else if (call->resource != RESOURCE_CONSOLE && call->resource != RESOURCE_DOCS &&
+               !headers_accept_json(accept)) {
         return (int)fault_set(f, FAULT_NOT_ACCEPTABLE, "Accept",
                               "answers are application/json, which Accept does not take");
     }

@@ -103,6 +103,7 @@ static int send_event(struct publisher *p, const struct event *e, uint64_t *ret_
         .command_id = text_or_null(e->command_id),
         .key_hash = text_or_null(e->key_hash),
         .fingerprint = text_or_null(e->fingerprint),
+        .cloud_event_subject = p->app->config->cloudevents ? e->session_id : NULL,
     };
     return bus_publish(p->bus, &m, ret_seq);
 }

@@ -140,12 +140,13 @@ static void refuse_broadcast(struct pending_broadcast *p, const char *why) {
 }
 
 static void publish(struct pending_broadcast *p, const struct session *session) {
+    struct fanout *fanout = p->fanout;
     struct broadcast broadcast = {.user_id = p->principal.user_id,
                                   .device_id = p->device_id,
                                   .rights = p->principal.rights,
                                   .message = p->message,
-                                  .echo = p->echo};
-    struct fanout *fanout = p->fanout;
+                                  .echo = p->echo,
+                                  .cloud_event = fanout->app->config->cloudevents};
     struct fault f = {0};
     int r = broadcast_publish(fanout->commander, session, store_now(fanout->store), &broadcast, &f);
     CRASH_LINK("fanout.broadcast.published", CRASH_BROKER);

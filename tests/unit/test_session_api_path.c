@@ -46,6 +46,9 @@ static void test_path_names_its_resource(void **state) {
     expect_resource("/console", RESOURCE_CONSOLE);
     expect_resource("/console/", RESOURCE_CONSOLE);
     expect_resource("/console/client/index.js", RESOURCE_CONSOLE);
+    expect_resource("/docs", RESOURCE_DOCS);
+    expect_resource("/docs/", RESOURCE_DOCS);
+    expect_resource("/docs/errors/not_found", RESOURCE_DOCS);
 }
 
 static void test_path_that_names_nothing_is_none(void **state) {
@@ -53,6 +56,8 @@ static void test_path_that_names_nothing_is_none(void **state) {
     static const char *const paths[] = {"",
                                         "//",
                                         "/consoles",
+                                        "/docsx",
+                                        "//docs",
                                         "/Console",
                                         "console",
                                         "//console",
