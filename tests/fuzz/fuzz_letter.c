@@ -47,7 +47,7 @@ static void check_json(const struct bus_message *m) {
     must_hold((size_t)json_number_value(json_object_get(value, "bytes")) == m->body_len);
     const char *type = json_string_value(json_object_get(value, "type"));
     must_hold(!type == !m->type[0]);
-    if (type && text_is_utf8(m->type, strlen(m->type)) && !text_has_controls(type, strlen(type)))
+    if (type && !strstr(type, "\xef\xbf\xbd"))
         must_hold(strcmp(type, m->type) == 0);
     json_decref(value);
     free(text);
