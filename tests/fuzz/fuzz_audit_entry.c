@@ -1,6 +1,6 @@
 /* A delivery of the audit queue: properties as lines, an empty line, the body. Read mark by mark it
- * says what the parser says; what becomes a row is within what PostgreSQL's columns take. Several of
- * one session make one change, whatever their order. */
+ * says what the parser says; what becomes a row is within what PostgreSQL's columns take. Several
+ * of one session make one change, whatever their order. */
 #include <limits.h>
 
 #include "fuzz_bus_message.h"

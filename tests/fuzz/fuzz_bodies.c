@@ -1,5 +1,5 @@
-/* A request's body. The first byte chooses what is read, the second the media type; what is taken makes a
- * command that the engine's parser takes, and what is refused says where and why. */
+/* A request's body. The first byte chooses what is read, the second the media type; what is taken
+ * makes a command that the engine's parser takes, and what is refused says where and why. */
 #include "fuzz_json.h"
 #include "proto/patch.h"
 #include "services/session_api/bodies.h"
@@ -14,14 +14,11 @@ typedef int read_fn(enum media_type type, const char *body, size_t len, struct c
 static const struct {
     read_fn *read;
     enum command_kind kind;
-} kinds[] = {{bodies_read_create, COMMAND_CREATE},
-             {bodies_read_patch, COMMAND_PATCH},
-             {bodies_read_snapshot, COMMAND_SNAPSHOT},
-             {bodies_read_restore, COMMAND_RESTORE},
-             {bodies_read_participant, COMMAND_PARTICIPANT},
-             {bodies_read_clock, COMMAND_CLOCK_SET},
-             {bodies_read_switch, COMMAND_SWITCH},
-             {bodies_read_adjust, COMMAND_CLOCK_ADJUST}};
+} kinds[] = {
+    {bodies_read_create, COMMAND_CREATE},           {bodies_read_patch, COMMAND_PATCH},
+    {bodies_read_snapshot, COMMAND_SNAPSHOT},       {bodies_read_restore, COMMAND_RESTORE},
+    {bodies_read_participant, COMMAND_PARTICIPANT}, {bodies_read_clock, COMMAND_CLOCK_SET},
+    {bodies_read_switch, COMMAND_SWITCH},           {bodies_read_adjust, COMMAND_CLOCK_ADJUST}};
 
 static void check_refused(int r, const struct fault *f) {
     must_hold(r == (int)f->code && f->detail[0]);

@@ -17,8 +17,7 @@ static void check_message(const struct bus_message *m) {
     must_hold(m->body && (m->body_len == 0 || !m->too_large) && m->body_len <= BUS_BODY_MAX);
     must_hold(fits(m->message_id, sizeof(m->message_id)) && fits(m->type, sizeof(m->type)) &&
               fits(m->correlation_id, sizeof(m->correlation_id)) &&
-              fits(m->reply_to, sizeof(m->reply_to)) &&
-              fits(m->device_id, sizeof(m->device_id)) &&
+              fits(m->reply_to, sizeof(m->reply_to)) && fits(m->device_id, sizeof(m->device_id)) &&
               fits(m->command_id, sizeof(m->command_id)) &&
               fits(m->key_hash, sizeof(m->key_hash)) &&
               fits(m->fingerprint, sizeof(m->fingerprint)) && fits(m->reason, sizeof(m->reason)));

@@ -17,8 +17,8 @@ static void check(json_t *before, json_t *after) {
     must_hold((json_array_size(operations) == 0) == text_equal(before, after));
     must_hold(json_array_size(operations) <= PATCH_MAX_OPERATIONS);
     if (json_array_size(operations) > 0) {
-        must_hold(patch_apply(document, canonical_size(before), operations, &limits, &result,
-                              NULL) == 0);
+        must_hold(
+            patch_apply(document, canonical_size(before), operations, &limits, &result, NULL) == 0);
         must_hold(text_equal(json_object_get(result.document, "data"), after));
     }
     patch_result_done(&result);

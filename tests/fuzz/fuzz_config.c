@@ -1,6 +1,6 @@
-/* The environment, a line a name=value; the first byte chooses the service. A value that is taken is
- * within the row's bounds, and prints as one that is taken as the same; what must not be seen is not
- * printed, neither as a value nor in what is said of a mistake. */
+/* The environment, a line a name=value; the first byte chooses the service. A value that is taken
+ * is within the row's bounds, and prints as one that is taken as the same; what must not be seen is
+ * not printed, neither as a value nor in what is said of a mistake. */
 #include <stdio.h>
 
 #include "common/config_file.h"
@@ -86,9 +86,8 @@ static void check(enum config_service service, const char *const *environment) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const enum config_service services[] = {CONFIG_SESSION_API, CONFIG_STATE_ENGINE,
-                                                   CONFIG_WS_FANOUT, CONFIG_AUDIT_WRITER,
-                                                   CONFIG_CLI};
+    static const enum config_service services[] = {
+        CONFIG_SESSION_API, CONFIG_STATE_ENGINE, CONFIG_WS_FANOUT, CONFIG_AUDIT_WRITER, CONFIG_CLI};
     const char *environment[MAX_NAMES + 1] = {NULL};
     if (size == 0)
         return 0;

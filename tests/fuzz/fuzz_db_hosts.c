@@ -1,6 +1,6 @@
 /* PostgreSQL's hosts. Input: libpq's lists host, hostaddr and port, a newline between; a line that
- * is missing is a list that was not given. What is taken has as many as each list names, each in its
- * place, with a port that there is. */
+ * is missing is a list that was not given. What is taken has as many as each list names, each in
+ * its place, with a port that there is. */
 #include "common/db_hosts.h"
 #include "fuzz_json.h"
 
@@ -28,8 +28,7 @@ static void check(const char *hosts, const char *addresses, const char *ports) {
     for (size_t i = 0; i < h.n; i++) {
         const struct db_host *one = &h.all[i];
         must_hold(!hosts || !*hosts ? !one->host[0] : is_at(hosts, i, one->host));
-        must_hold(!addresses || !*addresses ? !one->address[0]
-                                            : is_at(addresses, i, one->address));
+        must_hold(!addresses || !*addresses ? !one->address[0] : is_at(addresses, i, one->address));
         must_hold(h.n == 1 || one->host[0] || one->address[0]);
         must_hold(atoi(one->port) >= 1 && atoi(one->port) <= 65535);
         must_hold(!db_host_needs_lookup(one) || (one->host[0] && !one->address[0]));

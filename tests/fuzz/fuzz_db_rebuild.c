@@ -1,6 +1,7 @@
 /* A version put together again from PostgreSQL, which may answer anything. Input: the wanted
  * version, "furthest" or "exact", then answers in turn: rows up to an empty line, or a line "!" and
- * an error's sqlstate. What comes of it has its checksum, and is no later version than was wanted. */
+ * an error's sqlstate. What comes of it has its checksum, and is no later version than was wanted.
+ */
 #include <errno.h>
 
 #include "common/db_rebuild.h"

@@ -15,7 +15,6 @@ static void take(void *arg, const char *field, const char *value, size_t len) {
         copy->is_taken = false;
 }
 
-
 static void count(void *arg, const char *field, const char *value, size_t len) {
     (void)field, (void)value, (void)len;
     ++*(size_t *)arg;

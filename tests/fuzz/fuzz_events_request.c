@@ -60,8 +60,7 @@ static void check_number(const char *text) {
     if (r)
         must_hold(number == 7 && r == (int)f.code && f.detail[0]);
     else
-        must_hold(number >= 1 && number <= TEXT_INTEGER_MAX &&
-                  number == strtoull(text, NULL, 10));
+        must_hold(number >= 1 && number <= TEXT_INTEGER_MAX && number == strtoull(text, NULL, 10));
     must_hold(request_take_number(NULL, "since", 1, &number, &f) == 0);
 }
 

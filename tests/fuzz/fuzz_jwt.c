@@ -57,10 +57,8 @@ static struct auth *make_auth(bool is_bound) {
     write_file(rsa, rsa_pem);
     write_file(ec, ec_pem);
     static const char secret[] = "HANDOFF_JWT_SECRET=" SECRET;
-    const char *environment[] = {"HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256", secret, NULL, NULL,
-                                 NULL,
-                                 NULL,
-                                 NULL};
+    const char *environment[] = {
+        "HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256", secret, NULL, NULL, NULL, NULL, NULL};
     char keys[96], own_key[96];
     snprintf(keys, sizeof(keys), "HANDOFF_JWT_KEYS=%s", folder);
     environment[2] = keys;

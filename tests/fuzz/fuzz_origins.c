@@ -3,11 +3,12 @@
 #include "common/origins.h"
 #include "fuzz_json.h"
 
-/* The host of http://host:port, without the port, as a browser that knows only loopback reads it. */
+/* The host of http://host:port, without the port, as a browser that knows only loopback reads it.
+ */
 static bool is_loopback(const char *origin) {
-    static const char *const hosts[] = {"http://localhost",  "https://localhost",
-                                        "http://127.0.0.1",  "https://127.0.0.1",
-                                        "http://[::1]",      "https://[::1]"};
+    static const char *const hosts[] = {"http://localhost", "https://localhost",
+                                        "http://127.0.0.1", "https://127.0.0.1",
+                                        "http://[::1]",     "https://[::1]"};
     for (size_t i = 0; i < N_ELEMENTS(hosts); i++) {
         size_t len = strlen(hosts[i]);
         if (strncmp(origin, hosts[i], len) == 0 && (!origin[len] || origin[len] == ':'))

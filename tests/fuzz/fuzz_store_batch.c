@@ -211,9 +211,9 @@ static void ask_save(struct store_batch *b) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static void (*const questions[])(struct store_batch *b) = {
-        ask_load,   ask_presence, ask_due,    ask_orphans, ask_recover,
-        ask_memories, ask_cool,   ask_claims, ask_save};
+    static void (*const questions[])(struct store_batch * b) = {
+        ask_load,     ask_presence, ask_due,    ask_orphans, ask_recover,
+        ask_memories, ask_cool,     ask_claims, ask_save};
     if (size < 1 || !fuzz_is_modest(data + 1, size - 1))
         return 0;
     struct store_batch *b = connected(data + 1, size - 1);

@@ -30,15 +30,14 @@ redisContext *redisConnectNonBlock(const char *ip, int port) {
     static const char info[] = "run_id:" RUN_ID "\r\nmaxmemory_policy:noeviction\r\n";
     must_hold(ip[0] && port >= 1 && port <= 65535);
     const uint8_t *from = world.at;
-    const uint8_t *stop =
-        from < world.end ? memchr(from, 0xff, (size_t)(world.end - from)) : NULL;
+    const uint8_t *stop = from < world.end ? memchr(from, 0xff, (size_t)(world.end - from)) : NULL;
     stop = stop ? stop : world.end;
     world.at = stop < world.end ? stop + 1 : world.end;
     struct buf said = BUF_NULL;
     buf_puts(&said, "");
     if (world.is_introduced)
-        buf_printf(&said, "$%zu\r\n%s\r\n*2\r\n$10\r\n1770897600\r\n$1\r\n0\r\n",
-                   sizeof(info) - 1, info);
+        buf_printf(&said, "$%zu\r\n%s\r\n*2\r\n$10\r\n1770897600\r\n$1\r\n0\r\n", sizeof(info) - 1,
+                   info);
     world.is_introduced = false;
     buf_put(&said, from, (size_t)(stop - from));
     redisContext *c = fuzz_context(said.data, said.len);
@@ -210,9 +209,9 @@ static void ask_limits(struct store *s) {
 }
 
 static void ask(struct store *s, unsigned which) {
-    static void (*const questions[])(struct store *s) = {
-        ask_session, ask_window, ask_past, ask_presence, ask_instance, ask_codes, ask_issue,
-        ask_limits};
+    static void (*const questions[])(struct store * s) = {ask_session,  ask_window,   ask_past,
+                                                          ask_presence, ask_instance, ask_codes,
+                                                          ask_issue,    ask_limits};
     questions[which % N_ELEMENTS(questions)](s);
 }
 
@@ -252,7 +251,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     world.end = data + size;
     bool is_cluster = data[0] & 1;
     world.is_introduced = !is_cluster && !(data[0] & 2);
-    run(is_cluster ? "redis+cluster://h:1,i:2" : data[0] & 2 ? "redis://:p@h:1/1" : "redis://h:1",
+    run(is_cluster    ? "redis+cluster://h:1,i:2"
+        : data[0] & 2 ? "redis://:p@h:1/1"
+                      : "redis://h:1",
         data[1]);
     fuzz_close_peers();
     return 0;

@@ -1,6 +1,6 @@
 /* Connecting to Redis, or to a cluster: login, INFO, who has which slot, scripts, and then a
- * session. The first byte chooses; then what each connection says in turn, 0xff between. A node that
- * is up has told who it is, never evicts, and is of the kind that the URL says. */
+ * session. The first byte chooses; then what each connection says in turn, 0xff between. A node
+ * that is up has told who it is, never evicts, and is of the kind that the URL says. */
 #include "fuzz_redis.h"
 
 #define ID "0197a3b4-1c2d-7e3f-8a4b-5c6d7e8f9a0b"

@@ -31,8 +31,7 @@ static void check_escapes(const char *text) {
     const char *from = strstr(text, "://") + 3, *to = from + strcspn(from, "/");
     const char *end = memrchr(from, '@', (size_t)(to - from));
     for (const char *at = from; end && at < end; at++)
-        must_hold(*at != '%' ||
-                  (isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])));
+        must_hold(*at != '%' || (isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])));
 }
 
 static void check(const struct store_url *u) {

@@ -1,5 +1,6 @@
 /* Moments: what is taken prints as the same text and is what the C library makes of it; every
- * number prints as a text that is taken. What a query may say is as it says, whatever its offset. */
+ * number prints as a text that is taken. What a query may say is as it says, whatever its offset.
+ */
 #include <stdio.h>
 #include <time.h>
 
