@@ -102,7 +102,9 @@ static void put_presence(struct buf *out, const json_t *event) {
 }
 
 static void put_message(struct buf *out, const json_t *event) {
-    put_value(out, json_object_get(event, "message"));
+    const json_t *message = json_object_get(event, "message");
+    if (message)
+        put_value(out, message);
 }
 
 static void put_session(struct buf *out, const json_t *event) {

@@ -198,7 +198,10 @@ static bool take_base(struct db_rebuild *r, const struct db_result *rows) {
     const char *data = db_value(rows, 0, 3, &len), *checksum = db_value(rows, 0, 4, NULL);
     if (!data || !checksum)
         return false;
-    r->base = (struct position){(uint64_t)db_number(rows, 0, 2), (uint64_t)db_number(rows, 0, 1)};
+    int64_t version = db_number(rows, 0, 2), epoch = db_number(rows, 0, 1);
+    if (version < 1 || epoch < 1)
+        return false;
+    r->base = (struct position){(uint64_t)version, (uint64_t)epoch};
     if (r->reach == DB_REBUILD_EXACT && r->base.epoch != r->wanted.epoch)
         return false;
     return replay_begin(r->replay, r->base, data, len, checksum) == 0;

@@ -153,7 +153,7 @@ static int take_idem(const redisReply *reply, int64_t now, struct store_idem *re
     struct store_text time = next_word(&rest), fingerprint = next_word(&rest);
     struct store_text version = next_word(&rest), epoch = next_word(&rest);
     uint64_t then;
-    if (!store_parse_u64(time.text, time.len, &then) ||
+    if (!store_parse_u64(time.text, time.len, &then) || then > INT64_MAX ||
         (fingerprint.len && fingerprint.len != HASH_HEX_LEN) ||
         !store_parse_u64(version.text, version.len, &ret->position.version) ||
         !store_parse_u64(epoch.text, epoch.len, &ret->position.epoch) || rest.len > HASH_HEX_LEN)

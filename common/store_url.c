@@ -8,9 +8,10 @@
 #include "common/store_private.h"
 
 static int hex_value(char c) {
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c ? strchr(digits, c | 0x20) : NULL;
-    return at ? (int)(at - digits) : -1;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* An owned copy of text[0..len) with %XX resolved; NULL for a bad or zero one. */

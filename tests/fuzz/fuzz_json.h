@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,9 +13,20 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* An invariant that the compiler never leaves out. */
-static inline void must_hold(int condition) {
-    if (!condition)
-        abort();
+#define must_hold(condition)                                                                       \
+    ((condition) ? (void)0 : must_have_held(#condition, __FILE__, __LINE__))
+
+_Noreturn static inline void must_have_held(const char *condition, const char *file, int line) {
+    fprintf(stderr, "%s:%d: it must hold that %s\n", file, line, condition);
+    abort();
+}
+
+/* A stranger's bytes as a C string; owned by the caller. */
+static inline char *fuzz_text(const uint8_t *data, size_t size) {
+    char *text = must_alloc(size + 1);
+    if (size > 0)
+        memcpy(text, data, size);
+    return text;
 }
 
 /* The value of a stranger's bytes, a new reference, or NULL. */

@@ -45,7 +45,8 @@ static void write_file(const char *path, const char *text) {
         abort();
 }
 
-static struct auth *make_auth(void) {
+/* is_bound: to an issuer and an audience. */
+static struct auth *make_auth(bool is_bound) {
     char folder[] = "/tmp/handoff-fuzz-jwt-XXXXXX", rsa[64], ec[64], own[64];
     if (!mkdtemp(folder))
         abort();
@@ -56,13 +57,15 @@ static struct auth *make_auth(void) {
     write_file(rsa, rsa_pem);
     write_file(ec, ec_pem);
     static const char secret[] = "HANDOFF_JWT_SECRET=" SECRET;
-    const char *environment[] = {"HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256", secret, NULL, NULL,
-                                 NULL};
+    const char *environment[] = {
+        "HANDOFF_JWT_ALGORITHMS=HS256,RS256,ES256", secret, NULL, NULL, NULL, NULL, NULL};
     char keys[96], own_key[96];
     snprintf(keys, sizeof(keys), "HANDOFF_JWT_KEYS=%s", folder);
     environment[2] = keys;
     snprintf(own_key, sizeof(own_key), "HANDOFF_SESSION_TOKEN_KEY=%s", own);
     environment[3] = own_key;
+    environment[4] = is_bound ? "HANDOFF_JWT_AUDIENCE=handoff" : NULL;
+    environment[5] = is_bound ? "HANDOFF_JWT_ISSUER=https://idp.example" : NULL;
     struct config config;
     struct auth *auth = NULL;
     char *error = NULL;
@@ -125,9 +128,11 @@ static void check(int r, const struct principal *p, const struct fault *f) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static struct auth *auth;
-    if (!auth)
-        auth = make_auth();
+    static struct auth *auth, *bound;
+    if (!auth) {
+        auth = make_auth(false);
+        bound = make_auth(true);
+    }
     struct buf token = BUF_NULL;
     buf_reserve(&token, 1);
     put_token(&token, data, size);
@@ -139,6 +144,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-*): both began as zeroes */
     if (memcmp(&first, &again, sizeof(first)) != 0)
+        abort();
+    /* Who is bound takes nothing that the other does not. */
+    struct principal of_bound = {0};
+    int r_bound = auth_verify(bound, token.data, token.len, NOW, &of_bound, &f);
+    check(r_bound, &of_bound, &f);
+    if (r_bound == 0 && r != 0)
         abort();
     buf_done(&token);
     return 0;

@@ -52,8 +52,27 @@ static void check_lists(struct session *s) {
     must_hold(n_devices <= SESSION_MAX_REMOVED_DEVICES);
     if (session_set_participant(s, user, SESSION_ROLE_EDITOR))
         must_hold(session_role_of(s, user) != SESSION_ROLE_NONE);
-    if (session_set_device_removed(s, "phone", true))
+    if (session_set_device_removed(s, "phone", true)) {
         must_hold(session_device_is_removed(s, "phone"));
+        must_hold(session_set_device_removed(s, "phone", false));
+        must_hold(!session_device_is_removed(s, "phone"));
+    }
+    must_hold(session_set_participant(s, user, SESSION_ROLE_NONE));
+}
+
+static void count_field(void *arg, const char *field, const char *value, size_t len) {
+    (void)field, (void)value, (void)len;
+    ++*(size_t *)arg;
+}
+
+/* Of a session beside itself nothing differs; beside nothing, no more than there is. */
+static void check_differences(const struct session *s) {
+    static const struct session nothing;
+    size_t n_own = 0, n_new = 0, n_all = 0;
+    session_each_meta(s, s, count_field, &n_own);
+    session_each_meta(s, &nothing, count_field, &n_new);
+    session_each_meta(s, NULL, count_field, &n_all);
+    must_hold(n_own == 0 && n_new <= n_all);
 }
 
 static void check_meta(const char *text, size_t len) {
@@ -65,6 +84,7 @@ static void check_meta(const char *text, size_t len) {
     struct session s = {0};
     if (session_take_meta(&s, field, want.value, want.len) == 0)
         session_each_meta(&s, NULL, compare, &want); /* known: written as it was read */
+    check_differences(&s);
     check_lists(&s);
     session_done(&s);
     free(field);
