@@ -1,7 +1,7 @@
 """The pure JSON layer against independent implementations: python3-jsonpatch for RFC 6902, the few
 lines of RFC 7396's own pseudo code, and an RFC 8785 printer written here (numbers by Python's repr).
 
-The C side is tests/contract/patch_tool.c, found as $HANDOFF_BUILD/contract/patch_tool or built here.
+The C side is tests/contract/patch_tool.c, found in $HANDOFF_BUILD/contract (build/gcc).
 
 Where python3-jsonpatch 1.32 differs from RFC 6902, this file corrects or avoids it:
 - `test` compares with ==, and in Python 1 == True and 0 == False;
@@ -62,23 +62,10 @@ class Tool:
         assert self.process.wait(timeout=10) == 0
 
 
-def build_tool(folder):
-    output = os.path.join(str(folder), "patch_tool")
-    sources = ["tests/contract/patch_tool.c", "base/buf.c", "base/hash.c"] + [
-        f"proto/{name}.c" for name in (
-            "fault", "text", "text_members", "canonical", "shortest", "pointer", "patch",
-            "patch_read", "patch_document", "patch_overlaps", "merge")]
-    subprocess.run(["gcc", "-std=c17", "-D_GNU_SOURCE", "-O1", "-I.", *sources, "-ljansson",
-                    "-lcrypto", "-lm", "-o", output], cwd=ROOT, check=True)
-    return output
-
-
 @pytest.fixture(scope="module")
-def tool(tmp_path_factory):
-    build = os.environ.get("HANDOFF_BUILD")
-    path = os.path.join(ROOT, build, "contract", "patch_tool") if build else None
-    if not path or not os.path.exists(path):
-        path = build_tool(tmp_path_factory.mktemp("tool"))
+def tool():
+    path = os.path.join(ROOT, os.environ.get("HANDOFF_BUILD", "build/gcc"), "contract", "patch_tool")
+    assert os.path.exists(path), f"{path} is not built; run make test-programs"
     tool = Tool(path)
     yield tool
     tool.close()
