@@ -61,7 +61,7 @@ void bus_put_heartbeat(struct buf *out) {
     frame_end(out, frame_begin(out, AMQP_FRAME_HEARTBEAT, 0));
 }
 
-#define MAX_HEADERS 8
+#define MAX_HEADERS 9
 
 static amqp_table_entry_t number_entry(const char *name, uint64_t n) {
     amqp_table_entry_t e = {.key = amqp_cstring_bytes(name)};
@@ -104,6 +104,8 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
         ret[n++] = flag_entry("echo");
     if (m->reason)
         ret[n++] = text_entry("reason", m->reason);
+    if (m->replay)
+        ret[n++] = flag_entry("replay");
     return n;
 }
 
@@ -174,7 +176,8 @@ int bus_put_publish(struct buf *out, const struct bus_publish *m, const char *ap
                     size_t frame_max) {
     size_t start = out->len;
     amqp_basic_publish_t method = {.exchange = amqp_cstring_bytes(m->exchange),
-                                   .routing_key = amqp_cstring_bytes(m->routing_key)};
+                                   .routing_key = amqp_cstring_bytes(m->routing_key),
+                                   .mandatory = m->mandatory};
     int r = bus_put_method(out, BUS_CHANNEL, AMQP_BASIC_PUBLISH_METHOD, &method);
     if (r == 0)
         r = put_header(out, m, app_id);
