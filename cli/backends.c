@@ -17,20 +17,20 @@ static void on_patience(uv_timer_t *timer) {
 }
 
 /* It is known why: the next address, or the next try, has its chance, and no more. */
-static void hurry(struct backends *b) {
-    if (uv_is_active((uv_handle_t *)&b->patience))
+static void hurry(struct backends *b, const char *why) {
+    if (b->awaited_why == why)
         uv_timer_start(&b->patience, on_patience, HURRY_MS, 0);
 }
 
 static void on_db_down(void *arg, const char *why) {
     struct backends *b = arg;
-    hurry(b);
+    hurry(b, b->db_why);
     snprintf(b->db_why, sizeof(b->db_why), "%s", why);
 }
 
 static void on_store_down(void *arg, const char *why) {
     struct backends *b = arg;
-    hurry(b);
+    hurry(b, b->store_why);
     snprintf(b->store_why, sizeof(b->store_why), "%s", why);
 }
 
@@ -77,13 +77,16 @@ bool backends_wait(struct backends *b, const bool *is_over, uint64_t most_ms) {
 }
 
 /* Runs the loop until it can be asked: there is no callback for both at once. */
-static bool wait_until_up(struct backends *b, bool (*is_up)(const struct backends *b)) {
+static bool wait_until_up(struct backends *b, bool (*is_up)(const struct backends *b),
+                          const char *why) {
     b->is_impatient = false;
+    b->awaited_why = why;
     uv_update_time(&b->loop);
-    uv_timer_start(&b->patience, on_patience, PATIENCE_MS, 0);
+    uv_timer_start(&b->patience, on_patience, *why ? HURRY_MS : PATIENCE_MS, 0);
     while (!is_up(b) && !b->is_impatient)
         uv_run(&b->loop, UV_RUN_ONCE);
     uv_timer_stop(&b->patience);
+    b->awaited_why = NULL;
     return is_up(b);
 }
 
@@ -127,7 +130,7 @@ static int tell_db(const struct backends *b, int err, const char *why) {
 int backends_query(struct backends *b, const char *sql, size_t n_params, const char *const *params,
                    backends_rows_fn *take, void *arg) {
     struct question q = {.take = take, .arg = arg};
-    if (!wait_until_up(b, is_db_up))
+    if (!wait_until_up(b, is_db_up, b->db_why))
         return tell_db(b, -ENOTCONN, "");
     int err = db_query(b->db, sql, n_params, params, on_rows, &q);
     if (!err)
@@ -148,7 +151,7 @@ static bool is_store_up(const struct backends *b) {
 }
 
 int backends_need_store(struct backends *b) {
-    if (wait_until_up(b, is_store_up))
+    if (wait_until_up(b, is_store_up, b->store_why))
         return 0;
     fprintf(stderr, "handoff: Redis: %s. Is it up, and HANDOFF_REDIS_URL right?\n",
             b->store_why[0] ? b->store_why : "it does not answer");

@@ -17,6 +17,7 @@ struct backends {
     struct store *store; /* NULL: not wanted */
     bool is_impatient;
     char db_why[256], store_why[256]; /* why it is not there, as far as it is known; "" */
+    const char *awaited_why;          /* one of them, while that one is waited for */
 };
 
 /* Both fail for what is wrong with an address only; else they connect when they are asked. What is

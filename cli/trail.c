@@ -8,8 +8,6 @@
 #include "base/buf.h"
 #include "proto/text.h"
 
-#define PAGE "50" /* a body has up to about half a megabyte */
-
 /* Of one position its version comes first, then what it brought with it. */
 static const char sql[] =
     "SELECT e.epoch, e.version, (extract(epoch FROM e.occurred_at) * 1000)::bigint, e.type, e.kind,"
@@ -23,7 +21,7 @@ static const char sql[] =
     "       AND (epoch, version) <= ($8::int, $9::int)) AS e"
     " WHERE (e.epoch, e.version, e.rank, e.occurred_at, e.message_id) >"
     "       ($2::int, $3::int, $4::int, $5::timestamptz, $6)"
-    " ORDER BY e.epoch, e.version, e.rank, e.occurred_at, e.message_id LIMIT " PAGE;
+    " ORDER BY e.epoch, e.version, e.rank, e.occurred_at, e.message_id LIMIT $10::int";
 
 enum column {
     COLUMN_EPOCH,
@@ -133,7 +131,7 @@ static void on_rows(void *arg, const struct db_result *rows) {
 }
 
 int trail_next(struct trail *t, struct backends *b) {
-    char numbers[4][24], rank[2] = "0";
+    char numbers[5][24], rank[2] = "0";
     struct position from = t->from;
     const char *occurred_at = "-infinity", *message_id = "";
     if (t->has_begun && t->n == 0)
@@ -153,6 +151,7 @@ int trail_next(struct trail *t, struct backends *b) {
     snprintf(numbers[1], sizeof(numbers[1]), "%" PRIu64, from.version);
     snprintf(numbers[2], sizeof(numbers[2]), "%" PRIu64, t->to.epoch);
     snprintf(numbers[3], sizeof(numbers[3]), "%" PRIu64, t->to.version);
+    snprintf(numbers[4], sizeof(numbers[4]), "%d", TRAIL_PAGE);
     const char *params[] = {t->session_id,
                             numbers[0],
                             numbers[1],
@@ -161,6 +160,7 @@ int trail_next(struct trail *t, struct backends *b) {
                             message_id,
                             t->wants_data ? "t" : "f",
                             numbers[2],
-                            numbers[3]};
+                            numbers[3],
+                            numbers[4]};
     return backends_query(b, sql, N_ELEMENTS(params), params, on_rows, t);
 }

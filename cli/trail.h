@@ -31,6 +31,7 @@ struct trail {
     struct trail_event last;
 };
 
+#define TRAIL_PAGE 50 /* a body has up to about half a megabyte */
 #define TRAIL_LAST ((struct position){INT32_MAX, INT32_MAX})
 
 /* A position as a person gives it: 42, or 42.3 in the third epoch. False: it is none. */

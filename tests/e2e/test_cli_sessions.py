@@ -79,6 +79,7 @@ def test_shows_where_a_session_lives_and_who_is_on_it(suite, run, laptop, phone,
 
 def test_shows_cold_and_deleted_ones(suite, run, laptop):
     session = laptop.create()["id"]
+    wait_trail(suite, session, 1)
     laptop.delete(f"/sessions/{session}")
     wait_until(lambda: objects(run("show", session, "--json"))[0]["status"] == "deleted")
     lost = laptop.create()["id"]
