@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "cli/arguments.h"
 #include "cli/dead_letters.h"
+#include "cli/drain.h"
 #include "cli/events_tail.h"
 #include "cli/sessions.h"
 #include "cli/tail.h"
@@ -55,6 +56,7 @@ static const struct {
     int (*run)(int argc, char **argv); /* argv[0] is the name; the exit code */
 } commands[] = {
     {"sessions", "list, show, events, replay: what PostgreSQL and Redis know", sessions_run},
+    {"drain", "an instance ends, and is watched as it does", drain_run},
 };
 
 static void print_help(FILE *out) {

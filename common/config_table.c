@@ -33,6 +33,9 @@ static const struct config_row rows[] = {
     {.name = "HANDOFF_DRAIN_TIMEOUT", .type = CONFIG_DURATION, .offset = FIELD(drain_timeout_ms),
      .services = CONFIG_ALL, .fallback = "10s", .least = MS(100), .most = S(3600),
      .help = "Most time that work in hand gets after SIGTERM."},
+    {.name = "HANDOFF_ADMIN_DRAIN", .type = CONFIG_BOOLEAN, .offset = FIELD(admin_drain),
+     .services = CONFIG_ALL, .fallback = "off",
+     .help = "Whether POST /drain at the admin port ends the process as SIGTERM does: for handoff drain. Whoever reaches that port may."},
 
     {.name = "HANDOFF_AMQP_URL", .type = CONFIG_URL, .offset = FIELD(amqp_url),
      .services = CONFIG_ALL | CONFIG_CLI, .fallback = "amqp://guest:guest@127.0.0.1:5672/%2f", .choices = "amqp",
