@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "cli/arguments.h"
+#include "cli/bench.h"
 #include "cli/dead_letters.h"
 #include "cli/drain.h"
 #include "cli/events_tail.h"
@@ -56,6 +57,7 @@ static const struct {
     int (*run)(int argc, char **argv); /* argv[0] is the name; the exit code */
 } commands[] = {
     {"sessions", "list, show, events, replay: what PostgreSQL and Redis know", sessions_run},
+    {"bench", "a self-test: how fast an installation is, as devices see it", bench_run},
     {"drain", "an instance ends, and is watched as it does", drain_run},
 };
 
