@@ -114,7 +114,12 @@ static int connect_broker(struct replay *r, const struct config *config) {
 
 static int publish(struct replay *r, const struct trail_event *e) {
     char key[ROUTE_KEY_CAP];
-    snprintf(key, sizeof(key), "session.%s.%.40s", r->trail.session_id, e->kind);
+    enum event_type type;
+    if (!event_type_parse(e->type, strlen(e->type), &type)) {
+        snprintf(r->why, sizeof(r->why), "a later version of Handoff wrote a %.50s", e->type);
+        return -EINVAL;
+    }
+    route_event_key(r->trail.session_id, type, key);
     const struct bus_publish p = {
         .exchange = r->queue ? "" : r->exchange,
         .routing_key = r->queue ? r->queue : key,

@@ -10,7 +10,7 @@
 
 /* Of one position its version comes first, then what it brought with it. */
 static const char sql[] =
-    "SELECT e.epoch, e.version, (extract(epoch FROM e.occurred_at) * 1000)::bigint, e.type, e.kind,"
+    "SELECT e.epoch, e.version, (extract(epoch FROM e.occurred_at) * 1000)::bigint, e.type,"
     " e.message_id, e.user_id, e.device_id, e.payload, e.command_id, e.key_hash, e.fingerprint,"
     " e.occurred_at, e.rank, CASE WHEN $7 AND e.type = 'snapshot' THEN"
     "  (SELECT s.data FROM session_snapshots AS s WHERE s.session_id = e.session_id"
@@ -28,7 +28,6 @@ enum column {
     COLUMN_VERSION,
     COLUMN_MOMENT,
     COLUMN_TYPE,
-    COLUMN_KIND,
     COLUMN_MESSAGE_ID,
     COLUMN_USER,
     COLUMN_DEVICE,
@@ -59,8 +58,8 @@ bool trail_parse_position(const char *text, struct position *ret) {
 /* ---- one event ---- */
 
 static void event_free(struct trail_event *e) {
-    char *texts[] = {e->type, e->kind,       e->message_id, e->user_id,     e->device_id,
-                     e->body, e->command_id, e->key_hash,   e->fingerprint, e->occurred_at};
+    char *texts[] = {e->type,       e->message_id, e->user_id,     e->device_id,  e->body,
+                     e->command_id, e->key_hash,   e->fingerprint, e->occurred_at};
     for (size_t i = 0; i < N_ELEMENTS(texts); i++)
         free(texts[i]);
     *e = (struct trail_event){0};
@@ -96,7 +95,6 @@ static void take_row(const struct db_result *rows, size_t row, struct trail_even
                                     (uint64_t)db_number(rows, row, COLUMN_EPOCH)};
     e->moment = db_number(rows, row, COLUMN_MOMENT);
     e->type = own(rows, row, COLUMN_TYPE);
-    e->kind = own(rows, row, COLUMN_KIND);
     e->message_id = own(rows, row, COLUMN_MESSAGE_ID);
     e->user_id = own(rows, row, COLUMN_USER);
     e->device_id = own(rows, row, COLUMN_DEVICE);

@@ -12,7 +12,7 @@
 struct trail_event { /* owned by its page; NULL where there is none */
     struct position position;
     int64_t moment; /* ms */
-    char *type, *kind, *message_id, *user_id, *device_id;
+    char *type, *message_id, *user_id, *device_id;
     char *body; /* as it was published; of a snapshot without its data, unless that is wanted */
     size_t body_len;
     char *command_id, *key_hash, *fingerprint;
