@@ -29,7 +29,7 @@ def test_clients_are_sent_away_little_by_little(suite, own_fanout):
     sessions = [device.create({}) for device in devices[:4]]
     sockets = [subscribed(device, sessions[i % 4]["id"]) for i, device in enumerate(devices)]
     begun = time.monotonic()
-    drain = Running(suite, "drain", url + "/", "--seconds", 3, "--wait")
+    drain = Running(suite, "drain", url + "/", "--seconds", 2, "--wait")
     wait_until(lambda: requests.get(url + "/ready", timeout=5).status_code == 503)
     last = sockets[-1]
     assert requests.post(url + "/drain?seconds=9", timeout=5).status_code == 202, "again: nothing"
