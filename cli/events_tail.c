@@ -148,7 +148,7 @@ static void put_event(const struct events_tail *t, const struct bus_message *m, 
     }
     if (t->json) {
         for (size_t i = 0; i < m->body_len; i++)
-            buf_putc(out, body[i] == '\n' || body[i] == '\r' ? ' ' : body[i]);
+            buf_put(out, body[i] == '\n' || body[i] == '\r' ? " " : &body[i], 1);
     } else {
         timestamp_print(e.timestamp, timestamp);
         const struct handoff_event event = {

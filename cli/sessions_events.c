@@ -26,7 +26,7 @@ static void put_line(const struct trail_event *e, struct buf *out) {
 /* On one line, whatever white space stands in it. */
 static void put_json(const struct trail_event *e, struct buf *out) {
     for (size_t i = 0; i < e->body_len; i++)
-        buf_putc(out, e->body[i] == '\n' || e->body[i] == '\r' ? ' ' : e->body[i]);
+        buf_put(out, e->body[i] == '\n' || e->body[i] == '\r' ? " " : &e->body[i], 1);
     buf_putc(out, '\n');
 }
 

@@ -253,8 +253,10 @@ static void on_timer_closed(uv_handle_t *timer) {
 struct web *web_free(struct web *w) {
     if (!w)
         return NULL;
-    while (w->transfers)
-        transfer_free(w->transfers);
+    for (struct transfer *t = w->transfers, *next; t; t = next) {
+        next = t->next;
+        transfer_free(t);
+    }
     curl_multi_cleanup(w->multi); /* closes what it still has, and so stops our watching it */
     curl_global_cleanup();
     uv_close((uv_handle_t *)&w->timer, on_timer_closed);
