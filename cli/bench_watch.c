@@ -85,6 +85,8 @@ int bench_watch(struct bench *b) {
         .size = sizeof(events), .lost = on_lost, .event = on_event};
     size_t n_sessions = (size_t)b->orders.sessions, n_watchers = (size_t)b->orders.watchers;
     struct handoff_error error;
+    if (!n_sessions || !n_watchers)
+        return -1; /* there is one of each: bench.c */
     b->n_follows = n_sessions > n_watchers ? n_sessions : n_watchers;
     for (size_t i = 0; i < n_watchers; i++)
         if (connect_watcher(b, i))
