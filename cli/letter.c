@@ -9,9 +9,8 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/timestamp.h"
+#include "cli/shown.h"
 #include "common/clean.h"
-
-#define SHOWN_MAX 1024 /* bytes of a header */
 
 static void put_part(struct buf *whole, const char *part) {
     buf_puts(whole, part);
@@ -39,16 +38,6 @@ static void print_when(const struct bus_message *m, char ret[static TIMESTAMP_LE
         strcpy(ret, "-");
 }
 
-/* Printable, owned; "-" when there is none. Line breaks and the like become spaces. */
-static char *shown(const char *text) {
-    struct buf out = BUF_NULL;
-    clean_put(&out, *text ? text : "-", *text ? strlen(text) : 1, SHOWN_MAX);
-    for (size_t i = 0; i < out.len; i++)
-        if ((unsigned char)out.data[i] < ' ' || out.data[i] == 0x7f)
-            out.data[i] = ' ';
-    return buf_take(&out);
-}
-
 #define LINE "%-12s  %-17s  %-24s  %-19s  %8s  %-42s  %s\n"
 
 void letter_print_head(FILE *out) {
@@ -57,9 +46,9 @@ void letter_print_head(FILE *out) {
 
 void letter_print_line(const char *queue, const struct bus_message *m, FILE *out) {
     char id[LETTER_ID_LEN + 1], when[TIMESTAMP_LEN + 1], bytes[24];
-    _cleanup_(freep) char *type = shown(m->type);
-    _cleanup_(freep) char *message_id = shown(m->message_id);
-    _cleanup_(freep) char *reason = shown(m->reason);
+    _cleanup_(freep) char *type = shown_text(m->type);
+    _cleanup_(freep) char *message_id = shown_text(m->message_id);
+    _cleanup_(freep) char *reason = shown_text(m->reason);
     letter_id(queue, m, id);
     print_when(m, when);
     snprintf(bytes, sizeof(bytes), "%zu", m->body_len);
@@ -92,7 +81,7 @@ void letter_print_json(const char *queue, const struct bus_message *m, FILE *out
 }
 
 static void print_header(FILE *out, const char *name, const char *text) {
-    _cleanup_(freep) char *printable = shown(text);
+    _cleanup_(freep) char *printable = shown_text(text);
     if (*text)
         fprintf(out, "%-12s %s\n", name, printable);
 }

@@ -7,7 +7,11 @@
 
 #include "base/buf.h"
 #include "cli/arguments.h"
+#include "cli/bench.h"
 #include "cli/dead_letters.h"
+#include "cli/drain.h"
+#include "cli/events_tail.h"
+#include "cli/sessions.h"
 #include "cli/tail.h"
 #include "common/config.h"
 #include "common/version.h"
@@ -47,8 +51,23 @@ static const char usage[] =
     "not, 2 for a mistake in the command or the configuration. dead-letters is configured by the\n"
     "environment, as the services are:\n";
 
+/* What reads its own words, and tells how by --help. */
+static const struct {
+    const char *name, *about;
+    int (*run)(int argc, char **argv); /* argv[0] is the name; the exit code */
+} commands[] = {
+    {"sessions", "list, show, events, replay: what PostgreSQL and Redis know", sessions_run},
+    {"bench", "a self-test: how fast an installation is, as devices see it", bench_run},
+    {"drain", "an instance ends, and is watched as it does", drain_run},
+};
+
 static void print_help(FILE *out) {
     fputs(usage, out);
+    for (size_t i = 0; i < N_ELEMENTS(commands); i++)
+        fprintf(out, "  handoff %-10s %s; --help says how\n", commands[i].name, commands[i].about);
+    fputs("  handoff tail 'session.*.status': events by a routing pattern; --help after it says "
+          "how\n\n",
+          out);
     config_print_rows(CONFIG_CLI, out);
 }
 
@@ -66,6 +85,11 @@ static int run(const struct arguments *a) {
 int main(int argc, char **argv) {
     struct arguments a;
     json_set_alloc_funcs(must_malloc, free);
+    for (size_t i = 0; argc > 1 && i < N_ELEMENTS(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "tail") == 0 && events_tail_is_meant(argc - 1, argv + 1))
+        return events_tail_run(argc - 1, argv + 1);
     const char *mistake = arguments_parse(argc, argv, &a);
     if (mistake) {
         fprintf(stderr, "handoff: %s\n\n%s", mistake, "Try handoff --help.\n");

@@ -79,16 +79,28 @@ void app_drained(struct app *app) {
         uv_timer_start(&r->timer, on_drained, 0, 0);
 }
 
-static void on_signal(uv_signal_t *handle, int number) {
-    struct runner *r = handle->data;
+void app_drain(struct app *app, int64_t spread_ms, const char *by) {
+    struct runner *r = (struct runner *)app;
     if (r->state != APP_RUNNING)
         return;
     r->state = APP_DRAINING;
-    log_info(r->app.log, "draining", "No new work is taken; what is in hand gets finished.",
-             LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
-    health_drain(r->app.health);
-    uv_timer_start(&r->timer, on_drain_timeout, (uint64_t)r->app.config->drain_timeout_ms, 0);
+    app->drain_spread_ms = spread_ms;
+    log_info(app->log, "draining", "No new work is taken; what is in hand gets finished.",
+             LOG_TEXT("signal", by));
+    health_drain(app->health);
+    uv_timer_start(&r->timer, on_drain_timeout,
+                   (uint64_t)(app->config->drain_timeout_ms + spread_ms), 0);
     r->spec->drain(r->self);
+}
+
+/* Whoever sends a signal does not wait for those that are sent away little by little. */
+static void on_signal(uv_signal_t *handle, int number) {
+    struct runner *r = handle->data;
+    if (r->state == APP_DRAINING && r->app.drain_spread_ms) {
+        r->app.drain_spread_ms = 0;
+        uv_timer_start(&r->timer, on_drain_timeout, (uint64_t)r->app.config->drain_timeout_ms, 0);
+    }
+    app_drain(&r->app, 0, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 /* At most 1 Mi: libraries size tables by the limit, and some hosts have it at 2^30. */

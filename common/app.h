@@ -17,6 +17,8 @@ struct app {
     struct log *log;
     struct metrics *metrics;
     struct health *health;
+    /* Draining: over how long clients are to be sent elsewhere; 0: at once. May become 0. */
+    int64_t drain_spread_ms;
 };
 
 struct app_spec {
@@ -24,9 +26,9 @@ struct app_spec {
     /* Makes the parts and lets them connect by themselves; must not wait for a dependency.
      * 0, or negative errno (logged by the part): the process ends with 1. */
     int (*start)(struct app *app, void **ret_self);
-    /* SIGTERM or SIGINT: take no new work; call app_drained when what is in hand is finished (at
-     * once, or later from the loop). Called once. After config->drain_timeout_ms stop comes
-     * regardless. */
+    /* SIGTERM, SIGINT or POST /drain: take no new work; call app_drained when what is in hand is
+     * finished (at once, or later from the loop). Called once. After config->drain_timeout_ms (and
+     * app->drain_spread_ms) stop comes regardless. */
     void (*drain)(void *self);
     /* Closes every handle and frees self; the loop then runs until the handles are gone. */
     void (*stop)(void *self);

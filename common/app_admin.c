@@ -10,8 +10,10 @@
 #include "common/http.h"
 #include "common/version.h"
 #include "proto/fault.h"
+#include "proto/text.h"
 
 #define LAG_EVERY_MS 500u
+#define DRAIN_SECONDS_MAX 3600
 
 struct admin {
     struct app *app; /* borrowed */
@@ -81,14 +83,13 @@ static void answer(struct http_request *request, int status, const char *type, s
     http_answer(request, &a);
 }
 
-static void refuse(struct http_request *request, enum fault_code code) {
+static void refuse(struct http_request *request, enum fault_code code, const char *allow) {
     struct buf body = BUF_NULL;
     buf_puts(&body, "{\"type\":\"about:blank\",\"title\":");
     buf_puts_json(&body, fault_title(code));
     buf_printf(&body, ",\"status\":%d,\"code\":\"%s\"}", fault_http_status(code),
                fault_wire_code(code));
-    answer(request, fault_http_status(code), "application/problem+json", &body,
-           code == FAULT_METHOD_NOT_ALLOWED ? "GET, HEAD" : NULL);
+    answer(request, fault_http_status(code), "application/problem+json", &body, allow);
 }
 
 static void answer_health(struct admin *a, struct http_request *request) {
@@ -112,6 +113,30 @@ static void answer_metrics(struct admin *a, struct http_request *request) {
     answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body, NULL);
 }
 
+/* ?seconds=: over how long; -1 for what is none. */
+static int64_t drain_spread_ms(struct http_request *request) {
+    bool is_twice = false;
+    uint64_t seconds = 0;
+    const char *text = http_query(request, "seconds", &is_twice);
+    if (text && (is_twice || !text_parse_number(text, strlen(text), &seconds) ||
+                 seconds > DRAIN_SECONDS_MAX))
+        return -1;
+    return (int64_t)seconds * 1000;
+}
+
+/* Never for a page in a browser that happens to reach this port: those say where they come from. */
+static void answer_drain(struct admin *a, struct http_request *request) {
+    struct buf body = BUF_NULL;
+    int64_t spread_ms = drain_spread_ms(request);
+    if (spread_ms < 0 || http_header(request, "Origin")) {
+        refuse(request, spread_ms < 0 ? FAULT_INVALID_REQUEST : FAULT_FORBIDDEN, NULL);
+        return;
+    }
+    buf_puts(&body, "{\"status\":\"draining\"}");
+    answer(request, 202, "application/json", &body, NULL);
+    app_drain(a->app, spread_ms, "POST /drain");
+}
+
 static enum fault_code fault_of_problem(enum http_problem problem) {
     switch (problem) {
     case HTTP_BODY_TOO_LARGE:
@@ -127,23 +152,30 @@ static void on_request(void *arg, struct http_request *request, enum http_proble
     static const struct {
         const char *path;
         void (*answer)(struct admin *a, struct http_request *request);
-    } routes[] = {
-        {"/health", answer_health}, {"/ready", answer_ready}, {"/metrics", answer_metrics}};
+        bool is_post;
+    } routes[] = {{"/health", answer_health, false},
+                  {"/ready", answer_ready, false},
+                  {"/metrics", answer_metrics, false},
+                  {"/drain", answer_drain, true}};
+    const struct admin *a = arg;
     if (problem != HTTP_FINE) {
-        refuse(request, fault_of_problem(problem));
+        refuse(request, fault_of_problem(problem), NULL);
         return;
     }
     const char *method = http_method(request);
     for (size_t i = 0; i < N_ELEMENTS(routes); i++) {
-        if (strcmp(http_path(request), routes[i].path) != 0)
+        bool is_post = routes[i].is_post;
+        if (strcmp(http_path(request), routes[i].path) != 0 ||
+            (is_post && !a->app->config->admin_drain))
             continue;
-        if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-            refuse(request, FAULT_METHOD_NOT_ALLOWED);
+        if (is_post ? strcmp(method, "POST") != 0
+                    : strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+            refuse(request, FAULT_METHOD_NOT_ALLOWED, is_post ? "POST" : "GET, HEAD");
         else
             routes[i].answer(arg, request);
         return;
     }
-    refuse(request, FAULT_NOT_FOUND);
+    refuse(request, FAULT_NOT_FOUND, NULL);
 }
 
 int admin_new(struct admin **ret, struct app *app) {

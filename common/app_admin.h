@@ -1,10 +1,14 @@
-/* Private to app*.c: the admin port (/health, /ready, /metrics) and the process's own metrics. */
+/* Private to app*.c: the admin port (/health, /ready, /metrics, /drain) and the process's own
+ * metrics. */
 #pragma once
 
 #include "base/cleanup.h"
 #include "common/app.h"
 
 struct admin;
+
+/* app.c: drains as a signal does; by: who wants it, for the log. Again: nothing. */
+void app_drain(struct app *app, int64_t spread_ms, const char *by);
 
 /* Listens on config->admin_listen. 0 or negative errno, logged already. app is borrowed. */
 MUSTCHECK int admin_new(struct admin **ret, struct app *app);

@@ -39,6 +39,7 @@ struct bus_message {
     bool echo;
     char reason[1025];    /* of a dead letter */
     int64_t timestamp_ms; /* property, of whole seconds; 0 when absent */
+    bool is_dropped;      /* the own queue was full and lost it; see bus_own_queue */
 };
 
 struct bus_publish {
@@ -63,6 +64,8 @@ struct bus_publish {
     /* The session of an event that has the attributes of a CloudEvent, too; then type, message_id
      * and timestamp_ms are there. NULL: without. */
     const char *cloud_event_subject;
+    bool replay;        /* told again, on somebody's wish: header replay */
+    bool mandatory;     /* comes back (callbacks.returned) where no queue takes it */
 };
 
 enum bus_bind { BUS_BIND, BUS_UNBIND };
@@ -77,21 +80,33 @@ struct bus_callbacks {
     void (*message)(void *arg, const struct bus_message *m);
     /* Confirms: every publish with seq <= `seq` when multiple, else that one. ok false: nacked. */
     void (*confirmed)(void *arg, uint64_t seq, bool multiple, bool ok);
+    void (*returned)(void *arg); /* one that was mandatory, before its confirm: no queue took it */
     void (*blocked)(void *arg, bool blocked);  /* the broker's memory or disk alarm */
     void (*bound)(void *arg, uint64_t ticket); /* the broker confirmed that bus_bind */
     void (*turn)(
         void *arg); /* after all deliveries and confirms that one wake brought: act on them */
 };
 
+/* An own queue for who may make nothing but names that begin in a certain way. */
+struct bus_own_queue {
+    const char *prefix;    /* of its name, which is another on each connection */
+    uint32_t max_messages; /* the oldest ones go first */
+    /* Those that went are delivered, too, the last one at least: by another queue and an exchange,
+     * named as this one and ".dropped". They are not to be acknowledged. */
+    bool tells_drops;
+};
+
 struct bus_options {
     const char *url;    /* of several addresses one is taken at random, then each in turn */
+    bool is_guest;      /* declares nothing but its own queue: for who may not */
     bool quorum_queues; /* the shared queues are quorum queues; else classic ones */
     const char *connection_name; /* shown in the broker's management; the app_id of what it sends */
     bool confirms;               /* publisher confirms on */
     /* What to consume, if anything: */
     const char *queue; /* a name; "" : an own exclusive auto-delete queue, bounded to 64 MiB
                           drop-head; NULL: none. ROUTE_REPLY_TO works (no_ack, no qos) */
-    uint16_t prefetch; /* 0: no limit */
+    const struct bus_own_queue *own; /* of queue "", borrowed for bus_new; NULL: as it is */
+    uint16_t prefetch;               /* 0: no limit */
     bool no_ack;
     bool counts; /* bus_n_ready is asked for */
     struct bus_callbacks callbacks;

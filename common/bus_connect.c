@@ -23,6 +23,7 @@
 int bus_target_init(struct bus_target *ret, const struct bus_options *options) {
     struct bus_target t = {
         .quorum = options->quorum_queues,
+        .is_guest = options->is_guest,
         .prefetch = options->prefetch,
         .no_ack = options->no_ack,
         .counts = options->counts,
@@ -34,8 +35,14 @@ int bus_target_init(struct bus_target *ret, const struct bus_options *options) {
         t.queue = must_strdup(options->queue);
         t.no_ack |= strcmp(t.queue, ROUTE_REPLY_TO) == 0;
     }
+    if (options->own) {
+        t.own_prefix = must_strdup(options->own->prefix);
+        t.own_max_messages = options->own->max_messages;
+        t.own_tells_drops = options->own->tells_drops;
+    }
     int r = bus_url_parse(&t.url, options->url);
     if (r < 0 || (t.queue && strlen(t.queue) > BUS_SHORT_TEXT_MAX) ||
+        (t.own_prefix && strlen(t.own_prefix) > BUS_OWN_PREFIX_MAX) ||
         (t.connection_name && strlen(t.connection_name) > BUS_SHORT_TEXT_MAX)) {
         bus_target_done(&t);
         return -EINVAL;
@@ -48,6 +55,7 @@ void bus_target_done(struct bus_target *t) {
     bus_url_done(&t->url);
     free(t->connection_name);
     free(t->queue);
+    free(t->own_prefix);
     *t = (struct bus_target){0};
 }
 
@@ -206,7 +214,7 @@ static bool consume(struct bus_handshake *h, const struct bus_target *t, struct 
         return false;
     if (t->queue[0])
         snprintf(l->queue, sizeof(l->queue), "%s", t->queue);
-    else if (!bus_declare_own_queue(h, l->queue))
+    else if (!bus_declare_own_queue(h, t, l->queue))
         return false;
     if (t->counts && !count(h, l))
         return false;
@@ -232,7 +240,8 @@ int bus_link_open(struct bus_link *ret, const struct bus_target *t,
         return -ENOMEM;
     }
     if (open_socket(&h, address) && login(&h, t) && take_over_heartbeats(&h, &l) &&
-        open_channel(&h, t) && bus_declare_topology(&h, t->quorum) && consume(&h, t, &l)) {
+        open_channel(&h, t) && (t->is_guest || bus_declare_topology(&h, t->quorum)) &&
+        consume(&h, t, &l)) {
         *ret = l;
         return 0;
     }

@@ -17,10 +17,14 @@ struct amqp_connection_state_t_;
 
 /* What does not change with each connection; read by both threads. */
 struct bus_target {
-    struct bus_url url;    /* owned */
-    bool quorum;           /* the shared queues' type; else classic */
+    struct bus_url url; /* owned */
+    bool quorum;        /* the shared queues' type; else classic */
+    bool is_guest;
     char *connection_name; /* owned */
     char *queue;           /* owned; as bus_options.queue */
+    char *own_prefix;      /* owned; NULL: the broker names the own queue */
+    uint32_t own_max_messages;
+    bool own_tells_drops;
     uint16_t prefetch;
     bool no_ack;
     bool counts;
@@ -67,5 +71,5 @@ MUSTCHECK bool bus_handshake_ok(struct bus_handshake *h, const char *step);
 
 /* bus_topology.c: what proto/route.h names; and the own queue: exclusive, auto-delete, bounded. */
 MUSTCHECK bool bus_declare_topology(struct bus_handshake *h, bool quorum);
-MUSTCHECK bool bus_declare_own_queue(struct bus_handshake *h,
+MUSTCHECK bool bus_declare_own_queue(struct bus_handshake *h, const struct bus_target *t,
                                      char ret_name[static BUS_SHORT_TEXT_CAP]);

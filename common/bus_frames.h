@@ -13,6 +13,8 @@
 #define BUS_BODY_MAX (16u << 20) /* of a message, sent or received */
 #define BUS_SHORT_TEXT_MAX 255   /* AMQP's short string */
 #define BUS_SHORT_TEXT_CAP (BUS_SHORT_TEXT_MAX + 1)
+#define BUS_OWN_PREFIX_MAX 200    /* leaves room for what follows it */
+#define BUS_DROPPED_TAG "dropped" /* the consumer of what the own queue dropped */
 
 struct amqp_frame_t_;
 
@@ -27,6 +29,7 @@ enum bus_piece {
     BUS_PIECE_PART,    /* of something that goes on */
     BUS_PIECE_METHOD,  /* the frame is a method that stands alone */
     BUS_PIECE_MESSAGE, /* inbound.message is complete, until the next frame */
+    BUS_PIECE_RETURN,  /* a message of ours came back, and was thrown away */
     BUS_PIECE_WRONG    /* the broker broke the protocol */
 };
 

@@ -192,6 +192,10 @@ static void on_frame(struct bus *b, const amqp_frame_t *frame) {
         if (b->callbacks.message)
             b->callbacks.message(b->arg, &b->inbound.message);
         break;
+    case BUS_PIECE_RETURN:
+        if (b->callbacks.returned)
+            b->callbacks.returned(b->arg);
+        break;
     case BUS_PIECE_WRONG:
         bus_lose(b, "the broker broke the protocol");
         break;

@@ -64,7 +64,7 @@ void bus_put_heartbeat(struct buf *out) {
 }
 
 #define N_CLOUD_EVENT_HEADERS 6
-#define MAX_HEADERS (8 + N_CLOUD_EVENT_HEADERS)
+#define MAX_HEADERS (10 + N_CLOUD_EVENT_HEADERS)
 #define CLOUD_EVENT_ROOM 1024
 
 static amqp_table_entry_t number_entry(const char *name, uint64_t n) {
@@ -108,6 +108,8 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
         ret[n++] = flag_entry("echo");
     if (m->reason)
         ret[n++] = text_entry("reason", m->reason);
+    if (m->replay)
+        ret[n++] = flag_entry("replay");
     return n;
 }
 
@@ -203,7 +205,8 @@ int bus_put_publish(struct buf *out, const struct bus_publish *m, const char *ap
                     size_t frame_max) {
     size_t start = out->len;
     amqp_basic_publish_t method = {.exchange = amqp_cstring_bytes(m->exchange),
-                                   .routing_key = amqp_cstring_bytes(m->routing_key)};
+                                   .routing_key = amqp_cstring_bytes(m->routing_key),
+                                   .mandatory = m->mandatory};
     int r = bus_put_method(out, BUS_CHANNEL, AMQP_BASIC_PUBLISH_METHOD, &method);
     if (r == 0)
         r = put_header(out, m, app_id);

@@ -114,6 +114,9 @@ static enum bus_piece take_method(struct bus_inbound *in, const amqp_method_t *m
         in->message.routing_key_len = strlen(in->routing_key);
         in->message.tag = d->delivery_tag;
         in->message.redelivered = d->redelivered;
+        in->message.is_dropped =
+            d->consumer_tag.len == strlen(BUS_DROPPED_TAG) &&
+            memcmp(d->consumer_tag.bytes, BUS_DROPPED_TAG, d->consumer_tag.len) == 0;
     }
     in->expect = BUS_EXPECT_HEADER;
     return BUS_PIECE_PART;
@@ -121,7 +124,7 @@ static enum bus_piece take_method(struct bus_inbound *in, const amqp_method_t *m
 
 static enum bus_piece end_message(struct bus_inbound *in) {
     in->expect = BUS_EXPECT_METHOD;
-    return in->dropped ? BUS_PIECE_PART : BUS_PIECE_MESSAGE;
+    return in->dropped ? BUS_PIECE_RETURN : BUS_PIECE_MESSAGE;
 }
 
 static enum bus_piece take_header(struct bus_inbound *in, const amqp_frame_t *frame) {

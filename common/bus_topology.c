@@ -2,6 +2,7 @@
  * routed, so no publisher may be first on a bare broker. Arguments of shared queues are those for
  * type and single active consumer only; all bounds are the broker's policy (contract 5). */
 #include <amqp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/bus_connect.h"
@@ -98,22 +99,67 @@ bool bus_declare_topology(struct bus_handshake *h, bool quorum) {
            bind_audit_queue(h);
 }
 
-bool bus_declare_own_queue(struct bus_handshake *h, char ret_name[static BUS_SHORT_TEXT_CAP]) {
+/* ---- the own queue ---- */
+
+static bool declare_bounded_queue(struct bus_handshake *h, const char *name, int64_t max_messages,
+                                  const char *dead_exchange,
+                                  char ret_name[static BUS_SHORT_TEXT_CAP]) {
     if (!bus_handshake_next(h))
         return false;
-    amqp_table_entry_t entries[2] = {{.key = amqp_cstring_bytes("x-max-length-bytes")},
+    amqp_table_entry_t entries[4] = {{.key = amqp_cstring_bytes("x-max-length-bytes")},
                                      {.key = amqp_cstring_bytes("x-overflow")}};
+    amqp_table_t arguments = {2, entries};
     entries[0].value.kind = AMQP_FIELD_KIND_I64;
     entries[0].value.value.i64 = OWN_QUEUE_MAX_BYTES;
     entries[1].value.kind = AMQP_FIELD_KIND_UTF8;
     entries[1].value.value.bytes = amqp_cstring_bytes("drop-head");
-    const amqp_queue_declare_ok_t *ok =
-        amqp_queue_declare(h->conn, BUS_CHANNEL, amqp_empty_bytes, false, false, true, true,
-                           (amqp_table_t){N_ELEMENTS(entries), entries});
+    if (max_messages) {
+        amqp_table_entry_t *e = &entries[arguments.num_entries++];
+        *e = (amqp_table_entry_t){.key = amqp_cstring_bytes("x-max-length")};
+        e->value.kind = AMQP_FIELD_KIND_I64;
+        e->value.value.i64 = max_messages;
+    }
+    if (dead_exchange) {
+        amqp_table_entry_t *e = &entries[arguments.num_entries++];
+        *e = (amqp_table_entry_t){.key = amqp_cstring_bytes("x-dead-letter-exchange")};
+        e->value.kind = AMQP_FIELD_KIND_UTF8;
+        e->value.value.bytes = amqp_cstring_bytes(dead_exchange);
+    }
+    const amqp_queue_declare_ok_t *ok = amqp_queue_declare(
+        h->conn, BUS_CHANNEL, amqp_cstring_bytes(name), false, false, true, true, arguments);
     if (!bus_handshake_ok(h, "own queue"))
         return false;
     size_t len = ok->queue.len < BUS_SHORT_TEXT_MAX ? ok->queue.len : BUS_SHORT_TEXT_MAX;
     memcpy(ret_name, ok->queue.bytes, len);
     ret_name[len] = '\0';
     return true;
+}
+
+/* Where the own queue's drops go: the last one waits there, whoever reads it late. */
+static bool declare_drops(struct bus_handshake *h, const char *name) {
+    char queue[BUS_SHORT_TEXT_CAP];
+    if (!bus_handshake_next(h))
+        return false;
+    amqp_exchange_declare(h->conn, BUS_CHANNEL, amqp_cstring_bytes(name),
+                          amqp_cstring_bytes("fanout"), false, false, true, false,
+                          amqp_empty_table);
+    if (!bus_handshake_ok(h, name) || !declare_bounded_queue(h, name, 1, NULL, queue) ||
+        !bind_queue(h, queue, name, "") || !bus_handshake_next(h))
+        return false;
+    amqp_basic_consume(h->conn, BUS_CHANNEL, amqp_cstring_bytes(queue),
+                       amqp_cstring_bytes(BUS_DROPPED_TAG), false, true, false, amqp_empty_table);
+    return bus_handshake_ok(h, queue);
+}
+
+bool bus_declare_own_queue(struct bus_handshake *h, const struct bus_target *t,
+                           char ret_name[static BUS_SHORT_TEXT_CAP]) {
+    char name[BUS_SHORT_TEXT_CAP], drops[BUS_SHORT_TEXT_CAP], uuid[UUID_LEN + 1];
+    if (!t->own_prefix)
+        return declare_bounded_queue(h, "", 0, NULL, ret_name);
+    uuid_v4(uuid); /* the broker may still have that of the connection before */
+    snprintf(name, sizeof(name), "%.*s%s", BUS_OWN_PREFIX_MAX, t->own_prefix, uuid);
+    snprintf(drops, sizeof(drops), "%.*s%s.dropped", BUS_OWN_PREFIX_MAX, t->own_prefix, uuid);
+    return (!t->own_tells_drops || declare_drops(h, drops)) &&
+           declare_bounded_queue(h, name, t->own_max_messages, t->own_tells_drops ? drops : NULL,
+                                 ret_name);
 }

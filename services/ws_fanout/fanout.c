@@ -13,6 +13,8 @@
 #define RETRY_LEAST_MS 100
 #define RETRY_SPREAD_MS 5000
 
+static void leave(struct fanout *f, int64_t now);
+
 /* ---- the store and the clock ---- */
 
 static void store_up(void *arg) {
@@ -53,6 +55,7 @@ static void tick(uv_timer_t *timer) {
     watch_broker(f);
     presence_tick(f->presence);
     hub_tick(f->hub);
+    leave(f, now);
     drained_when_empty(f);
 }
 
@@ -201,12 +204,40 @@ static void close_all(void *arg) {
     drained_when_empty(f);
 }
 
-void fanout_drain(void *self) {
-    struct fanout *f = self;
+static void drain(struct fanout *f) {
+    f->is_leaving = false;
     f->is_draining = true;
-    socket_server_stop_accepting(f->server);
     hub_drain(f->hub);
     commander_drain(f->commander, close_all, f);
+}
+
+/* So many at a time that the last one goes when the time is over. The others are served on. */
+static void leave(struct fanout *f, int64_t now) {
+    if (!f->is_leaving)
+        return;
+    int64_t left_ms = f->app->drain_spread_ms ? f->spread_until_ms - now : 0, n = 0;
+    if (left_ms <= 0 || !f->n_connections) {
+        drain(f);
+        return;
+    }
+    int64_t n_may_stay = f->n_spread * left_ms / f->app->drain_spread_ms;
+    for (struct connection *c = f->connections, *next; c; c = next) {
+        next = c->next; /* a refused stream may end at once */
+        if (!connection_is_closing(c) && ++n > n_may_stay)
+            fanout_send_away(c);
+    }
+}
+
+void fanout_drain(void *self) {
+    struct fanout *f = self;
+    socket_server_stop_accepting(f->server);
+    if (!f->app->drain_spread_ms) {
+        drain(f);
+        return;
+    }
+    f->is_leaving = true;
+    f->n_spread = f->n_connections;
+    f->spread_until_ms = (int64_t)uv_now(f->app->loop) + f->app->drain_spread_ms;
 }
 
 static void closed(uv_handle_t *tick_handle) {

@@ -35,6 +35,8 @@ struct fanout {
     int64_t n_connections;       /* streams too */
     int64_t n_streams;
     struct table users; /* of those that are authenticated */
+    bool is_leaving;    /* until spread_until_ms: connections are sent away little by little */
+    int64_t spread_until_ms, n_spread;
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 

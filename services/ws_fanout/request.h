@@ -30,7 +30,7 @@ bool request_refuse(const struct request_caller *caller, const struct fault *f,
 /* FAULT_FORBIDDEN for a page's origin that is not configured. */
 MUSTCHECK int request_check_origin(const struct fanout *f, const struct socket_request *r,
                                    struct fault *fault);
-/* FAULT_UNAVAILABLE while draining and with as many connections as may be. */
+/* FAULT_UNAVAILABLE while draining, or about to, and with as many connections as may be. */
 MUSTCHECK int request_check_room(const struct fanout *f, struct fault *fault);
 /* A parameter; NULL when it is not there. Twice: sets *fault. */
 const char *request_query(const struct socket_request *r, const char *name, struct fault *fault);

@@ -1,0 +1,5 @@
+/* `handoff drain`: an instance is asked to end, and watched as it does. */
+#pragma once
+
+/* The exit code; what went wrong is on stderr. */
+int drain_run(int argc, char **argv);

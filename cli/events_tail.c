@@ -1,0 +1,296 @@
+/* Following the exchange of events; see events_tail.h. The queue is this process's own and bounded:
+ * who reads slowly loses the oldest events, is told so, and slows nobody down. Nothing is declared
+ * but that queue (with what tells the loss), so that the broker's user `consumer` is enough. */
+#include "cli/events_tail.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/timestamp.h"
+#include "cli/shown.h"
+#include "cli/tail_line.h"
+#include "cli/words.h"
+#include "common/bus.h"
+#include "common/config.h"
+#include "proto/event.h"
+#include "proto/route.h"
+#include "proto/text.h"
+
+#define PREFETCH 100
+#define BUFFER 10000
+#define BUFFER_MAX 1000000
+#define PATIENCE_MS 10000 /* for the first connection */
+#define TELL_EVERY_MS 1000
+#define HURRY_MS 1000
+#define PATTERN_MAX 255
+
+extern char **environ;
+
+static const char usage[] =
+    "usage: handoff tail PATTERN... [--json] [--buffer N] [--queue-prefix TEXT]\n"
+    "\n"
+    "A line for each event that the broker has from now on, until it is interrupted: session, "
+    "time,\n"
+    "type, version, device, what changed, separated by tabs; --json: the event as it was "
+    "published,\n"
+    "an object on each line.\n"
+    "\n"
+    "  PATTERN   of AMQP's topic exchanges: session.<id>.<kind>, where * is any one word and a # "
+    "at\n"
+    "            its end all that follow: 'session.*.status', 'session.#'. Kinds: created, "
+    "update,\n"
+    "            status, clock, participants, devices, deleted, device_joined, device_left,\n"
+    "            broadcast, snapshot, rebuilt, clock_warning\n"
+    "  --buffer  events that wait for a slow reader (10000); the oldest ones go first, and it is "
+    "told\n"
+    "  --queue-prefix  how the own queue's name begins (consumer.): what the broker lets its user "
+    "make\n"
+    "\n"
+    "Ends with 0 when it was interrupted and missed nothing, 1 when it missed something, 2 for a\n"
+    "mistake in the command or the configuration. With --url it follows sessions as a device "
+    "does:\n"
+    "handoff --help. It is configured by the environment:\n";
+
+struct events_tail {
+    const struct words *patterns;
+    bool json;
+    uv_loop_t loop;
+    struct bus *bus; /* NULL: ended */
+    uv_timer_t patience;
+    uv_signal_t sigint, sigterm;
+    size_t n_bound; /* patterns, on this connection */
+    bool was_up, has_failed, has_hurried;
+    bool has_missed;
+    uint64_t told_drop_ms; /* uv_now, when it was told last; 0: never */
+    char why[320];
+};
+
+/* ---- patterns ---- */
+
+static bool is_word(const char *text, size_t len) {
+    bool is_wild = len == 1 && (*text == '*' || *text == '#');
+    if (is_wild)
+        return true;
+    for (size_t i = 0; i < len; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789_-", text[i]))
+            return false;
+    return len > 0;
+}
+
+const char *events_tail_check_pattern(const char *pattern) {
+    size_t n = 0, len = strlen(pattern);
+    const char *end = pattern + len;
+    if (len > PATTERN_MAX)
+        return "A pattern has at most 255 characters.";
+    for (const char *word = pattern; word <= end; n++) {
+        size_t word_len = strcspn(word, ".");
+        if (n == 0 && (word_len != 7 || memcmp(word, "session", 7) != 0))
+            return "A pattern begins with session: 'session.*.status', 'session.#'.";
+        if (!is_word(word, word_len))
+            return "A pattern's words have a-z 0-9 _ -, or are * or #, between dots.";
+        word += word_len + 1;
+    }
+    if (!strchr(pattern, '#') && n != 3)
+        return "A pattern has three words, session.<id>.<kind>, or a #.";
+    return NULL;
+}
+
+bool events_tail_is_meant(int argc, char **argv) {
+    bool has_pattern = false;
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--url", 5) == 0 || strncmp(argv[i], "--token-file", 12) == 0)
+            return false;
+        has_pattern |= argv[i][0] != '-' && strpbrk(argv[i], ".*#");
+    }
+    return has_pattern;
+}
+
+/* ---- the end ---- */
+
+static void end(struct events_tail *t) {
+    if (!t->bus)
+        return;
+    t->bus = bus_free(t->bus);
+    uv_close((uv_handle_t *)&t->patience, NULL);
+    uv_close((uv_handle_t *)&t->sigint, NULL);
+    uv_close((uv_handle_t *)&t->sigterm, NULL);
+}
+
+static void fail(struct events_tail *t, const char *why) {
+    fprintf(stderr, "handoff: RabbitMQ: %s. Is it up, and HANDOFF_AMQP_URL right?\n", why);
+    t->has_failed = true;
+    end(t);
+}
+
+static void on_patience(uv_timer_t *timer) {
+    struct events_tail *t = timer->data;
+    fail(t, t->why[0] ? t->why : "it does not answer");
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+    (void)number;
+    end(handle->data);
+}
+
+/* ---- events ---- */
+
+static void put_event(const struct events_tail *t, const struct bus_message *m, struct buf *out) {
+    _cleanup_(event_done) struct event e = {0};
+    _cleanup_(freep) char *body = must_memdup(m->body, m->body_len);
+    char timestamp[TIMESTAMP_LEN + 1];
+    struct fault f = {0};
+    if (event_parse(m->body, m->body_len, &e, NULL, &f)) {
+        fprintf(stderr, "handoff: a message that is no event: %s\n", f.detail);
+        return;
+    }
+    if (t->json) {
+        for (size_t i = 0; i < m->body_len; i++)
+            buf_put(out, body[i] == '\n' || body[i] == '\r' ? " " : &body[i], 1);
+    } else {
+        timestamp_print(e.timestamp, timestamp);
+        const struct handoff_event event = {
+            .type = event_type_name(e.type),
+            .position = {(int64_t)e.position.epoch, (int64_t)e.position.version},
+            .timestamp = timestamp,
+            .device_id = e.device_id[0] ? e.device_id : NULL,
+            .json = body,
+        };
+        buf_printf(out, "%s\t", e.session_id);
+        tail_line(&event, out);
+    }
+    buf_putc(out, '\n');
+}
+
+static void on_message(void *arg, const struct bus_message *m) {
+    struct events_tail *t = arg;
+    _cleanup_(buf_done) struct buf line = BUF_NULL;
+    if (m->is_dropped) {
+        if (!t->told_drop_ms || uv_now(&t->loop) - t->told_drop_ms >= TELL_EVERY_MS)
+            fprintf(stderr, "handoff: the queue was full: its oldest events are lost (--buffer)\n");
+        t->told_drop_ms = uv_now(&t->loop);
+        t->has_missed = true;
+        return;
+    }
+    put_event(t, m, &line);
+    bus_ack(t->bus, bus_generation(t->bus), m->tag, false);
+    if (!shown_flush(&line))
+        end(t); /* who read it has gone */
+}
+
+/* ---- the connection ---- */
+
+static void on_up(void *arg) {
+    struct events_tail *t = arg;
+    t->n_bound = 0;
+    uv_timer_stop(&t->patience);
+    for (size_t i = 0; i < t->patterns->n; i++)
+        if (bus_bind(t->bus, BUS_BIND, ROUTE_UPDATES_EXCHANGE, t->patterns->items[i], i + 1)) {
+            fail(t, "the queue cannot be bound");
+            return;
+        }
+}
+
+static void on_bound(void *arg, uint64_t ticket) {
+    struct events_tail *t = arg;
+    (void)ticket;
+    if (++t->n_bound < t->patterns->n)
+        return;
+    fprintf(stderr, "handoff: listening\n");
+    t->was_up = true;
+}
+
+static void on_down(void *arg, const char *why) {
+    struct events_tail *t = arg;
+    if (!t->was_up) { /* what it may not, it may not a second later either */
+        fail(t, why);
+        return;
+    }
+    fprintf(stderr, "handoff: no connection (%s); it is tried again. What happens now is missed\n",
+            why);
+    t->has_missed = true;
+}
+
+static void on_connect_failed(void *arg, const char *why) {
+    struct events_tail *t = arg;
+    snprintf(t->why, sizeof(t->why), "%s", why);
+    if (!t->was_up && strstr(why, "the broker closed"))
+        fail(t, why);
+    else if (!t->was_up && !t->has_hurried)
+        uv_timer_start(&t->patience, on_patience, HURRY_MS, 0); /* other addresses have a chance */
+    t->has_hurried = true;
+}
+
+static int start(struct events_tail *t, const struct config *config, const char *prefix,
+                 int64_t buffer) {
+    const struct bus_own_queue own = {prefix, (uint32_t)buffer, true};
+    const struct bus_options options = {
+        .url = config->amqp_url,
+        .is_guest = true,
+        .connection_name = "handoff tail",
+        .queue = "",
+        .own = &own,
+        .prefetch = PREFETCH,
+        .callbacks = {.up = on_up,
+                      .down = on_down,
+                      .connect_failed = on_connect_failed,
+                      .message = on_message,
+                      .bound = on_bound},
+        .arg = t,
+    };
+    uv_loop_init(&t->loop);
+    if (bus_new(&t->bus, &t->loop, &options)) {
+        fprintf(stderr, "handoff: HANDOFF_AMQP_URL or --queue-prefix cannot be used\n");
+        uv_loop_close(&t->loop);
+        return 2;
+    }
+    uv_timer_init(&t->loop, &t->patience);
+    uv_signal_init(&t->loop, &t->sigint);
+    uv_signal_init(&t->loop, &t->sigterm);
+    t->patience.data = t->sigint.data = t->sigterm.data = t;
+    uv_timer_start(&t->patience, on_patience, PATIENCE_MS, 0);
+    uv_signal_start(&t->sigint, on_signal, SIGINT);
+    uv_signal_start(&t->sigterm, on_signal, SIGTERM);
+    uv_run(&t->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&t->loop);
+    return t->has_failed || t->has_missed ? 1 : 0;
+}
+
+static const char *check(const struct words *w, const char *prefix) {
+    const char *mistake = w->n ? NULL : "Which events? Give a pattern: 'session.*.status'.";
+    for (size_t i = 0; i < w->n && !mistake; i++)
+        mistake = events_tail_check_pattern(w->items[i]);
+    if (!mistake && !text_is_printable(prefix, strlen(prefix)))
+        mistake = "--queue-prefix takes printable characters.";
+    return mistake;
+}
+
+int events_tail_run(int argc, char **argv) {
+    struct events_tail t = {0};
+    struct words w;
+    struct config config = {0};
+    const char *prefix = "consumer.";
+    int64_t buffer = BUFFER;
+    const struct words_option options[] = {
+        {"--json", WORDS_FLAG, &t.json, 0, 0},
+        {"--buffer", WORDS_NUMBER, &buffer, 1, BUFFER_MAX},
+        {"--queue-prefix", WORDS_TEXT, &prefix, 0, 0},
+    };
+    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
+    const char *mistake = is_fine ? check(&w, prefix) : w.mistake;
+    if (w.wants_help) {
+        fputs(usage, stdout);
+        config_print_rows(CONFIG_CLI, stdout);
+        return 0;
+    }
+    if (mistake)
+        return words_refuse("tail session.#", mistake);
+    if (config_load(CONFIG_CLI, (const char *const *)environ, &config, stderr) < 0)
+        return 2;
+    t.patterns = &w;
+    int code = start(&t, &config, prefix, buffer);
+    config_done(&config);
+    return code;
+}

@@ -1,0 +1,105 @@
+/* `handoff sessions`: its verbs, and what they share; see sessions.h. */
+#include "cli/sessions.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/words.h"
+
+extern char **environ;
+
+const char sessions_usage[] =
+    "usage: handoff sessions list [--user ID] [--status STATUS] [--changed-since TIME] [--before "
+    "ID]\n"
+    "                             [--limit N] [--json]\n"
+    "       handoff sessions show ID [--json]\n"
+    "       handoff sessions events ID [--since VERSION] [--json]\n"
+    "       handoff sessions replay ID [--from VERSION] [--to VERSION] [--yes]\n"
+    "                             --exchange EXCHANGE | --queue QUEUE\n"
+    "\n"
+    "  list    sessions, newest first; of one owner, of a status, changed since a moment\n"
+    "  show    one session: its row in PostgreSQL, its live state in Redis, who is connected\n"
+    "  events  its audit trail, oldest first: time, type, version, device, what changed, "
+    "separated\n"
+    "          by tabs; --json: the event as it was published, an object on each line\n"
+    "  replay  publishes its audit trail again, in order, for a consumer that was away too long\n"
+    "\n"
+    "  --user ID        the owner's id, a UUID, as show tells it\n"
+    "  --status STATUS  pending, active, paused, completed, cancelled, expired\n"
+    "  --changed-since TIME  2026-02-12T12:00:00.000Z\n"
+    "  --before ID      sessions that are older than that one: the next page\n"
+    "  --limit N        at most so many (50; up to 100000)\n"
+    "  --since VERSION  from the event after that one on: 42, or 42.2 in the second epoch\n"
+    "  --from, --to     the first and the last version to replay; all of them unless they are "
+    "given\n"
+    "  --exchange       where to: a topic exchange gets them under their routing keys\n"
+    "  --queue          where to: one queue\n"
+    "  --yes            also to session_updates, where every consumer hears them again\n"
+    "  --json           an object on each line\n"
+    "\n"
+    "Ends with 0 when all of it was done, 1 when not (there is no such session; a server is "
+    "away),\n"
+    "2 for a mistake in the command or the configuration. It is configured by the environment, as\n"
+    "the services are:\n";
+
+int sessions_help(void) {
+    fputs(sessions_usage, stdout);
+    config_print_rows(CONFIG_CLI, stdout);
+    return 0;
+}
+
+int sessions_refuse(const char *mistake) {
+    return words_refuse("sessions", mistake);
+}
+
+int sessions_configure(struct config *ret) {
+    return config_load(CONFIG_CLI, (const char *const *)environ, ret, stderr) < 0 ? 2 : 0;
+}
+
+const char *sessions_check_id(const char *const *words, size_t n_words) {
+    if (n_words != 1)
+        return n_words ? "One session at a time." : "Which one? Give the id of a session.";
+    return uuid_is(words[0], strlen(words[0])) ? NULL : "A session's id is a UUID in lower case.";
+}
+
+/* ---- one row ---- */
+
+struct found {
+    struct db_session *session;
+    int err;
+};
+
+static void on_row(void *arg, const struct db_result *rows) {
+    struct found *f = arg;
+    f->err = db_session_read(rows, f->session);
+}
+
+int sessions_find(struct backends *b, const char *id, struct db_session *ret) {
+    struct found f = {.session = ret};
+    const char *params[] = {id};
+    if (backends_query(b, db_session_sql, 1, params, on_row, &f))
+        return 1;
+    if (f.err == -ENOENT)
+        fprintf(stderr, "handoff: there is no session %s.\n", id);
+    else if (f.err)
+        fprintf(stderr, "handoff: the row of session %s cannot be read: %s\n", id,
+                strerror(-f.err));
+    return f.err ? 1 : 0;
+}
+
+int sessions_run(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } verbs[] = {{"list", sessions_list},
+                 {"show", sessions_show},
+                 {"events", sessions_events},
+                 {"replay", sessions_replay}};
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return sessions_help();
+    for (size_t i = 0; argc > 1 && i < N_ELEMENTS(verbs); i++)
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    return sessions_refuse("sessions knows list, show, events and replay.");
+}
