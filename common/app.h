@@ -9,6 +9,7 @@
 #include "common/health.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 
 /* What the parts of a service get. Lives from before start to after stop; all loop thread only. */
 struct app {
@@ -17,6 +18,7 @@ struct app {
     struct log *log;
     struct metrics *metrics;
     struct health *health;
+    struct tracer *tracer; /* NULL in tests of a part: nothing is traced */
 };
 
 struct app_spec {
