@@ -23,7 +23,7 @@ static int judge(const struct session *s, const struct broadcast *b, struct faul
     return 0;
 }
 
-static int publish(struct commander *c, const struct event *e, bool echo) {
+static int publish(struct commander *c, const struct event *e, const struct broadcast *b) {
     char key[ROUTE_KEY_CAP];
     route_event_key(e->session_id, e->type, key);
     struct bus_publish message = {.exchange = ROUTE_UPDATES_EXCHANGE,
@@ -36,7 +36,8 @@ static int publish(struct commander *c, const struct event *e, bool echo) {
                                   .epoch = e->position.epoch,
                                   .version = e->position.version,
                                   .device_id = e->device_id,
-                                  .echo = echo};
+                                  .echo = b->echo,
+                                  .trace = b->trace};
     return commander_publish(c, &message);
 }
 
@@ -53,7 +54,7 @@ int broadcast_publish(struct commander *c, const struct session *s, int64_t now,
                                    .device_id = b->device_id,
                                    .message = b->message};
     event_broadcast(&what, &event);
-    if (publish(c, &event, b->echo) < 0)
+    if (publish(c, &event, b) < 0)
         r = (int)fault_set(f, FAULT_UNAVAILABLE, NULL,
                            "the broker does not take messages now; nothing was sent");
     event_done(&event);

@@ -16,6 +16,7 @@ struct broadcast { /* all borrowed */
     unsigned rights; /* COMMAND_… */
     const json_t *message;
     bool echo; /* to the sender too */
+    const struct trace_context *trace;
 };
 
 /* Publishes to the session's devices; s: the session's meta, data is not looked at. now: ms.

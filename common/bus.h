@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/uuid.h"
+#include "proto/trace_context.h"
 
 struct bus;
 
@@ -37,6 +38,7 @@ struct bus_message {
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
     bool echo;
+    struct trace_context trace;
     char reason[1025];    /* of a dead letter */
     int64_t timestamp_ms; /* property, of whole seconds; 0 when absent */
 };
@@ -58,8 +60,9 @@ struct bus_publish {
     uint64_t version;
     const char *device_id;
     const char *command_id, *key_hash, *fingerprint;
-    bool echo;          /* a broadcast that goes to its sender too */
-    const char *reason; /* of a dead letter */
+    bool echo;                         /* a broadcast that goes to its sender too */
+    const char *reason;                /* of a dead letter */
+    const struct trace_context *trace; /* sent when it is set; may be NULL */
 };
 
 enum bus_bind { BUS_BIND, BUS_UNBIND };

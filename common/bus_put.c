@@ -61,7 +61,7 @@ void bus_put_heartbeat(struct buf *out) {
     frame_end(out, frame_begin(out, AMQP_FRAME_HEARTBEAT, 0));
 }
 
-#define MAX_HEADERS 8
+#define MAX_HEADERS 9
 
 static amqp_table_entry_t number_entry(const char *name, uint64_t n) {
     amqp_table_entry_t e = {.key = amqp_cstring_bytes(name)};
@@ -86,7 +86,9 @@ static amqp_table_entry_t text_entry(const char *name, const char *text) {
     return e;
 }
 
-static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static MAX_HEADERS]) {
+/* traceparent: where that header's text stands. */
+static int headers_of(const struct bus_publish *m, char traceparent[static TRACE_PARENT_LEN + 1],
+                      amqp_table_entry_t ret[static MAX_HEADERS]) {
     int n = 0;
     if (m->epoch)
         ret[n++] = number_entry("epoch", m->epoch);
@@ -104,6 +106,10 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
         ret[n++] = flag_entry("echo");
     if (m->reason)
         ret[n++] = text_entry("reason", m->reason);
+    if (m->trace && m->trace->is_set) {
+        trace_context_print(m->trace, traceparent);
+        ret[n++] = text_entry("traceparent", traceparent);
+    }
     return n;
 }
 
@@ -140,7 +146,8 @@ static int put_header(struct buf *out, const struct bus_publish *m, const char *
     char expiration[24];
     snprintf(expiration, sizeof(expiration), "%lld", (long long)m->expiration_ms);
     amqp_table_entry_t entries[MAX_HEADERS];
-    amqp_basic_properties_t p = {.headers = {headers_of(m, entries), entries}};
+    char traceparent[TRACE_PARENT_LEN + 1];
+    amqp_basic_properties_t p = {.headers = {headers_of(m, traceparent, entries), entries}};
     properties_of(m, app_id, expiration, &p);
 
     size_t start = frame_begin(out, AMQP_FRAME_HEADER, BUS_CHANNEL);

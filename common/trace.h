@@ -20,6 +20,7 @@ enum span_kind { SPAN_SERVER = 2, SPAN_PRODUCER = 4, SPAN_CONSUMER = 5 };
 /* X(enum name, name for OpenTelemetry, name in the log; NULL: not there) */
 #define SPAN_KEYS(X)                                                                               \
     X(SPAN_REQUEST_ID, "handoff.request.id", "requestId")                                          \
+    X(SPAN_CONNECTION_ID, "handoff.connection.id", "connectionId")                                 \
     X(SPAN_SESSION_ID, "handoff.session.id", "sessionId")                                          \
     X(SPAN_COMMAND_ID, "handoff.command.id", "commandId")                                          \
     X(SPAN_COMMAND_KIND, "handoff.command.kind", "kind")                                           \

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "common/trace.h"
 #include "proto/route.h"
 #include "proto/text.h"
 #include "services/audit_writer/entry_scan.h"
@@ -331,6 +332,7 @@ struct entry *entry_free(struct entry *e) {
         return NULL;
     change_done(&e->change);
     event_done(&e->event);
+    span_free(e->span);
     free(e->barrier);
     free(e->label);
     free(e->device.name);

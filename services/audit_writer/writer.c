@@ -71,7 +71,24 @@ static void acknowledge(struct writer *w) {
         bus_ack(w->consumer, w->batch[n - 1]->generation, w->batch[n - 1]->tag, true);
 }
 
+static void end_span(struct writer *w, struct entry *e) {
+    struct span *span = TAKE_PTR(e->span);
+    if (!span)
+        return;
+    span_text(span, SPAN_SYSTEM, "rabbitmq");
+    span_text(span, SPAN_DESTINATION, ROUTE_AUDIT_QUEUE);
+    span_text(span, SPAN_MESSAGE_ID, e->message_id);
+    span_text(span, SPAN_COMMAND_ID, e->event.command_id);
+    span_text(span, SPAN_EVENT_TYPE, e->type);
+    span_text(span, SPAN_SESSION_ID, e->event.session_id);
+    span_text(span, SPAN_ERROR, e->reason[0] ? "dead_letter" : NULL);
+    span->has_failed = e->reason[0] != '\0';
+    span_end(w->app->tracer, span);
+}
+
 void writer_finish(struct writer *w) {
+    for (size_t i = 0; i < w->n_batch; i++)
+        end_span(w, w->batch[i]);
     writer_answer_barriers(w);
     CRASH_LINK("audit.acknowledgement.sending", CRASH_BROKER);
     acknowledge(w);
@@ -143,8 +160,12 @@ static void take(struct writer *w, struct entry *e) {
 static void on_message(void *arg, const struct bus_message *m) {
     struct writer *w = arg;
     CRASH_LINK("audit.delivery.received", CRASH_BROKER);
-    if (!w->draining)
-        take(w, entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms()));
+    if (w->draining)
+        return;
+    struct entry *e = entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms());
+    struct trace_context trace = m->trace;
+    e->span = span_begin(w->app->tracer, &trace, SPAN_CONSUMER, "process " ROUTE_AUDIT_QUEUE, 0);
+    take(w, e);
 }
 
 static void on_turn(void *arg) {

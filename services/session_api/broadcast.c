@@ -11,7 +11,8 @@ static void publish(struct call *call, const struct session *session, bool is_ho
                                   .device_id = call->device_id,
                                   .rights = call->who.rights,
                                   .message = call->message,
-                                  .echo = call->echo};
+                                  .echo = call->echo,
+                                  .trace = &call->trace};
     int64_t now = store_now(call->api->store);
     if (broadcast_publish(call->api->commander, session, now, &broadcast, &fault))
         call_refuse(call, &fault, NULL);

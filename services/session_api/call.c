@@ -49,6 +49,7 @@ static void on_gone(void *data) {
     if (call->version_job)
         version_job_forget(call->version_job);
     free(call->handoff);
+    span_free(call->span);
     put_away(api, call);
     api_request_gone(api);
 }
@@ -82,6 +83,7 @@ struct call *call_new(struct api *api, struct http_request *request) {
         memcpy(call->request_id, id, strlen(id) + 1);
     else
         print_request_id(api, call->request_id);
+    call_trace_begin(call);
     http_set_data(request, call, on_gone);
     return call;
 }
@@ -106,6 +108,7 @@ static void finish(struct call *call, int status, char *body, size_t len) {
     limits_add_headers(call);
     double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
     call_metrics_count(call->api->metrics, call, status, seconds);
+    call_trace_end(call, status);
     const struct http_answer answer = {
         .status = status, .headers = call->headers, .body = body, .body_len = len};
     http_answer(call->request, &answer);
