@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from collector import KINDS, Collector
-from harness import MAX_WAIT, Suite, free_ports, metric, new_user, wait_until
+from harness import MAX_WAIT, Socket, Suite, free_ports, metric, new_user, wait_until
 
 HOW_TO = pathlib.Path(__file__).resolve().parents[2] / "docs" / "how-to" / "trace-a-request.md"
 SERVICES = ["session_api", "state_engine", "ws_fanout", "audit_writer"]
@@ -93,7 +93,7 @@ def check_way_of_event(spans, engine):
 def test_a_patch_is_one_trace_through_all_services(traced, collector, ada):
     session, parent = ada.create({"n": 0})["id"], Parent()
     with ada.connect(session) as watcher, subscriber(traced, session) as next_headers:
-        watcher.expect("state_sync")
+        watcher.recv_until("state_sync")
         answer = ada.patch(session, REPLACE, headers={**parent.headers, "X-Request-Id": "req-1"})
         assert answer.status_code == 200 and answer.headers["X-Request-Id"] == "req-1"
         watcher.recv_until("state_delta")
@@ -133,29 +133,17 @@ def test_a_frame_is_one_trace_through_all_services(traced, collector, ada):
     assert frame.attributes["handoff.connection.id"] == hello["connectionId"]
     check_way_of_event(spans, engine)
 
-    with contextlib.closing(Upgrade(traced, ada, upgrade)) as socket:
-        hello = socket.hello
+    with Socket(traced.ws_url, header=[f"Authorization: Bearer {ada.token}", f"traceparent: {upgrade.text}"]) as socket:
+        hello = socket.expect("hello")
     span, = collector.wait_trace(upgrade.trace_id, 1)
     assert (span.name, span.parent_id, span.attributes["http.response.status_code"]) == ("GET /ws", upgrade.id, 101)
     assert span.attributes["handoff.connection.id"] == hello["connectionId"]
 
 
-class Upgrade:
-    """A WebSocket whose upgrade request has a traceparent."""
-
-    def __init__(self, suite, device, parent):
-        from harness import Socket
-        self.socket = Socket(suite.ws_url, header=[f"Authorization: Bearer {device.token}", f"traceparent: {parent.text}"])
-        self.hello = self.socket.expect("hello")
-
-    def close(self):
-        self.socket.close()
-
-
 def test_a_broadcast_and_a_refusal(traced, collector, ada):
     session, told, refused = ada.create({"n": 0})["id"], Parent(), Parent()
     with traced.device(ada.user, "laptop").connect(session) as watcher:
-        watcher.expect("state_sync")
+        watcher.recv_until("state_sync")
         assert ada.post(f"/sessions/{session}/broadcast", json={"message": 1}, headers=told.headers).status_code == 202
         watcher.recv_until("broadcast")
         assert ada.patch(session, REPLACE, baseVersion=9, headers=refused.headers).status_code == 409
@@ -198,7 +186,7 @@ def test_the_how_to(traced, collector, ada):
     """Its commands, as they stand there, from the request to the audit row."""
     session = ada.create({"n": 0})["id"]
     with ada.connect(session) as watcher:
-        watcher.expect("state_sync")
+        watcher.recv_until("state_sync")
         script = "set -eu\n" + "\n".join(re.findall(r"^```sh\n(.*?)^```", HOW_TO.read_text(), re.M | re.S))
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=MAX_WAIT, check=False, env={
             "PATH": os.environ["PATH"], "API": traced.api_url, "TOKEN": ada.token, "SESSION": session,
