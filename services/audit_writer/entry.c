@@ -290,6 +290,7 @@ static bool is_hash(const char *text) {
 
 /* What cannot be is left out: an event is worth keeping without them. */
 static void take_headers(struct event *e, const struct bus_message *m) {
+    e->trace = m->trace;
     if (uuid_is(m->command_id, strlen(m->command_id)))
         memcpy(e->command_id, m->command_id, sizeof(e->command_id));
     if (!is_hash(m->key_hash) || !is_hash(m->fingerprint))

@@ -87,12 +87,12 @@ static void end_span(struct writer *w, struct entry *e) {
 }
 
 void writer_finish(struct writer *w) {
-    for (size_t i = 0; i < w->n_batch; i++)
-        end_span(w, w->batch[i]);
     writer_answer_barriers(w);
     CRASH_LINK("audit.acknowledgement.sending", CRASH_BROKER);
     acknowledge(w);
     CRASH_LINK("audit.acknowledgement.sent", CRASH_BROKER);
+    for (size_t i = 0; i < w->n_batch; i++)
+        end_span(w, w->batch[i]);
     metric_add(w->batches, 1);
     metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
     free_batch(w);
@@ -152,6 +152,8 @@ static void take(struct writer *w, struct entry *e) {
     w->n_waiting++;
     w->n_waiting_barriers += e->barrier != NULL;
     w->n_waiting_bytes += e->body_len;
+    e->span =
+        span_begin(w->app->tracer, &e->event.trace, SPAN_CONSUMER, "process " ROUTE_AUDIT_QUEUE, 0);
 }
 
 /* While it drains it takes no more, but stays the queue's consumer: would it cancel, the next one
@@ -160,12 +162,8 @@ static void take(struct writer *w, struct entry *e) {
 static void on_message(void *arg, const struct bus_message *m) {
     struct writer *w = arg;
     CRASH_LINK("audit.delivery.received", CRASH_BROKER);
-    if (w->draining)
-        return;
-    struct entry *e = entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms());
-    struct trace_context trace = m->trace;
-    e->span = span_begin(w->app->tracer, &trace, SPAN_CONSUMER, "process " ROUTE_AUDIT_QUEUE, 0);
-    take(w, e);
+    if (!w->draining)
+        take(w, entry_new(m, bus_generation(w->consumer), timestamp_monotonic_ms()));
 }
 
 static void on_turn(void *arg) {

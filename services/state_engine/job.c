@@ -78,8 +78,8 @@ static void drop_jobs(struct queue *jobs) {
 }
 
 static void add_job(struct job *j, struct delivery *d, struct queue *jobs) {
-    j->delivery = d;
     j->taken_ns = j->command.trace.is_sampled ? uv_hrtime() : 0;
+    j->delivery = d;
     j->look_since = d->redelivered ? FIRST_LOOK : JOB_NO_LOOK;
     if (j->command.key[0] || j->command.kind == COMMAND_SNAPSHOT) {
         command_key_hash(&j->command, j->key_hash);
