@@ -81,9 +81,9 @@ void trace_id_print(const struct trace_context *c, char ret[static TRACE_ID_LEN 
 }
 
 void trace_context_print(const struct trace_context *c, char ret[static TRACE_PARENT_LEN + 1]) {
-    memcpy(ret, "00-", AT_TRACE_ID);
+    strcpy(ret, "00-");
     trace_hex_print(c->trace_id, TRACE_ID_BYTES, ret + AT_TRACE_ID);
     ret[AT_SPAN_ID - 1] = '-';
     trace_hex_print(c->span_id, TRACE_SPAN_ID_BYTES, ret + AT_SPAN_ID);
-    memcpy(ret + AT_FLAGS - 1, c->is_sampled ? "-01" : "-00", sizeof("-00"));
+    strcpy(ret + AT_FLAGS - 1, c->is_sampled ? "-01" : "-00");
 }
