@@ -165,11 +165,11 @@ static void log_end(const struct tracer *t, const struct span *s) {
 }
 
 void span_end(struct tracer *t, struct span *s) {
-    if (!s)
-        return;
-    stop_clock(s);
-    log_end(t, s);
-    if (t->export)
-        trace_export_add(t->export, s);
+    if (t && s) {
+        stop_clock(s);
+        log_end(t, s);
+        if (t->export)
+            trace_export_add(t->export, s);
+    }
     span_free(s);
 }
