@@ -17,6 +17,7 @@
 #include "common/config_table.h"
 #include "common/http_probe.h"
 #include "common/jwks_url.h"
+#include "common/trace_export.h"
 #include "common/version.h"
 
 #define MAX_FILES (1u << 20)
@@ -56,6 +57,7 @@ static void stop(struct runner *r) {
         r->spec->stop(r->self);
     r->self = NULL;
     r->admin = admin_free(r->admin);
+    r->app.tracer = tracer_free(r->app.tracer);
     uv_unref((uv_handle_t *)&r->sigterm);
     uv_unref((uv_handle_t *)&r->sigint);
     uv_timer_start(&r->timer, on_handles_left, HANDLES_GRACE_MS, 0);
@@ -176,7 +178,9 @@ static void log_started(const struct runner *r) {
 }
 
 static int start(struct runner *r) {
-    int error = admin_new(&r->admin, &r->app);
+    int error = tracer_new(&r->app.tracer, &r->app);
+    if (error == 0)
+        error = admin_new(&r->admin, &r->app);
     if (error == 0)
         error = r->spec->start(&r->app, &r->self);
     if (error < 0) {
@@ -257,6 +261,16 @@ static enum wish parse_arguments(int argc, char **argv) {
     return WISH_UNKNOWN;
 }
 
+static int check_collector(const struct config *config) {
+    _cleanup_(freep) char *url = NULL;
+    if (!*config->otlp_url || trace_export_url(config->otlp_url, &url) == 0)
+        return 0;
+    fprintf(stderr,
+            "%s: HANDOFF_OTLP_URL has a bad value; allowed: http://host[:port][/path], or https\n",
+            config->service_name);
+    return -EINVAL;
+}
+
 static int check_addresses(const struct config *config) {
     struct bus_url url;
     int r = bus_url_parse(&url, config->amqp_url);
@@ -268,7 +282,7 @@ static int check_addresses(const struct config *config) {
                 config->service_name, BUS_ADDRESSES_MAX);
     else
         bus_url_done(&url);
-    return r;
+    return r < 0 ? r : check_collector(config);
 }
 
 static int ask_ready(const struct config *config) {

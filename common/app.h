@@ -9,6 +9,7 @@
 #include "common/health.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 
 /* What the parts of a service get. Lives from before start to after stop; all loop thread only. */
 struct app {
@@ -19,6 +20,7 @@ struct app {
     struct health *health;
     /* Draining: over how long clients are to be sent elsewhere; 0: at once. May become 0. */
     int64_t drain_spread_ms;
+    struct tracer *tracer; /* NULL in tests of a part: nothing is traced */
 };
 
 struct app_spec {

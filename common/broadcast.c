@@ -37,7 +37,8 @@ static int publish(struct commander *c, const struct event *e, const struct broa
                                   .version = e->position.version,
                                   .device_id = e->device_id,
                                   .echo = b->echo,
-                                  .cloud_event_subject = b->cloud_event ? e->session_id : NULL};
+                                  .cloud_event_subject = b->cloud_event ? e->session_id : NULL,
+                                  .trace = b->trace};
     return commander_publish(c, &message);
 }
 

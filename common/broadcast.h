@@ -17,6 +17,7 @@ struct broadcast { /* all borrowed */
     const json_t *message;
     bool echo;        /* to the sender too */
     bool cloud_event; /* with the attributes of a CloudEvent */
+    const struct trace_context *trace;
 };
 
 /* Publishes to the session's devices; s: the session's meta, data is not looked at. now: ms.

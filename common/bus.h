@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/uuid.h"
+#include "proto/trace_context.h"
 
 struct bus;
 
@@ -37,6 +38,7 @@ struct bus_message {
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
     bool echo;
+    struct trace_context trace;
     char reason[1025];    /* of a dead letter */
     int64_t timestamp_ms; /* property, of whole seconds; 0 when absent */
     bool is_dropped;      /* the own queue was full and lost it; see bus_own_queue */
@@ -64,8 +66,9 @@ struct bus_publish {
     /* The session of an event that has the attributes of a CloudEvent, too; then type, message_id
      * and timestamp_ms are there. NULL: without. */
     const char *cloud_event_subject;
-    bool replay;        /* told again, on somebody's wish: header replay */
-    bool mandatory;     /* comes back (callbacks.returned) where no queue takes it */
+    bool replay;                       /* told again, on somebody's wish: header replay */
+    bool mandatory;                    /* comes back (callbacks.returned) where no queue takes it */
+    const struct trace_context *trace; /* sent when it is set; may be NULL */
 };
 
 enum bus_bind { BUS_BIND, BUS_UNBIND };

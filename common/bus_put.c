@@ -90,7 +90,9 @@ static amqp_table_entry_t text_entry(const char *name, const char *text) {
     return e;
 }
 
-static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static MAX_HEADERS]) {
+/* traceparent: where that header's text stands. */
+static int headers_of(const struct bus_publish *m, char traceparent[static TRACE_PARENT_LEN + 1],
+                      amqp_table_entry_t ret[static MAX_HEADERS]) {
     int n = 0;
     if (m->epoch)
         ret[n++] = number_entry("epoch", m->epoch);
@@ -110,6 +112,10 @@ static int headers_of(const struct bus_publish *m, amqp_table_entry_t ret[static
         ret[n++] = text_entry("reason", m->reason);
     if (m->replay)
         ret[n++] = flag_entry("replay");
+    if (m->trace && m->trace->is_set) {
+        trace_context_print(m->trace, traceparent);
+        ret[n++] = text_entry("traceparent", traceparent);
+    }
     return n;
 }
 
@@ -169,7 +175,8 @@ static int put_header(struct buf *out, const struct bus_publish *m, const char *
     struct cloud_event_texts texts;
     snprintf(expiration, sizeof(expiration), "%lld", (long long)m->expiration_ms);
     amqp_table_entry_t entries[MAX_HEADERS];
-    int n = headers_of(m, entries);
+    char traceparent[TRACE_PARENT_LEN + 1];
+    int n = headers_of(m, traceparent, entries);
     n += cloud_event_headers_of(m, &texts, entries + n);
     amqp_basic_properties_t p = {.headers = {n, entries}};
     properties_of(m, app_id, expiration, &p);

@@ -72,6 +72,9 @@ static void take_headers(struct bus_message *m, const amqp_table_t *headers) {
             copy_text(m->reason, sizeof(m->reason), e->value.value.bytes);
         else if (is_key(e, "echo") && e->value.kind == AMQP_FIELD_KIND_BOOLEAN)
             m->echo = e->value.value.boolean;
+        else if (is_key(e, "traceparent") && is_text)
+            (void)trace_context_parse(e->value.value.bytes.bytes, e->value.value.bytes.len,
+                                      &m->trace);
     }
 }
 
@@ -96,6 +99,7 @@ static void begin_message(struct bus_message *m) {
     m->command_id[0] = m->key_hash[0] = m->fingerprint[0] = m->reason[0] = '\0';
     m->epoch = m->version = 0;
     m->echo = false;
+    m->trace = (struct trace_context){0};
     m->timestamp_ms = 0;
     m->body = "";
     m->body_len = 0;

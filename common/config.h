@@ -89,7 +89,14 @@ struct config {
 
     int64_t drain_timeout_ms;
     int64_t admin_drain; /* 0 or 1: POST /drain at the admin port */
+
+    char *otlp_url; /* "": steps of traces are sent nowhere */
+    char *otlp_authorization;
+    int64_t trace_sample; /* of CONFIG_RATIO_ONE new traces */
+    int64_t trace_callers_per_second;
 };
+
+#define CONFIG_RATIO_ONE 1000000 /* what a ratio of 1 is as a number */
 
 /* Reads environ and, for …_FILE, files. On a bad value or an unknown HANDOFF_ name writes what is
  * wrong and what is allowed to err and returns -EINVAL. */

@@ -26,6 +26,7 @@ enum config_type {
     CONFIG_INTEGER,  /* int64_t */
     CONFIG_DURATION, /* int64_t, ms */
     CONFIG_SIZE,     /* int64_t, bytes */
+    CONFIG_RATIO,    /* int64_t, millionths: CONFIG_RATIO_ONE is 1 */
 };
 
 struct config_row {

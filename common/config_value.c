@@ -50,6 +50,21 @@ static bool parse_number(const struct config_row *row, const char *text, int64_t
     return false;
 }
 
+/* Up to six digits behind the point. */
+static bool parse_ratio(const char *text, int64_t *ret) {
+    int64_t n = 0, digit = CONFIG_RATIO_ONE;
+    if (*text != '0' && *text != '1')
+        return false;
+    n = (*text++ - '0') * digit;
+    if (*text == '.' && isdigit((unsigned char)text[1]))
+        for (text++; digit > 1 && isdigit((unsigned char)*text); text++)
+            n += (*text - '0') * (digit /= 10);
+    if (*text || n > CONFIG_RATIO_ONE)
+        return false;
+    *ret = n;
+    return true;
+}
+
 static bool parse_boolean(const char *text, int64_t *ret) {
     static const char *const words[][2] = {
         {"false", "true"}, {"no", "yes"}, {"off", "on"}, {"0", "1"}};
@@ -177,6 +192,8 @@ bool config_value_parse(const struct config_row *row, const char *text, int64_t 
     case CONFIG_DURATION:
     case CONFIG_SIZE:
         return parse_number(row, text, ret_number);
+    case CONFIG_RATIO:
+        return parse_ratio(text, ret_number);
     }
     return false;
 }
@@ -235,12 +252,27 @@ void config_value_allowed(const struct config_row *row, struct buf *out) {
         return allow_range(row, "a duration with its unit (ms, s, m, h)", out);
     case CONFIG_SIZE:
         return allow_range(row, "bytes, or a size with its unit (B, KiB, MiB, GiB)", out);
+    case CONFIG_RATIO:
+        return buf_puts(out, "a number from 0 to 1 with up to 6 digits behind the point");
     }
+}
+
+static void print_ratio(int64_t number, struct buf *out) {
+    char digits[16];
+    int len = snprintf(digits, sizeof(digits), "%lld.%06lld", (long long)number / CONFIG_RATIO_ONE,
+                       (long long)number % CONFIG_RATIO_ONE);
+    while (len > 0 && digits[len - 1] == '0')
+        digits[--len] = '\0';
+    if (len > 0 && digits[len - 1] == '.')
+        digits[len - 1] = '\0';
+    buf_puts(out, digits);
 }
 
 void config_value_print_number(enum config_type type, int64_t number, struct buf *out) {
     if (type == CONFIG_BOOLEAN)
         return buf_puts(out, number ? "true" : "false");
+    if (type == CONFIG_RATIO)
+        return print_ratio(number, out);
     for (const struct unit *unit = units_of(type); unit->name; unit++)
         if (number % unit->factor == 0 && (number || unit->factor == 1 || !unit[1].name)) {
             buf_put_i64(out, number / unit->factor);

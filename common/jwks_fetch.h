@@ -1,5 +1,4 @@
-/* Fetches an identity provider's keys as jwks.h says when: libcurl's multi interface as a guest of
- * the loop. libcurl's only border, but for jwks_url.c. Loop thread only. */
+/* Fetches an identity provider's keys (fetch.h) as jwks.h says when. Loop thread only. */
 #pragma once
 
 #include "common/app.h"

@@ -23,6 +23,10 @@ void command_done(struct command *c) {
     *c = (struct command){0};
 }
 
+const char *command_kind_name(enum command_kind kind) {
+    return command_kind_names[kind];
+}
+
 /* ---- Printing ---- */
 
 static void put_name(struct buf *out, const char *name) {
@@ -169,6 +173,12 @@ static void put_own(struct buf *out, const struct command *c) {
     }
 }
 
+static void put_trace(struct buf *out, const struct trace_context *trace) {
+    char text[TRACE_PARENT_LEN + 1];
+    trace_context_print(trace, text);
+    put_text(out, "traceparent", text);
+}
+
 void command_print(const struct command *c, struct buf *out) {
     buf_puts(out, "{\"id\":");
     buf_puts_json(out, c->id);
@@ -184,6 +194,8 @@ void command_print(const struct command *c, struct buf *out) {
     put_base(out, c);
     if (c->wants_session)
         buf_puts(out, ",\"wantsSession\":true");
+    if (c->trace.is_set)
+        put_trace(out, &c->trace);
     put_own(out, c);
     buf_putc(out, '}');
 }

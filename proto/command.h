@@ -11,6 +11,7 @@
 #include "proto/clock.h"
 #include "proto/fault.h"
 #include "proto/session.h"
+#include "proto/trace_context.h"
 
 #define COMMAND_KEY_MAX 128
 #define COMMAND_MAX_IF_MATCH 16
@@ -67,7 +68,8 @@ struct command {
     bool has_base;
     struct position base; /* epoch 1 unless said */
 
-    bool wants_session; /* the reply carries the session (create and status always do) */
+    bool wants_session;         /* the reply carries the session (create and status always do) */
+    struct trace_context trace; /* what it belongs to; not part of what is asked for */
 
     /* create */
     char *name; /* owned */
@@ -112,6 +114,8 @@ struct command {
 };
 
 void command_done(struct command *c);
+/* Of a kind on the wire. */
+const char *command_kind_name(enum command_kind kind);
 /* {"id":…,"kind":…,…}: one command; only the members that its kind has. */
 void command_print(const struct command *c, struct buf *out);
 /* Takes one object of `commands`. FAULT_INVALID_REQUEST / FAULT_INVALID_VALUE name the member.

@@ -323,6 +323,13 @@ static int check_new_id(const struct command *c, struct fault *f) {
     return c->session_id[14] == '7' ? 0 : bad_value(f, "sessionId", "a UUID of version 7");
 }
 
+/* One that is none is as good as absent: no command fails for it. */
+static void take_trace(const json_t *object, struct command *c) {
+    const json_t *text = json_object_get(object, "traceparent");
+    if (json_is_string(text))
+        (void)trace_context_parse(json_string_value(text), json_string_length(text), &c->trace);
+}
+
 static int take_common(const json_t *object, struct command *c, struct fault *f) {
     int r;
     if ((r = take_text(object, &id_rule, TEXT_REQUIRED, c->id, f)) ||
@@ -341,6 +348,7 @@ static int take_common(const json_t *object, struct command *c, struct fault *f)
                               f)) ||
         (r = take_if_match(object, c, f)) || (r = command_take_base(object, c, f)))
         return r;
+    take_trace(object, c);
     return text_get_bool(object, "wantsSession", TEXT_OPTIONAL, &c->wants_session, f);
 }
 

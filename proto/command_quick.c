@@ -57,6 +57,12 @@ static bool read_base(struct reader *r, struct command *c) {
            reader_skip(r, ",\"epoch\":") && reader_number(r, &c->base.epoch) && c->base.epoch > 0;
 }
 
+static bool read_trace(struct reader *r, struct trace_context *ret) {
+    const char *text;
+    size_t len;
+    return reader_quoted(r, &text, &len) && trace_context_parse(text, len, ret);
+}
+
 static bool read_frame(struct reader *r, struct command *c) {
     c->kind = COMMAND_PATCH;
     if (!reader_skip(r, "{\"id\":\"") || !read_text(r, c->id, sizeof(c->id), uuid_is) ||
@@ -76,7 +82,7 @@ static bool read_frame(struct reader *r, struct command *c) {
     if (!read_base(r, c))
         return false;
     c->wants_session = reader_skip(r, ",\"wantsSession\":true");
-    return true;
+    return !reader_skip(r, ",\"traceparent\":\"") || read_trace(r, &c->trace);
 }
 
 static bool read_patch(struct reader *r, struct command *c) {

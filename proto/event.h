@@ -11,6 +11,7 @@
 #include "proto/clock.h"
 #include "proto/fault.h"
 #include "proto/session.h"
+#include "proto/trace_context.h"
 
 /* X(enum name, type, kind (routing key), versioned, durable, goes to devices) */
 #define EVENTS(X)                                                                                  \
@@ -59,6 +60,7 @@ struct event {
     char command_id[UUID_LEN + 1];
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
+    struct trace_context trace; /* the command's; a header as well */
 };
 
 void event_done(struct event *e);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "common/trace.h"
 #include "proto/route.h"
 #include "proto/text.h"
 #include "services/audit_writer/entry_scan.h"
@@ -289,6 +290,7 @@ static bool is_hash(const char *text) {
 
 /* What cannot be is left out: an event is worth keeping without them. */
 static void take_headers(struct event *e, const struct bus_message *m) {
+    e->trace = m->trace;
     if (uuid_is(m->command_id, strlen(m->command_id)))
         memcpy(e->command_id, m->command_id, sizeof(e->command_id));
     if (!is_hash(m->key_hash) || !is_hash(m->fingerprint))
@@ -331,6 +333,7 @@ struct entry *entry_free(struct entry *e) {
         return NULL;
     change_done(&e->change);
     event_done(&e->event);
+    span_free(e->span);
     free(e->barrier);
     free(e->label);
     free(e->device.name);

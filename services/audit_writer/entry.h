@@ -88,6 +88,8 @@ struct entry {
     char message_id[128];
     char type[64];
 
+    struct span *span; /* of the writer's; owned or NULL */
+
     struct event event; /* command_id, key_hash, fingerprint: "" without, or when they cannot be */
     char *payload;      /* owned; NULL: the body */
     char *label;        /* a snapshot's; owned, or NULL */

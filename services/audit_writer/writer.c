@@ -71,11 +71,28 @@ static void acknowledge(struct writer *w) {
         bus_ack(w->consumer, w->batch[n - 1]->generation, w->batch[n - 1]->tag, true);
 }
 
+static void end_span(struct writer *w, struct entry *e) {
+    struct span *span = TAKE_PTR(e->span);
+    if (!span)
+        return;
+    span_text(span, SPAN_SYSTEM, "rabbitmq");
+    span_text(span, SPAN_DESTINATION, ROUTE_AUDIT_QUEUE);
+    span_text(span, SPAN_MESSAGE_ID, e->message_id);
+    span_text(span, SPAN_COMMAND_ID, e->event.command_id);
+    span_text(span, SPAN_EVENT_TYPE, e->type);
+    span_text(span, SPAN_SESSION_ID, e->event.session_id);
+    span_text(span, SPAN_ERROR, e->reason[0] ? "dead_letter" : NULL);
+    span->has_failed = e->reason[0] != '\0';
+    span_end(w->app->tracer, span);
+}
+
 void writer_finish(struct writer *w) {
     writer_answer_barriers(w);
     CRASH_LINK("audit.acknowledgement.sending", CRASH_BROKER);
     acknowledge(w);
     CRASH_LINK("audit.acknowledgement.sent", CRASH_BROKER);
+    for (size_t i = 0; i < w->n_batch; i++)
+        end_span(w, w->batch[i]);
     metric_add(w->batches, 1);
     metric_observe(w->batch_seconds, (double)(timestamp_monotonic_ms() - w->began_at) / 1000.0);
     free_batch(w);
@@ -115,12 +132,18 @@ static void on_publisher_down(void *arg, const char *why) {
     judge_broker(arg, why);
 }
 
-static void take(struct writer *w, struct entry *e) {
+static void wait_last(struct writer *w, struct entry *e) {
     *w->last = e;
     w->last = &e->next;
     w->n_waiting++;
     w->n_waiting_barriers += e->barrier != NULL;
     w->n_waiting_bytes += e->body_len;
+}
+
+static void take(struct writer *w, struct entry *e) {
+    wait_last(w, e);
+    e->span =
+        span_begin(w->app->tracer, &e->event.trace, SPAN_CONSUMER, "process " ROUTE_AUDIT_QUEUE, 0);
 }
 
 /* What the lost connection brought comes again, unless the broker lost it, too: written twice it
@@ -142,7 +165,7 @@ static void on_consumer_down(void *arg, const char *why) {
         next = e->next;
         e->next = NULL;
         if (is_kept(w, e))
-            take(w, e);
+            wait_last(w, e);
         else
             entry_free(e);
     }

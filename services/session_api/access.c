@@ -87,7 +87,8 @@ void access_load(struct call *call) {
         call_refuse_with(call, FAULT_UNAVAILABLE, "too many sessions are being loaded");
         return;
     }
-    struct command command = {.kind = COMMAND_LOAD, .rights = call->who.rights};
+    struct command command = {
+        .kind = COMMAND_LOAD, .rights = call->who.rights, .trace = call->trace};
     memcpy(command.session_id, call->session_id, sizeof(command.session_id));
     memcpy(command.user_id, call->who.user_id, sizeof(command.user_id));
     commander_send(call->api->commander, &command, on_loaded, call);

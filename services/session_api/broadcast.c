@@ -12,7 +12,8 @@ static void publish(struct call *call, const struct session *session, bool is_ho
                                   .rights = call->who.rights,
                                   .message = call->message,
                                   .echo = call->echo,
-                                  .cloud_event = call->api->app->config->cloudevents};
+                                  .cloud_event = call->api->app->config->cloudevents,
+                                  .trace = &call->trace};
     int64_t now = store_now(call->api->store);
     if (broadcast_publish(call->api->commander, session, now, &broadcast, &fault))
         call_refuse(call, &fault, NULL);

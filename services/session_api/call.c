@@ -49,6 +49,7 @@ static void on_gone(void *data) {
     if (call->version_job)
         version_job_forget(call->version_job);
     free(call->handoff);
+    span_free(call->span);
     put_away(api, call);
     api_request_gone(api);
 }
@@ -83,6 +84,7 @@ struct call *call_new(struct api *api, struct http_request *request) {
         memcpy(call->request_id, id, strlen(id) + 1);
     else
         print_request_id(api, call->request_id);
+    call_trace_begin(call);
     http_set_data(request, call, on_gone);
     return call;
 }
@@ -107,6 +109,7 @@ static void finish(struct call *call, struct http_answer *answer) {
     limits_add_headers(call);
     double seconds = (double)(uv_hrtime() - call->started_ns) / 1e9;
     call_metrics_count(call->api->metrics, call, answer->status, seconds);
+    call_trace_end(call, answer->status);
     answer->headers = call->headers;
     http_answer(call->request, answer);
 }

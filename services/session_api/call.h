@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "common/auth.h"
 #include "common/http.h"
+#include "common/trace.h"
 #include "proto/command.h"
 #include "proto/problem.h"
 #include "proto/session.h"
@@ -34,7 +35,9 @@ struct call {
     struct http_request *request;
     enum resource resource;
     enum method method;
-    uint64_t started_ns; /* uv_hrtime */
+    uint64_t started_ns;        /* uv_hrtime */
+    struct trace_context trace; /* for what is sent on its behalf */
+    struct span *span;          /* owned or NULL */
     enum http_problem problem;
     call_fn *next; /* while a limit is asked for */
     char request_id[PROBLEM_REQUEST_ID_MAX + 1];
@@ -112,3 +115,8 @@ struct call_metrics *call_metrics_free(struct call_metrics *m);
 void call_metrics_count(struct call_metrics *m, const struct call *call, int status,
                         double seconds);
 void call_metrics_set_in_flight(struct call_metrics *m, size_t n);
+
+/* ---- call_trace.c ---- */
+/* The request's trace, from its headers or of its own. */
+void call_trace_begin(struct call *call);
+void call_trace_end(struct call *call, int status);

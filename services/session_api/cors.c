@@ -26,7 +26,7 @@ void cors_answer_options(struct call *call) {
         call_add_header(call, "Access-Control-Allow-Methods", allow);
         call_add_header(call, "Access-Control-Allow-Headers",
                         "Authorization, Content-Type, Accept, If-Match, If-None-Match, "
-                        "Idempotency-Key, Prefer, X-Device-Id, X-Request-Id");
+                        "Idempotency-Key, Prefer, X-Device-Id, X-Request-Id, traceparent");
         call_add_header(call, "Access-Control-Max-Age", "600");
     }
     call_answer(call, 204, NULL);

@@ -100,6 +100,7 @@ static void give_role(struct call *call) {
     c->kind = COMMAND_PARTICIPANT;
     c->rights = COMMAND_READ | COMMAND_WRITE;
     c->participant_role = offer->role;
+    c->trace = call->trace;
     memcpy(c->session_id, offer->session_id, sizeof(c->session_id));
     memcpy(c->user_id, offer->owner_id, sizeof(c->user_id));
     memcpy(c->device_id, offer->device_id, sizeof(c->device_id));

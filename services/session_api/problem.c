@@ -42,14 +42,18 @@ static void add_headers(struct call *call, const struct fault *fault) {
 static void log_refusal(const struct call *call, const struct fault *fault) {
     int status = fault_http_status(fault->code);
     struct log *log = call->api->app->log;
-    struct log_field fields[] = {LOG_TEXT("requestId", call->request_id),
-                                 LOG_TEXT("route", path_pattern(call->resource)),
-                                 LOG_TEXT("code", fault_wire_code(fault->code)),
-                                 LOG_TEXT("detail", fault->detail),
-                                 LOG_TEXT("sessionId", call->session_id),
-                                 LOG_END};
-    if (!call->session_id[0])
-        fields[N_ELEMENTS(fields) - 2] = LOG_END;
+    char trace_id[TRACE_ID_LEN + 1];
+    struct log_field fields[7] = {
+        LOG_TEXT("requestId", call->request_id), LOG_TEXT("route", path_pattern(call->resource)),
+        LOG_TEXT("code", fault_wire_code(fault->code)), LOG_TEXT("detail", fault->detail)};
+    size_t n = 4;
+    if (call->session_id[0])
+        fields[n++] = LOG_TEXT("sessionId", call->session_id);
+    if (call->trace.is_set) {
+        trace_id_print(&call->trace, trace_id);
+        fields[n++] = LOG_TEXT("trace_id", trace_id);
+    }
+    fields[n] = LOG_END;
     if (status == 500)
         log_write(log, LOG_LEVEL_ERROR, "request_failed", "A request met a bug.", fields);
     else if (status > 500)
@@ -65,6 +69,7 @@ void call_refuse(struct call *call, const struct fault *fault, const char *confl
     problem_print(fault, call->request_id, conflict, &body);
     add_headers(call, fault);
     log_refusal(call, fault);
+    span_text(call->span, SPAN_ERROR, fault_wire_code(fault->code));
     call_answer(call, fault_http_status(fault->code), &body);
 }
 

@@ -189,6 +189,7 @@ static int fill_command(struct call *call, enum command_kind kind, struct fault 
 }
 
 static void send_command(struct call *call) {
+    call->command.trace = call->trace;
     commander_send(call->api->commander, &call->command, on_reply, call);
 }
 

@@ -2,6 +2,7 @@
 #include "services/state_engine/job.h"
 
 #include <string.h>
+#include <uv.h>
 
 #include "base/buf.h"
 #include "proto/reader.h"
@@ -77,6 +78,7 @@ static void drop_jobs(struct queue *jobs) {
 }
 
 static void add_job(struct job *j, struct delivery *d, struct queue *jobs) {
+    j->taken_ns = j->command.trace.is_sampled ? uv_hrtime() : 0;
     j->delivery = d;
     j->look_since = d->redelivered ? FIRST_LOOK : JOB_NO_LOOK;
     if (j->command.key[0] || j->command.kind == COMMAND_SNAPSHOT) {

@@ -43,6 +43,7 @@ struct job {
     bool is_uncertain;   /* a save was begun and its outcome is not known */
     bool needs_load;     /* what a kept copy of its session made of it is not to be trusted */
     unsigned n_recoveries; /* of its session, on its behalf */
+    uint64_t taken_ns;     /* uv_hrtime; 0: it is of no sampled trace */
     int64_t clock_at;      /* the clock's moment that it let the engine act on first, ms; 0: none */
     /* of a create */
     bool has_old_claim; /* its key, or it itself, was there before: the session may be, too */

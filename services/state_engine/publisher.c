@@ -21,6 +21,17 @@ void publisher_wait_for_sending(struct publisher *p, struct outgoing *o) {
 
 /* ---- confirms ---- */
 
+static void end_span(struct publisher *p, const struct event *e, struct span *span) {
+    if (!span)
+        return;
+    span_text(span, SPAN_SYSTEM, "rabbitmq");
+    span_text(span, SPAN_DESTINATION, ROUTE_UPDATES_EXCHANGE);
+    span_text(span, SPAN_MESSAGE_ID, e->message_id);
+    span_text(span, SPAN_EVENT_TYPE, event_type_name(e->type));
+    span_text(span, SPAN_SESSION_ID, e->session_id);
+    span_end(p->app->tracer, span);
+}
+
 static void finish(struct publisher *p, struct outgoing *o) {
     struct saved *saved = o->saved;
     uint64_t begun_ns = o->begun_ns;
@@ -31,6 +42,7 @@ static void finish(struct publisher *p, struct outgoing *o) {
     bool is_last = --saved->n_open == 0;
     if (is_last && saved->lease_until)
         p->callbacks.told(p->arg, saved->session_id, o->event.device_id, saved->lease_until);
+    end_span(p, &o->event, o->span);
     event_done(&o->event);
     free(o);
     metric_add(p->n_confirmed, 1);
@@ -104,6 +116,7 @@ static int send_event(struct publisher *p, const struct event *e, uint64_t *ret_
         .key_hash = text_or_null(e->key_hash),
         .fingerprint = text_or_null(e->fingerprint),
         .cloud_event_subject = p->app->config->cloudevents ? e->session_id : NULL,
+        .trace = &e->trace,
     };
     return bus_publish(p->bus, &m, ret_seq);
 }
@@ -257,6 +270,7 @@ static void drop(struct outgoing *o) {
         return;
     if (o->saved && --o->saved->n_open == 0)
         free(o->saved);
+    span_free(o->span);
     event_done(&o->event);
     free(o);
 }
@@ -320,6 +334,8 @@ void publisher_publish_presence(struct publisher *p, struct event *events, size_
         struct outgoing *o = outgoing_new(p, saved);
         o->event = events[i];
         events[i] = (struct event){0};
+        o->span = span_begin(p->app->tracer, &o->event.trace, SPAN_PRODUCER,
+                             "send " ROUTE_UPDATES_EXCHANGE, o->begun_ns);
         saved->is_version |= stands_in_window(o->event.type);
         p->n_bytes += o->event.body_len;
         publisher_wait_for_sending(p, o);

@@ -26,6 +26,7 @@ struct outgoing {
     char reason[256];
     struct saved *saved;
     uint64_t begun_ns; /* uv_hrtime */
+    struct span *span; /* owned or NULL */
 };
 
 /* Answers that go to one place in one message. */

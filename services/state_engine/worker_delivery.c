@@ -77,8 +77,31 @@ static void hold(struct delivery *d, struct reply *reply) {
     *reply = (struct reply){0};
 }
 
+struct span *worker_begin_span(struct worker *w, const struct job *j, struct trace_context *trace) {
+    *trace = j->command.trace;
+    return span_begin(w->app->tracer, trace, SPAN_CONSUMER, "process " ROUTE_COMMANDS_QUEUE,
+                      j->taken_ns);
+}
+
+void worker_end_span(struct worker *w, struct span *span, const struct job *j,
+                     enum fault_code code) {
+    if (!span)
+        return;
+    span_text(span, SPAN_SYSTEM, "rabbitmq");
+    span_text(span, SPAN_DESTINATION, ROUTE_COMMANDS_QUEUE);
+    span_text(span, SPAN_COMMAND_ID, j->command.id);
+    span_text(span, SPAN_COMMAND_KIND, command_kind_name(j->command.kind));
+    span_text(span, SPAN_SESSION_ID, j->command.session_id);
+    if (code != FAULT_NONE)
+        span_text(span, SPAN_ERROR, fault_wire_code(code));
+    span->has_failed = code != FAULT_NONE && fault_http_status(code) >= 500;
+    span_end(w->app->tracer, span);
+}
+
 void worker_refuse(struct worker *w, struct job *j, struct reply *reply) {
     struct delivery *d = j->delivery;
+    struct trace_context trace;
+    worker_end_span(w, worker_begin_span(w, j, &trace), j, reply->fault.code);
     metric_add(w->n_commands[reply->fault.code], 1);
     worker_due_refused(w, &j->command, reply->fault.code);
     hold(d, reply);

@@ -69,6 +69,10 @@ void worker_close_one(struct worker *w, struct delivery *d);
 void worker_refuse(struct worker *w, struct job *j, struct reply *reply);
 /* The same with a fault of the worker's own. */
 void worker_refuse_with(struct worker *w, struct job *j, enum fault_code code, const char *detail);
+/* The step of its trace that the job is; *trace: what its events go on with. */
+struct span *worker_begin_span(struct worker *w, const struct job *j, struct trace_context *trace);
+void worker_end_span(struct worker *w, struct span *span, const struct job *j,
+                     enum fault_code code);
 /* Looks at the message of the queue's first job when that came again: counts it, and sets it aside
  * (with all its jobs) when it came too often. Negative: Redis was lost. */
 MUSTCHECK int worker_count_try(struct worker *w);

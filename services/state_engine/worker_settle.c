@@ -28,7 +28,10 @@ static bool is_request(const struct job *j) {
 }
 
 /* Each version by itself: each has a mark to move. */
-static void publish(struct worker *w, struct settled *s, struct delivery *d) {
+static void publish(struct worker *w, struct settled *s, struct delivery *d,
+                    const struct trace_context *trace) {
+    for (size_t i = 0; trace->is_set && i < s->n_events; i++)
+        s->events[i].trace = *trace;
     for (size_t first = 0, end; first < s->n_events; first = end) {
         for (end = first + 1; end < s->n_events && !event_is_versioned(s->events[end].type);)
             end++;
@@ -39,6 +42,8 @@ static void publish(struct worker *w, struct settled *s, struct delivery *d) {
 
 static void settle_accepted(struct worker *w, struct job *j, struct settled *s) {
     struct delivery *d = j->delivery;
+    struct trace_context trace;
+    struct span *span = worker_begin_span(w, j, &trace);
     metric_add(w->n_commands[s->reply.fault.code], 1);
     if (is_request(j))
         presence_touch(w->presence, s->reply.session_id, j->command.device_id,
@@ -47,7 +52,8 @@ static void settle_accepted(struct worker *w, struct job *j, struct settled *s) 
     CRASH_LINK("engine.reply.queued", CRASH_BROKER);
     if (s->deadline)
         metric_observe(w->lateness_seconds, (double)(worker_store_time(w) - s->deadline) / 1e3);
-    publish(w, s, d);
+    publish(w, s, d, &trace);
+    worker_end_span(w, span, j, s->reply.fault.code);
     if (s->n_events > 0)
         CRASH_LINK("engine.publish.queued", CRASH_BROKER);
     job_free(j);

@@ -12,6 +12,7 @@
 
 #define PATH "/ws"
 #define MILLISECONDS 1000
+#define SWITCHING_PROTOCOLS 101
 #define RETRY_CONNECT_MS 5000 /* when another connection of the user may have ended */
 
 static int check_request(const struct fanout *fanout, const struct socket_request *r,
@@ -100,16 +101,16 @@ static int take_header(struct connection *c, const char *authorization, struct f
     return r ? r : connection_enter(c, &c->principal, f);
 }
 
-bool connection_accept(void *arg, const struct socket_request *request, void **ret_connection,
-                       struct socket_answer *answer) {
-    struct fanout *fanout = arg;
-    struct request_caller caller;
+static struct connection *accept_connection(struct fanout *fanout,
+                                            const struct socket_request *request,
+                                            const struct request_caller *caller,
+                                            struct socket_answer *answer) {
     struct fault f = {0};
-    request_caller_of(fanout, request, &caller);
     int r = check_request(fanout, request, &f);
     if (r) {
         metric_add(fanout->refused_metric, 1);
-        return request_refuse(&caller, &f, answer);
+        request_refuse(caller, &f, answer);
+        return NULL;
     }
     struct connection *c = connection_new(fanout, NULL);
     r = take_query(c, request, &f);
@@ -118,10 +119,22 @@ bool connection_accept(void *arg, const struct socket_request *request, void **r
     if (r) {
         connection_closed(c);
         metric_add(fanout->refused_metric, 1);
-        return request_refuse(&caller, &f, answer);
+        request_refuse(caller, &f, answer);
+        return NULL;
     }
+    return c;
+}
+
+bool connection_accept(void *arg, const struct socket_request *request, void **ret_connection,
+                       struct socket_answer *answer) {
+    struct fanout *fanout = arg;
+    struct request_caller caller;
+    request_caller_of(fanout, request, &caller);
+    struct connection *c = accept_connection(fanout, request, &caller, answer);
+    request_trace(fanout, request, &caller, PATH, c ? SWITCHING_PROTOCOLS : answer->status,
+                  c ? c->id : "");
     *ret_connection = c;
-    return true;
+    return c != NULL;
 }
 
 /* ---- in messages ---- */

@@ -19,6 +19,9 @@ struct pending_command {
     struct pending_command *prev, *next;
     char id[PROTOCOL_ID_CAP]; /* the client's */
     char session_id[UUID_LEN + 1];
+    struct tracer *tracer;
+    struct trace_context trace; /* for what is sent on its behalf */
+    struct span *span;          /* owned or NULL */
 };
 
 struct pending_broadcast {
@@ -51,9 +54,21 @@ static void unlink_pending(struct pending_command *p) {
     c->n_commands--;
 }
 
+static void end_span(struct pending_command *p, enum fault_code code) {
+    if (!p->span)
+        return;
+    span_text(p->span, SPAN_SESSION_ID, p->session_id);
+    if (code != FAULT_NONE)
+        span_text(p->span, SPAN_ERROR, fault_wire_code(code));
+    p->span->has_failed = code != FAULT_NONE && fault_http_status(code) >= 500;
+    span_end(p->tracer, TAKE_PTR(p->span));
+}
+
 static void answered(void *arg, struct reply *reply) {
     struct pending_command *p = arg;
     struct connection *c = p->connection;
+    span_text(p->span, SPAN_COMMAND_ID, reply->id);
+    end_span(p, reply->fault.code);
     CRASH_LINK("fanout.reply.received", CRASH_BROKER);
     if (c) {
         struct buf out = BUF_NULL;
@@ -91,10 +106,23 @@ static bool may_begin(struct connection *c, const struct protocol_message *m) {
     return false;
 }
 
+static void begin_span(const struct connection *c, struct pending_command *p,
+                       const struct protocol_message *m) {
+    char name[SPAN_NAME_CAP];
+    p->tracer = c->fanout->app->tracer;
+    trace_accept(p->tracer, m->traceparent, &p->trace);
+    if (!p->trace.is_sampled)
+        return;
+    snprintf(name, sizeof(name), "WS %s", protocol_type_name(m->type));
+    p->span = span_begin(p->tracer, &p->trace, SPAN_SERVER, name, 0);
+    span_text(p->span, SPAN_CONNECTION_ID, c->id);
+}
+
 static void begin(struct connection *c, struct pending_command *p,
                   const struct protocol_message *m) {
     memcpy(p->id, m->id, sizeof(p->id));
     memcpy(p->session_id, m->session_id, sizeof(p->session_id));
+    begin_span(c, p, m);
     link_pending(c, p);
 }
 
@@ -107,6 +135,7 @@ void commands_send(struct connection *c, struct protocol_message *m) {
     memcpy(command->user_id, c->principal.user_id, sizeof(command->user_id));
     memcpy(command->device_id, c->device_id, sizeof(command->device_id));
     command->rights = c->principal.rights;
+    command->trace = p->trace;
     CRASH_LINK("fanout.command.taken", CRASH_BROKER);
     commander_send(c->fanout->commander, command, answered, p);
 }
@@ -121,6 +150,7 @@ static void end_broadcast(struct pending_broadcast *p, const struct fault *f,
     struct pending_command *pending = &p->pending;
     struct connection *c = pending->connection;
     struct buf out = BUF_NULL;
+    end_span(pending, f ? f->code : FAULT_NONE);
     if (c) {
         unlink_pending(pending);
         if (f)
@@ -146,7 +176,8 @@ static void publish(struct pending_broadcast *p, const struct session *session) 
                                   .rights = p->principal.rights,
                                   .message = p->message,
                                   .echo = p->echo,
-                                  .cloud_event = fanout->app->config->cloudevents};
+                                  .cloud_event = fanout->app->config->cloudevents,
+                                  .trace = &p->pending.trace};
     struct fault f = {0};
     int r = broadcast_publish(fanout->commander, session, store_now(fanout->store), &broadcast, &f);
     CRASH_LINK("fanout.broadcast.published", CRASH_BROKER);
@@ -164,7 +195,8 @@ static void on_loaded(void *arg, struct reply *reply) {
 }
 
 static void load(struct pending_broadcast *p) {
-    struct command command = {.kind = COMMAND_LOAD, .rights = p->principal.rights};
+    struct command command = {
+        .kind = COMMAND_LOAD, .rights = p->principal.rights, .trace = p->pending.trace};
     if (++p->n_loads > MAX_LOADS) {
         refuse_broadcast(p, "the session cannot be loaded now");
         return;

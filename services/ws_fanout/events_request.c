@@ -135,7 +135,7 @@ static bool answer_options(const struct request_caller *caller, const struct soc
         buf_puts(&answer->headers,
                  "Access-Control-Allow-Methods: " ALLOW "\r\n"
                  "Access-Control-Allow-Headers: Authorization, Last-Event-ID, X-Device-Id, "
-                 "X-Request-Id, Cache-Control\r\n"
+                 "X-Request-Id, Cache-Control, traceparent\r\n"
                  "Access-Control-Max-Age: 600\r\n");
     return false;
 }
@@ -163,27 +163,38 @@ static bool refuse(const struct fanout *fanout, const struct request_caller *cal
     return request_refuse(caller, f, answer);
 }
 
+static bool request_events(struct fanout *fanout, const struct socket_request *r,
+                           const struct request_caller *caller, struct connection **ret_connection,
+                           struct socket_answer *answer) {
+    struct fault f = {0};
+    char session_id[UUID_LEN + 1];
+    if (!parse_path(r->path, session_id)) {
+        fault_set(&f, FAULT_NOT_FOUND, NULL,
+                  "here are the WebSocket at /ws and streams at /sessions/{id}/events");
+        return refuse(fanout, caller, r, &f, answer);
+    }
+    if (strcmp(r->method, "OPTIONS") == 0)
+        return answer_options(caller, r, answer);
+    if (check_method(r, answer, &f) || check_request(fanout, r, &f))
+        return refuse(fanout, caller, r, &f, answer);
+    struct connection *c = connection_new(fanout, events_new(caller, r, session_id));
+    if (judge(c, r, &f)) {
+        connection_closed(c);
+        return refuse(fanout, caller, r, &f, answer);
+    }
+    *ret_connection = c;
+    return true;
+}
+
 bool events_request(void *arg, const struct socket_request *r, void **ret_connection,
                     struct socket_answer *answer) {
     struct fanout *fanout = arg;
     struct request_caller caller;
-    struct fault f = {0};
-    char session_id[UUID_LEN + 1];
+    struct connection *c = NULL;
     request_caller_of(fanout, r, &caller);
-    if (!parse_path(r->path, session_id)) {
-        fault_set(&f, FAULT_NOT_FOUND, NULL,
-                  "here are the WebSocket at /ws and streams at /sessions/{id}/events");
-        return refuse(fanout, &caller, r, &f, answer);
-    }
-    if (strcmp(r->method, "OPTIONS") == 0)
-        return answer_options(&caller, r, answer);
-    if (check_method(r, answer, &f) || check_request(fanout, r, &f))
-        return refuse(fanout, &caller, r, &f, answer);
-    struct connection *c = connection_new(fanout, events_new(&caller, r, session_id));
-    if (judge(c, r, &f)) {
-        connection_closed(c);
-        return refuse(fanout, &caller, r, &f, answer);
-    }
+    bool is_taken = request_events(fanout, r, &caller, &c, answer);
+    request_trace(fanout, r, &caller, "/sessions/{id}/events", is_taken ? 200 : answer->status,
+                  is_taken ? c->id : "");
     *ret_connection = c;
-    return true;
+    return is_taken;
 }

@@ -18,6 +18,8 @@ struct passage {
     struct position position;
     bool wants_read; /* somebody misses something */
     struct frame *frame;
+    struct span *span; /* owned or NULL */
+    size_t n_forwarded;
     struct event sender; /* of a broadcast, once somebody may be it: user_id */
     bool has_sender;
 };
@@ -28,9 +30,31 @@ static void forward(struct passage *p, struct subscription *s) {
         if (event_is_versioned(p->type))
             p->frame->position = p->position;
     }
+    p->n_forwarded++;
     metric_add(s->room->hub->deliveries_metric, 1);
     CRASH_LINK("fanout.event.sending", CRASH_BROKER);
     connection_send(s->connection, p->frame, s);
+}
+
+static struct span *begin_span(const struct hub *h, const struct bus_message *m,
+                               enum event_type type, const char *session_id) {
+    struct trace_context trace = m->trace;
+    struct span *span =
+        span_begin(h->app->tracer, &trace, SPAN_CONSUMER, "process " ROUTE_UPDATES_EXCHANGE, 0);
+    span_text(span, SPAN_SYSTEM, "rabbitmq");
+    span_text(span, SPAN_DESTINATION, ROUTE_UPDATES_EXCHANGE);
+    span_text(span, SPAN_MESSAGE_ID, m->message_id);
+    span_text(span, SPAN_COMMAND_ID, m->command_id);
+    span_text(span, SPAN_EVENT_TYPE, event_type_name(type));
+    span_text(span, SPAN_SESSION_ID, session_id);
+    return span;
+}
+
+static void end_span(const struct hub *h, struct passage *p) {
+    if (!p->span)
+        return;
+    span_number(p->span, SPAN_RECEIVERS, (int64_t)p->n_forwarded);
+    span_end(h->app->tracer, TAKE_PTR(p->span));
 }
 
 /* ---- versioned ---- */
@@ -226,7 +250,7 @@ struct arrival {
 static void collect(struct room *room, const struct passage *p) {
     struct hub *h = room->hub;
     struct arrival *a = must_alloc(sizeof(*a));
-    a->passage = (struct passage){.type = p->type, .position = p->position};
+    a->passage = (struct passage){.type = p->type, .position = p->position, .span = p->span};
     a->passage.frame = frame_new(p->message->body, p->message->body_len);
     a->passage.frame->position = p->position;
     if (room->last_arrival) {
@@ -258,6 +282,7 @@ static bool end_arrivals(struct room *room) {
             room->seen = a->passage.position;
         wants_read = wants_read || a->passage.wants_read;
         frame_unref(a->passage.frame);
+        end_span(room->hub, &a->passage);
         free(a);
     }
     room->first_arrival = room->last_arrival = NULL;
@@ -296,6 +321,7 @@ static void take_event(struct room *room, struct passage *p) {
     else
         pass_unversioned(room, p);
     frame_unref(p->frame);
+    end_span(room->hub, p);
     if (p->wants_read)
         hub_pump(room);
     hub_settle(room);
@@ -322,6 +348,8 @@ void hub_take_message(struct hub *h, const struct bus_message *m) {
         .message = m, .type = type, .position = {m->version, m->epoch ? m->epoch : 1}};
     if (!room)
         return;
+    if (m->trace.is_sampled)
+        p.span = begin_span(h, m, type, session_id);
     if (type == EVENT_STATE_DELTA) {
         collect(room, &p);
         return;
@@ -330,4 +358,6 @@ void hub_take_message(struct hub *h, const struct bus_message *m) {
         hub_end_turn(h);
     if ((room = rooms_find(&h->rooms, session_id)))
         take_event(room, &p);
+    else
+        span_free(p.span);
 }

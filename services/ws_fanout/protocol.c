@@ -169,6 +169,10 @@ static const struct {
     [PROTOCOL_PING] = {"ping", parse_ping},
 };
 
+const char *protocol_type_name(enum protocol_type type) {
+    return types[type].name;
+}
+
 static int parse_typed(const json_t *object, struct protocol_message *m, struct fault *f) {
     const char *type = NULL;
     int r = text_get_string(object, "type", TEXT_REQUIRED, &type, f);
@@ -178,6 +182,7 @@ static int parse_typed(const json_t *object, struct protocol_message *m, struct 
         if (strcmp(type, types[i].name) != 0)
             continue;
         m->type = (enum protocol_type)i;
+        m->traceparent = json_string_value(json_object_get(object, "traceparent"));
         r = types[i].parse(object, m, f);
         memcpy(m->command.session_id, m->session_id, sizeof(m->command.session_id));
         return r;

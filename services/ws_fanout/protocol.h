@@ -34,6 +34,7 @@ struct protocol_message {
     enum protocol_type type;
     char id[PROTOCOL_ID_CAP];      /* the client's own, UTF-8; "" without */
     char session_id[UUID_LEN + 1]; /* "" where the type has none */
+    const char *traceparent;       /* of a command; borrowed from json; NULL without */
     const char *token;             /* auth; borrowed from json */
     json_t *message;               /* broadcast; borrowed from json */
     bool echo;                     /* broadcast */
@@ -55,6 +56,8 @@ void protocol_message_done(struct protocol_message *m);
  * on failure, as far as they could be read, for the answer; it is to be done in any case. */
 MUSTCHECK int protocol_parse(const char *text, size_t len, struct protocol_message *ret,
                              struct fault *f);
+
+const char *protocol_type_name(enum protocol_type type);
 
 /* ---- server -> client; each appends one message. id and session_id may be "" or NULL: left out.
  * ---- */

@@ -34,6 +34,27 @@ void request_caller_of(const struct fanout *f, const struct socket_request *r,
     else
         uuid_v7(timestamp_wall_ms(), ret->id);
     ret->origin = origins_allow(f->app->config->allowed_origins, r->origin);
+    ret->came_ns = uv_hrtime();
+}
+
+void request_trace(const struct fanout *f, const struct socket_request *r,
+                   const struct request_caller *caller, const char *route, int status,
+                   const char *connection_id) {
+    struct tracer *tracer = f->app->tracer;
+    struct trace_context trace;
+    char name[SPAN_NAME_CAP];
+    trace_accept(tracer, r->traceparent, &trace);
+    snprintf(name, sizeof(name), "%s %s", *r->method ? r->method : "HTTP", route);
+    struct span *span = span_begin(tracer, &trace, SPAN_SERVER, name, caller->came_ns);
+    if (!span)
+        return;
+    span_text(span, SPAN_REQUEST_ID, caller->id);
+    span_text(span, SPAN_CONNECTION_ID, connection_id);
+    span_text(span, SPAN_METHOD, r->method);
+    span_text(span, SPAN_ROUTE, route);
+    span_number(span, SPAN_STATUS, status);
+    span->has_failed = status >= 500;
+    span_end(tracer, span);
 }
 
 void request_add_headers(const struct request_caller *caller, struct socket_answer *answer) {

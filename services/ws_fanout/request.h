@@ -15,6 +15,7 @@ struct fanout;
 struct request_caller {
     char id[PROBLEM_REQUEST_ID_MAX + 1]; /* the client's X-Request-Id, or one of ours */
     const char *origin;                  /* what Access-Control-Allow-Origin says; NULL: nothing */
+    uint64_t came_ns;                    /* uv_hrtime */
 };
 
 /* origin: borrowed from r, or static. */
@@ -26,6 +27,12 @@ void request_add_headers(const struct request_caller *caller, struct socket_answ
 /* Fills in the refusal: application/problem+json. Always false, for who judges requests. */
 bool request_refuse(const struct request_caller *caller, const struct fault *f,
                     struct socket_answer *answer);
+
+/* Notes the request, which is answered now, as a step of its trace. connection_id: "" where it led
+ * to none. */
+void request_trace(const struct fanout *f, const struct socket_request *r,
+                   const struct request_caller *caller, const char *route, int status,
+                   const char *connection_id);
 
 /* FAULT_FORBIDDEN for a page's origin that is not configured. */
 MUSTCHECK int request_check_origin(const struct fanout *f, const struct socket_request *r,

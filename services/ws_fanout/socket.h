@@ -31,6 +31,7 @@ struct socket_request {
     const char *request_id;
     const char *device_id;
     const char *last_event_id;
+    const char *traceparent;
     const char *asked_method; /* Access-Control-Request-Method */
     bool has_body;            /* or may have: Content-Length or Transfer-Encoding is there */
     bool has_upgrade;

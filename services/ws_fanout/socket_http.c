@@ -140,6 +140,7 @@ enum header {
     HEADER_REQUEST_ID,
     HEADER_DEVICE_ID,
     HEADER_LAST_EVENT_ID,
+    HEADER_TRACEPARENT,
     N_HEADERS
 };
 
@@ -155,6 +156,7 @@ static void copy_headers(struct lws *lws, enum lws_token_indexes path,
     ret[HEADER_REQUEST_ID] = copy_custom_header(lws, "x-request-id:");
     ret[HEADER_DEVICE_ID] = copy_custom_header(lws, "x-device-id:");
     ret[HEADER_LAST_EVENT_ID] = copy_custom_header(lws, "last-event-id:");
+    ret[HEADER_TRACEPARENT] = copy_custom_header(lws, "traceparent:");
 }
 
 typedef bool judge_fn(void *arg, const struct socket_request *request, void **ret_user,
@@ -176,6 +178,7 @@ static bool ask(struct lws *lws, judge_fn *judge, void *arg, void **ret_user,
         .request_id = headers[HEADER_REQUEST_ID],
         .device_id = headers[HEADER_DEVICE_ID],
         .last_event_id = headers[HEADER_LAST_EVENT_ID],
+        .traceparent = headers[HEADER_TRACEPARENT],
         .asked_method = headers[HEADER_ASKED_METHOD],
         .has_body = (lws_hdr_total_length(lws, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 &&
                      !header_is(lws, WSI_TOKEN_HTTP_CONTENT_LENGTH, "0")) ||

@@ -27,6 +27,7 @@ static void test_patches_are_read_quickly(void **state) {
         c.n_if_match = 0;
         c.if_match_any = i == 1;
         c.wants_session = i == 2;
+        trace_context_take("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &c.trace);
         command_print(&c, &text);
         _cleanup_(freep) char *quick = read_quickly(text.data);
         assert_non_null(quick);

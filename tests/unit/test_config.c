@@ -369,6 +369,36 @@ static void test_booleans_parse_as_people_write_them(void **state) {
     assert_false(config_value_parse(&row, "2", &value));
 }
 
+static void test_ratios_are_exact_to_a_millionth(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t millionths;
+        const char *printed;
+    } taken[] = {{"0", 0, "0"},
+                 {"1", 1000000, "1"},
+                 {"0.0", 0, "0"},
+                 {"1.000000", 1000000, "1"},
+                 {"0.25", 250000, "0.25"},
+                 {"0.000001", 1, "0.000001"},
+                 {"0.5", 500000, "0.5"},
+                 {"0.100000", 100000, "0.1"}};
+    static const char *const refused[] = {"",     "2",   "1.000001",  "-0",  ".5", "0.",  "0,5",
+                                          "0.5 ", "50%", "0.0000001", "1e0", "00", "1.5", "0x1"};
+    const struct config_row row = {.name = "X", .type = CONFIG_RATIO};
+    int64_t value;
+    for (size_t i = 0; i < N_ELEMENTS(taken); i++) {
+        _cleanup_(buf_done) struct buf out = BUF_NULL;
+        assert_true(config_value_parse(&row, taken[i].text, &value));
+        assert_int_equal(value, taken[i].millionths);
+        config_value_print_number(CONFIG_RATIO, value, &out);
+        assert_string_equal(out.data, taken[i].printed);
+    }
+    for (size_t i = 0; i < N_ELEMENTS(refused); i++)
+        assert_false(config_value_parse(&row, refused[i], &value));
+    check_refused("HANDOFF_TRACE_SAMPLE=10%", "allowed: a number from 0 to 1 with up to 6 digits");
+}
+
 static void test_numbers_print_in_their_largest_unit(void **state) {
     (void)state;
     static const struct {
@@ -439,6 +469,7 @@ int main(void) {
         cmocka_unit_test(test_printed_values_hide_every_password),
         cmocka_unit_test(test_the_password_of_several_addresses_is_hidden_too),
         cmocka_unit_test(test_booleans_parse_as_people_write_them),
+        cmocka_unit_test(test_ratios_are_exact_to_a_millionth),
         cmocka_unit_test(test_numbers_print_in_their_largest_unit),
         cmocka_unit_test(test_help_names_the_rows_of_the_service_only),
         cmocka_unit_test(test_docs_equal_the_table),
