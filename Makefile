@@ -26,7 +26,7 @@ objects = $(patsubst %.c,$(OUT)/%.o,$(1))
 
 BASE_O := $(call objects,$(wildcard base/*.c))
 PROTO_O := $(call objects,$(wildcard proto/*.c))
-COMMON_O := $(call objects,$(wildcard common/*.c)) $(OUT)/gen/scripts.o
+COMMON_O := $(call objects,$(wildcard common/*.c)) $(OUT)/gen/scripts.o $(OUT)/gen/migrations.o
 BINARIES := $(addprefix $(OUT)/bin/,$(SERVICES) handoff)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION_TESTS := $(patsubst tests/integration/%.c,$(OUT)/integration/%,$(wildcard tests/integration/test_*.c))
@@ -51,7 +51,7 @@ $(OUT)/gen/scripts.c: $(wildcard common/scripts/*.lua) tools/embed
 	@mkdir -p $(@D)
 	$(Q)tools/embed scripts $(sort $(filter %.lua,$^)) > $@
 
-$(OUT)/gen/migrations.c: $(wildcard services/audit_writer/migrations/*.sql) tools/embed
+$(OUT)/gen/migrations.c: $(wildcard common/migrations/*.sql) tools/embed
 	@mkdir -p $(@D)
 	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) > $@
 
@@ -68,7 +68,6 @@ $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	$(Q)ar rcs $@ $^
 
 # What is made of a service's other files.
-made_of_audit_writer := $(OUT)/gen/migrations.o
 made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o
 
 define service_rule

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/text.h"
+
 extern char **environ;
 
 int arguments_mistake(const char *command, const char *format, ...) {
@@ -79,4 +81,19 @@ size_t arguments_find(const char *word, const char *const *names, size_t n) {
 
 bool arguments_load_config(enum config_service service, struct config *ret) {
     return config_load(service, (const char *const *)environ, ret, stderr) == 0;
+}
+
+bool arguments_seconds(const char *text, int64_t most, int64_t *ret) {
+    static const char units[] = "smhd";
+    static const int64_t factors[] = {1, 60, 3600, 86400};
+    size_t n = strspn(text, "0123456789");
+    uint64_t number = 0;
+    const char *unit = text[n] && !text[n + 1] ? strchr(units, text[n]) : NULL;
+    if (!unit || !text_parse_number(text, n, &number))
+        return false;
+    int64_t factor = factors[unit - units];
+    if (number < 1 || number > (uint64_t)(most / factor))
+        return false;
+    *ret = (int64_t)number * factor;
+    return true;
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "common/config.h"
@@ -29,3 +30,5 @@ size_t arguments_find(const char *word, const char *const *names, size_t n);
 /* config_load of the process's environment, mistakes told on stderr: false, and the exit code is 2.
  */
 MUSTCHECK bool arguments_load_config(enum config_service service, struct config *ret);
+/* "90s", "15m", "1h", "7d" in seconds, from 1 to most; false for anything else. */
+MUSTCHECK bool arguments_seconds(const char *text, int64_t most, int64_t *ret);

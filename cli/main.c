@@ -6,15 +6,25 @@
 #include "base/buf.h"
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/completion.h"
+#include "cli/config.h"
 #include "cli/dead_letters.h"
+#include "cli/doctor.h"
+#include "cli/migrate.h"
 #include "cli/tail.h"
+#include "cli/token.h"
 #include "common/config.h"
 #include "common/version.h"
 
 /* clang-format off */
 const struct command commands[] = {
+    {"completion",   completion_usage,   completion_run,   0},
+    {"config",       config_usage,       config_run,       0},
     {"dead-letters", dead_letters_usage, dead_letters_run, CONFIG_CLI},
+    {"doctor",       doctor_usage,       doctor_run,       0},
+    {"migrate",      migrate_usage,      migrate_run,      0},
     {"tail",         tail_usage,         tail_run,         0},
+    {"token",        token_usage,        token_run,        0},
     {NULL,           NULL,               NULL,             0},
 };
 /* clang-format on */
