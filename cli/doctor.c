@@ -44,8 +44,8 @@ void doctor_clock(struct report *r, const char *check, int64_t server_ms) {
                                                           : REPORT_OK;
     report_add(r, state, check, "",
                state == REPORT_OK ? "" : "let NTP keep both clocks: tokens' times have 30 s leeway",
-               "%" PRId64 ".%03" PRId64 " s %s of this machine's", size_ms / 1000, size_ms % 1000,
-               off_ms < 0 ? "behind" : "ahead");
+               "%" PRId64 ".%03" PRId64 " s %s this machine's", size_ms / 1000, size_ms % 1000,
+               off_ms < 0 ? "behind" : "ahead of");
 }
 
 /* Whether no service before number i has the same text there. */

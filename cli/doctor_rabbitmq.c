@@ -86,19 +86,20 @@ static bool find_missing(struct bus_check *check, struct buf *ret) {
 }
 
 /* Whether all of it is there. */
-static bool look_at_topology(struct report *r, const struct config *c, struct bus_check *check) {
+static bool look_at_topology(struct report *r, const struct config *c, bool is_first,
+                             struct bus_check *check) {
     _cleanup_(buf_done) struct buf missing = BUF_NULL;
     if (!find_missing(check, &missing)) {
         report_add(r, REPORT_FAILED, "rabbitmq.topology", c->service_name,
                    "the broker's log says more", "%s", check->why);
         return false;
     }
-    if (missing.len) {
-        report_add(r, REPORT_WARNING, "rabbitmq.topology", c->service_name,
+    if (missing.len && is_first)
+        report_add(r, REPORT_WARNING, "rabbitmq.topology", "",
                    "each service declares it when it connects: start one", "not there: %s",
                    missing.data);
+    if (missing.len)
         return false;
-    }
     enum bus_verdict verdict = bus_check_topology(check, config_wants_quorum(c));
     report_add(r, verdict == BUS_CHECK_OK ? REPORT_OK : REPORT_FAILED, "rabbitmq.topology",
                c->service_name,
@@ -166,7 +167,7 @@ void doctor_rabbitmq(struct report *r, const struct config *c, bool is_first) {
     struct bus_check check;
     if (!connect_to(r, c, is_first, &check))
         return;
-    if (look_at_topology(r, c, &check))
+    if (look_at_topology(r, c, is_first, &check))
         look_at_rights(r, c, &check);
     bus_check_close(&check);
 }
