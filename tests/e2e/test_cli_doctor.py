@@ -67,10 +67,10 @@ def test_each_services_own_user_on_the_broker_suffices_for_it_and_for_no_other(s
 @contextlib.contextmanager
 def in_database(env, before, after):
     def say(sql):
-        connection = psycopg2.connect(env["HANDOFF_DATABASE_URL"])
+        connection = psycopg2.connect(env["HANDOFF_DATABASE_URL"], options="-c default_transaction_read_only=off")
         connection.autocommit = True
         cursor = connection.cursor()
-        for statement in sql.split("; "):
+        for statement in filter(str.strip, sql.split(";")):
             cursor.execute(statement)
         connection.close()
 
@@ -205,7 +205,7 @@ def test_a_postgresql_as_it_must_not_be(env, migrated, check):
 
 @pytest.mark.parametrize("check, state, says, broken_by, mended_by", [
     ("postgresql.writable", "failed", "read-only", "alter database doctor_bare set default_transaction_read_only = on",
-     "set transaction read write; alter database doctor_bare reset default_transaction_read_only"),
+     "alter database doctor_bare reset default_transaction_read_only"),
     ("postgresql.schema", "failed", "9999_future.sql", "insert into schema_migrations (name) values ('9999_future.sql')",
      "delete from schema_migrations where name = '9999_future.sql'"),
     ("postgresql.schema", "failed", "1 migrations are missing", "delete from schema_migrations where name like '0006%'",
