@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import subprocess
 
@@ -235,7 +236,8 @@ def test_a_role_with_too_few_rights(env, migrated):
         lines = run("--service", "session_api", code=1, **poor)
         assert found(lines, "postgresql.schema")["state"] == "warning"
         assert "SELECT ON sessions" in found(lines, "postgresql.rights")["found"]
-        sql = (ROOT / "compose" / "postgresql" / "rights.sql").read_text()
+        sql = "".join(line for line in (ROOT / "compose" / "postgresql" / "rights.sql").read_text().splitlines(True)
+                      if not line.startswith("--"))
         with in_database(own, sql.replace("session_api, state_engine", "doctor_role").replace("state_engine", "doctor_role"),
                          "select 1"):
             for service in ("session_api", "state_engine"):
@@ -273,3 +275,11 @@ def test_keys_that_are_none_or_not_private_or_not_to_be_had(env, tmp_path):
 def test_mistakes_are_told(arguments):
     done = subprocess.run([BUILD / "bin" / "handoff", "doctor", *arguments], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("handoff: ")
+
+
+def test_each_check_is_documented():
+    rows = [line for line in (ROOT / "docs" / "OPERATIONS.md").read_text().splitlines() if line.startswith("| `")]
+    for path in (ROOT / "cli").glob("doctor*.c"):
+        for check in re.findall(r'"((?:rabbitmq|redis|postgresql|limits|tokens)\.[a-z-]+)"', path.read_text()):
+            dependency, _, what = check.partition(".")
+            assert any(f"`{check}`" in row or (row.startswith(f"| `{dependency}.") and f"`.{what}`" in row) for row in rows), check
