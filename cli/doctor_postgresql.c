@@ -141,16 +141,16 @@ static const char engine_sql[] = MISSING_OF(
                 "WHERE NOT coalesce(has_column_privilege(to_regclass('sessions'), c, 'UPDATE'), "
                 "false)");
 static const char audit_sql[] =
-    MISSING_OF(CANNOT_READ
+    MISSING_OF("SELECT 'to be owner of ' || relname AS what FROM pg_class "
+               "WHERE oid IN (to_regclass('sessions'), to_regclass('session_events')) "
+               "AND NOT pg_has_role(relowner, 'USAGE') "
+               "UNION ALL SELECT 'CREATE ON SCHEMA ' || current_schema() "
+               "WHERE NOT has_schema_privilege(current_schema(), 'CREATE') "
+               "UNION ALL " CANNOT_READ
                " UNION ALL SELECT p || ' ON ' || t FROM unnest(ARRAY['sessions', 'session_events', "
                "'session_snapshots', 'session_participants', 'session_devices']) AS t, "
                "unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS p "
-               "WHERE NOT coalesce(has_table_privilege(to_regclass(t), p), false) "
-               "UNION ALL SELECT 'CREATE ON SCHEMA ' || current_schema() "
-               "WHERE NOT has_schema_privilege(current_schema(), 'CREATE') "
-               "UNION ALL SELECT 'to be owner of ' || relname FROM pg_class "
-               "WHERE oid IN (to_regclass('sessions'), to_regclass('session_events')) "
-               "AND NOT pg_has_role(relowner, 'USAGE')");
+               "WHERE NOT coalesce(has_table_privilege(to_regclass(t), p), false)");
 
 static void look_at_rights(struct report *r, const struct config *c, struct db_blocking *db) {
     const char *sql = c->service == CONFIG_SESSION_API    ? reads_sql

@@ -190,7 +190,7 @@ def forms():
     text = handoff("--help").stdout.partition("\n\n")[0].replace("usage: ", "       ")
     for form in re.sub(r"\n {8,}", " ", text).splitlines():
         words = form.split()[1:]
-        if words and words[0].islower():
+        if words and re.fullmatch("[a-z][a-z-]*", words[0]):
             yield words[0], words[1] if words[1:] and re.fullmatch("[a-z][a-z-]*", words[1]) else "", re.findall(r"--[a-z-]+", form)
 
 
