@@ -183,11 +183,11 @@ $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)clang $(CPPFLAGS) $(FUZZ_FLAGS) -MMD -MP -c $< -o $@
 
-$(FUZZ)/libfuzzed.a: $(FUZZ_LAYERS) $(FUZZ)/obj/scripts.o
+$(FUZZ)/libfuzzed.a: $(FUZZ_LAYERS) $(FUZZ)/obj/scripts.o $(FUZZ)/obj/migrations.o
 	@rm -f $@
 	$(Q)ar qcs $@ $^
 
-$(FUZZ)/obj/scripts.o: build/gcc/gen/scripts.c
+$(FUZZ)/obj/scripts.o $(FUZZ)/obj/migrations.o: $(FUZZ)/obj/%.o: build/gcc/gen/%.c
 	@mkdir -p $(@D)
 	$(Q)clang $(CPPFLAGS) $(FUZZ_FLAGS) -c $< -o $@
 
