@@ -26,7 +26,7 @@ objects = $(patsubst %.c,$(OUT)/%.o,$(1))
 
 BASE_O := $(call objects,$(wildcard base/*.c))
 PROTO_O := $(call objects,$(wildcard proto/*.c))
-COMMON_O := $(call objects,$(wildcard common/*.c)) $(OUT)/gen/scripts.o
+COMMON_O := $(call objects,$(wildcard common/*.c)) $(OUT)/gen/scripts.o $(OUT)/gen/migrations.o
 BINARIES := $(addprefix $(OUT)/bin/,$(SERVICES) handoff)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION_TESTS := $(patsubst tests/integration/%.c,$(OUT)/integration/%,$(wildcard tests/integration/test_*.c))
@@ -51,7 +51,7 @@ $(OUT)/gen/scripts.c: $(wildcard common/scripts/*.lua) tools/embed
 	@mkdir -p $(@D)
 	$(Q)tools/embed scripts $(sort $(filter %.lua,$^)) > $@
 
-$(OUT)/gen/migrations.c: $(wildcard services/audit_writer/migrations/*.sql) tools/embed
+$(OUT)/gen/migrations.c: $(wildcard common/migrations/*.sql) tools/embed
 	@mkdir -p $(@D)
 	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) > $@
 
@@ -77,7 +77,6 @@ $(OUT)/libhandoff.a: $(BASE_O) $(PROTO_O) $(COMMON_O)
 	$(Q)ar rcs $@ $^
 
 # What is made of a service's other files.
-made_of_audit_writer := $(OUT)/gen/migrations.o
 made_of_session_api := $(OUT)/gen/console.o $(OUT)/gen/client.o $(OUT)/gen/docs.o
 
 define service_rule
@@ -130,7 +129,11 @@ $(OUT)/clients/device: tests/clients/device.c clients/c/handoff.h $(OUT)/libhand
 
 CLIENT_C_ALL := $(OUT)/libhandoff_client.a $(OUT)/libhandoff_client.so $(OUT)/handoff_client.pc $(OUT)/clients/counter
 
-# The command for those who run it.
+# The command for those who run it; what its unit tests (test_cli_<module>) take of it.
+$(OUT)/cli.a: $(call objects,$(filter-out %/main.c,$(wildcard cli/*.c)))
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
 $(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OUT)/libhandoff_client.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -141,7 +144,7 @@ $(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OU
 # itself leaves that one out.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(if $(filter test_cli_%,$(1)),$(OUT)/cli.a) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef

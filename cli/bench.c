@@ -23,10 +23,9 @@
 #define MAX_WATCHERS_A_SESSION 9 /* a user has ten devices in a session */
 #define MAX_FOLLOWED 64          /* sessions on a connection */
 
-static const char usage[] =
-    "usage: handoff bench --url URL --token-file FILE [--ws-url URL] [--sessions N] [--watchers "
-    "N]\n"
-    "                     [--writers N] [--rate N] [--seconds N] [--ca-file FILE] [--json]\n"
+const char bench_usage[] =
+    "handoff bench --url URL --token-file FILE [--ws-url URL] [--sessions N] [--watchers N]\n"
+    "              [--writers N] [--rate N] [--seconds N] [--ca-file FILE] [--json]\n"
     "\n"
     "A self-test of an installation: makes sessions of its own, changes them by PATCH at a fixed\n"
     "rate, hears the changes over WebSockets, tells how long both took (and a change's waiting for "
@@ -343,10 +342,6 @@ int bench_run(int argc, char **argv) {
     struct words w;
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
     const char *mistake = is_fine ? check(o, &w) : w.mistake;
-    if (w.wants_help) {
-        fputs(usage, stdout);
-        return 0;
-    }
     if (mistake)
         return words_refuse("bench", mistake);
     o->ws_url = o->ws_url ? o->ws_url : o->url;

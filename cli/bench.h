@@ -2,5 +2,6 @@
  * a benchmark: what it finds is of this moment, this network and this machine. */
 #pragma once
 
+extern const char bench_usage[];
 /* The exit code; what went wrong is on stderr. */
 int bench_run(int argc, char **argv);

@@ -2,7 +2,7 @@
  * place in the queue when the connection ends; acknowledged is only what was dropped, or what the
  * broker has confirmed where it was put back. The first 1000 are looked at; --all goes through as
  * many as there were at the start. Queues come one after another. */
-#include "cli/dead_letters.h"
+#include "cli/dead_letters_arguments.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,7 +25,7 @@ struct sent {
 };
 
 struct visit {
-    const struct arguments *arguments;
+    const struct dead_letters_arguments *arguments;
     const char *queue, *origin;
     uv_loop_t loop;
     struct bus *bus; /* NULL: ended */
@@ -219,7 +219,7 @@ static bool tell(const struct visit *v) {
     return !v->why[0] && !v->n_failed;
 }
 
-int dead_letters_run(const struct arguments *a, const struct config *config) {
+int dead_letters_act(const struct dead_letters_arguments *a, const struct config *config) {
     static const char *const queues[][2] = {{ROUTE_AUDIT_DEAD_QUEUE, ROUTE_AUDIT_QUEUE},
                                             {ROUTE_COMMANDS_DEAD_QUEUE, ROUTE_COMMANDS_QUEUE}};
     bool is_well = true;

@@ -1,8 +1,6 @@
-/* The verbs of `handoff dead-letters`, on RabbitMQ. */
+/* `handoff dead-letters`: looks at what the services put away, puts it back where it came from, or
+ * drops it. */
 #pragma once
 
-#include "cli/arguments.h"
-#include "common/config.h"
-
-/* The exit code; what went wrong is on stderr. */
-int dead_letters_run(const struct arguments *a, const struct config *config);
+extern const char dead_letters_usage[];
+int dead_letters_run(int argc, char **argv);

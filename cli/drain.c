@@ -18,8 +18,8 @@
 #define SECONDS_MAX 3600
 #define PATIENCE_S 60 /* beyond those seconds */
 
-static const char usage[] =
-    "usage: handoff drain URL [--seconds N] [--wait] [--timeout N]\n"
+const char drain_usage[] =
+    "handoff drain URL [--seconds N] [--wait] [--timeout N]\n"
     "\n"
     "Asks an instance to end as SIGTERM would: it is not ready any more, takes no new work, "
     "finishes\n"
@@ -171,10 +171,6 @@ int drain_run(int argc, char **argv) {
     };
     struct words w;
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    if (w.wants_help) {
-        fputs(usage, stdout);
-        return 0;
-    }
     if (!is_fine)
         return words_refuse("drain", w.mistake);
     if (w.n != 1)

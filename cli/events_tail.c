@@ -29,31 +29,6 @@
 
 extern char **environ;
 
-static const char usage[] =
-    "usage: handoff tail PATTERN... [--json] [--buffer N] [--queue-prefix TEXT]\n"
-    "\n"
-    "A line for each event that the broker has from now on, until it is interrupted: session, "
-    "time,\n"
-    "type, version, device, what changed, separated by tabs; --json: the event as it was "
-    "published,\n"
-    "an object on each line.\n"
-    "\n"
-    "  PATTERN   of AMQP's topic exchanges: session.<id>.<kind>, where * is any one word and a # "
-    "at\n"
-    "            its end all that follow: 'session.*.status', 'session.#'. Kinds: created, "
-    "update,\n"
-    "            status, clock, participants, devices, deleted, device_joined, device_left,\n"
-    "            broadcast, snapshot, rebuilt, clock_warning\n"
-    "  --buffer  events that wait for a slow reader (10000); the oldest ones go first, and it is "
-    "told\n"
-    "  --queue-prefix  how the own queue's name begins (consumer.): what the broker lets its user "
-    "make\n"
-    "\n"
-    "Ends with 0 when it was interrupted and missed nothing, 1 when it missed something, 2 for a\n"
-    "mistake in the command or the configuration. With --url it follows sessions as a device "
-    "does:\n"
-    "handoff --help. It is configured by the environment:\n";
-
 struct events_tail {
     const struct words *patterns;
     bool json;
@@ -280,11 +255,6 @@ int events_tail_run(int argc, char **argv) {
     };
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
     const char *mistake = is_fine ? check(&w, prefix) : w.mistake;
-    if (w.wants_help) {
-        fputs(usage, stdout);
-        config_print_rows(CONFIG_CLI, stdout);
-        return 0;
-    }
     if (mistake)
         return words_refuse("tail session.#", mistake);
     if (config_load(CONFIG_CLI, (const char *const *)environ, &config, stderr) < 0)

@@ -1,6 +1,4 @@
-/* handoff: the command for those who run Handoff. `handoff dead-letters` looks at what the services
- * put away, puts it back where it came from, or drops it; `handoff tail` shows what happens in
- * sessions. */
+/* handoff: the command for those who run Handoff. A command is a row of the table here. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,96 +6,116 @@
 #include "base/buf.h"
 #include "cli/arguments.h"
 #include "cli/bench.h"
+#include "cli/command.h"
+#include "cli/completion.h"
+#include "cli/config.h"
 #include "cli/dead_letters.h"
+#include "cli/doctor.h"
 #include "cli/drain.h"
 #include "cli/events_tail.h"
+#include "cli/migrate.h"
 #include "cli/sessions.h"
 #include "cli/tail.h"
+#include "cli/token.h"
 #include "common/config.h"
 #include "common/version.h"
 
-extern char **environ;
-
-static const char usage[] =
-    "usage: handoff dead-letters list [--queue QUEUE] [--json]\n"
-    "       handoff dead-letters show ID\n"
-    "       handoff dead-letters replay ID | --all [--queue QUEUE]\n"
-    "       handoff dead-letters drop   ID | --all [--queue QUEUE]   --yes\n"
-    "       handoff tail --url URL --token-file FILE [--since POSITION] [--device ID] [--json]\n"
-    "                    [--ca-file FILE] SESSION...\n"
-    "       handoff --help | --version\n"
-    "\n"
-    "  list    a line for each dead letter; --json: an object on each line\n"
-    "  show    its headers and its body\n"
-    "  replay  puts it back into the queue that it came from, and then takes it away here\n"
-    "  drop    takes it away for good\n"
-    "\n"
-    "  ID      as list shows it\n"
-    "  QUEUE   audit_writer.dead or state_engine.dead; both unless it is given\n"
-    "\n"
-    "  tail    a line for each event of the sessions, as they come, until it is interrupted:\n"
-    "          time, type, version, device, what changed, separated by tabs; before them the\n"
-    "          session, where there are several. A lost connection is made again, and nothing\n"
-    "          is missed or shown twice; where that cannot be, a line `state_sync` says why\n"
-    "  URL     of ws_fanout: ws://localhost:8081, wss://handoff.example\n"
-    "  FILE    has the token, and is read again when one runs out\n"
-    "  --since from the event after this version on (0: all that are kept); else from now on\n"
-    "  --device  who listens, where the token does not say it by its claim device_id\n"
-    "  --json  each event as it came, an object on each line\n"
-    "  --ca-file  who may have signed the server's certificate (PEM)\n"
-    "\n"
-    "Ends with 0 when all of it was done (tail: when it was interrupted, and missed nothing), 1 "
-    "when\n"
-    "not, 2 for a mistake in the command or the configuration. dead-letters is configured by the\n"
-    "environment, as the services are:\n";
-
-/* What reads its own words, and tells how by --help. */
-static const struct {
-    const char *name, *about;
-    int (*run)(int argc, char **argv); /* argv[0] is the name; the exit code */
-} commands[] = {
-    {"sessions", "list, show, events, replay: what PostgreSQL and Redis know", sessions_run},
-    {"bench", "a self-test: how fast an installation is, as devices see it", bench_run},
-    {"drain", "an instance ends, and is watched as it does", drain_run},
-};
-
-static void print_help(FILE *out) {
-    fputs(usage, out);
-    for (size_t i = 0; i < N_ELEMENTS(commands); i++)
-        fprintf(out, "  handoff %-10s %s; --help says how\n", commands[i].name, commands[i].about);
-    fputs("  handoff tail 'session.*.status': events by a routing pattern; --help after it says "
-          "how\n\n",
-          out);
-    config_print_rows(CONFIG_CLI, out);
+/* Of a device's sessions by --url, or of all of them by a pattern. */
+static int run_tail(int argc, char **argv) {
+    return events_tail_is_meant(argc, argv) ? events_tail_run(argc, argv) : tail_run(argc, argv);
 }
 
-static int run(const struct arguments *a) {
-    struct config config = {0};
-    if (a->verb == VERB_TAIL)
-        return tail_run(a);
-    if (config_load(CONFIG_CLI, (const char *const *)environ, &config, stderr) < 0)
-        return 2;
-    int code = dead_letters_run(a, &config);
-    config_done(&config);
-    return code;
+/* clang-format off */
+const struct command commands[] = {
+    {"bench",        bench_usage,        bench_run,        0},
+    {"completion",   completion_usage,   completion_run,   0},
+    {"config",       config_usage,       config_run,       0},
+    {"dead-letters", dead_letters_usage, dead_letters_run, CONFIG_CLI},
+    {"doctor",       doctor_usage,       doctor_run,       0},
+    {"drain",        drain_usage,        drain_run,        0},
+    {"migrate",      migrate_usage,      migrate_run,      0},
+    {"sessions",     sessions_usage,     sessions_run,     CONFIG_CLI},
+    {"tail",         tail_usage,         run_tail,         CONFIG_CLI},
+    {"token",        token_usage,        token_run,        0},
+    {NULL,           NULL,               NULL,             0},
+};
+/* clang-format on */
+
+static const char common_usage[] =
+    "handoff COMMAND --help\n"
+    "handoff --help | --version\n"
+    "\n"
+    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command or the\n"
+    "configuration, which is the environment's, as the services have it (HANDOFF_AMQP_URL …).\n";
+
+/* The lines up to the first empty one; what is after it. */
+static const char *print_synopsis(const char *usage, const char *before) {
+    while (*usage && *usage != '\n') {
+        int len = (int)strcspn(usage, "\n");
+        printf("%s%.*s\n", before, len, usage);
+        before = "       ";
+        usage += len + (usage[len] == '\n');
+    }
+    return usage;
+}
+
+static int print_overview(void) {
+    const char *before = "usage: ";
+    for (const struct command *c = commands; c->name; c++) {
+        print_synopsis(c->usage, before);
+        before = "       ";
+    }
+    fputs(print_synopsis(common_usage, before), stdout);
+    return 0;
+}
+
+static int print_help(const struct command *c) {
+    fputs(print_synopsis(c->usage, "usage: "), stdout);
+    if (c->config) {
+        fputs("\nConfigured by the environment, as the services are:\n", stdout);
+        config_print_rows((enum config_service)c->config, stdout);
+    }
+    return 0;
+}
+
+static const struct command *find(const char *name) {
+    const struct command *c = commands;
+    while (c->name && strcmp(c->name, name) != 0)
+        c++;
+    return c->name ? c : NULL;
+}
+
+static bool wants_help(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    return argc == 2 && strcmp(argv[1], "-h") == 0;
+}
+
+static int refuse(const char *name) {
+    fprintf(stderr, name ? "handoff: There is no such command: %s.\n" : "handoff: %s\n",
+            name ? name : "What is to be done?");
+    fputs("\nTry handoff --help. Its commands:", stderr);
+    for (const struct command *c = commands; c->name; c++)
+        fprintf(stderr, " %s", c->name);
+    fputc('\n', stderr);
+    return 2;
 }
 
 int main(int argc, char **argv) {
-    struct arguments a;
     json_set_alloc_funcs(must_malloc, free);
-    for (size_t i = 0; argc > 1 && i < N_ELEMENTS(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "tail") == 0 && events_tail_is_meant(argc - 1, argv + 1))
-        return events_tail_run(argc - 1, argv + 1);
-    const char *mistake = arguments_parse(argc, argv, &a);
-    if (mistake) {
-        fprintf(stderr, "handoff: %s\n\n%s", mistake, "Try handoff --help.\n");
-        return 2;
-    }
-    if (a.verb == VERB_VERSION)
+    json_object_seed(0);
+    static const char *const asks_help[] = {"--help", "-h", "help"};
+    if (argc < 2)
+        return refuse(NULL);
+    if (arguments_find(argv[1], asks_help, N_ELEMENTS(asks_help)) < N_ELEMENTS(asks_help))
+        return print_overview();
+    if (strcmp(argv[1], "--version") == 0) {
         printf("handoff %s\n", HANDOFF_VERSION);
-    if (a.verb == VERB_HELP)
-        print_help(stdout);
-    return a.verb == VERB_VERSION || a.verb == VERB_HELP ? 0 : run(&a);
+        return 0;
+    }
+    const struct command *c = find(argv[1]);
+    if (!c)
+        return refuse(argv[1]);
+    return wants_help(argc - 1, argv + 1) ? print_help(c) : c->run(argc - 1, argv + 1);
 }

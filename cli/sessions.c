@@ -10,13 +10,12 @@
 extern char **environ;
 
 const char sessions_usage[] =
-    "usage: handoff sessions list [--user ID] [--status STATUS] [--changed-since TIME] [--before "
-    "ID]\n"
-    "                             [--limit N] [--json]\n"
-    "       handoff sessions show ID [--json]\n"
-    "       handoff sessions events ID [--since VERSION] [--json]\n"
-    "       handoff sessions replay ID [--from VERSION] [--to VERSION] [--yes]\n"
-    "                             --exchange EXCHANGE | --queue QUEUE\n"
+    "handoff sessions list [--user ID] [--status STATUS] [--changed-since TIME] [--before ID]\n"
+    "                      [--limit N] [--json]\n"
+    "handoff sessions show ID [--json]\n"
+    "handoff sessions events ID [--since VERSION] [--json]\n"
+    "handoff sessions replay ID [--from VERSION] [--to VERSION] [--yes]\n"
+    "                      --exchange EXCHANGE | --queue QUEUE\n"
     "\n"
     "  list    sessions, newest first; of one owner, of a status, changed since a moment\n"
     "  show    one session: its row in PostgreSQL, its live state in Redis, who is connected\n"
@@ -40,14 +39,7 @@ const char sessions_usage[] =
     "\n"
     "Ends with 0 when all of it was done, 1 when not (there is no such session; a server is "
     "away),\n"
-    "2 for a mistake in the command or the configuration. It is configured by the environment, as\n"
-    "the services are:\n";
-
-int sessions_help(void) {
-    fputs(sessions_usage, stdout);
-    config_print_rows(CONFIG_CLI, stdout);
-    return 0;
-}
+    "2 for a mistake in the command or the configuration.\n";
 
 int sessions_refuse(const char *mistake) {
     return words_refuse("sessions", mistake);
@@ -96,8 +88,6 @@ int sessions_run(int argc, char **argv) {
                  {"show", sessions_show},
                  {"events", sessions_events},
                  {"replay", sessions_replay}};
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-        return sessions_help();
     for (size_t i = 0; argc > 1 && i < N_ELEMENTS(verbs); i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
             return verbs[i].run(argc - 1, argv + 1);

@@ -18,8 +18,6 @@ int sessions_replay(int argc, char **argv);
 MUSTCHECK int sessions_configure(struct config *ret);
 /* A mistake in their words: 2. */
 int sessions_refuse(const char *mistake);
-/* --help: 0. */
-int sessions_help(void);
 /* The only word: a session's id. NULL, or what is wrong with it. */
 MUSTCHECK const char *sessions_check_id(const char *const *words, size_t n_words);
 /* The session's row: 0; 1 when there is none, or it cannot be read: told. */

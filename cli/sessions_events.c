@@ -67,8 +67,6 @@ int sessions_events(int argc, char **argv) {
     struct config config = {0};
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
     const char *mistake = is_fine ? sessions_check_id(w.items, w.n) : w.mistake;
-    if (w.wants_help)
-        return sessions_help();
     if (!mistake && since && !trail_parse_position(since, &t.from))
         mistake = "--since takes a version, 42, or in a later epoch 42.2.";
     if (mistake)

@@ -134,8 +134,6 @@ int sessions_list(int argc, char **argv) {
     struct backends b;
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
     const char *mistake = is_fine ? check(&l, &w) : w.mistake;
-    if (w.wants_help)
-        return sessions_help();
     if (mistake)
         return sessions_refuse(mistake);
     int code = sessions_configure(&config);

@@ -285,8 +285,6 @@ int sessions_replay(int argc, char **argv) {
     struct config config = {0};
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
     const char *mistake = is_fine ? check(&r, &w, from, to, yes) : w.mistake;
-    if (w.wants_help)
-        return sessions_help();
     if (mistake)
         return sessions_refuse(mistake);
     memcpy(r.trail.session_id, w.items[0], sizeof(r.trail.session_id));

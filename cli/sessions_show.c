@@ -308,8 +308,6 @@ int sessions_show(int argc, char **argv) {
     struct backends b;
     bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
     const char *mistake = is_fine ? sessions_check_id(w.items, w.n) : w.mistake;
-    if (w.wants_help)
-        return sessions_help();
     if (mistake)
         return sessions_refuse(mistake);
     int code = sessions_configure(&config);

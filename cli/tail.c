@@ -1,5 +1,5 @@
-/* Following sessions by the client for C; see tail.h. */
-#include "cli/tail.h"
+/* Following sessions by the client for C; see tail_arguments.h. */
+#include "cli/tail_arguments.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #define TURN_MS 500          /* how soon a signal is heard that comes between two turns */
 
 struct tail {
-    const struct arguments *arguments;
+    const struct tail_arguments *arguments;
     size_t n_left; /* sessions that are followed */
     bool is_over;
     bool has_missed; /* a session, or events of one */
@@ -122,7 +122,7 @@ static int refuse(const struct handoff_error *error) {
 }
 
 static int follow_all(struct tail *t, struct handoff *h) {
-    const struct arguments *a = t->arguments;
+    const struct tail_arguments *a = t->arguments;
     const struct handoff_position since = {a->since_epoch, a->since_version};
     const struct handoff_events events = {
         .size = sizeof(events), .lost = on_lost, .event = on_event};
@@ -138,7 +138,7 @@ static int follow_all(struct tail *t, struct handoff *h) {
     return t->has_missed ? 1 : 0;
 }
 
-int tail_run(const struct arguments *a) {
+int tail_follow(const struct tail_arguments *a) {
     struct tail t = {.arguments = a};
     struct handoff_error error;
     const struct handoff_options options = {.size = sizeof(options),

@@ -60,9 +60,6 @@ bool words_parse(struct words *ret, int argc, char **argv, const struct words_op
         const char *word = argv[i];
         if (has_options && strcmp(word, "--") == 0) {
             has_options = false;
-        } else if (has_options && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
-            ret->wants_help = true;
-            return true;
         } else if (has_options && word[0] == '-') {
             if (!take_option(ret, options, n_options, argv, &i, argc))
                 return false;

@@ -25,7 +25,6 @@ struct words_option {
 struct words {
     const char *items[WORDS_MAX]; /* that are no options; borrowed from argv */
     size_t n;
-    bool wants_help;
     char mistake[160]; /* "" */
 };
 

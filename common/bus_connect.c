@@ -230,6 +230,11 @@ static bool consume(struct bus_handshake *h, const struct bus_target *t, struct 
     return true;
 }
 
+bool bus_handshake_begin(struct bus_handshake *h, const struct bus_target *t,
+                         const struct bus_address *address) {
+    return open_socket(h, address) && login(h, t);
+}
+
 int bus_link_open(struct bus_link *ret, const struct bus_target *t,
                   const struct bus_address *address, const atomic_bool *abandoned,
                   char ret_why[static BUS_WHY_CAP]) {
@@ -239,7 +244,7 @@ int bus_link_open(struct bus_link *ret, const struct bus_target *t,
         fail(&h, "connect", "out of memory");
         return -ENOMEM;
     }
-    if (open_socket(&h, address) && login(&h, t) && take_over_heartbeats(&h, &l) &&
+    if (bus_handshake_begin(&h, t, address) && take_over_heartbeats(&h, &l) &&
         open_channel(&h, t) && (t->is_guest || bus_declare_topology(&h, t->quorum)) &&
         consume(&h, t, &l)) {
         *ret = l;

@@ -63,6 +63,9 @@ struct bus_handshake {
     const atomic_bool *abandoned;
     char *why; /* BUS_WHY_CAP: set by whatever fails */
 };
+/* Socket and login. */
+MUSTCHECK bool bus_handshake_begin(struct bus_handshake *h, const struct bus_target *t,
+                                   const struct bus_address *address);
 /* Before each call: sets its timeout; false when the time is over or nobody waits any more. What
  * the last call returned is void. */
 MUSTCHECK bool bus_handshake_next(struct bus_handshake *h);

@@ -110,5 +110,7 @@ void config_print_help(enum config_service service, FILE *out);
 void config_print_rows(enum config_service service, FILE *out);
 /* Effective values with their source (default, environment, file), secrets redacted. */
 void config_print_values(const struct config *c, const char *const *environment, FILE *out);
+/* The same as members of a JSON array: {"name":…,"value":…,"source":…}. */
+void config_print_json(const struct config *c, const char *const *environment, FILE *out);
 /* The rows as Markdown: docs/CONFIG.md is made from it. */
 void config_print_markdown(FILE *out);

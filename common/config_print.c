@@ -48,24 +48,45 @@ static const char *source_of(const struct config_row *row, const char *const *en
     return "default";
 }
 
+/* What is set, as it would be given, without secrets; never NULL. */
+static void show_value(const struct config *c, const struct config_row *row, struct buf *out) {
+    const char *field = (const char *)c + row->offset;
+    if (config_type_is_number(row->type)) {
+        int64_t number;
+        memcpy(&number, field, sizeof(number));
+        config_value_print_number(row->type, number, out);
+    } else {
+        const char *text;
+        memcpy(&text, field, sizeof(text));
+        config_value_print_text(row->type, text, out);
+    }
+    buf_puts(out, "");
+}
+
 void config_print_values(const struct config *c, const char *const *environment, FILE *out) {
     for (const struct config_row *row = config_rows(); row->name; row++) {
         if (!(row->services & (unsigned)c->service))
             continue;
         struct buf value = BUF_NULL;
-        const char *field = (const char *)c + row->offset;
-        if (config_type_is_number(row->type)) {
-            int64_t number;
-            memcpy(&number, field, sizeof(number));
-            config_value_print_number(row->type, number, &value);
-        } else {
-            const char *text;
-            memcpy(&text, field, sizeof(text));
-            config_value_print_text(row->type, text, &value);
-        }
-        fprintf(out, "%s=%s  (%s)\n", row->name, value.data ? value.data : "",
-                source_of(row, environment));
+        show_value(c, row, &value);
+        fprintf(out, "%s=%s  (%s)\n", row->name, value.data, source_of(row, environment));
         buf_done(&value);
+    }
+}
+
+void config_print_json(const struct config *c, const char *const *environment, FILE *out) {
+    const char *separator = "";
+    for (const struct config_row *row = config_rows(); row->name; row++) {
+        if (!(row->services & (unsigned)c->service))
+            continue;
+        struct buf value = BUF_NULL, json = BUF_NULL;
+        show_value(c, row, &value);
+        buf_puts_json(&json, value.data);
+        fprintf(out, "%s{\"name\":\"%s\",\"value\":%s,\"source\":\"%s\"}", separator, row->name,
+                json.data, source_of(row, environment));
+        separator = ",";
+        buf_done(&value);
+        buf_done(&json);
     }
 }
 

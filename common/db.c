@@ -17,10 +17,6 @@
 #define MAX_ENDS (2 * MAX_WAITING)
 #define WATCHDOG_GRACE_MS 2000 /* after the server's own statement_timeout */
 
-struct db_result {
-    const PGresult *pg;
-};
-
 /* ---- Sending ---- */
 
 /* From now on nothing is sent; the timer tells of the loss, so that no callback comes from within a
@@ -119,6 +115,8 @@ int db_query(struct db *d, const char *sql, size_t n_params, const char *const *
              db_done_fn *done, void *arg) {
     if (d->state == DB_UP && n_params > UINT16_MAX)
         return -EINVAL;
+    if (d->is_checking)
+        return -ENOTCONN;
     const struct values v = {.n = (int)n_params, .data = params};
     return query(d, sql, &v, done, arg);
 }
@@ -129,6 +127,8 @@ int db_query_binary(struct db *d, const char *sql, size_t n_params,
     int lengths[DB_MAX_BINARY], formats[DB_MAX_BINARY];
     if (n_params > DB_MAX_BINARY)
         return -EINVAL;
+    if (d->is_checking)
+        return -ENOTCONN;
     for (size_t i = 0; i < n_params; i++) {
         if (params[i].len > INT_MAX)
             return -EINVAL;
@@ -140,7 +140,7 @@ int db_query_binary(struct db *d, const char *sql, size_t n_params,
     return query(d, sql, &v, done, arg);
 }
 
-int db_end(struct db *d, db_done_fn *done, void *arg) {
+static int end(struct db *d, db_done_fn *done, void *arg) {
     if (d->state != DB_UP)
         return -ENOTCONN;
     if (d->n_ends >= MAX_ENDS && !d->in_transaction)
@@ -158,6 +158,16 @@ int db_end(struct db *d, db_done_fn *done, void *arg) {
         arm_watchdog(d);
     flush(d);
     return 0;
+}
+
+int db_end(struct db *d, db_done_fn *done, void *arg) {
+    return d->is_checking ? -ENOTCONN : end(d, done, arg);
+}
+
+int db_ask_first(struct db *d, const char *sql, db_done_fn *done, void *arg) {
+    const struct values none = {0};
+    int err = query(d, sql, &none, done, arg);
+    return err ? err : end(d, NULL, NULL);
 }
 
 /* ---- Answers ---- */
@@ -309,7 +319,7 @@ void db_on_up_events(struct db *d, int status, int events) {
 /* ---- The rest of the interface ---- */
 
 bool db_is_up(const struct db *d) {
-    return d->state == DB_UP && !d->broken;
+    return d->state == DB_UP && !d->is_checking && !d->broken;
 }
 
 size_t db_n_waiting(const struct db *d) {

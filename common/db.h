@@ -28,6 +28,9 @@ MUSTCHECK int db_new(struct db **ret, uv_loop_t *loop, const char *url,
 /* Calls the done of all that waits with -ENOTCONN, from within; no callback comes any more. May be
  * called from any callback. */
 struct db *db_free(struct db *d);
+/* Right after db_new: up is told, and anything taken, only on a database that this program may work
+ * with; else down says why, and it is tried again (common/db_schema.h). */
+void db_require_schema(struct db *d);
 DEFINE_CLEANUP(struct db *, db_free)
 bool db_is_up(const struct db *d);
 
@@ -66,14 +69,3 @@ int64_t db_number(const struct db_result *r, size_t row, size_t column);
 size_t db_n_affected(const struct db_result *r);
 const char *db_sqlstate(const struct db_result *r); /* "" when fine */
 const char *db_error(const struct db_result *r);    /* for the log */
-
-/* Applies each migration not yet applied, in order, under an advisory lock, each in its own
- * transaction; blocks (up to minutes). names are file names, in order. On failure *ret_error (owned
- * by the caller) says which and why. -ENOTCONN: not reached or lost. -EIO: refused, also when the
- * database has a migration that is not among these (a newer program was here). */
-struct db_migration {
-    const char *name;
-    const char *sql;
-};
-MUSTCHECK int db_migrate(const char *url, const struct db_migration *migrations, size_t n,
-                         char **ret_error);

@@ -77,8 +77,17 @@ static void now_up(struct db *d) {
         return;
     }
     d->state = DB_UP;
-    d->up_since_ms = uv_now(d->loop);
     uv_timer_stop(&d->timer);
+    d->is_checking = d->checks_schema;
+    if (d->is_checking)
+        db_check_schema(d);
+    else
+        db_settled(d);
+}
+
+void db_settled(struct db *d) {
+    d->is_checking = false;
+    d->up_since_ms = uv_now(d->loop);
     free(d->last_why);
     d->last_why = NULL;
     if (d->callbacks.up)
@@ -203,7 +212,7 @@ void db_disconnect(struct db *d) {
     close_poll(d); /* before PQfinish closes the descriptor */
     PQfinish(d->conn);
     d->conn = NULL;
-    d->broken = false;
+    d->broken = d->is_checking = false;
     for (struct db_statement *s = d->statements; s; s = s->next)
         s->prepared = s->preparing = false;
 }
@@ -291,6 +300,10 @@ int db_new(struct db **ret, uv_loop_t *loop, const char *url, const char *applic
     uv_timer_start(&d->timer, db_on_timer, 0, 0);
     *ret = d;
     return 0;
+}
+
+void db_require_schema(struct db *d) {
+    d->checks_schema = true;
 }
 
 void db_maybe_destroy(struct db *d) {

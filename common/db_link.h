@@ -1,5 +1,5 @@
-/* What db.c (statements and answers) and db_connect.c (the connection's life) share; nobody else
- * includes it. */
+/* What db.c (statements and answers), db_connect.c (the connection's life) and the other files of
+ * db share; nobody else includes it. */
 #pragma once
 
 #include "common/backoff.h"
@@ -9,6 +9,10 @@
 struct pg_conn;
 struct pg_result;
 struct _PQconninfoOption;
+
+struct db_result {
+    const struct pg_result *pg;
+};
 
 enum db_state {
     DB_WAITING,    /* for the next try; the timer -> RESOLVING or CONNECTING */
@@ -56,10 +60,12 @@ struct db {
     int64_t statement_timeout_ms;
 
     enum db_state state;
-    bool broken;      /* a send failed: lost, told by the timer and not from within the caller */
-    char *last_why;   /* what callbacks.down was told last; NULL while up */
-    uv_timer_t timer; /* next try; limit of connecting; watchdog */
-    uv_poll_t *poll;  /* owned, on the heap: outlives the socket by a turn; NULL: none */
+    bool checks_schema; /* db_require_schema */
+    bool is_checking;   /* DB_UP, but nobody was told yet, and nothing is taken */
+    bool broken;        /* a send failed: lost, told by the timer and not from within the caller */
+    char *last_why;     /* what callbacks.down was told last; NULL while up */
+    uv_timer_t timer;   /* next try; limit of connecting; watchdog */
+    uv_poll_t *poll;    /* owned, on the heap: outlives the socket by a turn; NULL: none */
     int poll_fd;
     uv_getaddrinfo_t lookup;
     unsigned n_open; /* handles and lookups whose end the struct must await */
@@ -80,6 +86,8 @@ struct db {
 void db_on_timer(uv_timer_t *timer);
 void db_on_poll(uv_poll_t *poll, int status, int events);
 void db_start_connecting(struct db *d);
+/* The connection may be used. */
+void db_settled(struct db *d);
 /* Fails all that waits, tells callbacks.down, and tries again later. why is copied. */
 void db_lost(struct db *d, const char *why);
 /* Releases the connection and its poll handle. */
@@ -87,6 +95,11 @@ void db_disconnect(struct db *d);
 void db_handle_closed(uv_handle_t *handle);
 void db_maybe_destroy(struct db *d);
 
+/* db_schema.c: asks for the schema; then db_settled or db_lost. */
+void db_check_schema(struct db *d);
+
 /* db.c */
+/* As db_query and db_end, while the connection is checked, too. */
+MUSTCHECK int db_ask_first(struct db *d, const char *sql, db_done_fn *done, void *arg);
 void db_on_up_events(struct db *d, int status, int events);
 void db_fail_all(struct db *d);

@@ -1,167 +1,121 @@
-/* PostgreSQL, the schema: see db.h. Runs in a thread of its own and blocks, but not for ever: each
- * wait for the server has an end, so that a frozen server cannot hold up the end of the process. */
+/* PostgreSQL, the schema's changes: see db_schema.h. Blocks, so a service runs it in a thread of
+ * its own. */
 #include <errno.h>
-#include <libpq-fe.h>
-#include <poll.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/timestamp.h"
-#include "common/db.h"
+#include "common/db_schema.h"
 
-#define ANSWER_TIMEOUT_MS 8000
 #define MIGRATION_TIMEOUT_MS (10 * 60 * 1000)
 #define LOCK_KEY "5208208757391843" /* any number, the same in every version of Handoff */
 
-DEFINE_CLEANUP(PGconn *, PQfinish)
-DEFINE_CLEANUP(PGresult *, PQclear)
+static const char table_sql[] =
+    "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, "
+    "applied_at timestamptz NOT NULL DEFAULT now(), works_from text);"
+    /* Not by IF NOT EXISTS: that takes the table's lock each time. */
+    "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = "
+    "'schema_migrations'::regclass AND attname = 'works_from') THEN "
+    "ALTER TABLE schema_migrations ADD COLUMN works_from text; END IF; END $$";
 
-static void ignore_notice(void *arg, const PGresult *result) {
-    (void)arg;
-    (void)result;
+struct migration {
+    struct db_blocking *db;
+    const struct db_migrate_callbacks *callbacks;
+    void *arg;
+    char **ret_error;
+};
+
+static int step(struct migration *m, const char *sql, int64_t timeout_ms) {
+    return db_blocking_ask(m->db, sql, 0, NULL, timeout_ms, NULL, m->ret_error);
 }
 
-/* True when an answer is complete or the connection is bad; false when time is up. */
-static bool await_answer(PGconn *conn, int64_t timeout_ms) {
-    int64_t deadline = timestamp_monotonic_ms() + timeout_ms;
-    while (PQisBusy(conn)) {
-        int64_t left = deadline - timestamp_monotonic_ms();
-        struct pollfd wait = {.fd = PQsocket(conn), .events = POLLIN};
-        if (left <= 0 || poll(&wait, 1, (int)left) == 0)
-            return false;
-        if (!PQconsumeInput(conn))
-            return true;
-    }
-    return true;
-}
-
-/* Runs sql (several statements only without parameters). Returns the last result, owned; NULL after
- * a failure, *ret_error says why. */
-static PGresult *run(PGconn *conn, const char *sql, const char *parameter, int64_t timeout_ms,
-                     char **ret_error) {
-    _cleanup_(PQclearp) PGresult *last = NULL;
-    int sent = parameter ? PQsendQueryParams(conn, sql, 1, NULL, &parameter, NULL, NULL, 0)
-                         : PQsendQuery(conn, sql);
-    if (!sent) {
-        *ret_error = must_strdup(PQerrorMessage(conn));
-        return NULL;
-    }
-    for (;;) {
-        if (!await_answer(conn, timeout_ms)) {
-            *ret_error = must_strdup("the server does not answer");
-            return NULL;
-        }
-        PGresult *next = PQgetResult(conn);
-        if (!next)
-            break;
-        bool failed_before = last && PQresultStatus(last) == PGRES_FATAL_ERROR;
-        PQclear(failed_before ? next : last);
-        last = failed_before ? last : next;
-    }
-    if (last && PQresultStatus(last) != PGRES_FATAL_ERROR)
-        return TAKE_PTR(last);
-    *ret_error = must_strdup(last ? PQresultErrorMessage(last) : PQerrorMessage(conn));
-    return NULL;
-}
-
-static int step(PGconn *conn, const char *sql, const char *parameter, int64_t timeout_ms,
-                char **ret_error) {
-    _cleanup_(PQclearp) PGresult *result = run(conn, sql, parameter, timeout_ms, ret_error);
-    if (result)
-        return 0;
-    return PQstatus(conn) == CONNECTION_BAD ? -ENOTCONN : -EIO;
-}
-
-/* Puts the migration's name before what went wrong. */
-static int failed(int err, const char *name, char **ret_error) {
+/* Puts a text before what went wrong. */
+static int failed(struct migration *m, int err, const char *before) {
     struct buf text = BUF_NULL;
-    buf_printf(&text, "%s: %s", name, *ret_error);
-    free(*ret_error);
-    *ret_error = buf_take(&text);
+    buf_printf(&text, "%s: %s", before, *m->ret_error);
+    free(*m->ret_error);
+    *m->ret_error = buf_take(&text);
     return err;
 }
 
-static int apply(PGconn *conn, const struct db_migration *m, char **ret_error) {
-    int err = step(conn, "BEGIN", NULL, ANSWER_TIMEOUT_MS, ret_error);
-    if (!err)
-        err = step(conn, m->sql, NULL, MIGRATION_TIMEOUT_MS, ret_error);
-    if (!err)
-        err = step(conn, "INSERT INTO schema_migrations (name) VALUES ($1)", m->name,
-                   ANSWER_TIMEOUT_MS, ret_error);
-    if (!err)
-        err = step(conn, "COMMIT", NULL, ANSWER_TIMEOUT_MS, ret_error);
-    return err ? failed(err, m->name, ret_error) : 0;
+static int note(struct migration *m, const struct embedded *what) {
+    char works_from[DB_SCHEMA_NAME_CAP];
+    db_schema_works_from(what->text, works_from);
+    const char *const params[] = {what->name, works_from[0] ? works_from : NULL};
+    return db_blocking_ask(m->db,
+                           "INSERT INTO schema_migrations (name, works_from) VALUES ($1, $2)", 2,
+                           params, DB_ANSWER_MS, NULL, m->ret_error);
 }
 
-static bool is_applied(const PGresult *applied, const char *name) {
-    for (int i = 0; i < PQntuples(applied); i++)
-        if (strcmp(PQgetvalue(applied, i, 0), name) == 0)
-            return true;
-    return false;
+static int apply(struct migration *m, const struct embedded *what) {
+    int err = step(m, "BEGIN", DB_ANSWER_MS);
+    if (!err)
+        err = step(m, what->text, MIGRATION_TIMEOUT_MS);
+    if (!err)
+        err = note(m, what);
+    if (!err)
+        err = step(m, "COMMIT", DB_ANSWER_MS);
+    return err ? failed(m, err, what->name) : 0;
 }
 
-static int refuse_unknown(const PGresult *applied, const struct db_migration *migrations, size_t n,
-                          char **ret_error) {
-    for (int i = 0; i < PQntuples(applied); i++) {
-        const char *name = PQgetvalue(applied, i, 0);
-        size_t at = 0;
-        while (at < n && strcmp(migrations[at].name, name) != 0)
-            at++;
-        if (at < n)
-            continue;
-        struct buf text = BUF_NULL;
-        buf_printf(
-            &text,
-            "the database has migration %s, which this program does not know: a newer version "
-            "of it was here; run that one",
-            name);
-        *ret_error = buf_take(&text);
-        return -EIO;
-    }
+static int refuse_newer(const struct db_schema_steps *steps, char **ret_error) {
+    for (size_t i = 0; i < steps->n; i++)
+        if (steps->items[i].state == DB_SCHEMA_REFUSED) {
+            *ret_error = db_schema_refusal(steps->items[i].name);
+            return -EIO;
+        }
     return 0;
 }
 
-static int apply_missing(PGconn *conn, const struct db_migration *migrations, size_t n,
-                         char **ret_error) {
-    _cleanup_(PQclearp) PGresult *applied =
-        run(conn, "SELECT name FROM schema_migrations ORDER BY name", NULL, ANSWER_TIMEOUT_MS,
-            ret_error);
-    if (!applied)
-        return PQstatus(conn) == CONNECTION_BAD ? -ENOTCONN : -EIO;
-    int err = refuse_unknown(applied, migrations, n, ret_error);
-    for (size_t i = 0; i < n && !err; i++)
-        if (!is_applied(applied, migrations[i].name))
-            err = apply(conn, &migrations[i], ret_error);
+static const struct embedded *find(const struct embedded *migrations, size_t n, const char *name) {
+    size_t i = 0;
+    while (i < n && strcmp(migrations[i].name, name) != 0)
+        i++;
+    return i < n ? &migrations[i] : NULL;
+}
+
+static int apply_missing(struct migration *m, const struct embedded *migrations, size_t n,
+                         const struct db_schema_steps *steps) {
+    size_t n_missing = db_schema_count(steps, DB_SCHEMA_MISSING), number = 0;
+    int err = 0;
+    for (size_t i = 0; i < steps->n && !err; i++) {
+        const struct embedded *what = steps->items[i].state == DB_SCHEMA_MISSING
+                                          ? find(migrations, n, steps->items[i].name)
+                                          : NULL;
+        if (!what)
+            continue;
+        int64_t begun = timestamp_monotonic_ms();
+        if (m->callbacks && m->callbacks->begins)
+            m->callbacks->begins(m->arg, what->name, ++number, n_missing);
+        err = apply(m, what);
+        if (!err && m->callbacks && m->callbacks->is_done)
+            m->callbacks->is_done(m->arg, what->name, timestamp_monotonic_ms() - begun);
+    }
     return err;
 }
 
-static PGconn *connect_to(const char *url) {
-    static const char *const keywords[] = {
-        "dbname",  "connect_timeout", "application_name",    "client_encoding",
-        "options", "keepalives_idle", "keepalives_interval", "keepalives_count",
-        NULL};
-    static const char *const values[] = {
-        NULL, "5", "handoff migrate", "UTF8", "-c lock_timeout=5s", "5", "2", "3", NULL};
-    const char *with_url[N_ELEMENTS(values)];
-    memcpy(with_url, values, sizeof(values));
-    with_url[0] = url;
-    return PQconnectdbParams(keywords, with_url, 1);
+int db_migrate_told(const char *url, const struct embedded *migrations, size_t n,
+                    const struct db_migrate_callbacks *callbacks, void *arg, char **ret_error) {
+    _cleanup_(db_blocking_closep) struct db_blocking *db = NULL;
+    _cleanup_(db_schema_steps_done) struct db_schema_steps steps = {0};
+    struct migration m = {NULL, callbacks, arg, ret_error};
+    int err = db_blocking_open(&db, url, "handoff migrate", ret_error);
+    if (err)
+        return err;
+    m.db = db;
+    /* The lock goes with the connection. */
+    err = step(&m, "SELECT pg_advisory_lock(" LOCK_KEY ")", DB_ANSWER_MS);
+    if (err && strcmp(db_blocking_sqlstate(db), "55P03") == 0)
+        return failed(&m, err, "another program is at it, too");
+    if (!err)
+        err = step(&m, table_sql, DB_ANSWER_MS);
+    if (!err)
+        err = db_schema_look(db, migrations, n, &steps, ret_error);
+    if (!err)
+        err = refuse_newer(&steps, ret_error);
+    return err ? err : apply_missing(&m, migrations, n, &steps);
 }
 
-int db_migrate(const char *url, const struct db_migration *migrations, size_t n, char **ret_error) {
-    _cleanup_(PQfinishp) PGconn *conn = connect_to(url);
-    if (!conn || PQstatus(conn) != CONNECTION_OK) {
-        *ret_error = must_strdup(conn ? PQerrorMessage(conn) : "out of memory");
-        return -ENOTCONN;
-    }
-    PQsetNoticeReceiver(conn, ignore_notice, NULL);
-    /* The lock goes with the connection. */
-    int err =
-        step(conn, "SELECT pg_advisory_lock(" LOCK_KEY ")", NULL, ANSWER_TIMEOUT_MS, ret_error);
-    if (!err)
-        err = step(conn,
-                   "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, "
-                   "applied_at timestamptz NOT NULL DEFAULT now())",
-                   NULL, ANSWER_TIMEOUT_MS, ret_error);
-    return err ? err : apply_missing(conn, migrations, n, ret_error);
+int db_migrate(const char *url, const struct embedded *migrations, size_t n, char **ret_error) {
+    return db_migrate_told(url, migrations, n, NULL, NULL, ret_error);
 }

@@ -1,5 +1,6 @@
 -- What the others may, once audit_writer has made its tables; as audit_writer. Again after an update that brings
 -- new ones. session_gaps is audit_writer's alone.
-GRANT SELECT ON sessions, session_events, session_snapshots, session_participants, session_devices
+GRANT SELECT ON sessions, session_events, session_snapshots, session_participants, session_devices,
+    schema_migrations
     TO session_api, state_engine;
 GRANT UPDATE (due_at, cold_epoch, cold_version) ON sessions TO state_engine;

@@ -7,15 +7,12 @@
 
 #include "base/buf.h"
 #include "base/crash_point.h"
-#include "base/embedded.h"
 #include "common/backoff.h"
+#include "common/db_schema.h"
 #include "services/audit_writer/statements.h"
 
-#define MAX_MIGRATIONS 1000
 #define DAY_MS (24ull * 3600 * 1000)
 #define PARTITIONS_RETRY_MS (10ull * 60 * 1000) /* rows go to the default partition meanwhile */
-
-extern const struct embedded embedded_migrations[]; /* made by tools/embed */
 
 struct schema {
     struct app *app;
@@ -75,10 +72,8 @@ static void on_partitions_due(uv_timer_t *timer) {
 
 static void work(uv_work_t *w) {
     struct schema *s = w->data;
-    struct db_migration migrations[MAX_MIGRATIONS];
     size_t n = 0;
-    for (const struct embedded *e = embedded_migrations; e->name && n < MAX_MIGRATIONS; e++)
-        migrations[n++] = (struct db_migration){e->name, e->text};
+    const struct embedded *migrations = db_schema_known(&n);
     CRASH_LINK("audit.migration.begun", CRASH_DATABASE);
     s->err = db_migrate(s->url, migrations, n, &s->error);
 }

@@ -62,6 +62,8 @@ static int start_db(struct api *api) {
                      NULL);
     if (err < 0)
         return fail(api, err, "postgresql", "HANDOFF_DATABASE_URL");
+    db_require_schema(api->db);
+    db_require_schema(api->past_db);
     api->quota = quota_new(api->db, c->max_sessions_per_user);
     return 0;
 }

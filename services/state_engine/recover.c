@@ -67,6 +67,10 @@ static int open_connections(struct recover *r) {
     if (err == 0)
         err = db_new(&r->db_rebuild, app->loop, app->config->database_url,
                      "handoff state_engine rebuild", REBUILD_TIMEOUT_MS, &rebuild_callbacks, r);
+    if (err == 0) {
+        db_require_schema(r->db);
+        db_require_schema(r->db_rebuild);
+    }
     return err;
 }
 

@@ -29,6 +29,9 @@ def test_it_has_each_service_and_stops_it_when_it_goes():
     lines = (DEBIAN / "handoff.install").read_text().splitlines()
     assert {line for line in lines if "bin/" in line} == {f"build/gcc/bin/{name} usr/lib/handoff" for name in SERVICES} | {
         "build/gcc/bin/handoff usr/bin"}
+    made = [line for line in lines if "completions" in line]
+    assert made == ["build/gcc/handoff usr/share/bash-completion/completions"]
+    assert "build/gcc/bin/handoff completion bash > build/gcc/handoff\n" in (DEBIAN / "rules").read_text()
     stopped = re.findall(r"handoff-[a-z-]+\.service", (DEBIAN / "handoff.prerm").read_text())
     assert set(stopped) == {unit.name for unit in (ROOT / "compose" / "systemd").glob("*.service")}
 
@@ -43,7 +46,7 @@ def test_what_it_installs_is_there():
 def test_the_man_page_has_each_option_and_command():
     told = subprocess.run([BINARIES / "handoff", "--help"], capture_output=True, text=True, check=True).stdout
     page = (DEBIAN / "handoff.1").read_text().replace("\\", "")
-    commands = set(re.findall(r"handoff ([a-z][a-z-]+(?: (?:list|show|replay|drop))?)", told.partition("\n\n")[0]))
+    commands = set(re.findall(r"handoff ([a-z][a-z-]+(?: [a-z][a-z-]+)?)", told.partition("\n\n")[0]))
     assert commands and not [name for name in commands if name not in page]
     options = set(re.findall(r"--[a-z][a-z-]+", told))
     assert options and not [option for option in options if option not in page]

@@ -221,6 +221,8 @@ def test_configuration_and_help(trail):
     assert "HANDOFF_AMQP_URL" in handoff(trail, "list", code=2, HANDOFF_AMQP_URL="http://x")
     assert "HANDOFF_AMQP" in handoff(trail, "list", code=2, HANDOFF_AMQP="x")
     done = subprocess.run([BUILD / "bin" / "handoff", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "dead-letters replay" in done.stdout
+    done = subprocess.run([BUILD / "bin" / "handoff", "dead-letters", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "dead-letters replay" in done.stdout and "HANDOFF_AMQP_URL" in done.stdout
     assert "HANDOFF_API_LISTEN" not in done.stdout  # what services alone have
     done = subprocess.run([BUILD / "bin" / "handoff", "--version"], capture_output=True, text=True)

@@ -13,14 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/embedded.h"
 #include "common/db.h"
+#include "common/db_schema.h"
 #include "services/audit_writer/batch.h"
 #include "services/audit_writer/statements.h"
 
 #define OWNER "6f1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
-
-extern const struct embedded embedded_migrations[];
 
 struct database {
     uv_loop_t loop;
@@ -157,10 +155,8 @@ static inline void admin(const char *url, const char *verb, const char *name, co
 }
 
 static inline int migrate(const char *url) {
-    struct db_migration migrations[100];
     size_t n = 0;
-    for (const struct embedded *e = embedded_migrations; e->name && n < 100; e++)
-        migrations[n++] = (struct db_migration){e->name, e->text};
+    const struct embedded *migrations = db_schema_known(&n);
     _cleanup_(freep) char *error = NULL;
     int err = db_migrate(url, migrations, n, &error);
     if (!err)

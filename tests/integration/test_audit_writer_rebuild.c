@@ -3,17 +3,15 @@
  * Version v of the story has data {"n":v}. */
 #include "db_fixture.h"
 
-#include "base/embedded.h"
 #include "base/timestamp.h"
 #include "common/db_rebuild.h"
+#include "common/db_schema.h"
 #include "common/db_session.h"
 #include "proto/rebuild.h"
 
 #define ID "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01"
 #define OWNER "6f1c2d3e-4b5a-4978-8695-a4b3c2d1e0f9"
 #define FRIEND "11111111-2222-4333-8444-555555555555"
-
-extern const struct embedded embedded_migrations[];
 
 /* ---- rows ---- */
 
@@ -397,11 +395,9 @@ static void test_row_may_be_deleted_not_whole_or_none(void **state) {
 /* ---- the program's own database ---- */
 
 static int make_schema(void **state) {
-    struct db_migration migrations[100];
     size_t n = 0;
+    const struct embedded *migrations = db_schema_known(&n);
     (void)make_database(state);
-    for (const struct embedded *e = embedded_migrations; e->name && n < 100; e++)
-        migrations[n++] = (struct db_migration){e->name, e->text};
     _cleanup_(freep) char *error = NULL;
     return db_migrate(database_url, migrations, n, &error);
 }

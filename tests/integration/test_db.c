@@ -1,6 +1,8 @@
 /* common/db.h against a real PostgreSQL: pipelines, refusals, migrations. */
 #include "tests/integration/db_fixture.h"
 
+#include "common/db_schema.h"
+
 /* ---- Pipelines ---- */
 
 static void test_answers_come_later_and_in_order(void **state) {
@@ -135,7 +137,7 @@ static void test_bound_of_waiting_statements_refuses_a_new_transaction_only(void
 
 /* ---- Migrations ---- */
 
-static const struct db_migration steps[] = {
+static const struct embedded steps[] = {
     {"0001_a.sql", "CREATE TABLE m (n int); INSERT INTO m VALUES (1);"},
     {"0002_b.sql", "INSERT INTO m SELECT n + 1 FROM m; SELECT pg_sleep(0.2);"},
     {"0003_bad.sql", "INSERT INTO m VALUES (9); SELECT nonsense;"},
@@ -199,6 +201,61 @@ static void test_newer_migration_in_the_database_is_refused(void **state) {
     free(error);
 }
 
+static const struct embedded later[] = {
+    {"0001_a.sql", ""},
+    {"0002_b.sql", ""},
+    {"0007_c.sql", "-- works from: 0002_b.sql\nCREATE TABLE later (n int);"},
+};
+
+static void test_newer_migration_that_says_from_which_one_on_is_worked_with(void **state) {
+    struct fixture *f = *state;
+    char *error = NULL;
+    assert_int_equal(db_migrate(database_url, later, 3, &error), 0);
+    assert_int_equal(db_migrate(database_url, later, 2, &error), 0);
+    assert_int_equal(db_migrate(database_url, later, 1, &error), -EIO);
+    assert_non_null(strstr(error, "0002_b.sql"));
+    free(error);
+    query(&f->a, "SELECT name FROM schema_migrations WHERE works_from = '0002_b.sql'", NULL);
+    end(&f->a);
+    expect(&f->a, 2, "0007_c.sql ok0 ");
+}
+
+static void test_what_there_is_is_told_one_by_one(void **state) {
+    (void)state;
+    _cleanup_(freep) char *error = NULL;
+    _cleanup_(db_blocking_closep) struct db_blocking *db = NULL;
+    _cleanup_(db_schema_steps_done) struct db_schema_steps s = {0};
+    const struct embedded known[] = {later[0], later[1], {"0003_d.sql", ""}};
+    assert_int_equal(db_blocking_open(&db, database_url, "test", &error), 0);
+    assert_int_equal(db_schema_look(db, known, 3, &s, &error), 0);
+    static const enum db_schema_state states[] = {DB_SCHEMA_APPLIED, DB_SCHEMA_APPLIED,
+                                                  DB_SCHEMA_MISSING, DB_SCHEMA_NEWER};
+    assert_int_equal(s.n, 4);
+    for (size_t i = 0; i < s.n; i++)
+        assert_int_equal(s.items[i].state, states[i]);
+    assert_string_equal(s.items[2].applied_at, "");
+    assert_int_equal(strlen(s.items[3].applied_at), strlen("2026-01-01T00:00:00Z"));
+    assert_int_equal(db_schema_count(&s, DB_SCHEMA_APPLIED), 2);
+}
+
+static void test_a_first_line_that_is_none_promises_nothing(void **state) {
+    (void)state;
+    char from[DB_SCHEMA_NAME_CAP];
+    static const char *const none[] = {"", "-- works from:0001_a.sql\n", "-- works from: \nx",
+                                       "\n-- works from: 0001_a.sql"};
+    for (size_t i = 0; i < N_ELEMENTS(none); i++) {
+        db_schema_works_from(none[i], from);
+        assert_string_equal(from, "");
+    }
+    char text[200] = "-- works from: ";
+    memset(text + strlen(text), 'x', DB_SCHEMA_NAME_CAP - 1);
+    db_schema_works_from(text, from);
+    assert_int_equal(strlen(from), DB_SCHEMA_NAME_CAP - 1);
+    strcat(text, "x");
+    db_schema_works_from(text, from);
+    assert_string_equal(from, "");
+}
+
 static void test_migration_without_a_server_says_so(void **state) {
     (void)state;
     char *error = NULL;
@@ -221,6 +278,9 @@ int main(void) {
         TEST(test_concurrent_migrators_apply_each_step_once),
         TEST(test_migration_that_fails_leaves_nothing_and_says_which),
         TEST(test_newer_migration_in_the_database_is_refused),
+        TEST(test_newer_migration_that_says_from_which_one_on_is_worked_with),
+        TEST(test_what_there_is_is_told_one_by_one),
+        TEST(test_a_first_line_that_is_none_promises_nothing),
         TEST(test_migration_without_a_server_says_so),
     };
     return cmocka_run_group_tests(tests, make_database, drop_database);

@@ -1,0 +1,113 @@
+/* Each check is a question to the server itself, asked as the user that the service comes as, so
+ * that what is ok here is so for the service. Nothing is changed: what would be is asked in a way
+ * that comes to nothing (common/bus_check.h). */
+#include "cli/doctor.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timestamp.h"
+#include "cli/arguments.h"
+#include "cli/doctor_parts.h"
+#include "cli/services.h"
+
+const char doctor_usage[] =
+    "handoff doctor [--service session_api|state_engine|ws_fanout|audit_writer] [--json]\n"
+    "\n"
+    "  Looks at all that the services need, as the environment configures them: RabbitMQ, Redis\n"
+    "  and PostgreSQL (reached, version, settings, rights, topology, schema, clocks), keys for\n"
+    "  tokens, open files. A line for each check, ok, warning or failed, and what to do. Nothing "
+    "is\n"
+    "  changed, and services may run meanwhile.\n"
+    "\n"
+    "  --service  of that one alone, where each has an environment of its own\n"
+    "  --json     an object on each line: state, check, service, found, todo\n"
+    "\n"
+    "Ends with 0 when nothing failed, 1 when something did, 2 for a mistake in the command.\n";
+
+#define CLOCK_WARNS_MS 2000
+#define CLOCK_FAILS_MS 30000 /* the leeway of a token's times */
+
+bool doctor_is_since(const char *version, int major, int minor) {
+    int has_major = 0, has_minor = 0;
+    if (sscanf(version, "%d.%d", &has_major, &has_minor) < 1)
+        return false;
+    return has_major > major || (has_major == major && has_minor >= minor);
+}
+
+void doctor_clock(struct report *r, const char *check, int64_t server_ms) {
+    int64_t off_ms = server_ms - timestamp_wall_ms();
+    int64_t size_ms = off_ms < 0 ? -off_ms : off_ms;
+    enum report_state state = size_ms >= CLOCK_FAILS_MS   ? REPORT_FAILED
+                              : size_ms >= CLOCK_WARNS_MS ? REPORT_WARNING
+                                                          : REPORT_OK;
+    report_add(r, state, check, "",
+               state == REPORT_OK ? "" : "let NTP keep both clocks: tokens' times have 30 s leeway",
+               "%" PRId64 ".%03" PRId64 " s %s this machine's", size_ms / 1000, size_ms % 1000,
+               off_ms < 0 ? "behind" : "ahead of");
+}
+
+/* Whether no service before number i has the same text there. */
+static bool is_first(const struct services *s, size_t i, size_t offset, unsigned users) {
+    const char *mine, *other;
+    memcpy(&mine, (const char *)&s->configs[i] + offset, sizeof(mine));
+    for (size_t before = 0; before < i; before++) {
+        memcpy(&other, (const char *)&s->configs[before] + offset, sizeof(other));
+        if ((s->configs[before].service & users) && strcmp(mine, other) == 0)
+            return false;
+    }
+    return true;
+}
+
+static void load(struct report *r, unsigned wanted, struct services *s) {
+    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1) {
+        if (!(wanted & bit))
+            continue;
+        _cleanup_(freep) char *why = services_load((enum config_service)bit, &s->configs[s->n]);
+        const char *name = services_name((enum config_service)bit);
+        if (*why)
+            report_add(r, REPORT_FAILED, "config", name,
+                       "handoff config --service says what is allowed", "%s", why);
+        else
+            report_add(r, REPORT_OK, "config", name, "", "every value is allowed");
+        s->n += !*why;
+    }
+}
+
+#define ASKS_DATABASE (CONFIG_SESSION_API | CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER)
+
+static void look(struct report *r, const struct services *s) {
+    for (size_t i = 0; i < s->n; i++)
+        doctor_rabbitmq(r, &s->configs[i],
+                        is_first(s, i, offsetof(struct config, amqp_url), CONFIG_ALL));
+    for (size_t i = 0; i < s->n; i++)
+        doctor_redis(r, &s->configs[i],
+                     is_first(s, i, offsetof(struct config, redis_url), CONFIG_ALL));
+    for (size_t i = 0; i < s->n; i++)
+        if (s->configs[i].service & ASKS_DATABASE)
+            doctor_postgresql(r, &s->configs[i],
+                              is_first(s, i, offsetof(struct config, database_url), ASKS_DATABASE));
+    for (size_t i = 0; i < s->n; i++)
+        if (s->configs[i].service & (CONFIG_SESSION_API | CONFIG_WS_FANOUT))
+            doctor_here(r, &s->configs[i]);
+}
+
+int doctor_run(int argc, char **argv) {
+    struct report r = {0};
+    struct services s = {.n = 0};
+    const char *service = NULL;
+    size_t n = 0;
+    const struct argument options[] = {{"--service", NULL, &service}, {"--json", &r.json, NULL}};
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    unsigned wanted = services_find(service);
+    if (n || !wanted)
+        return arguments_mistake(
+            argv[0], n ? "doctor takes no words."
+                       : "--service takes session_api, state_engine, ws_fanout or audit_writer.");
+    load(&r, wanted, &s);
+    look(&r, &s);
+    services_done(&s);
+    return report_end(&r);
+}

@@ -1,0 +1,157 @@
+/* The schema of PostgreSQL: what there is, and bringing it up to date, with audit_writer's own code
+ * (common/db_schema.h) and under its lock. */
+#include "cli/migrate.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "cli/arguments.h"
+#include "common/db_schema.h"
+#include "common/version.h"
+
+const char migrate_usage[] =
+    "handoff migrate status [--json]\n"
+    "handoff migrate up [--dry-run] [--json]\n"
+    "\n"
+    "  status     a line for each migration: its name, applied, missing, newer or refused, and\n"
+    "             when it was applied\n"
+    "  up         applies those that are missing, in order, each in a transaction of its own; at\n"
+    "             most one program does so at a time, and audit_writer does it, too, when it "
+    "connects\n"
+    "  --dry-run  says which they are, and changes nothing\n"
+    "  --json     an object on each line; progress then stays on stderr\n"
+    "\n"
+    "A migration that this release does not know is a newer one's: newer where it says that this\n"
+    "release may work with it, else refused, and nothing is done.\n"
+    "\n"
+    "Ends with 0 when the schema is what this release needs (up: now is), 1 when not.\n";
+
+enum verb { VERB_STATUS, VERB_UP, N_VERBS };
+
+struct migrate {
+    enum verb verb;
+    bool dry_run, json;
+    const struct embedded *known;
+    size_t n_known;
+};
+
+static const char *const states[] = {[DB_SCHEMA_APPLIED] = "applied",
+                                     [DB_SCHEMA_MISSING] = "missing",
+                                     [DB_SCHEMA_NEWER] = "newer",
+                                     [DB_SCHEMA_REFUSED] = "refused"};
+
+/* ---- what is said ---- */
+
+/* The first line of what libpq says. */
+static int fail(const char *why) {
+    fprintf(stderr, "handoff: PostgreSQL: %.*s\n", (int)strcspn(why, "\n"), why);
+    if (strstr(why, "permission denied") || strstr(why, "must be owner"))
+        fputs("handoff: the schema is audit_writer's: give its role in HANDOFF_DATABASE_URL.\n",
+              stderr);
+    return 1;
+}
+
+static void print_step(const struct migrate *m, const struct db_schema_step *s) {
+    if (!m->json) {
+        printf("%s\t%s\t%s\n", s->name, states[s->state], *s->applied_at ? s->applied_at : "-");
+        return;
+    }
+    _cleanup_(buf_done) struct buf line = BUF_NULL;
+    buf_puts(&line, "{\"name\":");
+    buf_puts_json(&line, s->name);
+    buf_printf(&line, ",\"state\":\"%s\",\"appliedAt\":", states[s->state]);
+    if (*s->applied_at)
+        buf_puts_json(&line, s->applied_at);
+    else
+        buf_puts(&line, "null");
+    printf("%s}\n", line.data);
+}
+
+static const char *first_refused(const struct db_schema_steps *steps) {
+    for (size_t i = 0; i < steps->n; i++)
+        if (steps->items[i].state == DB_SCHEMA_REFUSED)
+            return steps->items[i].name;
+    return NULL;
+}
+
+/* ---- status, and up --dry-run ---- */
+
+static int tell(const struct migrate *m, const struct db_schema_steps *steps) {
+    for (size_t i = 0; i < steps->n; i++)
+        if (m->verb == VERB_STATUS || steps->items[i].state == DB_SCHEMA_MISSING)
+            print_step(m, &steps->items[i]);
+    const char *refused = first_refused(steps);
+    if (refused) {
+        _cleanup_(freep) char *why = db_schema_refusal(refused);
+        return fail(why);
+    }
+    size_t n = db_schema_count(steps, DB_SCHEMA_MISSING);
+    if (n)
+        fprintf(stderr, "handoff: %zu to be applied%s.\n", n,
+                m->verb == VERB_UP ? "; nothing was changed" : ": handoff migrate up");
+    else
+        fprintf(stderr, "handoff: the schema is what Handoff %s needs.\n", HANDOFF_VERSION);
+    return n && m->verb == VERB_STATUS ? 1 : 0;
+}
+
+static int look(const struct migrate *m, const char *url) {
+    _cleanup_(freep) char *error = NULL;
+    _cleanup_(db_blocking_closep) struct db_blocking *db = NULL;
+    _cleanup_(db_schema_steps_done) struct db_schema_steps steps = {0};
+    int err = db_blocking_open(&db, url, "handoff migrate", &error);
+    if (!err)
+        err = db_schema_look(db, m->known, m->n_known, &steps, &error);
+    return err ? fail(error) : tell(m, &steps);
+}
+
+/* ---- up ---- */
+
+static void on_begins(void *arg, const char *name, size_t number, size_t n) {
+    (void)arg;
+    fprintf(stderr, "handoff: %zu of %zu: %s …\n", number, n, name);
+}
+
+static void on_done(void *arg, const char *name, int64_t took_ms) {
+    const struct migrate *m = arg;
+    if (m->json)
+        printf("{\"name\":\"%s\",\"state\":\"applied\",\"tookMs\":%" PRId64 "}\n", name, took_ms);
+    else
+        printf("%s\tapplied\t%" PRId64 " ms\n", name, took_ms);
+    fflush(stdout);
+}
+
+static int apply(struct migrate *m, const char *url) {
+    static const struct db_migrate_callbacks callbacks = {on_begins, on_done};
+    _cleanup_(freep) char *error = NULL;
+    if (db_migrate_told(url, m->known, m->n_known, &callbacks, m, &error))
+        return fail(error);
+    fprintf(stderr, "handoff: the schema is what Handoff %s needs.\n", HANDOFF_VERSION);
+    return 0;
+}
+
+/* ---- the command ---- */
+
+int migrate_run(int argc, char **argv) {
+    static const char *const verbs[N_VERBS] = {[VERB_STATUS] = "status", [VERB_UP] = "up"};
+    struct migrate m = {0};
+    struct config config = {0};
+    size_t n = 0;
+    const struct argument options[] = {{"--dry-run", &m.dry_run, NULL}, {"--json", &m.json, NULL}};
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    size_t verb = n == 1 ? arguments_find(argv[1], verbs, N_VERBS) : N_VERBS;
+    if (verb == N_VERBS)
+        return arguments_mistake(argv[0], "migrate knows status and up.");
+    m.verb = (enum verb)verb;
+    if (m.dry_run && m.verb != VERB_UP)
+        return arguments_mistake(argv[0], "--dry-run goes with up.");
+    if (!arguments_load_config(CONFIG_AUDIT_WRITER, &config))
+        return 2;
+    m.known = db_schema_known(&m.n_known);
+    int code = m.verb == VERB_UP && !m.dry_run ? apply(&m, config.database_url)
+                                               : look(&m, config.database_url);
+    config_done(&config);
+    return fflush(stdout) == 0 ? code : 1;
+}

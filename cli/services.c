@@ -1,0 +1,44 @@
+/* See services.h. */
+#include "cli/services.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "common/config_table.h"
+
+extern char **environ;
+
+void services_done(struct services *s) {
+    for (size_t i = 0; i < s->n; i++)
+        config_done(&s->configs[i]);
+    s->n = 0;
+}
+
+const char *services_name(enum config_service service) {
+    return config_service_name(service);
+}
+
+unsigned services_find(const char *name) {
+    if (!name)
+        return CONFIG_ALL;
+    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1)
+        if (strcmp(name, config_service_name((enum config_service)bit)) == 0)
+            return bit;
+    return 0;
+}
+
+char *services_load(enum config_service service, struct config *ret) {
+    char *told = NULL;
+    size_t len = 0;
+    FILE *err = open_memstream(&told, &len);
+    if (!err)
+        return must_strdup("out of memory");
+    int failed = config_load(service, (const char *const *)environ, ret, err);
+    fclose(err);
+    if (failed && !len) { /* never without a reason */
+        free(told);
+        return must_strdup("it cannot be loaded");
+    }
+    return told ? told : must_strdup("");
+}

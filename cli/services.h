@@ -1,0 +1,22 @@
+/* The services by their names, and the configuration of each as this environment has it. */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "common/config.h"
+
+#define SERVICES_N 4
+
+struct services {
+    struct config configs[SERVICES_N]; /* of those that could be loaded, in the bits' order */
+    size_t n;
+};
+void services_done(struct services *s);
+
+/* The bits that a name (NULL: all) means; 0 for none. */
+unsigned services_find(const char *name);
+const char *services_name(enum config_service service);
+/* What is wrong with a service's configuration, in lines; "" and *ret when it is fine. Owned by the
+ * caller. */
+char *services_load(enum config_service service, struct config *ret);
