@@ -160,12 +160,13 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # The benchmark's load generators, and its points of reference for the broker, for HTTP and for a fan-out.
-BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load sessions_load amqp_rpc amqp_events bare_send bare_http audit_publish)
+BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load sessions_load slow_load amqp_rpc amqp_events bare_send bare_http audit_publish)
 bench_objects = $(call objects,$(patsubst %,tests/bench/%.c,$(1)))
 $(OUT)/bench/load: $(call bench_objects,load orders phase http_client watcher sockets samples)
 $(OUT)/bench/crowd_load: $(call bench_objects,crowd_load orders crowd_phase crowd_run crowd_spread crowd writer http_client sockets samples)
 $(OUT)/bench/deadline_load: $(call bench_objects,deadline_load deadlines orders watcher writer http_client sockets samples)
 $(OUT)/bench/sessions_load: $(call bench_objects,sessions_load sessions orders writer http_client sockets samples)
+$(OUT)/bench/slow_load: $(call bench_objects,slow_load orders sockets samples)
 $(OUT)/bench/amqp_rpc: $(call bench_objects,amqp_rpc sockets samples)
 $(OUT)/bench/amqp_events: $(call bench_objects,amqp_events sockets samples)
 $(OUT)/bench/bare_send: $(call bench_objects,bare_send sockets samples)

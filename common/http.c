@@ -15,6 +15,7 @@
 
 #define DROP_MAX_BYTES (8u << 20)          /* of a body that is too large */
 #define BODIES_MAX_BYTES (256u << 20)      /* of all requests together */
+#define ANSWERS_MAX_BYTES (128u << 20)     /* that wait to be taken; twice it: 503 */
 #define CONNECTION_MEMORY_BYTES (16 << 10) /* its headers and buffers */
 #define SWEEP_MS 500
 #define N_HANDLES 4
@@ -147,6 +148,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(r->response);
     if (r->free_data)
         r->free_data(r->data);
+    r->http->answer_bytes -= r->connection->answer_bytes;
+    r->connection->answer_bytes = 0;
     http_connection_enter(r->connection, PHASE_IDLE);
     drop_body(r);
     http_request_free(r);
@@ -169,14 +172,22 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+static size_t head_bytes(struct MHD_Connection *mhd) {
+    return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+}
+
 /* Walks the headers; true when the request is to be refused without waiting for its body. */
 static bool take_headers(struct http_request *r, struct MHD_Connection *mhd, const char *version) {
     struct header_walk walk = {.request = r};
+    size_t n_line = strlen(r->method) + 1 + r->target_len + 1 + strlen(version);
     MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, on_header, &walk);
-    if (http_framing_is_bad(&walk.framing, version)) {
+    if (http_framing_is_bad(&walk.framing, version) ||
+        !http_framing_is_whole(&walk.framing, n_line, head_bytes(mhd))) {
         r->problem = HTTP_BAD_FRAMING;
         return true;
     }
+    if (r->http->answer_bytes > 2 * r->http->max_answer_bytes)
+        r->problem = HTTP_BUSY;
     if (walk.framing.length <= r->http->max_body_bytes)
         return false;
     r->problem = HTTP_BODY_TOO_LARGE;
@@ -206,6 +217,9 @@ static enum MHD_Result queue_answer(struct http_request *r) {
     enum MHD_Result result = MHD_queue_response(r->mhd, (unsigned)r->status, response);
     MHD_destroy_response(response);
     http_connection_enter(r->connection, PHASE_SENDING);
+    r->connection->answer_bytes = r->answer_len;
+    r->http->answer_bytes += r->answer_len;
+    http_shed(r->http);
     return result;
 }
 
@@ -278,6 +292,7 @@ void http_answer(struct http_request *r, const struct http_answer *answer) {
     bool close_after = answer->close || r->http->quiesced || r->problem == HTTP_BAD_FRAMING;
     r->response = make_response(answer, close_after);
     r->status = answer->status;
+    r->answer_len = answer->body_len;
     if (!r->suspended)
         return; /* hand_over queues it */
     r->suspended = false;
@@ -328,6 +343,7 @@ int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *opti
     h->arg = arg;
     h->max_body_bytes = options->max_body_bytes;
     h->request_timeout_ms = options->request_timeout_ms;
+    h->max_answer_bytes = options->max_answer_bytes ? options->max_answer_bytes : ANSWERS_MAX_BYTES;
     int fd = http_listen(options->listen, &h->port);
     int err = fd < 0 ? fd : start_daemon(h, options, fd);
     if (err == 0 && (err = join_loop(h, loop)) < 0)

@@ -20,6 +20,9 @@ struct http_options {
     int64_t
         request_timeout_ms; /* from the first byte to the last of headers and body: then closed */
     unsigned max_connections;
+    /* That wait to be taken, of all requests: who does not take them is shut. 0: 128 MiB. At twice
+     * that much requests are refused. */
+    size_t max_answer_bytes;
 };
 
 /* Why the server asks for an error answer of the handler's making. */
@@ -27,7 +30,8 @@ enum http_problem {
     HTTP_FINE,
     HTTP_BAD_FRAMING,    /* answer 400 and the connection is closed */
     HTTP_BODY_TOO_LARGE, /* 413 */
-    HTTP_BUSY,           /* 503: the bodies in hand, of all requests, fill their bound (256 MiB) */
+    HTTP_BUSY, /* 503: the bodies in hand, of all requests, fill their bound (256 MiB), or the
+                  answers do that nobody takes */
 };
 
 /* Called in the loop, once a request. Must lead to exactly one http_answer. problem != HTTP_FINE:

@@ -1,15 +1,19 @@
 /* Deadlines of the HTTP server's connections: to send a request, to begin the next one, to take an
  * answer. libmicrohttpd's own is idle time, which a client that sends a byte now and then never
  * reaches. */
+#include <malloc.h>
 #include <sys/socket.h>
 
 #include "base/timestamp.h"
 #include "common/http_server.h"
 
-#define IDLE_MAX_MS 75000 /* between two requests */
-#define SEND_MAX_MS 60000 /* to take an answer */
-#define JIFFIES_MS 20     /* so exactly the kernel knows when bytes came */
-#define LAST_MAX_MS 1000  /* to send a request to a server that is about to end */
+#define IDLE_MAX_MS 75000    /* between two requests */
+#define SEND_MAX_MS 45000    /* to take an answer */
+#define SEND_PRESSED_MS 2000 /* the same, while half of what may wait is waiting */
+#define SEND_FULL_MS 200     /* the same, while all of it is */
+#define SHED_EVERY_MS 50
+#define JIFFIES_MS 20    /* so exactly the kernel knows when bytes came */
+#define LAST_MAX_MS 1000 /* to send a request to a server that is about to end */
 
 void http_connection_enter(struct http_connection *c, enum phase phase) {
     c->phase = phase;
@@ -35,6 +39,14 @@ static int64_t reading_max_ms(const struct http *h) {
     return h->quiesced && h->request_timeout_ms > LAST_MAX_MS ? LAST_MAX_MS : h->request_timeout_ms;
 }
 
+static bool is_pressed(const struct http *h) {
+    return h->answer_bytes > h->max_answer_bytes / 2;
+}
+
+static int64_t sending_max_ms(const struct http *h) {
+    return is_pressed(h) ? SEND_PRESSED_MS : SEND_MAX_MS;
+}
+
 static bool is_late(const struct http *h, struct http_connection *c, int64_t now) {
     switch (c->phase) {
     case PHASE_IDLE:
@@ -44,16 +56,47 @@ static bool is_late(const struct http *h, struct http_connection *c, int64_t now
     case PHASE_IN_HAND:
         return false;
     case PHASE_SENDING:
-        return now - c->phase_since > SEND_MAX_MS;
+        return now - c->phase_since > sending_max_ms(h);
     }
     return false;
+}
+
+/* What the client has not taken is dropped with the connection: else the kernel would keep it for
+ * minutes more. */
+static void shut(const struct http_connection *c) {
+    static const struct linger at_once = {.l_onoff = 1};
+    if (c->phase == PHASE_SENDING)
+        (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
+void http_shed(struct http *h) {
+    int64_t now = timestamp_monotonic_ms();
+    if (h->answer_bytes <= h->max_answer_bytes || now - h->shed_at < SHED_EVERY_MS)
+        return;
+    h->shed_at = now;
+    for (struct http_connection *c = h->connections; c; c = c->next)
+        if (c->phase == PHASE_SENDING && now - c->phase_since > SEND_FULL_MS)
+            shut(c);
+}
+
+/* The C library keeps what is freed beneath anything that is still in use: after a flood hundreds
+ * of MiB. */
+static void give_back(struct http *h) {
+    if (is_pressed(h)) {
+        h->was_pressed = true;
+    } else if (h->was_pressed && h->answer_bytes < h->max_answer_bytes / 16) {
+        h->was_pressed = false;
+        malloc_trim(0);
+    }
 }
 
 void http_shut_late(struct http *h) {
     int64_t now = timestamp_monotonic_ms();
     for (struct http_connection *c = h->connections; c; c = c->next)
         if (is_late(h, c, now))
-            shutdown(c->fd, SHUT_RDWR);
+            shut(c);
+    give_back(h);
 }
 
 bool http_is_reading(const struct http *h) {

@@ -31,12 +31,17 @@ struct http_framing {
     bool has_length;
     uint64_t length;
     unsigned n_codings;
+    size_t n_bytes; /* of the lines, each with its line break */
     bool is_bad;
 };
 void http_framing_take(struct http_framing *f, const char *name, size_t name_len, const char *value,
                        size_t value_len);
 /* version: "HTTP/1.1". */
 bool http_framing_is_bad(const struct http_framing *f, const char *version);
+/* Whether the head is the request line, these lines and an empty one, byte for byte: n_line of the
+ * first line without its break, n_head of all. Else something in it was not told: see
+ * http_framing.c. */
+bool http_framing_is_whole(const struct http_framing *f, size_t n_line, size_t n_head);
 
 /* ---- http_query.c ---- */
 /* The value of `name` in a raw query ("a=b&c"), unescaped: caller frees; NULL when absent. *ret_n:

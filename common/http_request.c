@@ -8,6 +8,7 @@ struct http_request *http_request_new(const char *target) {
     struct http_request *r = must_alloc(sizeof(*r));
     r->headers = r->usual_headers;
     r->path = must_strdup(target);
+    r->target_len = strlen(target);
     char *question = strchr(r->path, '?');
     if (question)
         *question = '\0';

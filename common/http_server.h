@@ -22,6 +22,7 @@ struct http_connection {
     bool lingers;        /* the client still sends: see http_linger.c */
     int64_t phase_since; /* monotonic ms */
     int64_t begun_since; /* idle: when bytes of a next request were seen; 0: none yet */
+    size_t answer_bytes; /* sending: of the body */
 };
 
 struct header {
@@ -38,6 +39,7 @@ struct http_request {
     struct MHD_Connection *mhd;
     char *path;  /* owned */
     char *query; /* borrowed from path's allocation */
+    size_t target_len;
     const char *method;
     struct header *headers; /* usual_headers, or owned when there are more */
     size_t n_headers;
@@ -48,6 +50,7 @@ struct http_request {
     bool headers_seen, handed_over, suspended, in_list;
     struct MHD_Response *response; /* the answer, until it is queued */
     int status;
+    size_t answer_len;
     char **owned_texts; /* answers of http_query and http_header */
     size_t n_owned_texts;
     char peer[HTTP_ADDRESS_CAP];
@@ -72,6 +75,9 @@ struct http {
     struct http_request *in_hand;
     size_t n_in_hand;
     size_t body_bytes;
+    size_t answer_bytes, max_answer_bytes; /* that wait to be taken */
+    int64_t shed_at;                       /* monotonic ms */
+    bool was_pressed;                      /* by them, and the memory is not given back yet */
     uv_poll_t poll;
     uv_timer_t timer; /* what libmicrohttpd asked for */
     uv_timer_t sweep; /* our deadlines */
@@ -96,6 +102,8 @@ void http_connection_enter(struct http_connection *c, enum phase phase);
 bool http_is_reading(const struct http *h);
 /* Shuts the sockets that are late; libmicrohttpd sees them end, and closes. */
 void http_shut_late(struct http *h);
+/* Shuts at once who does not take an answer, when more of them wait than should. */
+void http_shed(struct http *h);
 
 /* ---- http_linger.c ---- */
 /* libmicrohttpd is about to close fd; the client may still send. */

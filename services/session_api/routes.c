@@ -130,11 +130,12 @@ static int check_framing(enum http_problem problem, struct fault *f) {
     case HTTP_BAD_FRAMING:
         return (int)fault_set(f, FAULT_INVALID_REQUEST, NULL,
                               "the request's framing is ambiguous: Content-Length, "
-                              "Transfer-Encoding or Host");
+                              "Transfer-Encoding, Host, or a header's or the first line's form");
     case HTTP_BODY_TOO_LARGE:
         return (int)fault_set(f, FAULT_BODY_TOO_LARGE, NULL, "the body is over the limit");
     case HTTP_BUSY:
-        return (int)fault_set(f, FAULT_UNAVAILABLE, NULL, "too many large requests are in hand");
+        return (int)fault_set(f, FAULT_UNAVAILABLE, NULL,
+                              "too many large requests are in hand, or answers that nobody takes");
     case HTTP_FINE:
         break;
     }

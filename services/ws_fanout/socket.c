@@ -10,10 +10,13 @@
 #include "services/ws_fanout/socket_private.h"
 
 #define MAX_EMPTY_FRAGMENTS 1000 /* of a message: no bytes, but work */
+#define LAST_CLOSE_CODE 4999     /* RFC 6455, 7.4.2 */
 
 /* ---- what comes ---- */
 
-static void fail(struct socket *s, int code) {
+void socket_fail(struct socket *s, int code) {
+    if (s->close_code || s->is_lost || !s->user)
+        return;
     s->close_code = code;
     socket_close_soon(s);
 }
@@ -32,16 +35,16 @@ static void receive_whole(struct socket *s) {
  * has, else it takes the client's answer to the close for something else and resets the connection.
  */
 static void receive(struct socket *s, const void *in, size_t len) {
-    if (s->close_code || s->is_lost)
+    if (s->close_code || s->is_lost || s->has_said_close)
         return;
     socket_heard(s);
     s->n_empty += !len;
     size_t total = s->message.len + len + lws_remaining_packet_payload(s->lws);
     if (lws_frame_is_binary(s->lws))
-        fail(s, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE);
+        socket_fail(s, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE);
     else if (total > (size_t)s->server->options.max_message_bytes ||
              s->n_empty > MAX_EMPTY_FRAGMENTS)
-        fail(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
+        socket_fail(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
     else {
         buf_put(&s->message, in, len);
         if (lws_is_final_fragment(s->lws))
@@ -65,11 +68,14 @@ static void opened(struct socket *s, struct lws *lws) {
     s->lws = lws;
     s->is_open = true;
     s->server->options.callbacks.opened(s->user, s);
+    if (!socket_mask_opened(s, lws_get_socket_fd(lws)))
+        socket_fail(s, LWS_CLOSE_STATUS_PROTOCOL_ERR);
 }
 
 void socket_ended(struct socket *s) {
     if (!s->user)
         return;
+    socket_mask_ended(s);
     s->lws = NULL;
     void *user = s->user;
     s->user = NULL;
@@ -78,13 +84,14 @@ void socket_ended(struct socket *s) {
 
 struct socket *socket_add(struct socket_server *server, struct lws *lws, void *user) {
     struct socket *s = must_alloc(sizeof(*s));
-    *s = (struct socket){.server = server, .lws = lws, .user = user};
+    *s = (struct socket){.server = server, .lws = lws, .user = user, .fd = -1};
     socket_heard(s);
     lws_set_opaque_user_data(lws, s);
     return s;
 }
 
 void socket_remove(struct socket *s) {
+    socket_mask_ended(s);
     socket_forget_close(s);
     socket_unlink(s);
     buf_done(&s->message);
@@ -102,6 +109,16 @@ static void destroyed(struct socket *s, struct lws *lws) {
     socket_remove(s);
 }
 
+/* What comes behind it does not count any more (RFC 6455, 1.4); lws would have it acted on. It
+ * judges the codes up to 4999; a close of one byte, and one above, it would send back. */
+static int take_close(struct socket *s, struct lws *lws, const unsigned char *payload, size_t len) {
+    s->has_said_close = true;
+    if (len == 0 || (len >= 2 && (payload[0] << 8 | payload[1]) <= LAST_CLOSE_CODE))
+        return 0;
+    lws_close_reason(lws, LWS_CLOSE_STATUS_PROTOCOL_ERR, NULL, 0);
+    return -1;
+}
+
 /* ---- what lws calls ---- */
 
 static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reasons reason, void *in,
@@ -114,6 +131,8 @@ static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reason
         if (s->user)
             receive(s, in, len);
         return 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        return take_close(s, lws, in, len);
     case LWS_CALLBACK_RECEIVE_PONG:
         socket_heard(s);
         return 0;
@@ -145,6 +164,7 @@ static int on_server(struct socket_server *server, struct lws *lws,
         server->n_lws--;
         return 0;
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+        socket_mask_accepted((int)(intptr_t)in);
         return server->stopped || is_full(server) ? -1 : 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return socket_confirm_upgrade(server, lws, in);

@@ -57,6 +57,7 @@ struct socket {
     struct socket *prev, *next;
     struct socket *next_closing;
     bool waits_for_close;  /* in the closer's list */
+    int fd;                /* of an open WebSocket, else -1 */
     struct stream *stream; /* owned; NULL: a WebSocket */
     struct lws *lws; /* NULL once closed: it may not be touched any more. Of a stream: once it has
                         moved */
@@ -67,8 +68,9 @@ struct socket {
     int64_t pinged_at; /* 0: not since it was heard */
     bool is_open;
     bool is_lost;
-    int close_code;   /* 0: not closing */
-    bool close_begun; /* lws knows */
+    bool has_said_close; /* the client */
+    int close_code;      /* 0: not closing */
+    bool close_begun;    /* lws knows */
     char close_reason[SOCKET_CLOSE_REASON_MAX + 1];
 };
 
@@ -82,6 +84,20 @@ void socket_ended(struct socket *s);
 /* All that lws has to say. */
 int socket_on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in,
                   size_t len);
+
+/* Ends it with that close code; what still comes is not looked at. */
+void socket_fail(struct socket *s, int code);
+
+/* ---- socket_mask.c ---- */
+/* For that many descriptors, one server a process. */
+void socket_mask_init(size_t n_descriptors);
+void socket_mask_done(void);
+/* A connection was accepted: its bytes begin. */
+void socket_mask_accepted(int fd);
+/* From here on the socket fails with the first frame that is not masked; false: one came already.
+ */
+bool socket_mask_opened(struct socket *s, int fd);
+void socket_mask_ended(struct socket *s);
 
 /* ---- socket_write.c ---- */
 void socket_request_writable(struct socket *s);

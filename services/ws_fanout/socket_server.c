@@ -24,6 +24,7 @@ static void ignore_signal(void *handle, int signum) {
 static struct lws_context *create_context(struct socket_server *server, int port) {
     const struct socket_options *o = &server->options;
     server->max_sockets = socket_set_fd_limit(o->max_connections) - SOCKET_N_SPARE_FDS / 2;
+    socket_mask_init(server->max_sockets + SOCKET_N_SPARE_FDS / 2);
     server->protocols[0] = (struct lws_protocols){.name = o->subprotocol,
                                                   .callback = socket_on_lws,
                                                   .rx_buffer_size = SOCKET_READ_BUFFER_BYTES,
@@ -53,6 +54,7 @@ static struct lws_context *create_context(struct socket_server *server, int port
 
 static void free_server(uv_handle_t *reaper) {
     struct socket_server *server = reaper->data;
+    socket_mask_done();
     free(server->host);
     free(server);
 }

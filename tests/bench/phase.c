@@ -39,9 +39,10 @@ struct phase {
     const json_t *ports; /* of several instances: connection after connection; NULL: port */
     uint16_t port;
     const char *path, *post_body;
-    bool await_frame;     /* the next request leaves when the change arrived, too */
-    bool is_own;          /* each connection has a session of its own */
-    bool is_contested;    /* all switch the first session's turn, and then the next one */
+    bool await_frame;  /* the next request leaves when the change arrived, too */
+    bool is_own;       /* each connection has a session of its own */
+    bool is_in_turn;   /* each connection gets requests: none stays silent, and is closed for it */
+    bool is_contested; /* all switch the first session's turn, and then the next one */
     uint64_t interval_ns; /* of an open loop, else 0 */
     uint64_t begin_ns, measured_ns, end_ns, progress_ns;
     struct http_client *clients;
@@ -103,9 +104,18 @@ static struct watched *session_for(struct phase *p, const struct http_client *c)
     return &b->sessions[p->is_own ? c->tag : next_random(b) % b->n_sessions];
 }
 
+static struct http_client *take_idle(struct phase *p) {
+    struct http_client *longest = p->idle[0];
+    p->n_idle--;
+    if (!p->is_in_turn)
+        return p->idle[p->n_idle];
+    memmove(p->idle, p->idle + 1, p->n_idle * sizeof(struct http_client *));
+    return longest;
+}
+
 static void send_next(struct phase *p, uint64_t since_ns) {
     struct bench *b = p->bench;
-    struct http_client *c = p->idle[--p->n_idle];
+    struct http_client *c = take_idle(p);
     struct watched *w = session_for(p, c);
     buf_clear(&p->request);
     if (p->kind == KIND_SWITCH) {
@@ -238,6 +248,7 @@ static void read_order(struct phase *p, const json_t *what) {
     p->post_body = json_string_value(json_object_get(what, "post"));
     p->await_frame = json_is_true(json_object_get(what, "awaitFrame"));
     p->is_own = json_is_true(json_object_get(what, "own"));
+    p->is_in_turn = json_is_true(json_object_get(what, "inTurn"));
     p->is_contested = json_is_true(json_object_get(what, "contested"));
     p->interval_ns = rate > 0 ? (uint64_t)((double)SECOND_NS / rate) : 0;
     p->n_clients = (size_t)order_number(what, "connections", 64);

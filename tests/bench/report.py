@@ -7,6 +7,7 @@ import report_audit
 import report_clocks
 import report_crowd
 import report_peers
+import report_slow
 from report_crowd import spread
 
 PARTS = ["session_api", "state_engine", "ws_fanout", "audit_writer", "RabbitMQ", "Redis", "PostgreSQL"]
@@ -141,7 +142,7 @@ def failures(result):
             if phase["delivered"] != phase["accepted"]:
                 found.append(f"{name}, round {n}: {phase['accepted']} accepted, "
                              f"{phase['delivered']} delivered")
-    found += report_crowd.failures(result) + report_clocks.failures(result) + report_peers.failures(result)
+    found += report_crowd.failures(result) + report_clocks.failures(result) + report_peers.failures(result) + report_slow.failures(result)
     if not result["rounds"]:
         return found
     last = list(result["rounds"][-1]["phases"].values())[-1]  # the watchers count from the start on
@@ -184,7 +185,7 @@ def _plain(table):
 
 def text(result):
     shown = tables(result) + report_clocks.tables(result, PARTS) + report_crowd.tables(result)
-    shown += report_peers.tables(result) + report_audit.tables(result)
+    shown += report_slow.tables(result) + report_peers.tables(result) + report_audit.tables(result)
     return "\n\n".join([_plain(t) for t in shown] + ["\n".join(summary(result))]) + "\n"
 
 
@@ -200,7 +201,7 @@ def _machine(result):
         f"- Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memoryGib']} GiB; kernel "
         f"{machine['kernel']}; {machine['compiler']}.",
         f"- Commit: {machine['commit']}. Command: `{machine['command']}`, "
-        f"{len(result['rounds'] or result['clocks'] or result['crowd'] or result['peers'] or result['audit'])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
+        f"{len(result['rounds'] or result['clocks'] or result['crowd'] or result['peers'] or result['audit'] or [result])} rounds, load average before {machine['loadAverage'][0]:.1f}.",
         "- Median of the rounds (least–most). \"others\" is the share of the CPUs that went to processes "
         "which have nothing to do with the measurement.",
     ])
@@ -217,6 +218,7 @@ def rewrite(path, result):
     for begin, found, end in ((BEGIN, tables(result) if result["rounds"] else [], END),
                               (report_clocks.BEGIN, report_clocks.tables(result, PARTS), report_clocks.END),
                               (report_crowd.BEGIN, report_crowd.tables(result), report_crowd.END),
+                              (report_slow.BEGIN, report_slow.tables(result), report_slow.END),
                               (report_peers.BEGIN, report_peers.tables(result), report_peers.END),
                               (report_audit.BEGIN, report_audit.tables(result), report_audit.END)):
         if not found:

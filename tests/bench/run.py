@@ -22,6 +22,7 @@ import crowd
 import peers
 import report
 import report_peers
+import slow
 from machine import Meter, describe
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -285,6 +286,14 @@ def clocks_part(options, suite, servers, sessions, tokens):
     return {"clocks": rounds}, all_of_it.stop()
 
 
+def slow_part(options, suite, servers, sessions, tokens):
+    bench = Bench(options, suite, servers, sessions)
+    try:
+        return slow.part(options, bench, Load, tokens, say)
+    finally:
+        bench.load.stop()
+
+
 def peers_part(options, suite, servers, create, tokens):
     """Handoff and what else one might use, in turn."""
     from harness import SECRET, Servers, free_ports, new_user, token
@@ -324,6 +333,11 @@ def bench_with(options):
             n_accepted += n
         if wants(crowd.names()):
             part, n = crowd_part(options, suite, [new_token() for _ in range(crowd.N_USERS)])
+            result.update(part)
+            n_accepted += n
+        if wants(slow.names()):
+            part, n = slow_part(options, suite, servers, create(options.sessions),
+                                [new_token() for _ in range(slow.N_TOKENS)])
             result.update(part)
             n_accepted += n
         if any(is_wanted(options, name) for name in audit.names()):

@@ -19,6 +19,8 @@
 #define READ_BYTES 16384u
 #define N_EVENTS 512
 #define SEND_PATIENCE_MS 10000
+#define NARROW_SEGMENT 1400 /* Ethernet's; with loopback's 64 KiB a window is never small */
+#define NARROW_WINDOW 4096
 
 _Noreturn void die(const char *format, ...) {
     va_list arguments;
@@ -89,6 +91,17 @@ void sockets_connect_from(struct sockets *all, struct source *s, unsigned which,
                           void (*readable)(struct source *s)) {
     open_socket(s, readable);
     bind_to_own_address(s, which);
+    connect_to(all, s, port, EPOLLIN | EPOLLET);
+}
+
+void sockets_connect_narrow(struct sockets *all, struct source *s, unsigned which, uint16_t port,
+                            void (*readable)(struct source *s)) {
+    int segment = NARROW_SEGMENT, window = NARROW_WINDOW;
+    open_socket(s, readable);
+    bind_to_own_address(s, which);
+    if (setsockopt(s->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment)) < 0 ||
+        setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window)) < 0)
+        die("narrowing a socket: %s", strerror(errno));
     connect_to(all, s, port, EPOLLIN | EPOLLET);
 }
 

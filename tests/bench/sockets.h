@@ -27,6 +27,10 @@ void sockets_connect(struct sockets *all, struct source *s, uint16_t port,
  * edge-triggered: readable comes once for what has arrived, and has to read all of it. */
 void sockets_connect_from(struct sockets *all, struct source *s, unsigned which, uint16_t port,
                           void (*readable)(struct source *s));
+/* The same for one that is not going to read: its window is a few KiB, so that what it is sent
+ * stays with the server. */
+void sockets_connect_narrow(struct sockets *all, struct source *s, unsigned which, uint16_t port,
+                            void (*readable)(struct source *s));
 void sockets_close(struct sockets *all, struct source *s);
 /* Sleeps until something is readable or until_ns (UINT64_MAX: without end), and has it read. */
 void sockets_wait(struct sockets *all, uint64_t until_ns);

@@ -10,11 +10,11 @@ import pika
 import pytest
 import websocket
 
+from documents import AsyncApi
 from harness import MAX_WAIT, new_user, wait_until
 from ws import Raw, ask, is_alive, pass_joined, refused, set_to, subscribed
 
-KINDS = {"participant_changed": "participants", "device_changed": "devices", "device_joined": "device_joined",
-         "device_left": "device_left", "broadcast": "broadcast", "state_delta": "update"}
+KINDS = {name: message["x-kind"] for name, message in AsyncApi().root["components"]["messages"].items() if "x-kind" in message}
 SMALL = 4096
 
 

@@ -25,6 +25,8 @@
 #define GUARD_MS 60000 /* a wait that takes longer has failed */
 #define MAX_CONNECTIONS 64
 #define MAX_BODY (1u << 20)
+#define BIG_BYTES (4u << 20) /* the answer of /big */
+#define MAX_ANSWERS (4 * BIG_BYTES)
 #ifndef REQUEST_TIMEOUT_MS /* shorter where a test waits for it */
 #define REQUEST_TIMEOUT_MS 15000
 #endif
@@ -91,9 +93,9 @@ static inline void handle(void *arg, struct http_request *r, enum http_problem p
     } else if (strcmp(http_path(r), "/later") == 0) {
         w->later = r;
     } else if (strcmp(http_path(r), "/big") == 0) {
-        buf_reserve(&out, 4u << 20);
-        memset(out.data, 'b', 4u << 20);
-        out.len = 4u << 20;
+        buf_reserve(&out, BIG_BYTES);
+        memset(out.data, 'b', BIG_BYTES);
+        out.len = BIG_BYTES;
         answer_text(r, 200, &out);
     } else {
         describe(r, &out);
@@ -114,7 +116,8 @@ static inline int set_up(void **state) {
     const struct http_options options = {.listen = "127.0.0.1:0",
                                          .max_body_bytes = MAX_BODY,
                                          .request_timeout_ms = REQUEST_TIMEOUT_MS,
-                                         .max_connections = MAX_CONNECTIONS};
+                                         .max_connections = MAX_CONNECTIONS,
+                                         .max_answer_bytes = MAX_ANSWERS};
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(http_new(&w->http, &w->loop, &options, handle, w), 0);
     *state = w;

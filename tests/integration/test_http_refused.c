@@ -22,6 +22,11 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state) {
         HOST "Transfer-Encoding: identity",
         HOST "Transfer-Encoding: chunked" CRLF "Transfer-Encoding: chunked",
         "X: no host",
+        HOST ": no name" CRLF "Content-Length: 3",
+        HOST "Content-Length: 3" CRLF ": no name",
+        HOST "X: no carriage return\nContent-Length: 3",
+        HOST "X: two\rContent-Length: 3",
+        HOST "X: folded" CRLF " on" CRLF "Content-Length: 3",
     };
     struct world *w = *state;
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
@@ -34,6 +39,26 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state) {
             fail_msg("for %s: %.300s", heads[i], c.in.data ? c.in.data : "nothing");
         assert_int_not_equal(w->last_problem == HTTP_FINE && w->n_handled > 0, true);
         buf_done(&request);
+        client_done(&c);
+    }
+}
+
+static void test_first_line_that_can_be_read_in_two_ways_is_refused(void **state) {
+    static const char *const lines[] = {"GET  / HTTP/1.1", "GET /  HTTP/1.1",
+                                        "GET / HTTP/1.1\nX: y"};
+    static const char with_nul[] = "GET /a\0b HTTP/1.1" CRLF HOST CRLF;
+    struct world *w = *state;
+    for (size_t i = 0; i <= sizeof(lines) / sizeof(lines[0]); i++) {
+        struct client c = client_new(w);
+        unsigned n_handled = w->n_handled;
+        if (i < sizeof(lines) / sizeof(lines[0])) {
+            client_send(&c, lines[i]);
+            client_send(&c, CRLF HOST CRLF);
+        } else
+            client_send_bytes(&c, with_nul, sizeof(with_nul) - 1);
+        wait_for_end(&c); /* with an answer, or libmicrohttpd just closed */
+        assert_true(!c.in.data || strncmp(c.in.data, "HTTP/1.1 400", 12) == 0);
+        assert_true(w->n_handled == n_handled || w->last_problem == HTTP_BAD_FRAMING);
         client_done(&c);
     }
 }
@@ -131,9 +156,38 @@ static void test_expecting_client_is_refused_before_it_sends(void **state) {
     client_done(&c);
 }
 
+/* ---- answers that nobody takes ---- */
+
+static void turn_until_handled(struct client *c, unsigned n) {
+    int64_t guard_at = timestamp_monotonic_ms() + GUARD_MS;
+    while (c->world->n_handled < n)
+        turn(c, guard_at);
+}
+
+/* More than may wait: who takes nothing is shut, which is soon, and the others are served. */
+static void test_answers_that_nobody_takes_are_bounded(void **state) {
+    struct world *w = *state;
+    struct client greedy[2 * MAX_ANSWERS / BIG_BYTES + 1], other = client_new(w);
+    const size_t n = sizeof(greedy) / sizeof(greedy[0]);
+    int64_t guard_at = timestamp_monotonic_ms() + GUARD_MS;
+    for (size_t i = 0; i < n; i++) {
+        greedy[i] = client_new(w);
+        assert_true(send(greedy[i].fd, GET("/big"), strlen(GET("/big")), MSG_NOSIGNAL) > 0);
+        turn_until_handled(&other, (unsigned)i + 1);
+    }
+    while (http_n_in_hand(w->http) * BIG_BYTES > MAX_ANSWERS / 2)
+        turn(&other, guard_at);
+    expect(&other, GET("/"), "200 OK", "GET /", NULL);
+    for (size_t i = 0; i < n; i++)
+        client_done(&greedy[i]);
+    client_done(&other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_ambiguous_framing_is_refused_and_closed),
+        TEST(test_answers_that_nobody_takes_are_bounded),
+        TEST(test_first_line_that_can_be_read_in_two_ways_is_refused),
         TEST(test_http_1_0_with_a_coding_is_refused),
         TEST(test_headers_that_are_too_large_are_refused),
         TEST(test_body_at_the_limit_is_taken),
