@@ -29,6 +29,9 @@ MUSTCHECK int db_new(struct db **ret, uv_loop_t *loop, const char *url,
  * called from any callback. */
 struct db *db_free(struct db *d);
 DEFINE_CLEANUP(struct db *, db_free)
+/* From now on each connection is made with the user and password of *url, which may become another
+ * text at any time, of the same hosts. Borrowed, as long as d lives. */
+void db_follow_url(struct db *d, char *const *url);
 bool db_is_up(const struct db *d);
 
 /* err: 0; -ENOTCONN lost before the answer (a write's outcome is unknown); -ECANCELED when an

@@ -67,7 +67,11 @@ static int open_connections(struct recover *r) {
     if (err == 0)
         err = db_new(&r->db_rebuild, app->loop, app->config->database_url,
                      "handoff state_engine rebuild", REBUILD_TIMEOUT_MS, &rebuild_callbacks, r);
-    return err;
+    if (err != 0)
+        return err;
+    db_follow_url(r->db, &app->config->database_url);
+    db_follow_url(r->db_rebuild, &app->config->database_url);
+    return 0;
 }
 
 int recover_new(struct recover **ret, struct app *app, struct store_batch *store,

@@ -45,12 +45,32 @@ static void drained_when_empty(struct fanout *f) {
     }
 }
 
+/* Whose token was signed by a key that was taken away is nobody any more. */
+static void look_at_keys(struct fanout *f) {
+    uint64_t n = auth_n_demands(f->auth);
+    if (n == f->n_key_demands)
+        return;
+    f->n_key_demands = n;
+    int64_t n_closed = 0;
+    for (struct connection *c = f->connections, *next; c; c = next) {
+        next = c->next; /* a refused stream may end at once */
+        if (!c->is_authenticated || connection_is_closing(c) ||
+            auth_has_key_of(f->auth, &c->principal))
+            continue;
+        connection_disown(c);
+        n_closed++;
+    }
+    log_info(f->app->log, "connections_disowned", "Connections whose key is gone were closed.",
+             LOG_NUMBER("connections", n_closed));
+}
+
 static void tick(uv_timer_t *timer) {
     struct fanout *f = timer->data;
     int64_t now = (int64_t)uv_now(f->app->loop), wall = timestamp_wall_ms();
     deadlines_run(&f->deadlines, now, wall);
     metric_set(f->outbox_bytes_metric, (double)f->waiting.n_bytes);
     watch_broker(f);
+    look_at_keys(f);
     presence_tick(f->presence);
     hub_tick(f->hub);
     drained_when_empty(f);
@@ -75,17 +95,11 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
                         "Messages refused because their connection sent too many.");
 }
 
-static int start_auth(struct fanout *f) {
-    _cleanup_(freep) char *why = NULL;
-    int r = auth_new(&f->auth, f->app->config, &why);
-    if (r)
-        log_error(f->app->log, "start_failed", "The keys for tokens cannot be used.",
-                  LOG_TEXT("err", why ? why : ""));
-    const char *warning = r ? NULL : auth_warning(f->auth);
-    if (warning)
-        log_warn(f->app->log, "session_token_key_exposed", "A private key is not private.",
-                 LOG_TEXT("hint", warning));
-    return r ? r : jwks_fetch_new(&f->jwks_fetch, f->app, auth_jwks(f->auth));
+static int start_identity(struct fanout *f) {
+    int r = identity_new(&f->identity, f->app);
+    if (!r)
+        f->auth = identity_auth(f->identity);
+    return r;
 }
 
 static int start_backends(struct fanout *f) {
@@ -94,6 +108,7 @@ static int start_backends(struct fanout *f) {
     int r = store_new(&f->store, f->app->loop, config->redis_url, &callbacks, f);
     if (r)
         return r;
+    store_follow_url(f->store, &config->redis_url);
     struct commander_options commander = {.loop = f->app->loop,
                                           .config = config,
                                           .store = f->store,
@@ -144,7 +159,7 @@ int fanout_start(struct app *app, void **ret_self) {
     make_metrics(f, app->metrics);
     uv_timer_init(app->loop, &f->tick);
     f->tick.data = f;
-    int r = start_auth(f);
+    int r = start_identity(f);
     if (!r)
         r = start_backends(f);
     if (!r)
@@ -209,6 +224,12 @@ void fanout_drain(void *self) {
     commander_drain(f->commander, close_all, f);
 }
 
+void fanout_reload(void *self, struct auth *keys) {
+    struct fanout *f = self;
+    identity_reload(f->identity, keys);
+    look_at_keys(f);
+}
+
 static void closed(uv_handle_t *tick_handle) {
     struct fanout *f = tick_handle->data;
     users_done(&f->users);
@@ -230,7 +251,6 @@ void fanout_stop(void *self) {
     store_free(f->store);
     hub_free(f->hub);
     presence_free(f->presence);
-    jwks_fetch_free(f->jwks_fetch);
-    auth_free(f->auth);
+    identity_free(f->identity);
     uv_close((uv_handle_t *)&f->tick, closed);
 }

@@ -8,7 +8,7 @@
 #include "common/app.h"
 #include "common/auth.h"
 #include "common/commander.h"
-#include "common/jwks_fetch.h"
+#include "common/identity.h"
 #include "common/store.h"
 #include "common/users.h"
 #include "services/ws_fanout/connection.h"
@@ -19,8 +19,9 @@
 
 struct fanout {
     struct app *app;
-    struct auth *auth;
-    struct jwks_fetch *jwks_fetch; /* of auth's keys; NULL without a provider */
+    struct identity *identity;
+    struct auth *auth;      /* identity's */
+    uint64_t n_key_demands; /* of auth, when the connections' keys were looked at last */
     struct store *store;
     struct commander *commander;
     struct presence *presence;
@@ -52,6 +53,7 @@ struct fanout {
 /* For app_spec. */
 int fanout_start(struct app *app, void **ret_self);
 void fanout_drain(void *self);
+void fanout_reload(void *self, struct auth *keys);
 void fanout_stop(void *self);
 /* A connection has begun, or ended. */
 void fanout_entered(struct fanout *f, bool is_stream);
