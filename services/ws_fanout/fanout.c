@@ -10,8 +10,12 @@
 #include "services/ws_fanout/protocol.h"
 
 #define TICK_MS 250
+/* Who is sent away comes back within 2 s, or, of many, so that some 400 a second do: what a
+ * handshake and a session's state cost the others stays a part of what they can do. */
 #define RETRY_LEAST_MS 100
-#define RETRY_SPREAD_MS 5000
+#define RETRY_SPREAD_LEAST_MS 2000
+#define RETRY_SPREAD_MOST_MS 30000
+#define RETURNS_PER_SECOND 400
 
 /* ---- the store and the clock ---- */
 
@@ -193,13 +197,20 @@ void fanout_left(struct fanout *f, bool is_stream) {
     drained_when_empty(f);
 }
 
+static uint32_t retry_spread_ms(const struct fanout *f) {
+    int64_t wanted = f->n_at_drain * 1000 / RETURNS_PER_SECOND;
+    return (uint32_t)(wanted < RETRY_SPREAD_LEAST_MS  ? RETRY_SPREAD_LEAST_MS
+                      : wanted > RETRY_SPREAD_MOST_MS ? RETRY_SPREAD_MOST_MS
+                                                      : wanted);
+}
+
 /* Spread, so that not everybody comes back at the same moment. */
 void fanout_send_away(struct connection *c) {
     _cleanup_(buf_done) struct buf reason = BUF_NULL;
     uint32_t random = 0;
     if (getrandom(&random, sizeof(random), 0) < 0)
         random = (uint32_t)(uintptr_t)c;
-    int64_t retry_after_ms = RETRY_LEAST_MS + random % RETRY_SPREAD_MS;
+    int64_t retry_after_ms = RETRY_LEAST_MS + random % retry_spread_ms(c->fanout);
     if (c->events) {
         events_send_away(c, retry_after_ms);
         return;
@@ -211,6 +222,7 @@ void fanout_send_away(struct connection *c) {
 static void close_all(void *arg) {
     struct fanout *f = arg;
     f->is_closing = true;
+    f->n_at_drain = f->n_connections;
     for (struct connection *c = f->connections; c; c = c->next)
         fanout_send_away(c);
     drained_when_empty(f);

@@ -36,6 +36,7 @@ struct fanout {
     int64_t n_connections;       /* streams too */
     int64_t n_streams;
     struct table users; /* of those that are authenticated */
+    int64_t n_at_drain; /* connections, when they were told to go */
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 
