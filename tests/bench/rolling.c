@@ -152,12 +152,20 @@ static json_t *set_rate(struct rolling *r, const json_t *what) {
     return json_pack("{sf}", "rate", rate);
 }
 
+/* Each connection has its turn: a proxy ends those that nothing comes by. */
+static void take_longest_idle(struct writer *w) {
+    struct http_client *longest = w->idle[0];
+    memmove(w->idle, w->idle + 1, (w->n_idle - 1) * sizeof(w->idle[0]));
+    w->idle[w->n_idle - 1] = longest;
+}
+
 static void write_what_is_due(struct rolling *r, uint64_t now) {
     while (r->interval_ns && r->next_ns <= now) {
         struct writer *w = &r->writers[r->n_due % r->n_ports];
         size_t session = r->n_due % r->n_sessions;
         if (!w->n_idle)
             return; /* all wait for an answer: later */
+        take_longest_idle(w);
         w->idle[w->n_idle - 1]->tag = session;
         writer_patch(w, r->sessions[session].id, token_of(r, session), r->next_ns);
         r->n_due++;

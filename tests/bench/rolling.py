@@ -146,7 +146,7 @@ def main():
               f"behind two haproxys, {hard} descriptors a process\n{HEAD}", flush=True)
         seen = []
         for name, n in itertools.product(("session_api", "state_engine", "ws_fanout", "audit_writer"), ("", "-2")):
-            time.sleep(2)
+            time.sleep(1)
             seen.append(rolling.restart(name + n))
             print(table_row(seen[-1]), flush=True)
         for r in seen:
