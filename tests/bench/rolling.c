@@ -46,6 +46,10 @@ void rolling_init(struct rolling *r, json_t *setup) {
     take_ports(json_object_get(setup, "apiPorts"), r->api_ports, &n_api);
     if (n_api != r->n_ports)
         die("as many ports for REST as for WebSockets are needed");
+}
+
+/* Only while they have something to send: a proxy ends connections that nothing comes by. */
+static void open_writers(struct rolling *r) {
     for (size_t i = 0; i < r->n_ports; i++) {
         writer_open(&r->writers[i], &r->sockets, r->api_ports[i], ROLLING_N_WRITERS);
         r->writers[i].answered = on_answered;
@@ -53,11 +57,16 @@ void rolling_init(struct rolling *r, json_t *setup) {
     }
 }
 
+static void close_writers(struct rolling *r) {
+    for (size_t i = 0; i < r->n_ports; i++)
+        if (r->writers[i].clients)
+            writer_close(&r->writers[i], &r->sockets);
+}
+
 void rolling_done(struct rolling *r) {
     for (size_t i = 0; i < r->n_members; i++)
         member_done(&r->members[i]);
-    for (size_t i = 0; i < r->n_ports; i++)
-        writer_close(&r->writers[i], &r->sockets);
+    close_writers(r);
     json_decref(r->tokens);
     free(r->members);
     free(r->sessions);
@@ -114,7 +123,9 @@ static void for_each_session(struct rolling *r, const char *data,
 static json_t *create(struct rolling *r, const json_t *what) {
     r->n_sessions = (size_t)order_number(what, "sessions", 1);
     r->sessions = must_alloc(r->n_sessions * sizeof(*r->sessions));
+    open_writers(r);
     for_each_session(r, order_text(what, "data", "{\"progress\":0}"), on_created);
+    close_writers(r);
     return json_pack("{sI}", "sessions", (json_int_t)r->n_sessions);
 }
 
@@ -149,6 +160,8 @@ static json_t *set_rate(struct rolling *r, const json_t *what) {
     double rate = order_number(what, "rate", 0);
     r->interval_ns = rate > 0 ? (uint64_t)((double)SECOND_NS / rate) : 0;
     r->next_ns = now_ns();
+    if (rate > 0 && !r->writers[0].clients)
+        open_writers(r);
     return json_pack("{sf}", "rate", rate);
 }
 
