@@ -160,13 +160,14 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 # The benchmark's load generators, and its points of reference for the broker, for HTTP and for a fan-out.
-BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load sessions_load slow_load amqp_rpc amqp_events bare_send bare_http audit_publish)
+BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load sessions_load slow_load rolling_load amqp_rpc amqp_events bare_send bare_http audit_publish)
 bench_objects = $(call objects,$(patsubst %,tests/bench/%.c,$(1)))
-$(OUT)/bench/load: $(call bench_objects,load orders phase http_client watcher sockets samples)
-$(OUT)/bench/crowd_load: $(call bench_objects,crowd_load orders crowd_phase crowd_run crowd_spread crowd writer http_client sockets samples)
-$(OUT)/bench/deadline_load: $(call bench_objects,deadline_load deadlines orders watcher writer http_client sockets samples)
+$(OUT)/bench/load: $(call bench_objects,load orders phase http_client watcher frames sockets samples)
+$(OUT)/bench/crowd_load: $(call bench_objects,crowd_load orders crowd_phase crowd_run crowd_spread crowd writer http_client frames sockets samples)
+$(OUT)/bench/deadline_load: $(call bench_objects,deadline_load deadlines orders watcher writer http_client frames sockets samples)
 $(OUT)/bench/sessions_load: $(call bench_objects,sessions_load sessions orders writer http_client sockets samples)
 $(OUT)/bench/slow_load: $(call bench_objects,slow_load orders sockets samples)
+$(OUT)/bench/rolling_load: $(call bench_objects,rolling_load rolling rolling_member orders writer http_client frames sockets samples)
 $(OUT)/bench/amqp_rpc: $(call bench_objects,amqp_rpc sockets samples)
 $(OUT)/bench/amqp_events: $(call bench_objects,amqp_events sockets samples)
 $(OUT)/bench/bare_send: $(call bench_objects,bare_send sockets samples)
@@ -242,7 +243,7 @@ install-tests:
 
 client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
 client-c: $(CLIENT_C_ALL) ## build the client for C (clients/c): libhandoff_client.a, .so, handoff_client.pc, the example
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_C_ALL) $(OUT)/clients/device $(CLIENT_JS) $(NPM)
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_C_ALL) $(OUT)/clients/device $(OUT)/bench/rolling_load $(CLIENT_JS) $(NPM)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 
@@ -308,6 +309,12 @@ bench: install-tests ## measure; see tests/bench/README.md (PEERS=1: beside what
 	@$(MAKE) --no-print-directory all bench-programs
 	@$(if $(PEERS),HANDOFF_BUILD=$(OUT) $(PYTHON) -m pytest -q --tb=short -p no:cacheprovider tests/bench/test_peers.py)
 	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(PEERS),--peers) $(if $(SCALE),--scale)
+
+MEMBERS ?= 10000
+.PHONY: rolling-restart
+rolling-restart: install-tests ## restart every service in turn under MEMBERS WebSockets and writes; nothing may be lost
+	@$(MAKE) --no-print-directory all $(OUT)/bench/rolling_load
+	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/bench/rolling.py --program $(OUT)/bench/rolling_load --members $(MEMBERS)
 
 # From what git knows of, as it is now.
 DEB := build/deb

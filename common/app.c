@@ -12,12 +12,10 @@
 
 #include "base/buf.h"
 #include "common/app_admin.h"
-#include "common/auth.h"
-#include "common/bus_url.h"
+#include "common/app_check.h"
+#include "common/app_reload.h"
 #include "common/config_table.h"
 #include "common/http_probe.h"
-#include "common/jwks_url.h"
-#include "common/trace_export.h"
 #include "common/version.h"
 
 #define MAX_FILES (1u << 20)
@@ -37,9 +35,10 @@ struct runner {
     enum app_state state;
     bool handles_left;
     uv_loop_t loop;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     uv_timer_t timer; /* draining: its deadline, or 0 when drained; stopped: the guard */
     struct admin *admin;
+    struct app_reload reload;
     uv_work_t first_work;
 };
 
@@ -60,6 +59,7 @@ static void stop(struct runner *r) {
     r->app.tracer = tracer_free(r->app.tracer);
     uv_unref((uv_handle_t *)&r->sigterm);
     uv_unref((uv_handle_t *)&r->sigint);
+    uv_unref((uv_handle_t *)&r->sighup);
     uv_timer_start(&r->timer, on_handles_left, HANDLES_GRACE_MS, 0);
     uv_unref((uv_handle_t *)&r->timer);
 }
@@ -105,6 +105,13 @@ static void on_signal(uv_signal_t *handle, int number) {
     app_drain(&r->app, 0, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
+static void on_hangup(uv_signal_t *handle, int number) {
+    struct runner *r = handle->data;
+    (void)number;
+    if (r->state == APP_RUNNING)
+        app_reload_run(&r->reload, r->spec->reload, r->self);
+}
+
 /* At most 1 Mi: libraries size tables by the limit, and some hosts have it at 2^30. */
 static void raise_file_limit(void) {
     struct rlimit limit;
@@ -117,8 +124,7 @@ static void raise_file_limit(void) {
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void runner_init(struct runner *r, const struct app_spec *spec,
-                        const struct config *config) {
+static void runner_init(struct runner *r, const struct app_spec *spec, struct config *config) {
     enum log_level least = LOG_LEVEL_INFO;
     (void)log_level_parse(config->log_level, &least); /* checked as it was loaded */
     *r = (struct runner){.spec = spec};
@@ -133,10 +139,13 @@ static void runner_init(struct runner *r, const struct app_spec *spec,
     };
     uv_signal_init(&r->loop, &r->sigterm);
     uv_signal_init(&r->loop, &r->sigint);
+    uv_signal_init(&r->loop, &r->sighup);
     uv_timer_init(&r->loop, &r->timer);
-    r->sigterm.data = r->sigint.data = r->timer.data = r;
+    r->sigterm.data = r->sigint.data = r->sighup.data = r->timer.data = r;
     uv_signal_start(&r->sigterm, on_signal, SIGTERM);
     uv_signal_start(&r->sigint, on_signal, SIGINT);
+    uv_signal_start(&r->sighup, on_hangup, SIGHUP);
+    app_reload_init(&r->reload, &r->app, config);
 }
 
 static void block_signals(int how) {
@@ -144,6 +153,7 @@ static void block_signals(int how) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(how, &set, NULL);
 }
 
@@ -156,8 +166,8 @@ static void on_nothing_done(uv_work_t *work, int status) {
     (void)status;
 }
 
-/* libuv makes its threads with the first work, and they block what their maker blocks: a signal is
- * for the loop's thread alone, which at the end blocks it, too. */
+/* libuv makes its threads with the first work, and they block what their maker blocks: a signal
+ * is for the loop's thread alone, which at the end blocks it, too. */
 static void make_threads(struct runner *r) {
     block_signals(SIG_BLOCK);
     uv_queue_work(&r->loop, &r->first_work, do_nothing, on_nothing_done);
@@ -198,6 +208,7 @@ static void runner_done(struct runner *r) {
     block_signals(SIG_BLOCK); /* closing the handles brings back the default action */
     uv_close((uv_handle_t *)&r->sigterm, NULL);
     uv_close((uv_handle_t *)&r->sigint, NULL);
+    uv_close((uv_handle_t *)&r->sighup, NULL);
     uv_close((uv_handle_t *)&r->timer, NULL);
     uv_run(&r->loop, UV_RUN_NOWAIT);
     if (uv_loop_close(&r->loop) < 0)
@@ -207,7 +218,7 @@ static void runner_done(struct runner *r) {
     log_free(r->app.log);
 }
 
-static int run(const struct app_spec *spec, const struct config *config) {
+static int run(const struct app_spec *spec, struct config *config) {
     struct runner r;
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
@@ -220,20 +231,6 @@ static int run(const struct app_spec *spec, const struct config *config) {
         log_info(r.app.log, "stopped", "The service has ended.");
     runner_done(&r);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-/* A missing or weak key is a bad configuration, also when the secret was well formed by itself. */
-static int check_keys(const struct config *config) {
-    if (!(config->service & (CONFIG_SESSION_API | CONFIG_WS_FANOUT)))
-        return 0;
-    _cleanup_(auth_freep) struct auth *auth = NULL;
-    _cleanup_(freep) char *error = NULL;
-    int r = auth_new(&auth, config, &error);
-    if (r == 0 && *config->jwks_url)
-        r = jwks_url_check(config->jwks_url, config->jwks_ca_file, &error);
-    if (r < 0)
-        fprintf(stderr, "%s: %s\n", config->service_name, error);
-    return r;
 }
 
 enum wish {
@@ -261,30 +258,6 @@ static enum wish parse_arguments(int argc, char **argv) {
     return WISH_UNKNOWN;
 }
 
-static int check_collector(const struct config *config) {
-    _cleanup_(freep) char *url = NULL;
-    if (!*config->otlp_url || trace_export_url(config->otlp_url, &url) == 0)
-        return 0;
-    fprintf(stderr,
-            "%s: HANDOFF_OTLP_URL has a bad value; allowed: http://host[:port][/path], or https\n",
-            config->service_name);
-    return -EINVAL;
-}
-
-static int check_addresses(const struct config *config) {
-    struct bus_url url;
-    int r = bus_url_parse(&url, config->amqp_url);
-    if (r < 0)
-        fprintf(stderr,
-                "%s: HANDOFF_AMQP_URL has a bad value; allowed: "
-                "amqp://user:password@host:port/vhost, up to %d host:port separated by commas, "
-                "no TLS\n",
-                config->service_name, BUS_ADDRESSES_MAX);
-    else
-        bus_url_done(&url);
-    return r < 0 ? r : check_collector(config);
-}
-
 static int ask_ready(const struct config *config) {
     int r = http_probe(config->admin_listen);
     if (r < 0)
@@ -300,7 +273,9 @@ static int configure_and_run(const struct app_spec *spec, enum wish wish) {
     if (config_load(spec->service, environment, &config, stderr) < 0)
         return 2;
     int code = 2;
-    if (check_keys(&config) == 0 && check_addresses(&config) == 0) {
+    struct auth *keys = NULL;
+    if (app_check(&config, &keys, stderr) == 0) {
+        auth_free(keys); /* identity.c reads them for good */
         code = 0;
         if (wish == WISH_CHECK)
             config_print_values(&config, environment, stdout);

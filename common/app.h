@@ -11,6 +11,8 @@
 #include "common/metrics.h"
 #include "common/trace.h"
 
+struct auth;
+
 /* What the parts of a service get. Lives from before start to after stop; all loop thread only. */
 struct app {
     const struct config *config;
@@ -34,6 +36,11 @@ struct app_spec {
     void (*drain)(void *self);
     /* Closes every handle and frees self; the loop then runs until the handles are gone. */
     void (*stop)(void *self);
+    /* SIGHUP: config has changed in what may change while a service runs (config_reload.h), and was
+     * checked. keys: what the key files have now, read with it, borrowed; NULL for a service that
+     * verifies no tokens. NULL: what the service needs of it, it finds itself (bus_follow_url and
+     * its like). */
+    void (*reload)(void *self, struct auth *keys);
 };
 
 /* Parses --help, --check-config, --is-ready, --version; runs until drained. Returns the exit code:

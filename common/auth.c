@@ -13,28 +13,14 @@
 #include "base/base64url.h"
 #include "base/buf.h"
 #include "base/hash.h"
-#include "common/auth_cache.h"
 #include "common/auth_claims.h"
-#include "common/auth_keys.h"
 #include "common/auth_lookup.h"
+#include "common/auth_private.h"
 #include "common/jwks.h"
-#include "common/session_keys.h"
 #include "proto/text.h"
 
 #define TOKEN_MAX 8192
 #define SECRET_MIN 32
-
-struct auth {
-    char *secrets[2]; /* owned; the second: NULL unless rotating */
-    struct auth_keys keys;
-    struct jwks *jwks;       /* owned; NULL without HANDOFF_JWKS_URL */
-    uint64_t n_withdrawals;  /* of jwks, when the cache began */
-    struct session_keys own; /* Handoff's: for session tokens, and for nothing else */
-    bool allowed[AUTH_N_ALGORITHMS];
-    char *issuer, *audience; /* owned; "" when not looked at */
-    char *session_claim;     /* owned */
-    struct auth_cache *cache;
-};
 
 static const struct {
     const char *name;
@@ -82,13 +68,14 @@ static int take_secrets(struct auth *a, const struct config *config, char **ret_
         if (strlen(given[i]) < SECRET_MIN)
             return refuse_config(ret_error, i ? "HANDOFF_JWT_SECRET_PREVIOUS has under 32 bytes"
                                               : "HANDOFF_JWT_SECRET has under 32 bytes");
-        a->secrets[i] = must_strdup(given[i]);
+        a->secrets[i].text = must_strdup(given[i]);
+        auth_key_id(given[i], strlen(given[i]), a->secrets[i].id);
     }
     return 0;
 }
 
 static int check_each_has_a_key(const struct auth *a, char **ret_error) {
-    if (a->allowed[AUTH_HS256] && !a->secrets[0])
+    if (a->allowed[AUTH_HS256] && !a->secrets[0].text)
         return refuse_config(ret_error, "HANDOFF_JWT_SECRET is needed: HANDOFF_JWT_ALGORITHMS "
                                         "allows HS256; allowed: at least 32 bytes");
     for (size_t i = AUTH_RS256; i < AUTH_N_ALGORITHMS; i++)
@@ -159,8 +146,8 @@ static void free_secret(char *secret) {
 struct auth *auth_free(struct auth *a) {
     if (!a)
         return NULL;
-    free_secret(a->secrets[0]);
-    free_secret(a->secrets[1]);
+    free_secret(a->secrets[0].text);
+    free_secret(a->secrets[1].text);
     auth_keys_done(&a->keys);
     jwks_free(a->jwks);
     session_keys_done(&a->own);
@@ -247,12 +234,15 @@ static bool is_signed(const char *token, const char *key, enum auth_algorithm al
     return fine;
 }
 
+/* *ret_id: that of the key that it was. */
 static int check_signature(const struct auth *a, const char *token, const json_t *header,
-                           enum auth_algorithm algorithm, struct fault *f) {
+                           enum auth_algorithm algorithm, const uint8_t **ret_id, struct fault *f) {
     if (algorithm == AUTH_HS256) {
         for (size_t i = 0; i < N_ELEMENTS(a->secrets); i++)
-            if (a->secrets[i] && is_signed(token, a->secrets[i], algorithm))
+            if (a->secrets[i].text && is_signed(token, a->secrets[i].text, algorithm)) {
+                *ret_id = a->secrets[i].id;
                 return 0;
+            }
         return refuse(f, "the signature is wrong");
     }
     const json_t *kid = json_object_get(header, "kid");
@@ -266,6 +256,7 @@ static int check_signature(const struct auth *a, const char *token, const json_t
         return refuse(f, "the key is of another kind than the header's alg");
     if (!is_signed(token, key->pem, algorithm))
         return refuse(f, "the signature is wrong");
+    *ret_id = key->id;
     return 0;
 }
 
@@ -288,6 +279,7 @@ static int verify(const struct auth *a, const char *token, size_t len, struct au
     enum auth_algorithm algorithm = AUTH_HS256;
     struct parts parts;
     char signature[TOKEN_MAX];
+    const uint8_t *key_id = NULL;
     if (!split(token, len, &parts))
         return refuse(f, "the token has not three parts");
     ssize_t n_signature = base64url_decode(parts.at[2], parts.len[2], signature);
@@ -302,11 +294,13 @@ static int verify(const struct auth *a, const char *token, size_t len, struct au
         r = parse_part(&parts, 1, &payload, f);
     if (r == 0)
         r = own ? check_own_signature(&parts, own, signature, n_signature, f)
-                : check_signature(a, token, header, algorithm, f);
+                : check_signature(a, token, header, algorithm, &key_id, f);
     if (r != 0)
         return r;
     const struct auth_rules rules = {a->issuer, a->audience, a->session_claim};
-    return own ? auth_claims_take_own(payload, ret, f) : auth_claims_take(payload, &rules, ret, f);
+    r = own ? auth_claims_take_own(payload, ret, f) : auth_claims_take(payload, &rules, ret, f);
+    memcpy(ret->principal.key_id, own ? own->id : key_id, AUTH_KEY_ID);
+    return r;
 }
 
 /* What is in the cache may have been signed with a key that is withdrawn. */
@@ -314,8 +308,7 @@ static void forget_withdrawn(struct auth *a) {
     if (!a->jwks || a->n_withdrawals == jwks_n_withdrawals(a->jwks))
         return;
     a->n_withdrawals = jwks_n_withdrawals(a->jwks);
-    auth_cache_free(a->cache);
-    a->cache = auth_cache_new();
+    auth_forget_verified(a);
 }
 
 int auth_verify(struct auth *a, const char *token, size_t len, int64_t now_s, struct principal *ret,

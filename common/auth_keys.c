@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "common/config_file.h"
 
 #define KEYS_MAX 256
@@ -45,7 +46,23 @@ const char *auth_keys_judge(EVP_PKEY *key, struct auth_key *ret) {
     if (!settle_kind(key, &ret->algorithm))
         return "is no key that is allowed: RSA of 2048 to 16384 bits, or EC on P-256";
     ret->pem = print_pem(key);
-    return ret->pem ? NULL : "cannot be printed";
+    if (!ret->pem)
+        return "cannot be printed";
+    auth_key_id(ret->pem, strlen(ret->pem), ret->id);
+    return NULL;
+}
+
+void auth_key_id(const void *data, size_t len, uint8_t ret[static AUTH_KEY_ID]) {
+    uint8_t digest[32];
+    hash_sha256(data, len, digest);
+    memcpy(ret, digest, AUTH_KEY_ID);
+}
+
+bool auth_keys_have_id(const struct auth_keys *k, const uint8_t id[static AUTH_KEY_ID]) {
+    for (size_t i = 0; i < k->n; i++)
+        if (memcmp(k->keys[i].id, id, AUTH_KEY_ID) == 0)
+            return true;
+    return false;
 }
 
 /* NULL, or what is wrong with the file. */

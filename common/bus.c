@@ -170,7 +170,22 @@ static void on_work_done(uv_work_t *work, int status) {
     release(b);
 }
 
+/* Not while the thread pool has the target. */
+static void follow_url(struct bus *b) {
+    struct bus_url url;
+    if (!b->url || bus_url_parse(&url, *b->url) < 0)
+        return;
+    bus_url_done(&b->target.url);
+    b->target.url = url;
+    b->address %= url.n_addresses;
+}
+
+void bus_follow_url(struct bus *b, char *const *url) {
+    b->url = url;
+}
+
 static void connect_now(struct bus *b) {
+    follow_url(b);
     b->state = BUS_CONNECTING;
     b->work.data = b;
     b->n_holders++;

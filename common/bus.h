@@ -125,6 +125,9 @@ MUSTCHECK int bus_new(struct bus **ret, uv_loop_t *loop, const struct bus_option
 struct bus *bus_free(struct bus *b);
 DEFINE_CLEANUP(struct bus *, bus_free)
 
+/* From now on each connection is made with the user and password of *url, which may become another
+ * text at any time, of the same addresses. Borrowed, as long as the bus lives. */
+void bus_follow_url(struct bus *b, char *const *url);
 bool bus_is_up(const struct bus *b);
 bool bus_is_blocked(const struct bus *b);
 /* How many messages waited in the queue right before it was consumed; with options.counts. */

@@ -21,6 +21,7 @@ enum bus_state {
 struct bus {
     uv_loop_t *loop;
     struct bus_target target;
+    char *const *url; /* borrowed; NULL: the target's stays */
     struct bus_callbacks callbacks;
     void *arg;
 

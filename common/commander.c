@@ -309,6 +309,7 @@ int commander_new(struct commander **ret, const struct commander_options *option
         free(c);
         return err;
     }
+    bus_follow_url(c->bus, &options->config->amqp_url);
     c->store = options->store;
     c->log = options->log;
     c->health = options->health;

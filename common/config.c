@@ -69,7 +69,7 @@ static void complain(const struct config *c, const struct config_row *row, const
                      FILE *err) {
     struct buf allowed = BUF_NULL;
     config_value_allowed(row, &allowed);
-    if (config_row_may_be_file(row))
+    if (row->type == CONFIG_SECRET || row->type == CONFIG_URL)
         fprintf(err, "%s: %s has a bad value; allowed: %s\n", c->service_name, row->name,
                 allowed.data);
     else
@@ -95,6 +95,8 @@ static int take_value(struct config *c, const struct config_row *row, const char
 static int take_file(struct config *c, const struct config_row *row, const char *path, FILE *err) {
     _cleanup_(freep) char *value = NULL;
     int r = config_file_read(path, &value);
+    if (r == 0 && !*value && row->type == CONFIG_SECRET)
+        return 0; /* as a variable that is empty: a rotation is over */
     if (r == 0)
         return take_value(c, row, value, err);
     fprintf(err, "%s: %s_FILE: cannot read %s: %s; allowed: a text file up to 64KiB\n",

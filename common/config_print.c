@@ -117,6 +117,16 @@ static void print_fallbacks(const struct config_row *row, FILE *out) {
     }
 }
 
+static void print_reload(const struct config_row *row, FILE *out) {
+    static const char *const texts[] = {
+        [CONFIG_RELOADS] = "from its file",
+        [CONFIG_RELOADS_LOGIN] = "user and password, from its file; used with the next connection",
+        [CONFIG_RELOADS_CONTENTS] = "what is there, not where it is",
+    };
+    if (texts[row->reload])
+        fprintf(out, "\n- Read again on SIGHUP: %s", texts[row->reload]);
+}
+
 void config_print_markdown(FILE *out) {
     fputs(
         "# Configuration\n\n"
@@ -129,7 +139,8 @@ void config_print_markdown(FILE *out) {
         "knows, ends the start with exit code 2. An empty variable counts as not given. What\n"
         "Kubernetes injects for a Service (`…_SERVICE_HOST`, `…_SERVICE_PORT*`, `…_PORT`,\n"
         "`…_PORT_<n>_*`) is ignored. Names marked * may end in `_FILE` instead: the value is then\n"
-        "read from that file, less one trailing newline; giving both is a mistake.\n",
+        "read from that file, less one trailing newline; giving both is a mistake. What a service\n"
+        "reads again on SIGHUP says so; all else stays until it is started again.\n",
         out);
     for (const struct config_row *row = config_rows(); row->name; row++) {
         fprintf(out, "\n## %s%s\n%s\n\n- Used by: ", row->name,
@@ -139,6 +150,7 @@ void config_print_markdown(FILE *out) {
         print_fallbacks(row, out);
         fputs("\n- Allowed: ", out);
         print_allowed(row, out);
+        print_reload(row, out);
         fputc('\n', out);
     }
 }

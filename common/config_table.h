@@ -10,6 +10,14 @@
 #include "base/buf.h"
 #include "common/config.h"
 
+/* What of a value a process that runs takes anew when it is told to (SIGHUP). */
+enum config_reload {
+    CONFIG_STAYS,
+    CONFIG_RELOADS,          /* all of it, where it comes from a file */
+    CONFIG_RELOADS_LOGIN,    /* of a URL from a file: user and password */
+    CONFIG_RELOADS_CONTENTS, /* what the path leads to */
+};
+
 enum config_type {
     CONFIG_TEXT,     /* any UTF-8 without control characters */
     CONFIG_NAME,     /* 1 to 64 of A-Z a-z 0-9 . _ - */
@@ -39,6 +47,8 @@ struct config_row {
     int64_t least, most;
     const char *choices; /* separated by spaces */
     const char *help;
+    enum config_reload reload;
+    bool may_be_file; /* beside those whose type says so */
 };
 
 /* The table, ended by a row without a name. */

@@ -32,6 +32,9 @@ struct db *db_free(struct db *d);
  * with; else down says why, and it is tried again (common/db_schema.h). */
 void db_require_schema(struct db *d);
 DEFINE_CLEANUP(struct db *, db_free)
+/* From now on each connection is made with the user and password of *url, which may become another
+ * text at any time, of the same hosts. Borrowed, as long as d lives. */
+void db_follow_url(struct db *d, char *const *url);
 bool db_is_up(const struct db *d);
 
 /* err: 0; -ENOTCONN lost before the answer (a write's outcome is unknown); -ECANCELED when an

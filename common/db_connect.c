@@ -42,9 +42,28 @@ static void parameter(struct parameters *p, const char *keyword, const char *val
     p->values[p->n++] = value;
 }
 
+static PQconninfoOption *parse_url(const char *url) {
+    if (strncmp(url, "postgres://", 11) != 0 && strncmp(url, "postgresql://", 13) != 0)
+        return NULL;
+    return PQconninfoParse(url, NULL);
+}
+
+static void follow_url(struct db *d) {
+    PQconninfoOption *options = d->url ? parse_url(*d->url) : NULL;
+    if (!options)
+        return;
+    PQconninfoFree(d->options);
+    d->options = options;
+}
+
+void db_follow_url(struct db *d, char *const *url) {
+    d->url = url;
+}
+
 /* hosts and addresses: of one host; comma-separated lists of the same length. */
-static PGconn *start(const struct db *d, const char *hosts, const char *addresses) {
+static PGconn *start(struct db *d, const char *hosts, const char *addresses) {
     struct parameters p = {0};
+    follow_url(d);
     for (const PQconninfoOption *o = d->options; o->keyword; o++)
         parameter(&p, o->keyword, o->val);
     char session[256], user_timeout[24];
@@ -262,12 +281,6 @@ void db_on_timer(uv_timer_t *timer) {
         db_lost(d, PQerrorMessage(d->conn));
     else if (d->state == DB_UP)
         db_lost(d, "the server does not answer");
-}
-
-static PQconninfoOption *parse_url(const char *url) {
-    if (strncmp(url, "postgres://", 11) != 0 && strncmp(url, "postgresql://", 13) != 0)
-        return NULL;
-    return PQconninfoParse(url, NULL);
 }
 
 static int parse_hosts(struct db_hosts *ret, const PQconninfoOption *options) {

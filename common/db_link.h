@@ -52,6 +52,7 @@ struct db {
     struct db_callbacks callbacks;
     void *arg;
     struct _PQconninfoOption *options; /* owned: the url's parts */
+    char *const *url;                  /* borrowed; NULL: they stay */
     struct db_hosts hosts;
     size_t host;          /* connected to, or tried last */
     size_t n_tried;       /* hosts that failed since a connection that lasted */

@@ -28,6 +28,9 @@ struct jwks {
     int64_t due_ms;
     unsigned n_failures; /* since the last success */
     uint64_t n_withdrawals;
+    bool is_demanded;
+    bool answers_demand; /* the fetch under way began after the demand */
+    uint64_t n_demands;
     int64_t (*missed)(void *arg);
     void *arg;
 };
@@ -67,6 +70,14 @@ bool jwks_is_loaded(const struct jwks *j) {
 
 uint64_t jwks_n_withdrawals(const struct jwks *j) {
     return j->n_withdrawals;
+}
+
+uint64_t jwks_n_demands(const struct jwks *j) {
+    return j->n_demands;
+}
+
+bool jwks_has_id(const struct jwks *j, const uint8_t id[static AUTH_KEY_ID]) {
+    return auth_keys_have_id(&j->keys, id);
 }
 
 /* Whether every key of `some` is in `all`, as it is. */
@@ -109,6 +120,23 @@ int64_t jwks_due_ms(const struct jwks *j) {
 
 void jwks_begin(struct jwks *j) {
     j->state = JWKS_FETCHING;
+    j->answers_demand = j->is_demanded;
+}
+
+void jwks_demand(struct jwks *j, int64_t now_ms) {
+    j->is_demanded = true;
+    j->due_ms = now_ms;
+}
+
+static void settle_demand(struct jwks *j, int64_t now_ms) {
+    if (!j->is_demanded)
+        return;
+    if (!j->answers_demand) {
+        j->due_ms = now_ms;
+        return;
+    }
+    j->is_demanded = false;
+    j->n_demands++;
 }
 
 bool jwks_succeed(struct jwks *j, int64_t now_ms, struct jwks_set *set) {
@@ -123,6 +151,7 @@ bool jwks_succeed(struct jwks *j, int64_t now_ms, struct jwks_set *set) {
     j->is_loaded = true;
     j->n_failures = 0;
     j->due_ms = now_ms + j->refresh_ms;
+    settle_demand(j, now_ms);
     return has_changed;
 }
 

@@ -25,8 +25,11 @@ const struct auth_key *jwks_only(const struct jwks *j);
 size_t jwks_n_keys(const struct jwks *j);
 /* False until keys were fetched for the first time. */
 bool jwks_is_loaded(const struct jwks *j);
+bool jwks_has_id(const struct jwks *j, const uint8_t id[static AUTH_KEY_ID]);
 /* How often a key went or became another: what was verified before is to be verified anew. */
 uint64_t jwks_n_withdrawals(const struct jwks *j);
+/* How often keys that were demanded have come. */
+uint64_t jwks_n_demands(const struct jwks *j);
 /* jwks_find found nothing: in how many ms it is worth trying again, since the keys are being asked
  * for (for this very miss, at most once a minute), or could not be; 0: the provider does not know
  * such a key, either. */
@@ -41,6 +44,8 @@ int64_t jwks_miss_at(struct jwks *j, int64_t now_ms);
 /* When to fetch; INT64_MAX while a fetch is under way. */
 int64_t jwks_due_ms(const struct jwks *j);
 void jwks_begin(struct jwks *j);
+/* Fetch at once, and after the fetch that is under way. */
+void jwks_demand(struct jwks *j, int64_t now_ms);
 /* All keys are replaced by those of *set, which is left without. Returns whether any came, went or
  * changed. */
 bool jwks_succeed(struct jwks *j, int64_t now_ms, struct jwks_set *set);

@@ -92,6 +92,13 @@ static int64_t on_miss(void *arg) {
     return wait_ms;
 }
 
+void jwks_fetch_demand(struct jwks_fetch *f) {
+    if (!f)
+        return;
+    jwks_demand(f->jwks, (int64_t)uv_now(f->app->loop));
+    arm(f);
+}
+
 /* ---- the whole ---- */
 
 static void make_metrics(struct jwks_fetch *f) {

@@ -10,5 +10,7 @@ struct jwks_fetch;
  * configured): *ret is NULL. What is learned goes to the log, to metrics, and to /ready as
  * "identity_provider". -ENOMEM when libcurl cannot start. */
 MUSTCHECK int jwks_fetch_new(struct jwks_fetch **ret, struct app *app, struct jwks *jwks);
+/* Fetches the keys anew, at once. NULL is fine. */
+void jwks_fetch_demand(struct jwks_fetch *f);
 /* Its handles close in the loop. NULL is fine. */
 struct jwks_fetch *jwks_fetch_free(struct jwks_fetch *f);

@@ -72,6 +72,10 @@ struct log *log_new(const char *service, const char *instance, enum log_level le
     return log;
 }
 
+void log_set_least(struct log *log, enum log_level least) {
+    log->least = least;
+}
+
 struct log *log_free(struct log *log) {
     if (!log)
         return NULL;

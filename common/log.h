@@ -28,6 +28,7 @@ struct log;
 struct log *log_new(const char *service, const char *instance, enum log_level least,
                     const char *format);
 struct log *log_free(struct log *log);
+void log_set_least(struct log *log, enum log_level least);
 uint64_t log_n_dropped(const struct log *log);
 bool log_level_parse(const char *name, enum log_level *ret);
 

@@ -1,5 +1,5 @@
-/* Handoff's own keys; see session_keys.h. Read once, at the start: a private key never leaves
- * libcrypto's own memory afterwards. */
+/* Handoff's own keys; see session_keys.h. A private key never leaves libcrypto's own memory once it
+ * is read. */
 #include "common/session_keys.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 
 #include "base/base64url.h"
 #include "base/hash.h"
+#include "common/auth_keys.h"
 #include "common/config_file.h"
 
 #define PRIVATE_NAME "HANDOFF_SESSION_TOKEN_KEY"
@@ -62,6 +63,7 @@ static void make_thumbprint(struct session_key *key) {
     hash_sha256(json.data, json.len, digest);
     base64url_put(&text, digest, sizeof(digest));
     memcpy(key->kid, text.data, sizeof(key->kid));
+    auth_key_id(key->kid, SESSION_KEY_KID_LEN, key->id);
     buf_done(&json);
     buf_done(&text);
 }

@@ -9,8 +9,8 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "common/auth.h"
 
-struct auth;
 struct evp_pkey_st;
 
 #define SESSION_KEYS_MAX 2 /* today's, and while rotating the next or the one before */
@@ -22,6 +22,7 @@ struct session_key {
     char kid[SESSION_KEY_KID_LEN + 1]; /* the thumbprint, RFC 7638 */
     struct evp_pkey_st *public_key;    /* owned */
     uint8_t x[SESSION_KEY_COORDINATE], y[SESSION_KEY_COORDINATE];
+    uint8_t id[AUTH_KEY_ID];
 };
 
 struct session_keys {

@@ -103,6 +103,10 @@ struct store *store_free(struct store *s) {
     return NULL;
 }
 
+void store_follow_url(struct store *s, char *const *url) {
+    s->url_text = url;
+}
+
 /* ---- what is known of it ---- */
 
 bool store_is_up(const struct store *s) {

@@ -69,6 +69,9 @@ MUSTCHECK int store_new(struct store **ret, uv_loop_t *loop, const char *url,
 struct store *store_free(struct store *s);
 DEFINE_CLEANUP(struct store *, store_free)
 /* Questions can be asked: of a cluster, of one node at least. */
+/* From now on each connection is made with the user and password of *url, which may become another
+ * text at any time, of the same addresses. Borrowed, as long as the store lives. */
+void store_follow_url(struct store *s, char *const *url);
 bool store_is_up(const struct store *s);
 /* Redis' TIME in ms now, carried on by the monotonic clock since the last answer; the wall clock
  * before the first. What deadlines and serverTime are given in, so that hosts' clocks do not

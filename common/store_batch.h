@@ -21,6 +21,9 @@ struct store_batch;
 MUSTCHECK int store_batch_new(struct store_batch **ret, const char *url);
 struct store_batch *store_batch_free(struct store_batch *b);
 DEFINE_CLEANUP(struct store_batch *, store_batch_free)
+/* From now on each connection is made with the user and password of *url, which may become another
+ * text at any time, of the same addresses. Borrowed, as long as the batch lives. */
+void store_batch_follow_url(struct store_batch *b, char *const *url);
 /* Connects (at most 2 s), loads the scripts, checks maxmemory-policy noeviction. ret_why: for the
  * log,
  * "" on success. No-op when connected. */

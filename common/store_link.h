@@ -75,6 +75,7 @@ struct store {
     struct store_callbacks callbacks;
     void *arg;
     struct store_url url;
+    char *const *url_text; /* borrowed; NULL: url stays */
     bool closing;
     unsigned n_handles; /* `soon`, and one for each link, not closed yet */
     uv_idle_t soon;     /* in the loop's next turn: writes what was asked, answers `later` */

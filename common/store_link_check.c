@@ -111,6 +111,7 @@ void store_link_ask_time(struct store_link *l) {
 void store_link_introduce(struct store_link *l) {
     struct store *s = l->store;
     l->state = STORE_LINK_CHECKING;
+    store_url_follow(&s->url, s->url_text);
     if (*s->url.password) {
         store_begin_auth(&s->command, &s->url);
         ask_own(l, on_login);

@@ -47,6 +47,7 @@ void store_node_fail(struct store_batch *b, struct store_node *node, int err, co
 static void introduce(struct store_batch *b, struct store_node *node) {
     struct store_command c = {0};
     node->n_taken = 0;
+    store_url_follow(&b->url, b->url_text);
     node->n_login = (unsigned)store_queue_login(&c, &b->url, node->context);
     store_command_begin(&c, "INFO");
     store_queue(node->context, &c);

@@ -25,6 +25,8 @@ struct store_url { /* owned strings; "" when absent */
  * redis+cluster://[user:password@]host:port[,host:port…], at most STORE_MAX_SEEDS of them. */
 MUSTCHECK int store_url_parse(const char *text, struct store_url *ret);
 void store_url_done(struct store_url *url);
+/* Makes it what *text says, unless text is NULL or *text is none. */
+void store_url_follow(struct store_url *url, char *const *text);
 
 /* ---- store_command.c ---- */
 /* One command under construction, already in Redis' protocol: values are copied as they come, so
@@ -174,6 +176,7 @@ void store_script_sha(enum store_script script, char ret[static 41]);
 /* ---- store_batch.c ---- */
 struct store_batch {
     struct store_url url;
+    char *const *url_text;     /* borrowed; NULL: url stays */
     struct store_node **nodes; /* owned, each; one Redis: the only one, always there */
     size_t n_nodes, cap_nodes;
     struct store_pipe pipe;

@@ -128,6 +128,14 @@ int store_url_parse(const char *text, struct store_url *ret) {
     return 0;
 }
 
+void store_url_follow(struct store_url *url, char *const *text) {
+    struct store_url fresh;
+    if (!text || store_url_parse(*text, &fresh) < 0)
+        return;
+    store_url_done(url);
+    *url = fresh;
+}
+
 void store_url_done(struct store_url *url) {
     free(url->user);
     free(url->password);

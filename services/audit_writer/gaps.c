@@ -207,6 +207,7 @@ int gaps_new(struct gaps **ret, struct app *app, struct db *db,
         free(g);
         return err;
     }
+    store_follow_url(g->store, &app->config->redis_url);
     g->redis = health_add_optional(app->health, "redis");
     make_metrics(g);
     table_init(&g->known);

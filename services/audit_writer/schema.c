@@ -115,6 +115,8 @@ static void start(struct schema *s) {
         return;
     free(s->error);
     s->error = NULL;
+    free(s->url);
+    s->url = must_strdup(s->app->config->database_url); /* its password may be new */
     s->running = uv_queue_work(s->app->loop, &s->work, work, on_worked) == 0;
 }
 
@@ -143,7 +145,6 @@ struct schema *schema_new(struct app *app, const struct schema_callbacks *callba
     s->app = app;
     s->callbacks = *callbacks;
     s->arg = arg;
-    s->url = must_strdup(app->config->database_url);
     s->work.data = s;
     init_timer(s, &s->retry);
     init_timer(s, &s->partitions);

@@ -188,6 +188,13 @@ static void on_turn(void *arg) {
     maybe_begin(arg);
 }
 
+static int open_bus(struct writer *w, struct bus **ret, const struct bus_options *options) {
+    int err = bus_new(ret, w->app->loop, options);
+    if (!err)
+        bus_follow_url(*ret, &w->app->config->amqp_url);
+    return err;
+}
+
 static int open_publisher(struct writer *w) {
     const struct bus_options options = {
         .url = w->app->config->amqp_url,
@@ -200,7 +207,7 @@ static int open_publisher(struct writer *w) {
                       .confirmed = writer_on_confirmed},
         .arg = w,
     };
-    return bus_new(&w->publisher, w->app->loop, &options);
+    return open_bus(w, &w->publisher, &options);
 }
 
 static int open_consumer(struct writer *w) {
@@ -218,7 +225,7 @@ static int open_consumer(struct writer *w) {
                       .turn = on_turn},
         .arg = w,
     };
-    return bus_new(&w->consumer, w->app->loop, &options);
+    return open_bus(w, &w->consumer, &options);
 }
 
 /* ---- What did not come, and Redis still has ---- */
@@ -282,9 +289,11 @@ static int open_database(struct writer *w) {
     static const struct db_callbacks callbacks = {on_db_up, on_db_down};
     int err = db_new(&w->db, w->app->loop, w->app->config->database_url, "audit_writer",
                      STATEMENT_TIMEOUT_MS, &callbacks, w);
-    if (!err)
-        w->purge = purge_new(w->app, w->db);
-    return err;
+    if (err)
+        return err;
+    db_follow_url(w->db, &w->app->config->database_url);
+    w->purge = purge_new(w->app, w->db);
+    return 0;
 }
 
 /* ---- Life ---- */

@@ -31,23 +31,20 @@ static int fail(struct api *api, int err, const char *what, const char *hint) {
     return err;
 }
 
-static int start_auth(struct api *api) {
-    _cleanup_(freep) char *error = NULL;
-    int err = auth_new(&api->auth, api->app->config, &error);
-    if (err < 0)
-        return fail(api, err, "auth", error ? error : "");
-    const char *warning = auth_warning(api->auth);
-    if (warning)
-        log_warn(api->app->log, "session_token_key_exposed", "A private key is not private.",
-                 LOG_TEXT("hint", warning));
-    err = jwks_fetch_new(&api->jwks_fetch, api->app, auth_jwks(api->auth));
-    return err < 0 ? fail(api, err, "identity_provider", "libcurl cannot start") : 0;
+static int start_identity(struct api *api) {
+    int err = identity_new(&api->identity, api->app);
+    if (!err)
+        api->auth = identity_auth(api->identity);
+    return err;
 }
 
 static int start_store(struct api *api) {
     static const struct store_callbacks callbacks = {on_store_up, on_store_down};
     int err = store_new(&api->store, api->app->loop, api->app->config->redis_url, &callbacks, api);
-    return err < 0 ? fail(api, err, "redis", "HANDOFF_REDIS_URL") : 0;
+    if (err < 0)
+        return fail(api, err, "redis", "HANDOFF_REDIS_URL");
+    store_follow_url(api->store, &api->app->config->redis_url);
+    return 0;
 }
 
 /* The health is that of the first connection: they come and go together. */
@@ -64,6 +61,8 @@ static int start_db(struct api *api) {
         return fail(api, err, "postgresql", "HANDOFF_DATABASE_URL");
     db_require_schema(api->db);
     db_require_schema(api->past_db);
+    db_follow_url(api->db, &c->database_url);
+    db_follow_url(api->past_db, &c->database_url);
     api->quota = quota_new(api->db, c->max_sessions_per_user);
     return 0;
 }
@@ -112,7 +111,7 @@ int api_start(struct app *app, void **ret_self) {
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
     api->docs = docs_new(app->config);
     int err;
-    if ((err = start_auth(api)) || (err = start_store(api)) || (err = start_db(api)) ||
+    if ((err = start_identity(api)) || (err = start_store(api)) || (err = start_db(api)) ||
         (err = start_commander(api)) || (err = start_console(api)))
         return err;
     return start_http(api);
@@ -122,6 +121,11 @@ void api_request_gone(struct api *api) {
     if (!api->http)
         return;
     call_metrics_set_in_flight(api->metrics, http_n_in_hand(api->http));
+}
+
+void api_reload(void *self, struct auth *keys) {
+    struct api *api = self;
+    identity_reload(api->identity, keys);
 }
 
 static void drained(void *self) {
@@ -142,8 +146,7 @@ void api_stop(void *self) {
     db_free(api->db);
     db_free(api->past_db);
     http_free(TAKE_PTR(api->http));
-    jwks_fetch_free(api->jwks_fetch);
-    auth_free(api->auth);
+    identity_free(api->identity);
     quota_free(api->quota);
     console_free(api->console);
     docs_free(api->docs);

@@ -7,7 +7,7 @@
 #include "common/commander.h"
 #include "common/db.h"
 #include "common/http.h"
-#include "common/jwks_fetch.h"
+#include "common/identity.h"
 #include "common/store.h"
 #include "common/users.h"
 #include "services/session_api/call.h"
@@ -22,8 +22,8 @@
 
 struct api {
     struct app *app;
-    struct auth *auth;
-    struct jwks_fetch *jwks_fetch; /* of auth's keys; NULL without a provider */
+    struct identity *identity;
+    struct auth *auth; /* identity's */
     struct store *store;
     struct db *db;
     struct db *past_db; /* for what may read much of one session: nobody else waits behind it */
@@ -48,6 +48,7 @@ struct api {
 /* ---- api.c: the app_spec's functions ---- */
 int api_start(struct app *app, void **ret_self);
 void api_drain(void *self);
+void api_reload(void *self, struct auth *keys);
 void api_stop(void *self);
 /* Counts anew what is in hand: a request is gone. */
 void api_request_gone(struct api *api);

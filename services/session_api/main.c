@@ -7,6 +7,7 @@ int main(int argc, char **argv) {
         .start = api_start,
         .drain = api_drain,
         .stop = api_stop,
+        .reload = api_reload,
     };
     return app_main(&spec, argc, argv);
 }

@@ -18,6 +18,11 @@ static void stop(void *self) {
 }
 
 int main(int argc, char **argv) {
-    static const struct app_spec spec = {CONFIG_STATE_ENGINE, start, drain, stop};
+    static const struct app_spec spec = {
+        .service = CONFIG_STATE_ENGINE,
+        .start = start,
+        .drain = drain,
+        .stop = stop,
+    };
     return app_main(&spec, argc, argv);
 }

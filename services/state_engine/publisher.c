@@ -257,8 +257,10 @@ int publisher_new(struct publisher **ret, struct app *app,
         .arg = p,
     };
     int r = bus_new(&p->bus, app->loop, &options);
-    if (r == 0)
+    if (r == 0) {
+        bus_follow_url(p->bus, &app->config->amqp_url);
         r = publisher_open_replies(p);
+    }
     if (r != 0)
         p = publisher_free(p);
     *ret = p;

@@ -118,7 +118,10 @@ int publisher_open_replies(struct publisher *p) {
         .arg = p,
     };
     p->replies_health = health_add(p->app->health, "rabbitmq_reply");
-    return bus_new(&p->replies, p->app->loop, &options);
+    int r = bus_new(&p->replies, p->app->loop, &options);
+    if (r == 0)
+        bus_follow_url(p->replies, &p->app->config->amqp_url);
+    return r;
 }
 
 void publisher_drop_answers(struct publisher *p) {

@@ -67,11 +67,13 @@ static int open_connections(struct recover *r) {
     if (err == 0)
         err = db_new(&r->db_rebuild, app->loop, app->config->database_url,
                      "handoff state_engine rebuild", REBUILD_TIMEOUT_MS, &rebuild_callbacks, r);
-    if (err == 0) {
-        db_require_schema(r->db);
-        db_require_schema(r->db_rebuild);
-    }
-    return err;
+    if (err != 0)
+        return err;
+    db_follow_url(r->db, &app->config->database_url);
+    db_follow_url(r->db_rebuild, &app->config->database_url);
+    db_require_schema(r->db);
+    db_require_schema(r->db_rebuild);
+    return 0;
 }
 
 int recover_new(struct recover **ret, struct app *app, struct store_batch *store,

@@ -276,8 +276,10 @@ static int connect_parts(struct worker *w) {
     struct publisher_callbacks callbacks = {on_publisher_turn, on_confirmed, on_publisher_turn,
                                             on_told};
     int r = store_batch_new(&w->store, app->config->redis_url);
-    if (r == 0)
+    if (r == 0) {
+        store_batch_follow_url(w->store, &app->config->redis_url);
         store_batch_wait_for_replicas(w->store, n_wait_replicas(w));
+    }
     if (r == 0)
         r = publisher_new(&w->publisher, app, &callbacks, w);
     if (r == 0)
@@ -301,7 +303,10 @@ static int connect_parts(struct worker *w) {
                       .turn = on_turn},
         .arg = w,
     };
-    return bus_new(&w->bus, app->loop, &options);
+    r = bus_new(&w->bus, app->loop, &options);
+    if (r == 0)
+        bus_follow_url(w->bus, &app->config->amqp_url);
+    return r;
 }
 
 int worker_new(struct worker **ret, struct app *app) {

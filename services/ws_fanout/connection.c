@@ -249,6 +249,15 @@ static void expire(struct connection *c) {
         connection_close(c, CLOSE_TOKEN_EXPIRED, "token expired");
 }
 
+void connection_disown(struct connection *c) {
+    struct fault f = {0};
+    fault_set(&f, FAULT_UNAUTHENTICATED, NULL, "the token was refused");
+    if (c->events && !c->events->is_started)
+        events_refuse(c, &f);
+    else
+        connection_close(c, CLOSE_UNAUTHENTICATED, fault_wire_code(f.code));
+}
+
 void connection_check(struct connection *c, int64_t now, int64_t wall) {
     const struct config *config = c->fanout->app->config;
     int64_t expires = c->principal.expires_at * 1000;

@@ -99,6 +99,9 @@ bool connection_is_backed_up(const struct connection *c);
 void connection_close(struct connection *c, enum connection_close code, const char *reason);
 /* The same for a stream that is over for no reason that has a code. */
 void connection_end_stream(struct connection *c, const char *reason);
+/* Its token counts no more, since the key is gone that it is signed with: 4001; a stream that has
+ * not begun is refused. */
+void connection_disown(struct connection *c);
 bool connection_is_closing(const struct connection *c);
 /* The same with 4029, and when to come back in the reason. */
 void connection_send_away(struct connection *c, int64_t retry_after_ms);

@@ -10,8 +10,12 @@
 #include "services/ws_fanout/protocol.h"
 
 #define TICK_MS 250
+/* Who is sent away comes back within 2 s, or, of many, so that some 400 a second do: what a
+ * handshake and a session's state cost the others stays a part of what they can do. */
 #define RETRY_LEAST_MS 100
-#define RETRY_SPREAD_MS 5000
+#define RETRY_SPREAD_LEAST_MS 2000
+#define RETRY_SPREAD_MOST_MS 30000
+#define RETURNS_PER_SECOND 400
 
 static void leave(struct fanout *f, int64_t now);
 
@@ -47,12 +51,32 @@ static void drained_when_empty(struct fanout *f) {
     }
 }
 
+/* Whose token was signed by a key that was taken away is nobody any more. */
+static void look_at_keys(struct fanout *f) {
+    uint64_t n = auth_n_demands(f->auth);
+    if (n == f->n_key_demands)
+        return;
+    f->n_key_demands = n;
+    int64_t n_closed = 0;
+    for (struct connection *c = f->connections, *next; c; c = next) {
+        next = c->next; /* a refused stream may end at once */
+        if (!c->is_authenticated || connection_is_closing(c) ||
+            auth_has_key_of(f->auth, &c->principal))
+            continue;
+        connection_disown(c);
+        n_closed++;
+    }
+    log_info(f->app->log, "connections_disowned", "Connections whose key is gone were closed.",
+             LOG_NUMBER("connections", n_closed));
+}
+
 static void tick(uv_timer_t *timer) {
     struct fanout *f = timer->data;
     int64_t now = (int64_t)uv_now(f->app->loop), wall = timestamp_wall_ms();
     deadlines_run(&f->deadlines, now, wall);
     metric_set(f->outbox_bytes_metric, (double)f->waiting.n_bytes);
     watch_broker(f);
+    look_at_keys(f);
     presence_tick(f->presence);
     hub_tick(f->hub);
     leave(f, now);
@@ -78,17 +102,11 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
                         "Messages refused because their connection sent too many.");
 }
 
-static int start_auth(struct fanout *f) {
-    _cleanup_(freep) char *why = NULL;
-    int r = auth_new(&f->auth, f->app->config, &why);
-    if (r)
-        log_error(f->app->log, "start_failed", "The keys for tokens cannot be used.",
-                  LOG_TEXT("err", why ? why : ""));
-    const char *warning = r ? NULL : auth_warning(f->auth);
-    if (warning)
-        log_warn(f->app->log, "session_token_key_exposed", "A private key is not private.",
-                 LOG_TEXT("hint", warning));
-    return r ? r : jwks_fetch_new(&f->jwks_fetch, f->app, auth_jwks(f->auth));
+static int start_identity(struct fanout *f) {
+    int r = identity_new(&f->identity, f->app);
+    if (!r)
+        f->auth = identity_auth(f->identity);
+    return r;
 }
 
 static int start_backends(struct fanout *f) {
@@ -97,6 +115,7 @@ static int start_backends(struct fanout *f) {
     int r = store_new(&f->store, f->app->loop, config->redis_url, &callbacks, f);
     if (r)
         return r;
+    store_follow_url(f->store, &config->redis_url);
     struct commander_options commander = {.loop = f->app->loop,
                                           .config = config,
                                           .store = f->store,
@@ -147,7 +166,7 @@ int fanout_start(struct app *app, void **ret_self) {
     make_metrics(f, app->metrics);
     uv_timer_init(app->loop, &f->tick);
     f->tick.data = f;
-    int r = start_auth(f);
+    int r = start_identity(f);
     if (!r)
         r = start_backends(f);
     if (!r)
@@ -181,13 +200,20 @@ void fanout_left(struct fanout *f, bool is_stream) {
     drained_when_empty(f);
 }
 
+static uint32_t retry_spread_ms(const struct fanout *f) {
+    int64_t wanted = f->n_at_drain * 1000 / RETURNS_PER_SECOND;
+    return (uint32_t)(wanted < RETRY_SPREAD_LEAST_MS  ? RETRY_SPREAD_LEAST_MS
+                      : wanted > RETRY_SPREAD_MOST_MS ? RETRY_SPREAD_MOST_MS
+                                                      : wanted);
+}
+
 /* Spread, so that not everybody comes back at the same moment. */
 void fanout_send_away(struct connection *c) {
     _cleanup_(buf_done) struct buf reason = BUF_NULL;
     uint32_t random = 0;
     if (getrandom(&random, sizeof(random), 0) < 0)
         random = (uint32_t)(uintptr_t)c;
-    int64_t retry_after_ms = RETRY_LEAST_MS + random % RETRY_SPREAD_MS;
+    int64_t retry_after_ms = RETRY_LEAST_MS + random % retry_spread_ms(c->fanout);
     if (c->events) {
         events_send_away(c, retry_after_ms);
         return;
@@ -199,8 +225,11 @@ void fanout_send_away(struct connection *c) {
 static void close_all(void *arg) {
     struct fanout *f = arg;
     f->is_closing = true;
-    for (struct connection *c = f->connections; c; c = c->next)
+    f->n_at_drain = f->n_connections;
+    for (struct connection *c = f->connections, *next; c; c = next) {
+        next = c->next; /* a refused stream may end at once */
         fanout_send_away(c);
+    }
     drained_when_empty(f);
 }
 
@@ -240,6 +269,12 @@ void fanout_drain(void *self) {
     f->spread_until_ms = (int64_t)uv_now(f->app->loop) + f->app->drain_spread_ms;
 }
 
+void fanout_reload(void *self, struct auth *keys) {
+    struct fanout *f = self;
+    identity_reload(f->identity, keys);
+    look_at_keys(f);
+}
+
 static void closed(uv_handle_t *tick_handle) {
     struct fanout *f = tick_handle->data;
     users_done(&f->users);
@@ -261,7 +296,6 @@ void fanout_stop(void *self) {
     store_free(f->store);
     hub_free(f->hub);
     presence_free(f->presence);
-    jwks_fetch_free(f->jwks_fetch);
-    auth_free(f->auth);
+    identity_free(f->identity);
     uv_close((uv_handle_t *)&f->tick, closed);
 }

@@ -8,7 +8,7 @@
 #include "common/app.h"
 #include "common/auth.h"
 #include "common/commander.h"
-#include "common/jwks_fetch.h"
+#include "common/identity.h"
 #include "common/store.h"
 #include "common/users.h"
 #include "services/ws_fanout/connection.h"
@@ -19,8 +19,9 @@
 
 struct fanout {
     struct app *app;
-    struct auth *auth;
-    struct jwks_fetch *jwks_fetch; /* of auth's keys; NULL without a provider */
+    struct identity *identity;
+    struct auth *auth;      /* identity's */
+    uint64_t n_key_demands; /* of auth, when the connections' keys were looked at last */
     struct store *store;
     struct commander *commander;
     struct presence *presence;
@@ -37,6 +38,7 @@ struct fanout {
     struct table users; /* of those that are authenticated */
     bool is_leaving;    /* until spread_until_ms: connections are sent away little by little */
     int64_t spread_until_ms, n_spread;
+    int64_t n_at_drain; /* connections, when they were told to go */
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 
@@ -54,6 +56,7 @@ struct fanout {
 /* For app_spec. */
 int fanout_start(struct app *app, void **ret_self);
 void fanout_drain(void *self);
+void fanout_reload(void *self, struct auth *keys);
 void fanout_stop(void *self);
 /* A connection has begun, or ended. */
 void fanout_entered(struct fanout *f, bool is_stream);

@@ -110,5 +110,8 @@ int hub_bus_new(struct hub *h) {
                       .turn = on_turn},
         .arg = h,
     };
-    return bus_new(&h->bus, h->app->loop, &options);
+    int r = bus_new(&h->bus, h->app->loop, &options);
+    if (r == 0)
+        bus_follow_url(h->bus, &h->app->config->amqp_url);
+    return r;
 }

@@ -8,6 +8,7 @@ int main(int argc, char **argv) {
         .start = fanout_start,
         .drain = fanout_drain,
         .stop = fanout_stop,
+        .reload = fanout_reload,
     };
     return app_main(&spec, argc, argv);
 }

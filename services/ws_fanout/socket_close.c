@@ -5,6 +5,11 @@
 
 #include "services/ws_fanout/socket_private.h"
 
+/* Of thousands that are closed at once, so many a millisecond: lws keeps those whose clients have
+ * not answered in one sorted list, and goes through all of it for each. */
+#define CLOSES_A_TURN 64
+#define TURN_MS 1
+
 /* Its bytes go out first: then `writable` asks again. */
 static void begin_close(struct socket *s) {
     if (!s->close_code || s->close_begun || !s->is_open || !s->lws)
@@ -23,11 +28,13 @@ static void run(uv_timer_t *closer) {
     struct socket_server *server = closer->data;
     struct socket *s;
     stream_move_all(server);
-    while ((s = server->first_closing)) {
+    for (int n = 0; n < CLOSES_A_TURN && (s = server->first_closing); n++) {
         server->first_closing = s->next_closing;
         s->waits_for_close = false;
         begin_close(s);
     }
+    if (server->first_closing)
+        uv_timer_start(closer, run, TURN_MS, 0);
 }
 
 void socket_run_closer(struct socket_server *server) {

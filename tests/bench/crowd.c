@@ -6,13 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "tests/bench/frames.h"
 #include "tests/bench/samples.h"
-
-#define OPCODE_TEXT 0x1
-#define OPCODE_PING 0x9
-#define OPCODE_PONG 0xa
-#define FINAL 0x80
-#define MASKED 0x80
 
 #define RING 4096u /* versions whose bytes are remembered */
 #define BUFFER_BYTES (256u << 10)
@@ -25,36 +20,12 @@ struct crowd_seen {
     size_t len;
 };
 
-struct frame {
-    unsigned first; /* the byte with FIN and the opcode */
-    const char *payload;
-    size_t len;
-    size_t whole; /* with its header */
-};
-
 /* ---- sending ---- */
-
-/* A client's frame with a mask of zeros, which leaves the bytes as they are. */
-static void send_frame(const struct viewer *v, unsigned opcode, const char *text, size_t len) {
-    _cleanup_(buf_done) struct buf out = BUF_NULL;
-    buf_putc(&out, (char)(FINAL | opcode));
-    if (len < 126)
-        buf_putc(&out, (char)(MASKED | len));
-    else {
-        buf_putc(&out, (char)(MASKED | 126));
-        buf_putc(&out, (char)(len >> 8));
-        buf_putc(&out, (char)(len & 0xff));
-    }
-    buf_put(&out, "\0\0\0\0", 4);
-    if (len)
-        buf_put(&out, text, len);
-    source_send(&v->source, out.data, out.len);
-}
 
 static void send_auth(struct viewer *v) {
     _cleanup_(buf_done) struct buf out = BUF_NULL;
     buf_printf(&out, "{\"type\":\"auth\",\"token\":\"%s\"}", v->token);
-    send_frame(v, OPCODE_TEXT, out.data, out.len);
+    frame_send(&v->source, FRAME_TEXT, out.data, out.len);
     v->token = NULL;
 }
 
@@ -90,18 +61,6 @@ static void refused(struct viewer *v, const char *why, size_t len) {
     finish(v, VIEWER_REFUSED);
 }
 
-static const char *find(const struct frame *f, const char *what) {
-    return memmem(f->payload, f->len, what, strlen(what));
-}
-
-/* The number behind `"name":`. */
-static uint64_t number_of(const struct frame *f, const char *name) {
-    const char *at = find(f, name);
-    if (!at)
-        die("a frame without %s: %.*s", name, (int)f->len, f->payload);
-    return strtoull(at + strlen(name), NULL, 10);
-}
-
 static bool is_same(const struct crowd_seen *seen, const struct frame *f) {
     return seen->len == f->len && memcmp(seen->text, f->payload, f->len) == 0;
 }
@@ -117,7 +76,7 @@ static struct crowd_seen *remember(struct crowd *c, const struct frame *f, uint6
         die("a viewer is over %u versions behind", RING);
     free(seen->text);
     *seen = (struct crowd_seen){.version = version,
-                                .value = number_of(f, "\"value\":"),
+                                .value = frame_number(f, "\"value\":"),
                                 .text = must_memdup(f->payload, f->len),
                                 .len = f->len};
     return seen;
@@ -132,10 +91,10 @@ static void count(struct crowd *c, struct crowd_seen *seen) {
 static uint64_t take_version(struct viewer *v, const struct frame *f) {
     struct crowd *c = v->crowd;
     if (!c->is_shared)
-        return number_of(f, "\"version\":");
+        return frame_number(f, "\"version\":");
     struct crowd_seen *seen = &c->ring[(v->version + 1) % RING];
     if (seen->version != v->version + 1 || !is_same(seen, f))
-        seen = remember(c, f, number_of(f, "\"version\":"));
+        seen = remember(c, f, frame_number(f, "\"version\":"));
     uint64_t version = seen->version;
     count(c, seen);
     return version;
@@ -157,7 +116,7 @@ static void take_delta(struct viewer *v, const struct frame *f) {
 }
 
 static void take_subscribed(struct viewer *v, const struct frame *f) {
-    v->until_version = number_of(f, "\"version\":");
+    v->until_version = frame_number(f, "\"version\":");
     if (v->version >= v->until_version)
         finish(v, VIEWER_SYNCED);
 }
@@ -165,48 +124,28 @@ static void take_subscribed(struct viewer *v, const struct frame *f) {
 static void take_sync(struct viewer *v, const struct frame *f) {
     if (v->state != VIEWER_WAITING || v->version)
         v->crowd->n_syncs++;
-    v->version = number_of(f, "\"version\":");
+    v->version = frame_number(f, "\"version\":");
     if (v->state == VIEWER_WAITING)
         finish(v, VIEWER_SYNCED);
 }
 
 static void take_text(struct viewer *v, const struct frame *f) {
-    if (find(f, "\"type\":\"state_delta\""))
+    if (frame_find(f, "\"type\":\"state_delta\""))
         take_delta(v, f);
-    else if (find(f, "\"type\":\"state_sync\""))
+    else if (frame_find(f, "\"type\":\"state_sync\""))
         take_sync(v, f);
-    else if (find(f, "\"type\":\"subscribed\""))
+    else if (frame_find(f, "\"type\":\"subscribed\""))
         take_subscribed(v, f);
-    else if (find(f, "\"type\":\"error\"") || find(f, "\"type\":\"unsubscribed\""))
+    else if (frame_find(f, "\"type\":\"error\"") || frame_find(f, "\"type\":\"unsubscribed\""))
         refused(v, f->payload, f->len);
 }
 
-static bool next_frame(const char *bytes, size_t left, struct frame *ret) {
-    const unsigned char *p = (const unsigned char *)bytes;
-    if (left < 2)
-        return false;
-    size_t header = 2, len = p[1];
-    if (len >= 126) {
-        size_t n_bytes = len == 126 ? 2 : 8;
-        header += n_bytes;
-        if (left < header)
-            return false;
-        len = 0;
-        for (size_t i = 0; i < n_bytes; i++)
-            len = len << 8 | p[2 + i];
-    }
-    if (left - header < len)
-        return false;
-    *ret = (struct frame){p[0], bytes + header, len, header + len};
-    return true;
-}
-
 static void take_frame(struct viewer *v, const struct frame *f) {
-    if (f->first == (FINAL | OPCODE_TEXT))
+    if (f->first == FRAME_TEXT)
         take_text(v, f);
-    else if (f->first == (FINAL | OPCODE_PING))
-        send_frame(v, OPCODE_PONG, f->payload, f->len);
-    else if (f->first != (FINAL | OPCODE_PONG) && v->state != VIEWER_REFUSED)
+    else if (f->first == FRAME_PING)
+        frame_send(&v->source, FRAME_PONG, f->payload, f->len);
+    else if (f->first != FRAME_PONG && v->state != VIEWER_REFUSED)
         die("a frame that begins with %02x: %.*s", f->first, (int)f->len, f->payload);
 }
 
@@ -234,7 +173,7 @@ static void take(struct viewer *v, const char *bytes, size_t len) {
     if (v->state == VIEWER_UPGRADING)
         from = take_upgrade(v, bytes, len);
     while (v->state != VIEWER_UPGRADING && v->state != VIEWER_REFUSED &&
-           next_frame(bytes + from, len - from, &f)) {
+           frame_next(bytes + from, len - from, &f)) {
         take_frame(v, &f);
         from += f.whole;
     }

@@ -4,92 +4,42 @@
 
 #include <string.h>
 
-#define OPCODE_TEXT 0x1
-#define OPCODE_PING 0x9
-#define OPCODE_PONG 0xa
-#define FINAL 0x80
-
-struct frame {
-    unsigned first; /* the byte with FIN and the opcode */
-    const char *payload;
-    size_t len;
-    size_t whole; /* with its header */
-};
-
-/* The number behind `"name":`. */
-static uint64_t number_of(const struct frame *f, const char *name) {
-    const char *at = memmem(f->payload, f->len, name, strlen(name));
-    if (!at)
-        die("a frame without %s: %.*s", name, (int)f->len, f->payload);
-    return strtoull(at + strlen(name), NULL, 10);
-}
-
-static bool has_type(const struct frame *f, const char *type) {
-    return memmem(f->payload, f->len, type, strlen(type)) != NULL;
-}
+#include "tests/bench/frames.h"
 
 static void take_versioned(struct watcher *w, const struct frame *f, enum watcher_what what) {
-    struct watcher_event event = {.what = what, .version = number_of(f, "\"version\":")};
+    struct watcher_event event = {.what = what, .version = frame_number(f, "\"version\":")};
     if (event.version != w->version + 1)
         w->n_missing += event.version > w->version ? event.version - w->version - 1 : 1;
     w->version = event.version;
     if (what == WATCHER_DELTA)
-        event.value = number_of(f, "\"value\":");
+        event.value = frame_number(f, "\"value\":");
     w->changed(w, &event);
 }
 
 static void take_text(struct watcher *w, const struct frame *f) {
-    if (has_type(f, "\"type\":\"state_delta\"")) {
+    if (frame_find(f, "\"type\":\"state_delta\"")) {
         take_versioned(w, f, WATCHER_DELTA);
-    } else if (has_type(f, "\"type\":\"clock_switched\"")) {
+    } else if (frame_find(f, "\"type\":\"clock_switched\"")) {
         take_versioned(w, f, WATCHER_SWITCHED);
-    } else if (has_type(f, "\"type\":\"clock_expired\"")) {
+    } else if (frame_find(f, "\"type\":\"clock_expired\"")) {
         take_versioned(w, f, WATCHER_EXPIRED);
-    } else if (has_type(f, "\"type\":\"status_changed\"")) {
+    } else if (frame_find(f, "\"type\":\"status_changed\"")) {
         take_versioned(w, f, WATCHER_STATUS);
-    } else if (has_type(f, "\"type\":\"state_sync\"")) {
+    } else if (frame_find(f, "\"type\":\"state_sync\"")) {
         w->n_syncs += w->is_subscribed;
         w->is_subscribed = true;
-        w->version = number_of(f, "\"version\":");
-    } else if (has_type(f, "\"type\":\"error\"") || has_type(f, "\"type\":\"unsubscribed\"")) {
+        w->version = frame_number(f, "\"version\":");
+    } else if (frame_find(f, "\"type\":\"error\"") || frame_find(f, "\"type\":\"unsubscribed\"")) {
         die("the server said %.*s", (int)f->len, f->payload);
     }
 }
 
-/* With a mask of zeros, which leaves the bytes as they are. */
-static void answer_ping(const struct watcher *w, const struct frame *f) {
-    unsigned char pong[6 + 125] = {FINAL | OPCODE_PONG, (unsigned char)(0x80 | f->len)};
-    memcpy(pong + 6, f->payload, f->len);
-    source_send(&w->source, pong, 6 + f->len);
-}
-
-static bool next_frame(const struct buf *in, size_t from, struct frame *ret) {
-    const unsigned char *p = (const unsigned char *)in->data + from;
-    size_t left = in->len - from;
-    if (left < 2)
-        return false;
-    size_t header = 2, len = p[1];
-    if (len >= 126) {
-        size_t n_bytes = len == 126 ? 2 : 8;
-        header += n_bytes;
-        if (left < header)
-            return false;
-        len = 0;
-        for (size_t i = 0; i < n_bytes; i++)
-            len = len << 8 | p[2 + i];
-    }
-    if (left < header || left - header < len)
-        return false;
-    *ret = (struct frame){p[0], in->data + from + header, len, header + len};
-    return true;
-}
-
 static void take_frame(struct watcher *w, const struct frame *f) {
-    if (f->first == (FINAL | OPCODE_TEXT))
+    if (f->first == FRAME_TEXT)
         take_text(w, f);
-    else if (f->first == (FINAL | OPCODE_PING))
-        answer_ping(w, f);
-    else if (f->first != (FINAL | OPCODE_PONG))
+    else if (f->first == FRAME_PING)
+        frame_send(&w->source, FRAME_PONG, f->payload, f->len);
+    else if (f->first != FRAME_PONG)
         die("a frame that begins with %02x: %.*s", f->first, (int)f->len, f->payload);
 }
 
@@ -112,7 +62,7 @@ static void on_readable(struct source *s) {
         return;
     struct frame f;
     size_t from = 0;
-    for (; next_frame(&w->in, from, &f); from += f.whole)
+    for (; frame_next(w->in.data + from, w->in.len - from, &f); from += f.whole)
         take_frame(w, &f);
     buf_drop(&w->in, from);
 }

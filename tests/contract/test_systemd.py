@@ -26,6 +26,10 @@ def root(tmp_path_factory):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(unit, path)
             path.chmod(0o755 if "lib" in path.parts else 0o644)
+    kill = root / "bin/kill"
+    kill.parent.mkdir()
+    shutil.copy(UNITS[0], kill)
+    kill.chmod(0o755)
     return root
 
 
@@ -38,6 +42,11 @@ def test_systemd_finds_nothing_wrong(root, unit):
     done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", unit.name],
                           capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_reload_is_a_sighup(unit):
+    assert re.findall(r"^ExecReload=(.*)$", unit.read_text(), re.M) == ["/bin/kill -HUP $MAINPID"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

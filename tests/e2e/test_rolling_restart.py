@@ -3,17 +3,23 @@ REST and WebSocket: each write is answered for certain or repeated under its key
 there twice (contract section 8, draining)."""
 
 import itertools
+import sys
 import threading
 import time
 
 import requests
 
-from harness import MAX_WAIT, NAMES, Closed, new_user, wait_until
+from harness import BUILD, MAX_WAIT, NAMES, ROOT, Closed, new_user, token, wait_until
 from test_crash import unsure
 from test_instances import wait_state
 from ws import answer_to, set_to, subscribed, watch
 
+sys.path.insert(0, str(ROOT / "tests" / "bench"))
+
+from rolling import FAILS, Rolling  # noqa: E402
+
 N_EACH = 4  # writers of each kind
+N_MEMBERS = 300  # make rolling-restart has ten thousand
 PACE = 0.03  # s between a writer's writes
 
 
@@ -144,3 +150,19 @@ def test_every_instance_is_restarted_under_load(own_suite):
     print(f"\n{load.n_writes()} writes, repeated: {by_rest} of REST, "
           f"{sum(writer.n_repeated for writer in load.writers) - by_rest} of WebSockets", end=" ")
     assert by_rest == 0, "a planned end costs no request"
+
+
+def test_many_devices_are_sent_away_and_come_back(own_suite):
+    """The load of make rolling-restart, on a small scale: who is sent away comes back when it was told to, from where it
+    was, to another instance; no request is refused, and every device has every version."""
+    suite = own_suite(instances=2)
+    tokens = [token(new_user(), f"d{i}", scope="sessions:read sessions:write sessions:admin") for i in range(N_MEMBERS)]
+    rolling = Rolling(BUILD / "bench" / "rolling_load", suite, [suite.proxy], tokens)
+    rolling.begin(sessions=20, rate=50)
+    seen = {known_as: rolling.restart(known_as) for known_as in ("ws_fanout", "ws_fanout-2")}
+    checked = rolling.finish()
+    for counts in seen.values():
+        assert not any(counts[name] for name in FAILS), counts
+    assert seen["ws_fanout"]["closed1001"] == N_MEMBERS / 2
+    assert len(seen["ws_fanout"]["returns"]) > 1, "all came back at once"
+    assert checked == {"behind": 0, "accepted": checked["versions"], "versions": checked["versions"]}

@@ -72,7 +72,17 @@ static void part_stop(void *self) {
         uv_close((uv_handle_t *)&part->timer, on_closed);
 }
 
-static const struct app_spec spec = {CONFIG_STATE_ENGINE, part_start, part_drain, part_stop};
+static void part_reload(void *self, struct auth *keys) {
+    const struct part *part = self;
+    assert_null(keys); /* a state_engine verifies no tokens */
+    log_debug(part->app->log, "part_told", "The part was told.");
+}
+
+static const struct app_spec spec = {.service = CONFIG_STATE_ENGINE,
+                                     .start = part_start,
+                                     .drain = part_drain,
+                                     .stop = part_stop,
+                                     .reload = part_reload};
 
 /* Runs app_main in a child, whose stderr is *ret_log. */
 static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
@@ -185,11 +195,46 @@ static void test_a_bad_configuration_ends_with_2(void **state) {
     check_end(pid, log, 2);
 }
 
+static void write_level(const char *path, const char *level) {
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs(level, file);
+    fclose(file);
+}
+
+/* What is right is taken at once, what is not changes nothing; an end comes after any of them. */
+static void test_a_hangup_reads_files_again(void **state) {
+    (void)state;
+    char path[] = "/tmp/handoff-test-level-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    write_level(path, "info\n");
+    setenv("HANDOFF_LOG_LEVEL_FILE", path, 1);
+    FILE *log;
+    pid_t pid = run_child(DRAINS_AT_ONCE, NULL, &log);
+    unsetenv("HANDOFF_LOG_LEVEL_FILE");
+    wait_for(log, "started");
+    write_level(path, "loud");
+    kill(pid, SIGHUP);
+    wait_for(log, "reload_refused");
+    write_level(path, "debug");
+    kill(pid, SIGHUP);
+    wait_for(log, "part_told"); /* not heard below debug */
+    wait_for(log, "reloaded");
+    write_level(path, "error");
+    kill(pid, SIGHUP);
+    kill(pid, SIGTERM);
+    check_end(pid, log, 0);
+    unlink(path);
+}
+
 int main(void) {
     clearenv(); /* the runner's own HANDOFF_ names are no settings */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_signal_drains_and_ends_with_0),
         cmocka_unit_test(test_signals_without_end_change_nothing),
+        cmocka_unit_test(test_a_hangup_reads_files_again),
         cmocka_unit_test(test_a_drain_that_takes_too_long_is_ended),
         cmocka_unit_test(test_a_forgotten_handle_is_told_and_does_not_hang),
         cmocka_unit_test(test_a_failed_start_ends_with_1),

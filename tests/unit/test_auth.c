@@ -377,6 +377,36 @@ static void test_bearer_finds_the_token(void **state) {
     check_bearer("Bearer abc\tdef", NULL);
 }
 
+/* Which of the keys verified a token is remembered: with it gone, so is the token, cached or not.
+ */
+static void test_keys_give_way_to_others(void **state) {
+    (void)state;
+    struct auth *a = all_kinds();
+    struct principal hmac, previous, rsa, ec;
+    struct buf tokens[] = {hmac_token(HS256, GOOD, SECRET), hmac_token(HS256, GOOD, PREVIOUS),
+                           key_token("{\"alg\":\"RS256\",\"kid\":\"rsa-1\"}", GOOD, keys.rsa),
+                           key_token("{\"alg\":\"ES256\",\"kid\":\"ec-1\"}", GOOD, keys.ec)};
+    struct principal *who[] = {&hmac, &previous, &rsa, &ec};
+    struct fault f = {0};
+    for (size_t i = 0; i < N_ELEMENTS(tokens); i++)
+        assert_int_equal(auth_verify(a, tokens[i].data, tokens[i].len, NOW, who[i], &f), 0);
+    assert_int_equal(auth_n_keys(a), 4);
+    assert_int_equal(auth_n_demands(a), 0);
+    struct auth *fresh = must_auth(&(struct setup){
+        .algorithms = "HS256", .secret = "third--0123456789-0123456789-012", .previous = SECRET});
+    assert_int_equal(auth_take(a, fresh), 3);
+    auth_free(fresh);
+    assert_int_equal(auth_n_keys(a), 2);
+    assert_int_equal(auth_n_demands(a), 1);
+    for (size_t i = 0; i < N_ELEMENTS(tokens); i++) {
+        assert_int_equal(auth_has_key_of(a, who[i]), i == 0);
+        assert_int_equal(auth_verify(a, tokens[i].data, tokens[i].len, NOW, who[i], &f),
+                         i == 0 ? 0 : FAULT_UNAUTHENTICATED);
+        buf_done(&tokens[i]);
+    }
+    auth_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_good_kind_is_taken),
@@ -395,6 +425,7 @@ int main(void) {
         cmocka_unit_test(test_a_service_without_a_key_refuses_to_start),
         cmocka_unit_test(test_weak_or_odd_key_files_refuse_the_start),
         cmocka_unit_test(test_bearer_finds_the_token),
+        cmocka_unit_test(test_keys_give_way_to_others),
     };
     return cmocka_run_group_tests(tests, make_keys, drop_keys);
 }

@@ -236,7 +236,7 @@ static void test_what_kubernetes_injects_is_ignored(void **state) {
     config_done(&c);
     check_refused("HANDOFF_API_PORT_TCP=1", "HANDOFF_API_PORT_TCP is not known");
     check_refused("HANDOFF_API_PORTS=1", "HANDOFF_API_PORTS is not known");
-    check_refused("HANDOFF_LOG_LEVEL_FILE=/x", "HANDOFF_LOG_LEVEL_FILE is not known");
+    check_refused("HANDOFF_LOG_FORMAT_FILE=/x", "HANDOFF_LOG_FORMAT_FILE is not known");
     check_refused("HANDOFF_=1", "HANDOFF_ is not known");
 }
 
