@@ -73,14 +73,19 @@ const char *events_tail_check_pattern(const char *pattern) {
     return NULL;
 }
 
+static bool begins_with(const char *text, const char *beginning) {
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
 bool events_tail_is_meant(int argc, char **argv) {
-    bool has_pattern = false;
+    bool is_meant = false;
     for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--url", 5) == 0 || strncmp(argv[i], "--token-file", 12) == 0)
+        if (begins_with(argv[i], "--url") || begins_with(argv[i], "--token-file"))
             return false;
-        has_pattern |= argv[i][0] != '-' && strpbrk(argv[i], ".*#");
+        is_meant |= begins_with(argv[i], "--buffer") || begins_with(argv[i], "--queue-prefix") ||
+                    (argv[i][0] != '-' && strpbrk(argv[i], ".*#"));
     }
-    return has_pattern;
+    return is_meant;
 }
 
 /* ---- the end ---- */

@@ -20,7 +20,7 @@ const char tail_usage[] =
     "  are several. A lost connection is made again, and nothing is missed or shown twice; where\n"
     "  that cannot be, a line `state_sync` says why\n"
     "\n"
-    "  URL     of ws_fanout: ws://localhost:8081, wss://handoff.example\n"
+    "  --url   of ws_fanout: ws://localhost:8081, wss://handoff.example\n"
     "  --token-file  has the token, and is read again when one runs out\n"
     "  --since from the event after this version on (0: all that are kept); else from now on\n"
     "  --device  who listens, where the token does not say it by its claim device_id\n"
