@@ -30,10 +30,8 @@ static size_t n_incoming;
 
 void socket_mask_init(size_t n_descriptors) {
     socket_mask_done();
-    incoming = must_realloc(NULL, n_descriptors * sizeof(*incoming));
+    incoming = must_alloc(n_descriptors * sizeof(*incoming)); /* what is not used takes no memory */
     n_incoming = n_descriptors;
-    for (size_t i = 0; i < n_incoming; i++)
-        incoming[i] = (struct incoming){0};
 }
 
 void socket_mask_done(void) {
