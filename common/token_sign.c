@@ -27,7 +27,6 @@ struct token_signer {
 
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 DEFINE_CLEANUP(ECDSA_SIG *, ECDSA_SIG_free)
-DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(BIO *, BIO_free)
 
 struct token_signer *token_signer_free(struct token_signer *s) {
