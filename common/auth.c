@@ -279,7 +279,8 @@ static int verify(const struct auth *a, const char *token, size_t len, struct au
     enum auth_algorithm algorithm = AUTH_HS256;
     struct parts parts;
     char signature[TOKEN_MAX];
-    const uint8_t *key_id = NULL;
+    static const uint8_t of_none[AUTH_KEY_ID];
+    const uint8_t *key_id = of_none;
     if (!split(token, len, &parts))
         return refuse(f, "the token has not three parts");
     ssize_t n_signature = base64url_decode(parts.at[2], parts.len[2], signature);

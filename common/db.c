@@ -5,7 +5,6 @@
 #include "common/db.h"
 
 #include <errno.h>
-#include <libpq-fe.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>

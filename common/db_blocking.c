@@ -3,7 +3,6 @@
 #include "common/db_blocking.h"
 
 #include <errno.h>
-#include <libpq-fe.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>

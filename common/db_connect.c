@@ -3,7 +3,6 @@
  * would block the loop. Of several hosts libpq is given one at a time: without blocking, it has no
  * timeout of its own for each. */
 #include <errno.h>
-#include <libpq-fe.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,16 +2,14 @@
  * db share; nobody else includes it. */
 #pragma once
 
+#include <libpq-fe.h>
+
 #include "common/backoff.h"
 #include "common/db.h"
 #include "common/db_hosts.h"
 
-struct pg_conn;
-struct pg_result;
-struct _PQconninfoOption;
-
 struct db_result {
-    const struct pg_result *pg;
+    const PGresult *pg;
 };
 
 enum db_state {
@@ -42,7 +40,7 @@ struct db_entry {
     struct db_statement *preparing; /* NULL: this entry prepares nothing */
     bool answered;                  /* a result came, the NULL after it has not */
     int err;
-    struct pg_result *result; /* owned; the first failure, else the last */
+    PGresult *result; /* owned; the first failure, else the last */
     db_done_fn *done;
     void *arg;
 };
@@ -51,8 +49,8 @@ struct db {
     uv_loop_t *loop;
     struct db_callbacks callbacks;
     void *arg;
-    struct _PQconninfoOption *options; /* owned: the url's parts */
-    char *const *url;                  /* borrowed; NULL: they stay */
+    PQconninfoOption *options; /* owned: the url's parts */
+    char *const *url;          /* borrowed; NULL: they stay */
     struct db_hosts hosts;
     size_t host;          /* connected to, or tried last */
     size_t n_tried;       /* hosts that failed since a connection that lasted */
@@ -71,7 +69,7 @@ struct db {
     uv_getaddrinfo_t lookup;
     unsigned n_open; /* handles and lookups whose end the struct must await */
     struct backoff backoff;
-    struct pg_conn *conn;
+    PGconn *conn;
 
     struct db_statement *statements;
     unsigned n_statements;

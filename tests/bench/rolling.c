@@ -216,7 +216,7 @@ static json_t *mark(struct rolling *r) {
         "{sI sI sI sI sI sI sI sI sI sI sI so sf}", "there", (json_int_t)r->n_there, "members",
         (json_int_t)r->n_members, "closed1001", (json_int_t)c->closes_1001, "closedOther",
         (json_int_t)c->closes_other, "cut", (json_int_t)c->cuts, "refused",
-        (json_int_t)(c->upgrades_refused + c->errors), "stateSyncs", (json_int_t)c->syncs,
+        (json_int_t)c->upgrades_refused + (json_int_t)c->errors, "stateSyncs", (json_int_t)c->syncs,
         "missing", (json_int_t)c->missing, "deliveries", (json_int_t)c->deliveries, "writes",
         (json_int_t)c->writes, "writes5xx", (json_int_t)c->writes_5xx, "returns", print_returns(c),
         "wholeAfter", came_back ? (double)(c->last_there_ns - c->first_close_ns) / SECOND_NS : 0.0);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/random.h"
 #include "tests/bench/frames.h"
 #include "tests/bench/rolling.h"
 #include "tests/bench/samples.h"
@@ -28,7 +29,9 @@ static void leave(struct member *m, uint64_t wait_ms) {
 }
 
 static uint64_t backoff_ms(void) {
-    return BACKOFF_MS + (uint64_t)rand() % BACKOFF_MS;
+    uint8_t random[2];
+    random_bytes(random, sizeof(random));
+    return BACKOFF_MS + (random[0] * 256u + random[1]) % BACKOFF_MS;
 }
 
 static void arrive(struct member *m) {

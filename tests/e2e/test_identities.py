@@ -11,7 +11,7 @@ import pytest
 
 from codes import WRONG, addresses
 from documents import METHODS, PROTO, AsyncApi
-from everybody import (ALL, API, EXPIRED, FORBIDDEN, NO_DEVICE, NOT_FOUND, OK, REMOVED, UNAUTHENTICATED, WITHOUT, Everybody, check)
+from everybody import ALL, API, FORBIDDEN, NO_DEVICE, NOT_FOUND, OK, REMOVED, WITHOUT, Everybody, check
 from harness import PRESENCE, Closed, Socket, new_user
 from sse import Answer, Ended, request, streamed, target_of
 from test_rest_rights import TABLE as OPERATIONS

@@ -14,7 +14,9 @@ static ssize_t decode_slowly(const char *text, size_t len, unsigned char *ret) {
     for (size_t i = 0; i < padded; i++) {
         char c = i < len ? text[i] : '=';
         is_ours = is_ours && (i >= len || base64url_value(c) >= 0);
-        plain[i] = (char)(c == '-' ? '+' : c == '_' ? '/' : c);
+        if (c == '-' || c == '_')
+            c = c == '-' ? '+' : '/';
+        plain[i] = c;
     }
     int n = is_ours && len % 4 != 1
                 ? EVP_DecodeBlock(ret, (const unsigned char *)plain, (int)padded)
