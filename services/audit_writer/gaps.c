@@ -114,17 +114,23 @@ static void judge(struct gaps *g, struct gap *gap, uint64_t low) {
 
 static void check_due(struct gaps *g);
 
+/* Of those that PostgreSQL said nothing of. */
+static void check_again(struct gaps *g) {
+    struct gap *gap;
+    while ((gap = gap_list_take(&g->checking)))
+        gaps_wait(g, gap);
+    gaps_read_next(g);
+}
+
 static void on_checked(void *arg, int err, const struct db_result *r) {
     struct gaps *g = arg;
     struct gap *gap;
-    for (size_t i = 0; !g->closed && (gap = gap_list_take(&g->checking)); i++)
-        if (err || i >= db_n_rows(r))
-            gaps_wait(g, gap);
-        else
-            judge(g, gap, (uint64_t)db_number(r, i, 0));
+    size_t n = err ? 0 : db_n_rows(r);
     if (g->closed)
         return;
-    gaps_read_next(g);
+    for (size_t i = 0; i < n && (gap = gap_list_take(&g->checking)); i++)
+        judge(g, gap, (uint64_t)db_number(r, i, 0));
+    check_again(g);
     if (!err)
         check_due(g);
 }
@@ -148,7 +154,7 @@ static void check_due(struct gaps *g) {
     if (!err)
         err = db_end(g->db, NULL, NULL);
     if (err)
-        on_checked(g, err, NULL);
+        check_again(g);
     batch_statement_done(&s);
 }
 
