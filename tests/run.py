@@ -1,6 +1,6 @@
 """Runs test suites and sums them up: the last line says how many passed and failed.
 
-usage: run.py [--build build/gcc] [--instances 1] [--half 0] [--failed FILE] SUITE...
+usage: run.py [--build build/gcc] [--instances 1] [--share most|rest] [--failed FILE] SUITE...
        run.py --again FILE...
 
 suites: unit integration contract e2e features outages points fuzz chaos
@@ -12,8 +12,8 @@ contract     pytest tests/contract: schemas, examples, patches against independe
 e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
 outages      those of its files that kill, stop and fail over servers and services
 points       the crash points, of a build that has them
-features     all the others; --half 0 or 1: of each day's two halves that one, the other one the next day; what runs on the plain
-             build alone is in both of its halves
+features     all the others; --share most or rest: each day two thirds of the files, or the third that is left, another one each
+             day; what runs on the plain build alone is always of the most
 fuzz         every fuzz target once over its corpus
 chaos        tests/chaos/run.py for some minutes: every kind of fault under load; CHAOS_SEED, else a new seed
 
@@ -143,20 +143,19 @@ def run_pytest(folder, env, tally, files=()):
     tally.add(max(0, n_cases - len(failures)), failures, again)
 
 
-def today_half(files, half):
-    """What runs on the plain build alone does so every day. The other files take turns."""
-    rest = sorted(f for f in files if f.name not in PLAIN_ONLY)
-    turn = datetime.date.today().toordinal() + half
-    return {f for f in files if f.name in PLAIN_ONLY} | set(rest[turn % 2::2])
+def todays(files, share):
+    turns = sorted(f for f in files if f.name not in PLAIN_ONLY)
+    rest = set(turns[datetime.date.today().toordinal() % 3::3])
+    return rest if share == "rest" else files - rest
 
 
-def run_part_of_e2e(suite, env, tally, half):
+def run_part_of_e2e(suite, env, tally, share):
     folder = ROOT / "tests" / "e2e"
     every = set(folder.glob("test_*.py"))
     parts = {"outages": {path for pattern in OUTAGES for path in folder.glob(pattern)},
              "points": {folder / "test_crash_points.py"}}
     parts["features"] = every - parts["outages"] - parts["points"]
-    run_pytest("e2e", env, tally, sorted(parts[suite] if half is None or suite != "features" else today_half(parts[suite], half)))
+    run_pytest("e2e", env, tally, sorted(todays(parts[suite], share) if share and suite == "features" else parts[suite]))
 
 
 def run_chaos(env, tally):
@@ -248,7 +247,7 @@ def main():
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--build", default="build/gcc")
     arguments.add_argument("--instances", type=int, default=1)
-    arguments.add_argument("--half", type=int, choices=(0, 1))
+    arguments.add_argument("--share", choices=("most", "rest"))
     arguments.add_argument("--failed", metavar="FILE")
     arguments.add_argument("--again", metavar="FILE", nargs="+")
     arguments.add_argument("suites", nargs="*")
@@ -270,7 +269,7 @@ def main():
         elif suite == "chaos":
             run_chaos(env, tally)
         elif suite in ("features", "outages", "points"):
-            run_part_of_e2e(suite, env, tally, options.half)
+            run_part_of_e2e(suite, env, tally, options.share)
         elif suite in ("contract", "e2e"):
             run_pytest(suite, env, tally)
             if suite == "contract":

@@ -552,6 +552,9 @@ export type NewSessionId = string;
 
 export type DeviceId = string;
 
+/** A place in a trace: W3C Trace Context. One that is none is ignored. */
+export type Traceparent = string;
+
 /** UTC, RFC 3339, milliseconds. */
 export type Moment = string;
 
@@ -694,6 +697,7 @@ export type WsBroadcast = {
   type: "broadcast";
   id?: MessageId;
   sessionId: Uuid;
+  traceparent?: Traceparent;
   message: Json;
   /** To the sender too. */
   echo?: boolean;
@@ -723,6 +727,7 @@ export type WsHeartbeat = {
   type: "heartbeat";
   id?: MessageId;
   sessionId: Uuid;
+  traceparent?: Traceparent;
 };
 
 /** WebSocket, server to client: you are authenticated */
@@ -747,6 +752,7 @@ export type WsPatch = {
   checksum?: Checksum;
   merge?: Merge;
   key?: Key;
+  traceparent?: Traceparent;
 };
 
 /** WebSocket, client to server: are you there? */
@@ -788,6 +794,7 @@ export type WsStatus = {
   sessionId: Uuid;
   status: TargetStatus;
   key?: Key;
+  traceparent?: Traceparent;
 };
 
 /** WebSocket, client to server: send me this session */
@@ -825,6 +832,7 @@ export type WsSwitch = {
   /** Whose turn it has to be: else not_active_participant. This or baseVersion is needed. */
   currentParticipantId?: ParticipantId;
   key?: Key;
+  traceparent?: Traceparent;
 };
 
 /** WebSocket, server to client: send a new token before this moment */
