@@ -127,16 +127,17 @@ struct right {
 };
 
 #define NOBODY "{00000000-0000-0000-0000-000000000000}"
-#define DELTAS "session:" NOBODY ":deltas"
 #define READS_SESSIONS                                                                             \
     (CONFIG_SESSION_API | CONFIG_WS_FANOUT | CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER)
 #define SCRIPTS (CONFIG_SESSION_API | CONFIG_WS_FANOUT | CONFIG_STATE_ENGINE)
 #define WRITES (CONFIG_WS_FANOUT | CONFIG_STATE_ENGINE)
 
+static const char deltas[] = "session:" NOBODY ":deltas";
+
 static const struct right rights[] = {
     {READS_SESSIONS, false, {"HGETALL", "session:" NOBODY ":meta"}},
     {READS_SESSIONS, false, {"GET", "session:" NOBODY ":state"}},
-    {READS_SESSIONS, false, {"XRANGE", DELTAS, "-", "+", "COUNT", "1"}},
+    {READS_SESSIONS, false, {"XRANGE", deltas, "-", "+", "COUNT", "1"}},
     {READS_SESSIONS, false, {"TIME"}},
     {READS_SESSIONS, true, {"CLUSTER", "SLOTS"}},
     {SCRIPTS, false, {"EVAL", "return 1", "0"}},

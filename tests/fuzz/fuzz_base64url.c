@@ -12,7 +12,9 @@ static ssize_t decode_slowly(const char *text, size_t len, unsigned char *ret) {
     char *plain = must_alloc(padded + 1);
     bool is_ours = true;
     for (size_t i = 0; i < padded; i++) {
-        char c = i < len ? text[i] : '=';
+        char c = '=';
+        if (i < len)
+            c = text[i];
         is_ours = is_ours && (i >= len || base64url_value(c) >= 0);
         if (c == '-' || c == '_')
             c = c == '-' ? '+' : '/';

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "proto/trace_context.h"
 
@@ -80,7 +81,7 @@ static void test_every_shorter_text_is_none(void **state) {
     static const char text[] = "00-" IDS "-01";
     for (size_t len = 0; len < TRACE_PARENT_LEN; len++) {
         struct trace_context c;
-        _cleanup_(freep) char *cut = malloc(len + 1);
+        _cleanup_(freep) char *cut = must_malloc(len + 1);
         memcpy(cut, text, len);
         assert_false(trace_context_parse(cut, len, &c));
     }
