@@ -1,11 +1,11 @@
-/* See web.h. libcurl tells which descriptors and which moment it waits for; the loop does. */
+/* See web.h. */
 #include "cli/web.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "common/curl_loop.h"
 #include "common/version.h"
 
 #define BODY_MAX (1u << 20)
@@ -22,10 +22,8 @@ struct transfer {
 };
 
 struct web {
-    uv_loop_t *loop;
+    struct curl_loop curl;
     struct web_options options;
-    CURLM *multi;
-    uv_timer_t timer;
     struct transfer *transfers;
     size_t n_waiting;
 };
@@ -33,7 +31,7 @@ struct web {
 /* ---- transfers ---- */
 
 static void transfer_free(struct transfer *t) {
-    curl_multi_remove_handle(t->web->multi, t->easy);
+    curl_multi_remove_handle(t->web->curl.multi, t->easy);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     buf_done(&t->body);
@@ -44,8 +42,11 @@ static void transfer_free(struct transfer *t) {
     free(t);
 }
 
-static void finish(struct transfer *t, CURLcode code) {
+static void finish(void *arg, CURL *easy, CURLcode code) {
+    struct transfer *t = NULL;
     long status = 0;
+    (void)arg;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t);
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     const char *why = t->error[0] ? t->error : curl_easy_strerror(code);
     const struct web_answer answer = {.status = code == CURLE_OK ? (int)status : 0,
@@ -55,80 +56,6 @@ static void finish(struct transfer *t, CURLcode code) {
                                       .body_len = t->body.len};
     t->done(t->arg, &answer);
     transfer_free(t);
-}
-
-static void act(struct web *w, curl_socket_t fd, int events) {
-    int n_running, n_left;
-    curl_multi_socket_action(w->multi, fd, events, &n_running);
-    for (CURLMsg *m; (m = curl_multi_info_read(w->multi, &n_left));)
-        if (m->msg == CURLMSG_DONE) {
-            struct transfer *t = NULL;
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-            finish(t, m->data.result);
-        }
-}
-
-/* ---- the loop ---- */
-
-static void on_timer(uv_timer_t *timer) {
-    act(timer->data, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int on_timeout(CURLM *multi, long timeout_ms, void *arg) {
-    struct web *w = arg;
-    (void)multi;
-    if (timeout_ms < 0)
-        uv_timer_stop(&w->timer);
-    else
-        uv_timer_start(&w->timer, on_timer, (uint64_t)timeout_ms, 0);
-    return 0;
-}
-
-struct watched {
-    uv_poll_t poll;
-    curl_socket_t fd;
-};
-
-static void on_poll(uv_poll_t *poll, int status, int events) {
-    const struct watched *w = (const struct watched *)poll;
-    act(poll->data, w->fd,
-        (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
-            (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0) | (status < 0 ? CURL_CSELECT_ERR : 0));
-}
-
-static void free_watched(uv_handle_t *handle) {
-    free(handle);
-}
-
-static struct watched *watch(struct web *web, curl_socket_t fd) {
-    struct watched *w = must_alloc(sizeof(*w));
-    w->fd = fd;
-    if (uv_poll_init(web->loop, &w->poll, fd) < 0) {
-        free(w);
-        return NULL;
-    }
-    w->poll.data = web;
-    curl_multi_assign(web->multi, fd, w);
-    return w;
-}
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_socket) {
-    struct watched *w = of_socket;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (w) {
-            uv_poll_stop(&w->poll); /* before libcurl closes the descriptor */
-            uv_close((uv_handle_t *)&w->poll, free_watched);
-        }
-        return 0;
-    }
-    if (!w && !(w = watch(arg, fd)))
-        return -1;
-    uv_poll_start(&w->poll,
-                  (what & CURL_POLL_IN ? UV_READABLE : 0) |
-                      (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-                  on_poll);
-    return 0;
 }
 
 /* ---- a request ---- */
@@ -201,7 +128,7 @@ void web_ask(struct web *w, const struct web_request *r, web_done_fn *done, void
     w->transfers = t;
     w->n_waiting++;
     set_options(t, r);
-    if (curl_multi_add_handle(w->multi, t->easy) != CURLM_OK)
+    if (curl_multi_add_handle(w->curl.multi, t->easy) != CURLM_OK)
         abort();
 }
 
@@ -225,29 +152,21 @@ static bool is_url(const char *url) {
 int web_new(struct web **ret, uv_loop_t *loop, const struct web_options *options) {
     if (!is_url(options->url))
         return -EINVAL;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return -ENOMEM;
-    CURLM *multi = curl_multi_init();
-    if (!multi) {
-        curl_global_cleanup();
-        return -ENOMEM;
-    }
     struct web *w = must_alloc(sizeof(*w));
-    *w = (struct web){.loop = loop, .options = *options, .multi = multi};
-    uv_timer_init(loop, &w->timer);
-    w->timer.data = w;
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, w);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, w);
-    curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, options->max_connections);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, options->max_connections);
+    w->options = *options;
+    int err = curl_loop_open(&w->curl, loop, finish, w);
+    if (err) {
+        free(w);
+        return err;
+    }
+    curl_multi_setopt(w->curl.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, options->max_connections);
+    curl_multi_setopt(w->curl.multi, CURLMOPT_MAXCONNECTS, options->max_connections);
     *ret = w;
     return 0;
 }
 
-static void on_timer_closed(uv_handle_t *timer) {
-    free(timer->data);
+static void free_when_closed(uv_handle_t *handle) {
+    free(handle->data);
 }
 
 struct web *web_free(struct web *w) {
@@ -257,8 +176,6 @@ struct web *web_free(struct web *w) {
         next = t->next;
         transfer_free(t);
     }
-    curl_multi_cleanup(w->multi); /* closes what it still has, and so stops our watching it */
-    curl_global_cleanup();
-    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
+    curl_loop_close(&w->curl, free_when_closed);
     return NULL;
 }

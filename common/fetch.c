@@ -1,13 +1,12 @@
 /* HTTP exchanges; see fetch.h. libcurl resolves names in a thread of its own. */
 #include "common/fetch.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "common/curl_loop.h"
 #include "common/version.h"
 
 #define TIMEOUT_MS 10000L
@@ -16,15 +15,14 @@
 DEFINE_CLEANUP(CURLU *, curl_url_cleanup)
 
 struct fetch {
+    struct curl_loop curl;
     struct fetch_options options;
-    CURLM *multi;
     CURL *easy; /* NULL but while fetching */
     struct curl_slist *headers;
     struct buf body;
     size_t n_header_bytes;
     char error[CURL_ERROR_SIZE];
     char too_much[64]; /* why we broke off; "": we did not */
-    uv_timer_t timer;  /* libcurl's */
 };
 
 /* ---- what came of it ---- */
@@ -32,16 +30,17 @@ struct fetch {
 static void end_transfer(struct fetch *f) {
     if (!f->easy)
         return;
-    curl_multi_remove_handle(f->multi, f->easy);
+    curl_multi_remove_handle(f->curl.multi, f->easy);
     curl_easy_cleanup(TAKE_PTR(f->easy));
     curl_slist_free_all(TAKE_PTR(f->headers));
 }
 
-static void answer(struct fetch *f, CURLcode code) {
+static void answer(void *arg, CURL *easy, CURLcode code) {
+    struct fetch *f = arg;
     long status = 0;
     curl_off_t retry_after_s = 0;
-    curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(f->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after_s);
     end_transfer(f);
     struct buf body = f->body;
     f->body = BUF_NULL;
@@ -53,89 +52,6 @@ static void answer(struct fetch *f, CURLcode code) {
         a.error = f->too_much[0] ? f->too_much : f->error[0] ? f->error : curl_easy_strerror(code);
     f->options.done(f->options.arg, &a);
     buf_done(&body);
-}
-
-/* ---- libcurl in the loop ---- */
-
-static void check_done(struct fetch *f) {
-    int n_left;
-    for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &n_left));)
-        if (m->msg == CURLMSG_DONE) {
-            answer(f, m->data.result);
-            return;
-        }
-}
-
-/* A thread that libcurl makes on the way blocks all signals: they are for the loop's own (app.c).
- */
-static void act(struct fetch *f, curl_socket_t fd, int events) {
-    sigset_t all, before;
-    int n_running;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    curl_multi_socket_action(f->multi, fd, events, &n_running);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    check_done(f);
-}
-
-static void on_timer(uv_timer_t *timer) {
-    act(timer->data, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int on_timeout(CURLM *multi, long timeout_ms, void *arg) {
-    struct fetch *f = arg;
-    (void)multi;
-    if (timeout_ms < 0)
-        uv_timer_stop(&f->timer);
-    else
-        uv_timer_start(&f->timer, on_timer, (uint64_t)timeout_ms, 0);
-    return 0;
-}
-
-struct watched {
-    uv_poll_t poll;
-    curl_socket_t fd;
-};
-
-static void on_poll(uv_poll_t *poll, int status, int events) {
-    const struct watched *w = (const struct watched *)poll;
-    int for_curl = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
-                   (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0) |
-                   (status < 0 ? CURL_CSELECT_ERR : 0);
-    act(poll->data, w->fd, for_curl);
-}
-
-static void free_watched(uv_handle_t *handle) {
-    free(handle);
-}
-
-static struct watched *watch(struct fetch *f, curl_socket_t fd) {
-    struct watched *w = must_alloc(sizeof(*w));
-    w->fd = fd;
-    if (uv_poll_init(f->options.loop, &w->poll, fd) < 0) {
-        free(w);
-        return NULL;
-    }
-    w->poll.data = f;
-    curl_multi_assign(f->multi, fd, w);
-    return w;
-}
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_socket) {
-    struct watched *w = of_socket;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (w) {
-            uv_poll_stop(&w->poll); /* before libcurl closes the descriptor */
-            uv_close((uv_handle_t *)&w->poll, free_watched);
-        }
-        return 0;
-    }
-    if (!w && !(w = watch(arg, fd)))
-        return -1;
-    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    uv_poll_start(&w->poll, events, on_poll);
-    return 0;
 }
 
 /* ---- a transfer ---- */
@@ -228,7 +144,7 @@ int fetch_begin(struct fetch *f, const char *json, size_t json_len) {
         set_answer(f);
         set_request(f, json, json_len);
     }
-    if (f->easy && curl_multi_add_handle(f->multi, f->easy) == CURLM_OK)
+    if (f->easy && curl_multi_add_handle(f->curl.multi, f->easy) == CURLM_OK)
         return 0;
     end_transfer(f);
     return -ENOMEM;
@@ -237,27 +153,19 @@ int fetch_begin(struct fetch *f, const char *json, size_t json_len) {
 /* ---- the whole ---- */
 
 int fetch_new(struct fetch **ret, const struct fetch_options *options) {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return -ENOMEM;
-    CURLM *multi = curl_multi_init();
-    if (!multi) {
-        curl_global_cleanup();
-        return -ENOMEM;
-    }
     struct fetch *f = must_alloc(sizeof(*f));
-    *f = (struct fetch){.options = *options, .multi = multi};
-    uv_timer_init(options->loop, &f->timer);
-    f->timer.data = f;
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, f);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, f);
+    f->options = *options;
+    int err = curl_loop_open(&f->curl, options->loop, answer, f);
+    if (err) {
+        free(f);
+        return err;
+    }
     *ret = f;
     return 0;
 }
 
-static void free_when_closed(uv_handle_t *timer) {
-    struct fetch *f = timer->data;
+static void free_when_closed(uv_handle_t *handle) {
+    struct fetch *f = handle->data;
     buf_done(&f->body);
     free(f);
 }
@@ -266,9 +174,7 @@ struct fetch *fetch_free(struct fetch *f) {
     if (!f)
         return NULL;
     end_transfer(f);
-    curl_multi_cleanup(f->multi); /* closes what it still has, and so stops our watching it */
-    curl_global_cleanup();
-    uv_close((uv_handle_t *)&f->timer, free_when_closed);
+    curl_loop_close(&f->curl, free_when_closed);
     return NULL;
 }
 

@@ -1,7 +1,7 @@
 /* One HTTP exchange at a time with a server of the operator's choice (an identity provider, a
- * collector of traces): libcurl's multi interface as a guest of the loop, and its only border, but
- * for jwks_url.c. What is sent back is bounded in bytes and in time, no redirect is followed,
- * nothing is unpacked, and no connection stays. Loop thread only. */
+ * collector of traces): by libcurl in the loop (curl_loop.h). What is sent back is bounded in bytes
+ * and in time, no redirect is followed, nothing is unpacked, and no connection stays. Loop thread
+ * only. */
 #pragma once
 
 #include <stdbool.h>
