@@ -5,8 +5,8 @@
 
 #include "base/uuid.h"
 #include "cli/arguments.h"
+#include "cli/position.h"
 #include "cli/tail.h"
-#include "proto/text.h"
 
 #define MAX_SESSIONS 64 /* a connection carries no more */
 
@@ -40,21 +40,13 @@ const char tail_usage[] =
     "\n"
     "Ends with 0 when it was interrupted, and missed nothing; 1 when it missed something.\n";
 
-/* As an ETag's tag: 42, or 42.2 in the second epoch; quotes may stand around it. */
 static const char *parse_since(const char *text, struct tail_arguments *a) {
-    static const char mistake[] = "--since takes a version, 42, or in a later epoch 42.2.";
-    uint64_t version = 0, epoch = 1;
-    size_t len = strlen(text);
-    if (len >= 2 && text[0] == '"' && text[len - 1] == '"')
-        text++, len -= 2;
-    const char *dot = memchr(text, '.', len);
-    size_t version_len = dot ? (size_t)(dot - text) : len;
-    if (!text_parse_number(text, version_len, &version) ||
-        (dot && (!text_parse_number(dot + 1, len - version_len - 1, &epoch) || epoch < 2)))
-        return mistake;
+    struct position p;
+    if (!position_parse(text, &p))
+        return "--since takes a version, 42, or in a later epoch 42.2.";
     a->has_since = true;
-    a->since_version = (int64_t)version;
-    a->since_epoch = (int64_t)epoch;
+    a->since_version = (int64_t)p.version;
+    a->since_epoch = (int64_t)p.epoch;
     return NULL;
 }
 

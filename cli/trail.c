@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "proto/text.h"
+#include "cli/position.h"
 
 /* Of one position its version comes first, then what it brought with it. */
 static const char sql[] =
@@ -41,17 +41,10 @@ enum column {
 };
 
 bool trail_parse_position(const char *text, struct position *ret) {
-    uint64_t version = 0, epoch = 1;
-    size_t len = strlen(text);
-    if (len >= 2 && text[0] == '"' && text[len - 1] == '"')
-        text++, len -= 2;
-    const char *dot = memchr(text, '.', len);
-    size_t version_len = dot ? (size_t)(dot - text) : len;
-    if (!text_parse_number(text, version_len, &version) || version > INT32_MAX ||
-        (dot && (!text_parse_number(dot + 1, len - version_len - 1, &epoch) || epoch < 2 ||
-                 epoch > INT32_MAX)))
+    struct position p;
+    if (!position_parse(text, &p) || p.version > INT32_MAX || p.epoch > INT32_MAX)
         return false;
-    *ret = (struct position){version, epoch};
+    *ret = p;
     return true;
 }
 

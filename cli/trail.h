@@ -34,7 +34,7 @@ struct trail {
 #define TRAIL_PAGE 50 /* a body has up to about half a megabyte */
 #define TRAIL_LAST ((struct position){INT32_MAX, INT32_MAX})
 
-/* A position as a person gives it: 42, or 42.3 in the third epoch. False: it is none. */
+/* As position.h has it, and as PostgreSQL can have it. */
 MUSTCHECK bool trail_parse_position(const char *text, struct position *ret);
 /* The next page, in place of the one before: n 0 at the end. Negative: told on stderr. */
 MUSTCHECK int trail_next(struct trail *t, struct backends *b);
