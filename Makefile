@@ -91,7 +91,7 @@ $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
 # handoff.h marks leave it: in the archive, too, where it is one object.
 CLIENT_C := $(OUT)/client
 CLIENT_C_LAYERS := $(addprefix base/,base64url.c buf.c hash.c random.c timestamp.c uuid.c) \
-    $(addprefix proto/,canonical.c fault.c patch.c patch_document.c patch_read.c pointer.c session_device.c shortest.c text.c text_members.c text_quick.c)
+    $(addprefix proto/,canonical.c claim.c fault.c patch.c patch_document.c patch_read.c pointer.c session_device.c shortest.c text.c text_members.c text_quick.c)
 CLIENT_C_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(wildcard clients/c/src/*.c))
 CLIENT_C_LAYERS_O := $(patsubst %.c,$(CLIENT_C)/%.o,$(CLIENT_C_LAYERS))
 CLIENT_C_PACKAGES := libwebsockets libuv jansson libcrypto

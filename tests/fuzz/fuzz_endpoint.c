@@ -1,9 +1,9 @@
 /* The client's side: a URL of the server, a token's claims, a refusal. What is taken of a URL,
  * written again, is taken as the same; a device of a token is one; a refusal has its code. */
-#include "clients/c/src/claim.h"
 #include "clients/c/src/endpoint.h"
 #include "clients/c/src/problem.h"
 #include "fuzz_json.h"
+#include "proto/claim.h"
 #include "proto/session.h"
 
 static void check_url(const char *url) {

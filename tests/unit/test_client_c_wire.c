@@ -1,7 +1,7 @@
 #include "tests/unit/client_c_fixture.h"
 
-#include "clients/c/src/claim.h"
 #include "clients/c/src/endpoint.h"
+#include "proto/claim.h"
 
 static void test_a_delay_doubles_up_to_half_a_minute_with_jitter(void **state) {
     struct delay d = {0};

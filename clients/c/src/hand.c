@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
-#include "clients/c/src/claim.h"
+#include "proto/claim.h"
 #include "proto/session.h"
 
 #define DEFAULT_FRAME_BYTES (1u << 20)

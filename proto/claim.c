@@ -1,12 +1,11 @@
 /* A token's claims; see claim.h. */
-#include "clients/c/src/claim.h"
+#include "proto/claim.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/base64url.h"
 #include "base/buf.h"
-#include "clients/c/src/problem.h"
 #include "proto/session.h"
 #include "proto/text.h"
 
@@ -20,7 +19,7 @@ bool claim_device(const char *token, size_t cap, char ret[]) {
     ssize_t n = base64url_decode(begin + 1, len, payload);
     if (n < 0 || text_parse(payload, (size_t)n, &claims, NULL) != 0)
         return false;
-    const char *device = frame_string(claims, "device_id");
+    const char *device = json_string_value(json_object_get(claims, "device_id"));
     if (!device || !session_device_is_valid(device, strlen(device)) || strlen(device) >= cap)
         return false;
     memcpy(ret, device, strlen(device) + 1);

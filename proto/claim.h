@@ -1,4 +1,4 @@
-/* What a token says of itself. It is the server that verifies it. */
+/* What a token says of itself, for clients: it is the server that verifies it. */
 #pragma once
 
 #include <stdbool.h>
