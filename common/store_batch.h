@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "proto/session.h"
+#include "proto/trace_context.h"
 
 #define STORE_INSTANCE_MAX 127
 #define STORE_TOKEN_CAP 60 /* of what tells one save from all others, with its NUL */
@@ -58,6 +59,7 @@ struct store_entry {
     /* of the command's idempotency key, "" without one */
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
+    struct trace_context trace; /* the command's, where it is sampled; else not set */
 };
 
 struct store_idem {
@@ -131,6 +133,7 @@ struct store_save {
     const char *token;
     bool writes_state; /* data, name … : the state string is written too */
     const char *command_id;
+    const struct trace_context *trace; /* the command's, kept where it is sampled; or NULL */
     const char *event; /* body of the versioned event; NULL: no version and no delta, but meta's
                           touch and (with snapshot_id) a snapshot of the version that is there */
     size_t event_len;

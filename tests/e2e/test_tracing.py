@@ -9,9 +9,12 @@ import secrets
 import subprocess
 
 import pytest
+import requests
 
+from cold import lose
 from collector import KINDS, Collector
 from harness import MAX_WAIT, Socket, Suite, free_ports, metric, new_user, wait_until
+from test_due import Unused
 
 HOW_TO = pathlib.Path(__file__).resolve().parents[2] / "docs" / "how-to" / "trace-a-request.md"
 SERVICES = ["session_api", "state_engine", "ws_fanout", "audit_writer"]
@@ -31,7 +34,8 @@ def collector():
 def traced(new_realm, collector, tmp_path_factory):
     """A suite that sends its traces to the collector: those that callers ask for."""
     suite = Suite(new_realm(), tmp_path_factory.mktemp("traced"), HANDOFF_OTLP_URL=collector.url,
-                  HANDOFF_TRACE_CALLERS_PER_SECOND="1000", HANDOFF_OTLP_AUTHORIZATION="Bearer of a test")
+                  HANDOFF_TRACE_CALLERS_PER_SECOND="1000", HANDOFF_OTLP_AUTHORIZATION="Bearer of a test",
+                  HANDOFF_LOG_LEVEL="debug")
     try:
         yield suite.start()
     finally:
@@ -70,6 +74,12 @@ def subscriber(suite, session):
 
 def records(suite, service, trace_id):
     return [r for r in suite.log_records(service) if r.get("trace_id") == trace_id]
+
+
+def one_record(suite, service, event, parent):
+    """Of the trace; a log is written before its answer."""
+    found, = (r for r in records(suite, service, parent.trace_id) if r["event"] == event)
+    return found
 
 
 def one(spans, service, name):
@@ -152,6 +162,73 @@ def test_a_broadcast_and_a_refusal(traced, collector, ada):
     assert one(spans, "ws_fanout", "process session_updates").parent_id == request.id
     spans = collector.wait_trace(refused.trace_id, 2)
     assert {s.attributes["error.type"] for s in spans} == {"version_conflict"} and not any(s.failed for s in spans)
+    assert one_record(traced, "session_api", "request_refused", refused)["commandId"] == \
+        one(spans, "state_engine", "process state_engine.commands").attributes["handoff.command.id"]
+
+
+def test_every_refusal_is_found_by_its_trace(traced, ada):
+    """Also those that are not sampled, as nearly all are."""
+    upgrade, stream, frame = Parent("00"), Parent("00"), Parent("00")
+    with pytest.raises(Exception, match="401"):
+        Socket(traced.ws_url, header=["Authorization: Bearer x", f"traceparent: {upgrade.text}", "X-Request-Id: up-1"])
+    told = one_record(traced, "ws_fanout", "unauthenticated", upgrade)
+    assert (told["requestId"], told["route"], told["code"]) == ("up-1", "/ws", "unauthenticated") and told["detail"]
+    url = f"{traced.ws_url.replace('ws:', 'http:').removesuffix('/ws')}/sessions/{secrets.token_hex(16)}/events"
+    answer = requests.get(url, headers={"Authorization": f"Bearer {ada.token}", **stream.headers}, timeout=MAX_WAIT)
+    assert answer.status_code == 404
+    assert one_record(traced, "ws_fanout", "request_refused", stream)["requestId"] == answer.headers["X-Request-Id"]
+    session = ada.create({"n": 0})["id"]
+    with ada.connect() as socket:
+        hello = socket.expect("hello")
+        socket.send(type="patch", id="f", sessionId=session, operations=REPLACE, baseVersion=9, traceparent=frame.text)
+        socket.recv_until("error")
+    told = one_record(traced, "ws_fanout", "request_refused", frame)
+    assert (told["connectionId"], told["frameId"], told["sessionId"], told["code"]) == \
+        (hello["connectionId"], "f", session, "version_conflict") and told["commandId"]
+
+
+def test_what_an_engine_did_not_get_to_publish_goes_out_in_its_trace(traced, collector, ada):
+    """As it looks when an engine died after its save: the mark stands below the version."""
+    session, parent = ada.create({"n": 0})["id"], Parent()
+    redis, unused = traced.redis_client(), Unused(traced, session)
+    assert ada.patch(session, REPLACE, headers=parent.headers).status_code == 200
+    first = collector.wait_trace(parent.trace_id, 4)
+    unused.settle()
+    with subscriber(traced, session) as next_headers:
+        redis.hset(unused.meta, "published", 1)
+
+        def is_published():
+            unused.look()
+            return unused.get("published") == "2"
+        wait_until(is_published, what="the version published again")
+        headers = next_headers()
+    spans = collector.wait_trace(parent.trace_id, 6)
+    again, = (s for s in spans if s.name == "send session_updates" and s not in first)
+    assert headers["traceparent"] == f"00-{parent.trace_id}-{again.id}-01"
+    assert again.parent_id == one(first, "session_api", "PATCH /sessions/{id}").id
+    assert [s.service for s in spans if s.parent_id == again.id] == ["audit_writer"]
+
+
+def test_a_rebuild_is_found_by_the_request_that_met_it(traced, ada):
+    session, parent = ada.create({"n": 0})["id"], Parent("00")
+    wait_until(lambda: traced.query("select 1 from sessions where id = %s", session), what="the session in PostgreSQL")
+    lose(traced, session)
+    with subscriber(traced, session) as next_headers:
+        assert ada.get(f"/sessions/{session}", headers=parent.headers).status_code == 200
+        assert next_headers()["traceparent"] == parent.text
+    told = one_record(traced, "state_engine", "session_rebuilt", parent)
+    assert told["sessionId"] == session and told["commandId"]
+
+
+def test_the_id_of_an_answer_is_in_the_audit_trail(traced, ada):
+    """Where neither a client nor a proxy gave one, also of what nobody sampled."""
+    session = ada.create({"n": 0})["id"]
+    answer = ada.patch(session, REPLACE)
+    sql = "select session_id::text, version from session_events where command_id = %s"
+    wait_until(lambda: traced.query(sql, answer.headers["X-Request-Id"]) == [(session, 2)], what="the row")
+    refused = ada.patch(session, REPLACE, baseVersion=9)
+    told, = (r for r in traced.log_records("session_api") if r.get("requestId") == refused.json()["requestId"])
+    assert told["commandId"] == told["requestId"]
 
 
 def test_what_is_not_sampled_goes_on_unrecorded(traced, collector, ada):
