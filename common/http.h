@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "common/metrics.h"
 
 struct http;
 struct http_request; /* one request; alive until http_answer was called for it */
@@ -23,6 +24,8 @@ struct http_options {
     /* That wait to be taken, of all requests: who does not take them is shut. 0: 128 MiB. At twice
      * that much requests are refused. */
     size_t max_answer_bytes;
+    /* Gauges; NULL: they are not told. */
+    struct metric *connections, *answer_bytes;
 };
 
 /* Why the server asks for an error answer of the handler's making. */

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "common/metrics.h"
 #include "proto/session.h"
 #include "proto/trace_context.h"
 
@@ -109,6 +110,9 @@ struct store_delta {
     const char *event; /* borrowed: the event's body as published */
     size_t event_len;
 };
+
+/* Every answer is observed there from now on: a histogram of seconds. */
+void store_measure(struct store *s, struct metric *answers);
 
 /* ---- limits: store_limits.c ---- */
 struct store_token {

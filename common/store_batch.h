@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "common/metrics.h"
 #include "proto/session.h"
 #include "proto/trace_context.h"
 
@@ -45,6 +46,10 @@ const char *store_batch_run_id(const struct store_batch *b, const char *session_
 const char *store_batch_saver(const struct store_batch *b);
 /* PING; negative when Redis does not answer. */
 MUSTCHECK int store_batch_ping(struct store_batch *b);
+
+/* Every pipeline is observed there from now on, from its first question to its last answer: a
+ * histogram of seconds. */
+void store_batch_measure(struct store_batch *b, struct metric *answers);
 
 /* ---- load ---- */
 /* One entry of the delta window, owned by its load. */

@@ -188,6 +188,7 @@ struct store_batch {
     char token_prefix[UUID_LEN + 1]; /* tells this batch's saves from any other's */
     uint64_t n_tokens;
     unsigned n_wait_replicas; /* that a save waits for */
+    struct metric *answers;   /* NULL: they are not measured */
     uint64_t n_losses;        /* of connections */
 
     /* of a cluster */

@@ -71,6 +71,7 @@ static int open_connections(struct recover *r) {
         return err;
     db_follow_url(r->db, &app->config->database_url);
     db_follow_url(r->db_rebuild, &app->config->database_url);
+    db_measure(r->db, metrics_answers(app->metrics, "postgresql"));
     db_require_schema(r->db);
     db_require_schema(r->db_rebuild);
     return 0;
