@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 
+import jwt
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -167,6 +168,24 @@ def test_targets_of_make_exist():
     wrong = [(name, target) for name, text in PAGES.items() for info, block in blocks(text) if info in ("", "sh", "sh run", "bash")
              for target in re.findall(r"^(?:.*\$\()?make (?:-s )?([a-z][a-z-]*)", block, re.M) if target not in targets]
     assert not wrong
+
+
+TOKENS = {(name, command) for name, text in PAGES.items() for command in re.findall(r"make -s token (?:[A-Z]+=(?:\"[^\"]*\"|[\w:-]+) ?)+", text)}
+
+
+@pytest.mark.parametrize("name, command", sorted(TOKENS))
+def test_make_gives_the_token_that_is_shown(name, command, tmp_path):
+    (tmp_path / "jwt.secret").write_text(64 * "x")
+    done = subprocess.run(shlex.split(command), cwd=ROOT, env={**os.environ, "HANDOFF_RUN": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    claims = jwt.decode(done.stdout.strip(), 64 * "x", algorithms=["HS256"])
+    asked = dict(word.split("=", 1) for word in shlex.split(command)[3:])
+    assert {"USER": claims["sub"], **({"DEVICE": claims["device_id"]} if "device_id" in claims else {}),
+            **({"SCOPE": claims["scope"]} if "scope" in claims else {})} == asked
+
+
+def test_there_are_such_tokens():
+    assert len(TOKENS) >= 6
 
 
 def test_metrics_that_a_how_to_names_exist():
