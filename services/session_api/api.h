@@ -29,6 +29,7 @@ struct api {
     struct db *past_db; /* for what may read much of one session: nobody else waits behind it */
     struct commander *commander;
     struct http *http;
+    uv_timer_t *open_timer; /* NULL once it is open */
     struct quota *quota;
     struct console *console; /* NULL where it is off */
     struct docs *docs;       /* the same */
