@@ -214,12 +214,14 @@ def test_what_an_engine_did_not_get_to_publish_goes_out_in_its_trace(traced, col
 
 
 def test_a_rebuild_is_found_by_the_request_that_met_it(traced, ada):
-    session, parent = ada.create({"n": 0})["id"], Parent("00")
+    session, parent = ada.create({"n": 0})["id"], Parent()
     wait_until(lambda: traced.query("select 1 from sessions where id = %s", session), what="the session in PostgreSQL")
     lose(traced, session)
     with subscriber(traced, session) as next_headers:
         assert ada.get(f"/sessions/{session}", headers=parent.headers).status_code == 200
-        assert next_headers()["traceparent"] == parent.text
+        assert next_headers()["traceparent"].split("-")[1] == parent.trace_id
+    (_, kept), = traced.redis_client().xrange(f"session:{{{session}}}:deltas")
+    assert kept["p"].split("-")[1] == parent.trace_id and "session_rebuilt" in kept["e"]
     told = one_record(traced, "state_engine", "session_rebuilt", parent)
     assert told["sessionId"] == session and told["commandId"]
 
