@@ -156,15 +156,18 @@ def main():
         print(f"{checked['accepted']} changes accepted, {checked['versions']} there, "
               f"{checked['behind']} devices without all of theirs")
         rows = suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
-        print(f"{rows} rows in PostgreSQL")
+        told = dict(suite.query("select type, count(*) from session_events where type in ('device_joined', 'device_left') "
+                                "group by type"))
+        print(f"{rows} rows in PostgreSQL; {told.get('device_joined', 0)} times a device joined, "
+              f"{told.get('device_left', 0)} times one left")
         second.stop()
         suite.stop()
     finally:
         servers.stop()
     bad = [f"{r['known_as']}: {name} {r[name]}" for r in seen for name in FAILS if r[name]]
     narrow = [r["known_as"] for r in seen if r["closed1001"] >= 4000 and len(r["returns"]) < 10]
-    if bad or narrow or checked["accepted"] != checked["versions"] or rows != checked["versions"]:
-        raise SystemExit(f"error: {bad} {narrow} {checked} {rows}")
+    if bad or narrow or told != {"device_joined": options.members} or checked["accepted"] != checked["versions"] or rows != checked["versions"]:
+        raise SystemExit(f"error: {bad} {narrow} {checked} {rows} {told}")
 
 
 if __name__ == "__main__":
