@@ -113,12 +113,16 @@ class Visitor:
     def look_back(self, session):
         path = path_of(session)
         assert self.owner.post(f"{path}/snapshots", json={"label": "here"}).status_code == 201
+        self.wait_history(path)  # what version 1 is made from
         accepted(self.owner.post(f"{path}/restore", json={"version": 1}), self.version + 1)
         assert self.owner.read(session["id"])["data"] == session["data"]
-        items = self.owner.deltas(session["id"])
-        assert [item["version"] for item in items] == list(range(1, self.version + 2))
-        told = {(item["version"], item["type"]) for item in items}
-        wait_until(lambda: told <= self.history(path), what=f"the history of {session['id']}")
+        assert self.wait_history(path) == list(range(1, self.version + 2))
+
+    def wait_history(self, path):
+        """Until the trail has what Redis has; the versions."""
+        told = [(item["version"], item["type"]) for item in self.owner.deltas(path.rpartition("/")[2])]
+        wait_until(lambda: set(told) <= self.history(path), what=f"the history of {path}")
+        return [version for version, _ in told]
 
     def history(self, path):
         answer = self.owner.get(f"{path}/history?limit=100")

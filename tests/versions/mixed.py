@@ -65,6 +65,7 @@ class Mixed(Run):
         super().__init__(options)
         self.model = StrictModel(options.seed, self.explains, self.say, self.may_be_late)
         self.versions, self.guests, self.seen = versions, [], []
+        self.is_newer = False  # the schema, than the older version
 
     def start(self):
         self.world = Pair(ROOT / "build" / "mixed" / f"{os.getpid()}", self.versions,
@@ -92,8 +93,9 @@ class Mixed(Run):
 
     def migrate(self):
         """By the newer handoff, while every service is still the older one."""
-        for arguments, codes in ((("status",), (0, 1)), (("up", "--dry-run"), (0,)), (("up",), (0,)), (("status",), (0,))):
-            self.handoff("new", codes, "migrate", *arguments)
+        self.is_newer = self.handoff("new", (0, 1), "migrate", "status") == 1
+        for arguments in (("up", "--dry-run"), ("up",), ("status",)):
+            self.handoff("new", (0,), "migrate", *arguments)
         self.whole("after handoff migrate up")
 
     def handoff(self, version, codes, *arguments):
@@ -102,6 +104,7 @@ class Mixed(Run):
         self.say(f"handoff ({version}) {' '.join(arguments)}: {done.returncode} {done.stderr.strip()}\n"
                  + "".join(f"{'':11}{line}\n" for line in done.stdout.splitlines()[-3:]).rstrip("\n"))
         assert done.returncode in codes, done.stdout + done.stderr
+        return done.returncode
 
     def whole(self, when):
         """A write through each instance, with its event and its row."""
@@ -126,18 +129,21 @@ class Mixed(Run):
         self.migrate()
         for name in UPGRADE:
             self.turn(name, "new")
-        for name in reversed(self.returning(UPGRADE)):
-            self.turn(name, "old")
-        for name in gray(self.returning(MIXING)) if self.options.all else ():
+        stay = self.staying()
+        for name in reversed(UPGRADE):
+            if name not in stay:
+                self.turn(name, "old")
+        for name in gray([name for name in MIXING if name not in stay]) if self.options.all else ():
             self.turn(name, "old" if self.world.has[name] == "new" else "new")
 
-    def returning(self, names):
-        """Those that go back. Before migrations said who may work with them, audit_writer refused each that it did not know."""
+    def staying(self):
+        """Who does not go back. Before migrations said who may work with them, audit_writer refused what it did not know."""
         if (self.versions["old"] / "handoff").exists():
             self.handoff("old", (0,), "migrate", "status")
-            return names
-        self.say("the older audit_writer refuses a newer schema: the newer one stays")
-        return tuple(name for name in names if name != "audit_writer")
+        elif self.is_newer:
+            self.say("the older audit_writer refuses a newer schema: the newer one stays")
+            return ("audit_writer",)
+        return ()
 
     # ---- what is looked at while nothing is written ----
 
@@ -190,7 +196,7 @@ class Mixed(Run):
                 self.model.violation("an error was logged", f"{version} {service}: {event}, {n} times")
 
     def report(self):
-        visits, counts = self.guests[-1].n, self.model.counts
+        visits, counts = self.guests[-1].n if self.guests else 0, self.model.counts
         print(f"\n{len(self.seen)} instances replaced, {len(set(self.seen))} mixtures:")
         for mixture in dict.fromkeys(self.seen):
             print(f"  {mixture}")
