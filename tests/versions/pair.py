@@ -14,8 +14,6 @@ DEAD = ("state_engine.dead", "audit_writer.dead")
 class Pair(World):
     """versions: {what one is called: folder of its binaries}. settings: {NAME: value} that the new one has alone."""
 
-    linked = ()
-
     def __init__(self, folder, versions, settings):
         super().__init__(folder)
         self.versions, self.settings, self.has = versions, settings, {}  # has: {instance: version}
