@@ -166,7 +166,8 @@ def main():
         servers.stop()
     bad = [f"{r['known_as']}: {name} {r[name]}" for r in seen for name in FAILS if r[name]]
     narrow = [r["known_as"] for r in seen if r["closed1001"] >= 4000 and len(r["returns"]) < 10]
-    if bad or narrow or told != {"device_joined": options.members} or checked["accepted"] != checked["versions"] or rows != checked["versions"]:
+    flapped = told != {"device_joined": options.members}
+    if bad or narrow or flapped or checked["accepted"] != checked["versions"] or rows != checked["versions"]:
         raise SystemExit(f"error: {bad} {narrow} {checked} {rows} {told}")
 
 
