@@ -249,8 +249,7 @@ static void finish_departure(void *arg, int err, const redisReply *reply) {
 }
 
 void store_depart(struct store *s, const char *session_id, const char *device_id,
-                  const char *instance, int64_t away_ms, void (*done)(void *arg, int err),
-                  void *arg) {
+                  const char *instance, void (*done)(void *arg, int err), void *arg) {
     struct departure_ask *ask = must_alloc(sizeof(*ask));
     struct store_command c = {0};
     int64_t now = store_now(s);
@@ -262,7 +261,6 @@ void store_depart(struct store *s, const char *session_id, const char *device_id
     store_put_presence(&c, session_id, "depart", now);
     store_puts(&c, device_id);
     store_puts(&c, instance);
-    store_put_i64(&c, away_ms);
     store_ask_script(s, STORE_SCRIPT_PRESENCE, &c, finish_departure, ask);
 }
 

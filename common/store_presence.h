@@ -21,8 +21,7 @@
 #define PRESENCE_MAX_DEVICES_PER_USER 10
 #define PRESENCE_MAX_WATCHERS 20000
 #define PRESENCE_MAX_DUE 200
-#define PRESENCE_LEFT_AFTER_MS 10000 /* the last connection */
-#define PRESENCE_BACK_AFTER_MS 5000  /* the moment it was asked to come back at, if later */
+#define PRESENCE_LEFT_AFTER_MS 10000          /* the last connection */
 #define PRESENCE_REQUEST_LEFT_AFTER_MS 120000 /* the last request of one that never connected */
 #define PRESENCE_INSTANCE_TTL_MS 15000
 #define PRESENCE_INSTANCE_RENEW_MS 5000
@@ -50,11 +49,9 @@ typedef void store_arrive_fn(void *arg, int err, enum store_admission admission)
 /* The first connection of a device to a session on this instance: judged by meta, and counted, in
  * one script. The session's attention is armed before it. */
 void store_arrive(struct store *s, const struct store_arrival *a, store_arrive_fn *done, void *arg);
-/* The last one has gone, and was asked to come back after away_ms (0: was not asked). done may be
- * NULL; err 0 when it is noted. */
+/* The last one has gone. done may be NULL; err 0 when it is noted. */
 void store_depart(struct store *s, const char *session_id, const char *device_id,
-                  const char *instance, int64_t away_ms, void (*done)(void *arg, int err),
-                  void *arg);
+                  const char *instance, void (*done)(void *arg, int err), void *arg);
 typedef void store_renewed_fn(void *arg, int err, bool lives);
 /* Begins the life of instance:{<iid>}, or (is_new false) renews it. lives false: it had run out,
  * and stays so: everything that the instance holds has to arrive again under another name. Also

@@ -11,7 +11,7 @@
 local devices, presence, meta = KEYS[1], KEYS[2], KEYS[3]
 local now = tonumber(ARGV[2])
 local MAX_OF_USER, MAX_ALL = 10, 20000
-local LEFT_AFTER, REQUEST_LEFT_AFTER, BACK_AFTER = 10000, 120000, 5000
+local LEFT_AFTER, REQUEST_LEFT_AFTER = 10000, 120000
 
 local function digits(number)
   return string.format('%.0f', number)
@@ -129,12 +129,11 @@ function operations.arrive(device, instance, user, admin, name, platform, run_id
   return {d.state == 'n' and 'FIRST' or 'ADMITTED', 1}
 end
 
--- ARGV 3 device, 4 instance, 5 how long it was asked to stay away (ms). Returns how many devices are left by
--- way of the instance.
-function operations.depart(device, instance, away)
+-- ARGV 3 device, 4 instance. Returns how many devices are left by way of the instance.
+function operations.depart(device, instance)
   if redis.call('HDEL', devices, device .. '\n' .. instance) == 0 then return count('#via:' .. instance) end
   local n = via(instance, -1)
-  disconnect(device, now + math.max(LEFT_AFTER, tonumber(away) + BACK_AFTER), now)
+  disconnect(device, now + LEFT_AFTER, now)
   return n
 end
 

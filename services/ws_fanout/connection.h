@@ -61,7 +61,6 @@ struct connection {
     int64_t opened_at;     /* loop time, ms */
     int64_t busy_since;    /* last progress while something waits to be sent; 0: nothing waits */
     int64_t closing_since;
-    int64_t away_ms;         /* after which it was asked to come back: the service ends; or 0 */
     unsigned n_bad_messages; /* in a row */
 
     struct subscription **subscriptions; /* the hub's */

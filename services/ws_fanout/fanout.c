@@ -214,7 +214,6 @@ void fanout_send_away(struct connection *c) {
     if (getrandom(&random, sizeof(random), 0) < 0)
         random = (uint32_t)(uintptr_t)c;
     int64_t retry_after_ms = RETRY_LEAST_MS + random % retry_spread_ms(c->fanout);
-    c->away_ms = retry_after_ms;
     if (c->events) {
         events_send_away(c, retry_after_ms);
         return;

@@ -63,10 +63,8 @@ static void put_first(struct presence_device *d, struct subscription *s) {
 static void join_device(struct presence *p, struct presence_device *d, struct subscription *s) {
     s->presence = d;
     link_first(d, s);
-    if (d->n++ == 0) {
+    if (d->n++ == 0)
         p->n_departing--;
-        d->away_ms = 0;
-    }
 }
 
 void presence_part(struct presence *p, struct subscription *s) {
@@ -134,8 +132,6 @@ void presence_leave(struct presence *p, struct subscription *s) {
     if (!d)
         return;
     presence_part(p, s);
-    if (s->connection->away_ms > d->away_ms)
-        d->away_ms = s->connection->away_ms;
     if (d->n == 0)
         d->is_parked = false;
     presence_pump(p, d);

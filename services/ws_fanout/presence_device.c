@@ -240,7 +240,7 @@ static bool is_known(const struct presence *p, const struct presence_device *d) 
 static void depart(struct presence *p, struct presence_device *d) {
     CRASH_LINK("fanout.departure.asking", CRASH_REDIS);
     store_depart(p->store, d->session_id, d->device_id,
-                 d->life == p->life ? p->instance : p->last_instance, d->away_ms, on_departed, d);
+                 d->life == p->life ? p->instance : p->last_instance, on_departed, d);
 }
 
 /* Does what is missing; may free d. */

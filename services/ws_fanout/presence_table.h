@@ -23,7 +23,6 @@ struct presence_device {
     uint32_t n;    /* subscriptions */
     uint32_t life; /* of the instance when it was noted */
     enum presence_noted noted;
-    int64_t away_ms; /* the longest that one of its connections was asked to stay away, or 0 */
     bool is_busy;    /* an operation is under way, or its subscriptions are being told */
     bool is_queued;  /* waits for an operation */
     bool is_parked;  /* the last one failed: not before somebody enters, or some time has passed */

@@ -174,8 +174,8 @@ static void ask_past(struct store *s) {
 static void ask_presence(struct store *s) {
     const struct store_arrival a = {ID, USER, "phone", false, "i:1", "name", "ios"};
     store_arrive(s, &a, on_arrived, NULL);
-    store_depart(s, ID, "phone", "i:1", 0, on_departed, NULL);
-    store_depart(s, ID, "laptop", "i:1", 30000, NULL, NULL);
+    store_depart(s, ID, "phone", "i:1", on_departed, NULL);
+    store_depart(s, ID, "laptop", "i:1", NULL, NULL);
     world.n_asked += 2;
 }
 

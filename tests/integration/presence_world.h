@@ -84,16 +84,11 @@ static inline enum store_admission arrive(struct world *w, const char *device,
     return arrive_as(w, (struct store_arrival){.device_id = device, .instance = instance});
 }
 
-static inline void depart_for(struct world *w, const char *device, const char *instance,
-                              int64_t away_ms) {
+static inline void depart(struct world *w, const char *device, const char *instance) {
     int n = w->run.n_answers;
-    store_depart(w->run.store, w->session.id, device, instance, away_ms, on_depart, w);
+    store_depart(w->run.store, w->session.id, device, instance, on_depart, w);
     RUN_UNTIL(&w->run, w->run.n_answers > n);
     assert_int_equal(w->err, 0);
-}
-
-static inline void depart(struct world *w, const char *device, const char *instance) {
-    depart_for(w, device, instance, 0);
 }
 
 static inline struct store_presence judge_at(struct world *w, int64_t now, int64_t lease) {

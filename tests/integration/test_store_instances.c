@@ -126,7 +126,7 @@ static void test_an_arrival_behind_a_departure_keeps_the_session_listed(void **s
     struct world *w = *state;
     arrive(w, "phone", INSTANCE);
     int n = w->run.n_answers;
-    store_depart(w->run.store, w->session.id, "phone", INSTANCE, 0, on_depart, w);
+    store_depart(w->run.store, w->session.id, "phone", INSTANCE, on_depart, w);
     send_arrival(w, (struct store_arrival){.device_id = "tablet"});
     RUN_UNTIL(&w->run, w->run.n_answers > n + 1);
     renew(w, INSTANCE); /* behind what the answers sent */

@@ -116,35 +116,6 @@ static void test_coming_back_in_time_tells_nothing(void **state) {
     assert_string_equal(judge(w, FAR_AHEAD), "");
 }
 
-/* Who is asked to stay away for long has not left before it could come back. */
-static void test_a_device_that_is_sent_away(void **state) {
-    static const struct {
-        int64_t away_ms, left_after_ms;
-    } cases[] = {{2100, PRESENCE_LEFT_AFTER_MS},
-                 {5000, PRESENCE_LEFT_AFTER_MS},
-                 {5001, PRESENCE_LEFT_AFTER_MS + 1},
-                 {30100, 30100 + PRESENCE_BACK_AFTER_MS}};
-    struct world *w = *state;
-    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
-        arrive(w, "phone", INSTANCE);
-        assert_string_equal(judge(w, now_of(w)), "+phone");
-        int64_t gone = now_of(w);
-        depart_for(w, "phone", INSTANCE, cases[i].away_ms);
-        assert_in_range(DUE(w, "phone"), gone + cases[i].left_after_ms,
-                        now_of(w) + cases[i].left_after_ms);
-        assert_string_equal(judge(w, gone + cases[i].left_after_ms - 1), "");
-        assert_string_equal(judge(w, now_of(w) + cases[i].left_after_ms), "-phone");
-    }
-    arrive(w, "phone", INSTANCE);
-    judge(w, now_of(w));
-    depart_for(w, "phone", INSTANCE, 30000);
-    arrive(w, "phone", OTHER); /* it came, and goes by itself */
-    int64_t gone = now_of(w);
-    depart(w, "phone", OTHER);
-    assert_in_range(DUE(w, "phone"), gone + PRESENCE_LEFT_AFTER_MS,
-                    now_of(w) + PRESENCE_LEFT_AFTER_MS);
-}
-
 static void test_a_visit_that_nobody_saw(void **state) {
     struct world *w = *state;
     arrive(w, "short", INSTANCE);
@@ -321,7 +292,6 @@ int main(void) {
         TEST(test_the_last_watcher_of_all),
         TEST(test_a_device_joins_once_and_leaves_once),
         TEST(test_coming_back_in_time_tells_nothing),
-        TEST(test_a_device_that_is_sent_away),
         TEST(test_a_visit_that_nobody_saw),
         TEST(test_what_is_not_told_is_told_again_with_its_moment),
         TEST(test_what_is_owed_is_told_in_order),
