@@ -15,7 +15,15 @@
 #include "base/buf.h"
 #include "common/app.h"
 
-enum manner { DRAINS_AT_ONCE, DRAINS_LATER, NEVER_DRAINS, FAILS, FORGETS_A_HANDLE, HAS_THREADS };
+enum manner {
+    DRAINS_AT_ONCE,
+    DRAINS_LATER,
+    NEVER_DRAINS,
+    FAILS,
+    FORGETS_A_HANDLE,
+    HAS_THREADS,
+    LOOKS_UP
+};
 
 /* A service with one timer; each child process has one. */
 struct part {
@@ -25,9 +33,18 @@ struct part {
 };
 
 static enum manner manner; /* of the child */
+static int never[2];       /* a pipe that nothing comes through */
 
 static void work(uv_work_t *w) {
     (void)w;
+}
+
+/* Until the test is over, as a resolver that does not answer. */
+static void look_up(uv_work_t *w) {
+    char byte;
+    (void)w;
+    while (read(never[0], &byte, 1) < 0 && errno == EINTR)
+        ;
 }
 
 static void on_worked(uv_work_t *w, int status) {
@@ -44,6 +61,8 @@ static int part_start(struct app *app, void **ret_self) {
     part->timer.data = part;
     if (manner == HAS_THREADS)
         uv_queue_work(app->loop, &part->work, work, on_worked);
+    if (manner == LOOKS_UP)
+        uv_queue_work(app->loop, &part->work, look_up, on_worked);
     *ret_self = part;
     return 0;
 }
@@ -98,7 +117,10 @@ static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
         setenv("HANDOFF_DRAIN_TIMEOUT", "200ms", 1);
         char name[] = "state_engine";
         char *argv[] = {name, argument, NULL};
-        _exit(app_main(&spec, argument ? 2 : 1, argv));
+        int code = app_main(&spec, argument ? 2 : 1, argv);
+        if (how == LOOKS_UP)
+            exit(code); /* as main would: libuv's destructor and all */
+        _exit(code);
     }
     close(fds[1]);
     *ret_log = fdopen(fds[0], "r");
@@ -163,6 +185,14 @@ static void test_a_drain_that_takes_too_long_is_ended(void **state) {
 static void test_a_forgotten_handle_is_told_and_does_not_hang(void **state) {
     (void)state;
     check_drain(FORGETS_A_HANDLE, SIGTERM, "handles_left", 1);
+}
+
+static void test_a_lookup_without_end_does_not_hang(void **state) {
+    (void)state;
+    assert_int_equal(pipe(never), 0);
+    check_drain(LOOKS_UP, SIGTERM, "stopped", 0);
+    close(never[0]);
+    close(never[1]);
 }
 
 static void test_a_failed_start_ends_with_1(void **state) {
@@ -237,6 +267,7 @@ int main(void) {
         cmocka_unit_test(test_a_hangup_reads_files_again),
         cmocka_unit_test(test_a_drain_that_takes_too_long_is_ended),
         cmocka_unit_test(test_a_forgotten_handle_is_told_and_does_not_hang),
+        cmocka_unit_test(test_a_lookup_without_end_does_not_hang),
         cmocka_unit_test(test_a_failed_start_ends_with_1),
         cmocka_unit_test(test_an_unknown_argument_ends_with_2),
         cmocka_unit_test(test_a_bad_configuration_ends_with_2),
