@@ -7,6 +7,8 @@ import subprocess
 import threading
 import time
 
+import yaml
+
 import stand_ins
 from engine import DROPPED, FOLDER, ROOT, SERVICES, SOCKET, api, run, say
 
@@ -82,15 +84,15 @@ class Project:
                                        stdout=open(FOLDER / "engine.log", "wb"), stderr=subprocess.STDOUT)
         wait_until(pathlib.Path(SOCKET).exists, "podman's socket")
         self.checks = HealthChecks()
+        self.config = yaml.safe_load(self.compose("config"))
 
-    def compose(self, *argv):
+    def compose(self, *argv, log=None):
         env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT)}
-        run("docker-compose", "-f", "compose.yaml", "--ansi", "never", *argv, cwd=PROJECT, env=env, log=FOLDER / "compose.log",
-            timeout=2 * MAX_WAIT)
+        return run("docker-compose", "-f", "compose.yaml", "--ansi", "never", *argv, cwd=PROJECT, env=env, log=log, timeout=2 * MAX_WAIT)
 
     def up(self, **scale):
         counts = [word for name, count in scale.items() for word in ("--scale", f"{name}={count}")]
-        self.compose("up", "-d", "--no-build", *counts, *self.services)
+        self.compose("up", "-d", "--no-build", *counts, *self.services, log=FOLDER / "compose.log")
 
     def secret(self, name):
         return (PROJECT / "secrets" / name).read_text().strip()
@@ -103,7 +105,11 @@ class Project:
                 subprocess.run(["podman", "logs", one["Id"]], stdout=file, stderr=subprocess.STDOUT)
 
     def down(self, *options):
-        self.compose("down", *options)
+        self.compose("down", *options, log=FOLDER / "compose.log")
+
+    def stop(self):
+        self.checks.stop()
+        self.compose("stop", log=FOLDER / "compose.log")
 
     def close(self):
         self.engine.terminate()

@@ -18,6 +18,7 @@ SERVICES = sorted(p.parent.name for p in (ROOT / "services").glob("*/main.c"))
 # What the runtime took out of containers' limits, a line each.
 DROPPED = pathlib.Path("/run/handoff-dropped-limits")
 SOCKET = "/run/podman/podman.sock"
+MAX_STAGE = 3600  # s
 
 CONTAINERS_CONF = f"""[network]
 network_backend = "netavark"
@@ -116,10 +117,13 @@ def forget_containers():
 # Namespaces
 
 def in_namespaces(program, stage, *options):
-    """Runs the program again, for that stage, as the first process of namespaces of its own; its exit code."""
+    """Runs the program again, for that stage, as the first process of namespaces of its own, and for an hour at most."""
     argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *options, "--",
             sys.executable, program, "--stage", stage]
-    return subprocess.run(argv, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}).returncode
+    try:
+        subprocess.run(argv, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, timeout=MAX_STAGE)
+    except subprocess.TimeoutExpired:
+        say(f"error: {stage}: not done within {MAX_STAGE} s; broken off")
 
 
 def be_init():

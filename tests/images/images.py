@@ -16,7 +16,8 @@ SHUT_IN = ("--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--sec
 ENVIRONMENT = ("-e", "HANDOFF_JWT_SECRET=" + "0" * 64)
 # What apt, a program's packages and the builder change without dpkg's knowing.
 BY_PACKAGES = re.compile(r"/(etc/hosts|etc/ld\.so\.cache|etc/ssl/certs/.*|etc/ca-certificates\.conf|usr/lib/.*\.usr-is-merged|"
-                         r"var/(lib/(dpkg|apt|pam|systemd|ucf|ca-certificates)|cache/(ldconfig|debconf|apt|ca-certificates|man|fontconfig))(/.*)?|"
+                         r"var/lib/(dpkg|apt|pam|systemd|ucf|ca-certificates)(/.*)?|"
+                         r"var/cache/(ldconfig|debconf|apt|ca-certificates|man|fontconfig)(/.*)?|"
                          r"usr/(local/)?share/(ca-certificates|fonts|mime|info)(/.*)?|var/log/.*|etc/\.pwd\.lock|run(/.*)?)")
 
 

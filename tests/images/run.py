@@ -6,6 +6,7 @@ usage: run.py [--only images|compose]      (compose: with the images of the last
 """
 
 import argparse
+import fcntl
 import os
 import pathlib
 import sys
@@ -51,9 +52,9 @@ def check_compose(checks):
         use.look_at_pages(checks)
         use.look_at_prometheus(checks, SCALE)
         use.look_at_strangers(checks)
+        use.look_with_doctor(checks, project)
         say("== stop, down")
-        project.checks.stop()
-        project.compose("stop")
+        project.stop()
         composed.look_at_end(checks)
     finally:
         project.save_logs()
@@ -90,6 +91,13 @@ def outside(stages):
         sys.exit("error: containers need root here\nhint: sudo make images-check")
     os.nice(10)
     FOLDER.mkdir(parents=True, exist_ok=True)
+    lock = open(FOLDER / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("error: another run is under way here")
+    for log in FOLDER.glob("*.log"):
+        log.unlink()
     started, passed, failed = time.monotonic(), 0, 0
     for stage in stages:
         TALLY.write_text("0 1")

@@ -1,6 +1,7 @@
 """Handoff, used as it is in compose: through its one origin, with a token from its command's image; and what watches it."""
 
 import pathlib
+import subprocess
 import sys
 import types
 
@@ -128,6 +129,21 @@ def look_at_strangers(checks):
     checks.check("RabbitMQ has no guest", "session_api" in users and "guest" not in users, users)
     said = podman("exec", by_service["redis"], "redis-cli", "dbsize")
     checks.check("Redis tells a stranger nothing", "NOAUTH" in said, said)
-    secret = pathlib.Path(f"/proc/{next(one['Pid'] for one in containers() if service_of(one) == 'audit_writer')}/root/run/secrets")
-    given = sorted(path.name for path in secret.iterdir())
-    checks.check("a service has its own secrets alone", given == [f"audit_writer_{what}_url" for what in ("amqp", "database", "redis")], given)
+    writer = next(one["Pid"] for one in containers() if service_of(one) == "audit_writer")
+    given = sorted(path.name for path in pathlib.Path(f"/proc/{writer}/root/run/secrets").iterdir())
+    own = [f"audit_writer_{what}_url" for what in ("amqp", "database", "redis")]
+    checks.check("a service has its own secrets alone", given == own, given)
+
+
+def look_with_doctor(checks, project):
+    """The command's own check of each service's environment: does it reach all with its secrets, and may it what it does?"""
+    for name in SERVICES:
+        service = project.config["services"][name]
+        words = [word for key, value in service["environment"].items() for word in ("-e", f"{key}={value}")]
+        for secret in service["secrets"]:
+            source = secret if isinstance(secret, str) else secret["source"]
+            words += ["-v", f"{PROJECT}/secrets/{source}:/run/secrets/{source}:ro"]
+        networks = ",".join(f"handoff_{network}" for network in service["networks"])
+        done = subprocess.run(["podman", "run", "--rm", "--read-only", "--cap-drop", "all", "--user", service["user"], "--network", networks,
+                               *words, image_of("handoff"), "doctor", "--service", name], capture_output=True, text=True)
+        checks.check(f"handoff doctor: {name} is well", done.returncode == 0, done.stdout + done.stderr)
