@@ -116,6 +116,9 @@ def look_at_prometheus(checks, counts):
     for query in ("redis_memory_used_bytes", "node_filesystem_avail_bytes", "rabbitmq_queue_messages_ready"):
         found = requests.get(PROMETHEUS + "/api/v1/query", {"query": query}, timeout=10).json()["data"]["result"]
         checks.check(f"Prometheus: there is {query}", found)
+    groups = requests.get(PROMETHEUS + "/api/v1/rules", timeout=10).json()["data"]["groups"]
+    broken = {rule["name"]: rule.get("lastError") for group in groups for rule in group["rules"] if rule["health"] != "ok"}
+    checks.check("Prometheus: every rule for an alert works", groups and not broken, broken)
     found = requests.get(PROMETHEUS + "/api/v1/alertmanagers", timeout=10).json()["data"]["activeAlertmanagers"]
     checks.check("Prometheus has its Alertmanager", len(found) == 1, found)
     answer = requests.get(ALERTMANAGER + "/api/v2/status", timeout=10)
