@@ -15,8 +15,7 @@ from engine import DROPPED, FOLDER, ROOT, SERVICES, SOCKET, api, run, say
 PROJECT = FOLDER / "project"
 LOGS = FOLDER / "logs"
 MAX_WAIT = 300  # s: RabbitMQ and all the others at once, on two busy cores
-MAX_STOP = 150  # s: the longest stop_grace_period is 60
-INTERVAL = 10   # s between two health checks of a container that is well
+INTERVAL = 10  # s between two health checks of a container that is well
 
 
 class HealthChecks(threading.Thread):
@@ -93,9 +92,6 @@ class Project:
     def up(self, **scale):
         counts = [word for name, count in scale.items() for word in ("--scale", f"{name}={count}")]
         self.compose("up", "-d", "--no-build", *counts, *self.services, log=FOLDER / "compose.log")
-
-    def secret(self, name):
-        return (PROJECT / "secrets" / name).read_text().strip()
 
     def save_logs(self):
         shutil.rmtree(LOGS, ignore_errors=True)

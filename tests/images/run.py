@@ -57,6 +57,7 @@ def check_compose(checks):
         project.stop()
         composed.look_at_end(checks)
     finally:
+        project.checks.stop()
         project.save_logs()
         project.down("-v")
         composed.look_at_what_is_left(checks, before)

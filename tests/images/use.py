@@ -125,6 +125,11 @@ def look_at_prometheus(checks, counts):
     checks.check("Alertmanager answers", answer.status_code == 200, answer.text)
 
 
+def reaches(container, name, port):
+    return subprocess.run(["podman", "exec", container, "timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{name}/{port}"],
+                          capture_output=True).returncode == 0
+
+
 def look_at_strangers(checks):
     """Who is not named may nothing."""
     by_service = {service_of(one): one["Id"] for one in containers()}
@@ -132,6 +137,9 @@ def look_at_strangers(checks):
     checks.check("RabbitMQ has no guest", "session_api" in users and "guest" not in users, users)
     said = podman("exec", by_service["redis"], "redis-cli", "dbsize")
     checks.check("Redis tells a stranger nothing", "NOAUTH" in said, said)
+    reached = [f"{name}:{port}" for name, port in (("session_api", 8080), ("ws_fanout", 8081), ("redis", 6379), ("rabbitmq", 5672),
+                                                  ("postgresql", 5432), ("prometheus", 9090)) if reaches(by_service["proxy"], name, port)]
+    checks.check("the proxy reaches what it asks, and no server", reached == ["session_api:8080", "ws_fanout:8081"], reached)
     writer = next(one["Pid"] for one in containers() if service_of(one) == "audit_writer")
     given = sorted(path.name for path in pathlib.Path(f"/proc/{writer}/root/run/secrets").iterdir())
     own = [f"audit_writer_{what}_url" for what in ("amqp", "database", "redis")]
@@ -147,6 +155,7 @@ def look_with_doctor(checks, project):
             source = secret if isinstance(secret, str) else secret["source"]
             words += ["-v", f"{PROJECT}/secrets/{source}:/run/secrets/{source}:ro"]
         networks = ",".join(f"handoff_{network}" for network in service["networks"])
-        done = subprocess.run(["podman", "run", "--rm", "--read-only", "--cap-drop", "all", "--user", service["user"], "--network", networks,
-                               *words, image_of("handoff"), "doctor", "--service", name], capture_output=True, text=True)
+        done = subprocess.run(["podman", "run", "--rm", "--read-only", "--cap-drop", "all", "--user", service["user"],
+                               "--network", networks, *words, image_of("handoff"), "doctor", "--service", name],
+                              capture_output=True, text=True)
         checks.check(f"handoff doctor: {name} is well", done.returncode == 0, done.stdout + done.stderr)
