@@ -334,6 +334,12 @@ deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 	@cd $(DEB)/handoff && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b -j$$(nproc)
 	@lintian --fail-on error,warning $(DEB)/*.changes
 
+ONLY ?=
+.PHONY: images-check
+images-check: ## build the images and look at them, then bring up compose.yaml with them and use it; as root, minutes (ONLY=images|compose)
+	@compose/local/install tests/packages.txt tests/images/packages.txt
+	@$(PYTHON) tests/images/run.py $(if $(ONLY),--only $(ONLY))
+
 MINUTES ?= 5
 chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)
 	@$(MAKE) --no-print-directory all
