@@ -16,7 +16,7 @@ GROUPS = yaml.safe_load((RULES / "alerts.yml").read_text())
 ALERTS = {rule["alert"]: rule for group in GROUPS["groups"] for rule in group["rules"]}
 CASES = {case["name"]: case for path in sorted((RULES / "tests").glob("*.yml")) for case in yaml.safe_load(path.read_text())["tests"]}
 CONFIGS = ["prometheus.yml", "prometheus.systemd.yml", "prometheus.kubernetes.yml"]
-JOBS = {"session_api", "state_engine", "ws_fanout", "audit_writer", "rabbitmq", "redis", "postgresql", "node"}
+JOBS = {"session_api", "state_engine", "ws_fanout", "audit_writer", "rabbitmq", "rabbitmq_alarms", "redis", "postgresql", "node"}
 
 
 def parts(expr):

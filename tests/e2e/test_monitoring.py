@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import json
+import os
 import pathlib
+import re
 import subprocess
 import threading
 
@@ -32,14 +34,51 @@ def broker_metrics(suite):
     suite.servers.eval_in_broker("application:stop(rabbitmq_prometheus).")
 
 
+def exporters(suite):
+    """As compose.yaml runs them, with the rights that they have there: job → its program's arguments and environment."""
+    [rule] = re.findall(r'user exporter on >\$\(.*?\) (.*)"$', (COMPOSE / "make-secrets").read_text(), re.M)
+    for node in suite.servers.redis.nodes:
+        assert node.ask("ACL", "SETUSER", "exporter", "reset", "on", ">exporters", *rule.split()) == "OK"
+        assert node.ask("CONFIG", "SET", "maxmemory", "1gb") == "OK"
+    roles = (COMPOSE / "postgresql" / "roles.sql").read_text()
+    role = roles[roles.index("CREATE ROLE exporter"):].replace("change me: exporter", "exporters")
+    suite.query(f"do $$ begin drop role if exists exporter; {role} end $$; select 1")
+    disks = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]["node_exporter"]["command"][1:]
+    postgresql = suite.servers.postgresql.url.rpartition("@")[2]
+    return {"redis": (["prometheus-redis-exporter", "-config-command=-"],
+                      {"REDIS_ADDR": f"redis://127.0.0.1:{suite.servers.redis.nodes[0].port}", "REDIS_USER": "exporter", "REDIS_PASSWORD": "exporters"}),
+            "postgresql": (["prometheus-postgres-exporter"],
+                           {"DATA_SOURCE_URI": f"{postgresql}?sslmode=disable", "DATA_SOURCE_USER": "exporter", "DATA_SOURCE_PASS": "exporters"}),
+            "node": (["prometheus-node-exporter", *disks], {})}
+
+
+@contextlib.contextmanager
+def exported(suite, folder):
+    """job → its exporter's port."""
+    with contextlib.ExitStack() as started:
+        ports = {}
+        for job, (command, environment) in exporters(suite).items():
+            ports[job] = free_ports(1)[0]
+            process = spawn([*command, f"--web.listen-address=127.0.0.1:{ports[job]}"], log=folder / f"{job}.log", env={**os.environ, **environment})
+            started.callback(stop, process)
+        yield ports
+
+
+def at(targets):
+    """compose's configuration, in a hurry, at these addresses: the job's, or else those of the job that its name begins with."""
+    config = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())
+    for job in config["scrape_configs"]:
+        job.pop("dns_sd_configs", None)
+        job["static_configs"] = [{"targets": targets.get(job["job_name"]) or targets[job["job_name"].partition("_")[0]]}]
+    hurry = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    return {"global": {**config["global"], **hurry}, "rule_files": [str(COMPOSE / "prometheus" / "alerts.yml")],
+            "scrape_configs": config["scrape_configs"]}
+
+
 class Prometheus:
     def __init__(self, folder, targets):
         self.port, self.folder = free_ports(1)[0], folder
-        jobs = [{"job_name": job, "static_configs": [{"targets": addresses}],
-                 "metrics_path": "/metrics/per-object" if job == "rabbitmq" else "/metrics"} for job, addresses in targets.items()]
-        (folder / "prometheus.yml").write_text(yaml.safe_dump({
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
-            "rule_files": [str(COMPOSE / "prometheus" / "alerts.yml")], "scrape_configs": jobs}))
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(at(targets)))
 
     def __enter__(self):
         self.process = spawn(["prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",
@@ -108,8 +147,9 @@ def watched(suite, tmp_path):
     targets = {}
     for service in suite.services.values():
         targets.setdefault(service.name, []).append(f"127.0.0.1:{service.admin_port}")
-    with broker_metrics(suite) as port, Prometheus(tmp_path, {**targets, "rabbitmq": [f"127.0.0.1:{port}"]}) as prometheus:
-        with Load(suite) as load:
+    with broker_metrics(suite) as broker, exported(suite, tmp_path) as ports:
+        targets.update({job: [f"127.0.0.1:{port}"] for job, port in {**ports, "rabbitmq": broker}.items()})
+        with Prometheus(tmp_path, targets) as prometheus, Load(suite) as load:
             yield prometheus, load
 
 
@@ -123,7 +163,7 @@ def queries():
 def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
     prometheus, load = watched
     empty = list(queries())
-    assert len(empty) > 60
+    assert len(empty) > 110
 
     def all_filled():
         assert load.error is None, load.error
@@ -134,10 +174,75 @@ def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
     except AssertionError:
         pytest.fail(f"empty: {empty}")
     assert prometheus.ask("ALERTS{alertstate='firing'}") == []
-    assert len(prometheus.ask("up == 1")) == len(load.suite.services) + 1
+    assert len(prometheus.ask("up == 1")) == len(load.suite.services) + 5
+
+
+def test_every_metric_is_on_a_dashboard():
+    text = (COMPOSE.parent / "docs" / "OPERATIONS.md").read_text()
+    names = re.findall(r"`(handoff_\w+)`", "\n".join(re.findall(r"^\| (`handoff_[^|]*) \|", text, re.M)))
+    shown = "\n".join(query for _, query in queries())
+    assert len(names) > 60
+    assert not [name for name in names if not re.search(rf"\b{name}(_bucket)?\b", shown)]
 
 
 def test_health_is_the_first_row_and_the_files_are_as_they_are_made():
     assert set(DASHBOARDS) == {"overview", "session_api", "state_engine", "ws_fanout", "audit_writer", "servers"}
     assert all(dashboard["panels"][0]["title"] == "Health" for dashboard in DASHBOARDS.values())
     subprocess.run([COMPOSE.parent / "tools" / "dashboards", "--check"], check=True)
+
+
+class Alertmanager:
+    """With compose's own configuration."""
+
+    def __init__(self, folder):
+        self.folder, self.url = folder, f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    def __enter__(self):
+        self.process = spawn(["prometheus-alertmanager", f"--config.file={COMPOSE / 'alertmanager' / 'alertmanager.yml'}",
+                              f"--storage.path={self.folder}/alertmanager", "--cluster.listen-address=",
+                              f"--web.listen-address={self.url.removeprefix('http://')}"], log=self.folder / "alertmanager.log")
+        wait_until(self.is_ready, what="Alertmanager to start")
+        return self
+
+    def __exit__(self, *_):
+        stop(self.process)
+
+    def is_ready(self):
+        with contextlib.suppress(requests.exceptions.ConnectionError):
+            return requests.get(f"{self.url}/-/ready", timeout=MAX_WAIT).status_code == 200
+
+    def tell(self, *alerts):
+        assert requests.post(f"{self.url}/api/v2/alerts", json=[{"labels": labels} for labels in alerts], timeout=MAX_WAIT).status_code == 200
+
+    def silenced(self):
+        """The alerts that another one stands for, and the others."""
+        alerts = requests.get(f"{self.url}/api/v2/alerts", timeout=MAX_WAIT).json()
+        names = ([], [])
+        for alert in alerts:
+            names[not alert["status"]["inhibitedBy"]].append(alert["labels"]["alertname"])
+        return sorted(names[0]), sorted(names[1])
+
+
+CAUSES = [
+    ([{"alertname": "HandoffServerDown", "job": "redis"}],
+     [{"alertname": "HandoffDependencyDown", "job": "state_engine", "dependency": "redis"}, {"alertname": "HandoffErrorsHigh"},
+      {"alertname": "HandoffLatencyHigh"}, {"alertname": "HandoffCommandsUnanswered", "job": "ws_fanout"}],
+     [{"alertname": "HandoffDependencyDown", "job": "audit_writer", "dependency": "postgresql"}, {"alertname": "HandoffSessionRebuilt"},
+      {"alertname": "HandoffStorageFull"}]),
+    ([{"alertname": "HandoffNoInstance", "job": "state_engine"}],
+     [{"alertname": "HandoffServiceDown", "job": "state_engine"}, {"alertname": "HandoffQueueUnread", "queue": "state_engine.commands"}],
+     [{"alertname": "HandoffServiceDown", "job": "ws_fanout"}, {"alertname": "HandoffQueueUnread", "queue": "audit_writer.events"}]),
+    ([{"alertname": "HandoffDependencyDown", "job": "session_api", "dependency": "identity_provider"}], [], [{"alertname": "HandoffErrorsHigh"}]),
+    ([{"alertname": "HandoffBrokerAlarm"}], [{"alertname": "HandoffConfirmsSlow"}, {"alertname": "HandoffAuditLag"}],
+     [{"alertname": "HandoffAuditBroken"}, {"alertname": "HandoffAuditRefused"}]),
+]
+
+
+@pytest.mark.parametrize("causes, follow, stay", CAUSES, ids=lambda value: value[0]["alertname"] if value else "nothing")
+def test_a_cause_stands_for_what_follows_from_it(tmp_path, causes, follow, stay):
+    def names(alerts):
+        return sorted(alert["alertname"] for alert in alerts)
+    with Alertmanager(tmp_path) as alertmanager:
+        alertmanager.tell(*causes, *follow, *stay)
+        wait_until(lambda: alertmanager.silenced() == (names(follow), names([*causes, *stay])),
+                   what=f"{names(follow)} silenced; {alertmanager.silenced()}")
