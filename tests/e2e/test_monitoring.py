@@ -1,11 +1,14 @@
 """Dashboards and alerts against a real Prometheus that asks the services, under load: no panel is empty, no alert fires."""
 
+import concurrent.futures
 import contextlib
+import functools
 import itertools
 import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import threading
 
@@ -14,11 +17,12 @@ import requests
 import yaml
 
 from clocks import clock_of
-from harness import MAX_WAIT, free_ports, new_user, wait_until
+from harness import BUILD, MAX_WAIT, free_ports, new_user, wait_until
 from process import spawn, stop
 from ws import set_to, subscribed
 
 COMPOSE = pathlib.Path(__file__).resolve().parent.parent.parent / "compose"
+RUNBOOKS = COMPOSE.parent / "docs" / "runbooks"
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((COMPOSE / "grafana" / "dashboards").glob("*.json"))}
 
 
@@ -142,9 +146,9 @@ class Load(threading.Thread):
             raise self.error
 
 
-@pytest.fixture
-def watched(suite, tmp_path):
-    targets = {}
+@pytest.fixture(scope="module")
+def watched(suite, tmp_path_factory):
+    targets, tmp_path = {}, tmp_path_factory.mktemp("watched")
     for service in suite.services.values():
         targets.setdefault(service.name, []).append(f"127.0.0.1:{service.admin_port}")
     with broker_metrics(suite) as broker, exported(suite, tmp_path) as ports:
@@ -175,6 +179,40 @@ def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
         pytest.fail(f"empty: {empty}")
     assert prometheus.ask("ALERTS{alertstate='firing'}") == []
     assert len(prometheus.ask("up == 1")) == len(load.suite.services) + 5
+
+
+def commands():
+    """What runbooks have one look at, each line once."""
+    pages = [path.read_text() for path in sorted(RUNBOOKS.glob("Handoff*.md"))]
+    blocks = [block for page in pages for block in re.findall(r"^```sh run\n(.*?)^```$", page, re.M | re.S)]
+    return sorted({line for block in blocks for line in block.splitlines()})
+
+
+def run_command(suite, prometheus, line):
+    """As on a machine with systemd; but logs are files here."""
+    broker, path = suite.servers.rabbitmq, f"{BUILD / 'bin'}:/usr/lib/rabbitmq/bin:{os.environ['PATH']}"
+    ours = {name: value for name, value in broker.env().items() if not name.startswith("HANDOFF_")}  # of the tests, unknown to `handoff`
+    urls = {"HANDOFF_AMQP_URL": broker.url, "HANDOFF_REDIS_URL": suite.servers.redis.nodes[0].url.replace("://:", "://default:"),
+            "HANDOFF_DATABASE_URL": suite.servers.postgresql.url, "PROMETHEUS_URL": f"http://127.0.0.1:{prometheus.port}"}
+    script = f'. {RUNBOOKS}/systemd.sh\nlogs() {{ cat {suite.log_folder}/"$1"*.log | sed -n "/${{2:-.}}/p"; }}\n{line}'
+    done = subprocess.run(["bash", "-euc", script], env={**ours, **urls, "PATH": path}, capture_output=True, text=True, timeout=MAX_WAIT)
+    return f"{line}: {done.stdout}{done.stderr}" if done.returncode else None
+
+
+def test_what_runbooks_have_one_look_at_can_be_looked_at(suite, watched):
+    """Of `ask` and `logs`, which are many, one each by the shell; what the others ask is asked here."""
+    prometheus, _ = watched
+    asked = [shlex.split(line)[1] for line in commands() if line.startswith("ask ")]
+    for expression in asked:
+        prometheus.ask(expression)
+    metrics = {metric for expression in asked for metric in re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node)_\w+(?=[{\[) +]|$)", expression)}
+    unknown = [metric for metric in metrics if not prometheus.ask(f"count({metric})") and not metric.startswith("handoff_jwks_")]
+    assert len(metrics) > 30 and not unknown
+    lines = [next(line for line in commands() if line.startswith(word)) for word in ("ask ", "logs ")]
+    lines += [line for line in commands() if not line.startswith(("ask ", "logs "))]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        failed = [said for said in pool.map(functools.partial(run_command, suite, prometheus), lines) if said]
+    assert len(lines) > 15 and not failed
 
 
 def test_every_metric_is_on_a_dashboard():
