@@ -293,8 +293,8 @@ examples: ## the examples alone, at http://localhost:8090, for a stack that make
 	@$(MAKE) --no-print-directory clients/js/dist/.built
 	@$(PYTHON) compose/local/examples.py
 
-token: ## a token of the local stack: make token USER=alice DEVICE=phone
-	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
+token: ## a token of the local stack: make token USER=alice (DEVICE=phone, SCOPE="sessions:read sessions:admin")
+	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)' '$(SCOPE)'
 
 check: install-tests ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
 	@tests/check

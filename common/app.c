@@ -33,7 +33,7 @@ struct runner {
     const struct app_spec *spec;
     void *self; /* the service's own */
     enum app_state state;
-    bool handles_left;
+    bool handles_left, part_failed;
     uv_loop_t loop;
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t timer; /* draining: its deadline, or 0 when drained; stopped: the guard */
@@ -93,6 +93,12 @@ void app_drain(struct app *app, int64_t spread_ms, const char *by) {
     uv_timer_start(&r->timer, on_drain_timeout,
                    (uint64_t)(app->config->drain_timeout_ms + spread_ms), 0);
     r->spec->drain(r->self);
+}
+
+void app_fail(struct app *app) {
+    struct runner *r = (struct runner *)app;
+    r->part_failed = true;
+    app_drain(app, 0, "none");
 }
 
 /* Whoever sends a signal does not wait for those that are sent away little by little. */
@@ -226,7 +232,7 @@ static int run(const struct app_spec *spec, struct config *config) {
     make_threads(&r);
     int error = start(&r);
     uv_run(&r.loop, UV_RUN_DEFAULT);
-    bool failed = error < 0 || r.handles_left;
+    bool failed = error < 0 || r.handles_left || r.part_failed;
     if (!error)
         log_info(r.app.log, "stopped", "The service has ended.");
     runner_done(&r);
