@@ -79,15 +79,15 @@ def at(targets):
             "scrape_configs": config["scrape_configs"]}
 
 
-class Prometheus:
-    def __init__(self, folder, targets):
-        self.port, self.folder = free_ports(1)[0], folder
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(at(targets)))
+class Program:
+    """Runs while it is asked; ready once it says so."""
+
+    def __init__(self, folder, *command):
+        self.url, self.log, self.command = f"http://127.0.0.1:{free_ports(1)[0]}", folder / f"{command[0]}.log", command
 
     def __enter__(self):
-        self.process = spawn(["prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",
-                              f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"], log=self.folder / "prometheus.log")
-        wait_until(self.is_ready, what="Prometheus to start")
+        self.process = spawn([*self.command, f"--web.listen-address={self.url.removeprefix('http://')}"], log=self.log)
+        wait_until(self.is_ready, what=f"{self.command[0]} to start")
         return self
 
     def __exit__(self, *_):
@@ -95,11 +95,17 @@ class Prometheus:
 
     def is_ready(self):
         with contextlib.suppress(requests.exceptions.ConnectionError):
-            return requests.get(f"http://127.0.0.1:{self.port}/-/ready", timeout=MAX_WAIT).status_code == 200
+            return requests.get(f"{self.url}/-/ready", timeout=MAX_WAIT).status_code == 200
+
+
+class Prometheus(Program):
+    def __init__(self, folder, targets):
+        super().__init__(folder, "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", "--log.level=warn")
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(at(targets)))
 
     def ask(self, expression):
         """The values that it has now."""
-        answer = requests.get(f"http://127.0.0.1:{self.port}/api/v1/query", params={"query": expression}, timeout=MAX_WAIT).json()
+        answer = requests.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=MAX_WAIT).json()
         assert answer["status"] == "success", (expression, answer)
         return [float(result["value"][1]) for result in answer["data"]["result"]]
 
@@ -193,7 +199,7 @@ def run_command(suite, prometheus, line):
     broker, path = suite.servers.rabbitmq, f"{BUILD / 'bin'}:/usr/lib/rabbitmq/bin:{os.environ['PATH']}"
     ours = {name: value for name, value in broker.env().items() if not name.startswith("HANDOFF_")}  # of the tests, unknown to `handoff`
     urls = {"HANDOFF_AMQP_URL": broker.url, "HANDOFF_REDIS_URL": suite.servers.redis.nodes[0].url.replace("://:", "://default:"),
-            "HANDOFF_DATABASE_URL": suite.servers.postgresql.url, "PROMETHEUS_URL": f"http://127.0.0.1:{prometheus.port}"}
+            "HANDOFF_DATABASE_URL": suite.servers.postgresql.url, "PROMETHEUS_URL": prometheus.url}
     script = f'. {RUNBOOKS}/systemd.sh\nlogs() {{ cat {suite.log_folder}/"$1"*.log | sed -n "/${{2:-.}}/p"; }}\n{line}'
     done = subprocess.run(["bash", "-euc", script], env={**ours, **urls, "PATH": path}, capture_output=True, text=True, timeout=MAX_WAIT)
     return f"{line}: {done.stdout}{done.stderr}" if done.returncode else None
@@ -229,25 +235,12 @@ def test_health_is_the_first_row_and_the_files_are_as_they_are_made():
     subprocess.run([COMPOSE.parent / "tools" / "dashboards", "--check"], check=True)
 
 
-class Alertmanager:
+class Alertmanager(Program):
     """With compose's own configuration."""
 
     def __init__(self, folder):
-        self.folder, self.url = folder, f"http://127.0.0.1:{free_ports(1)[0]}"
-
-    def __enter__(self):
-        self.process = spawn(["prometheus-alertmanager", f"--config.file={COMPOSE / 'alertmanager' / 'alertmanager.yml'}",
-                              f"--storage.path={self.folder}/alertmanager", "--cluster.listen-address=",
-                              f"--web.listen-address={self.url.removeprefix('http://')}"], log=self.folder / "alertmanager.log")
-        wait_until(self.is_ready, what="Alertmanager to start")
-        return self
-
-    def __exit__(self, *_):
-        stop(self.process)
-
-    def is_ready(self):
-        with contextlib.suppress(requests.exceptions.ConnectionError):
-            return requests.get(f"{self.url}/-/ready", timeout=MAX_WAIT).status_code == 200
+        super().__init__(folder, "prometheus-alertmanager", f"--config.file={COMPOSE / 'alertmanager' / 'alertmanager.yml'}",
+                         f"--storage.path={folder}/alertmanager", "--cluster.listen-address=")
 
     def tell(self, *alerts):
         assert requests.post(f"{self.url}/api/v2/alerts", json=[{"labels": labels} for labels in alerts], timeout=MAX_WAIT).status_code == 200
