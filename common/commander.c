@@ -167,7 +167,8 @@ static void queue_text(struct commander *c, struct pending *p, const struct comm
 void commander_send(struct commander *c, struct command *command, commander_done_fn *done,
                     void *arg) {
     int64_t now = store_now(c->store);
-    uuid_v7(now, command->id);
+    if (!command->id[0])
+        uuid_v7(now, command->id);
     command->deadline = now + c->deadline_ms;
     command->sent_at = store_has_time(c->store) ? now : 0;
     struct pending *p = must_alloc(sizeof(*p));

@@ -42,7 +42,8 @@ DEFINE_CLEANUP(struct commander *, commander_free)
  * certainly not applied; FAULT_TIMEOUT: unknown; any other: refused by the engine. */
 typedef void commander_done_fn(void *arg, struct reply *reply);
 
-/* Sends *command (its id and deadline are chosen here and written into it; nothing of it is kept).
+/* Sends *command (its deadline, and its id where that is "", are chosen here and written into it;
+ * nothing of it is kept). An id of the caller's is a UUID that no other command has.
  * done is called exactly once, always later, never before this returns: with the engine's reply,
  * with FAULT_TIMEOUT after the deadline, or with FAULT_UNAVAILABLE when the broker is away or
  * blocked or too many commands are in flight. arg must live until then; there is no way to call it

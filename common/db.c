@@ -103,6 +103,7 @@ static int query(struct db *d, const char *sql, const struct values *v, db_done_
     struct db_entry *e = must_alloc(sizeof(*e));
     e->done = done;
     e->arg = arg;
+    e->asked_ns = uv_hrtime();
     if (!d->broken && !send_statement(d, e, find_statement(d, sql), v))
         mark_broken(d);
     d->in_transaction = true;
@@ -188,6 +189,8 @@ static void complete_first(struct db *d) {
         d->n_ends--;
     else
         d->n_waiting--;
+    if (d->answers && e->asked_ns)
+        metric_observe(d->answers, (double)(uv_hrtime() - e->asked_ns) / 1e9);
     finish_entry(e);
 }
 

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/cleanup.h"
+#include "common/metrics.h"
 
 struct db;
 struct db_result;
@@ -35,6 +36,8 @@ DEFINE_CLEANUP(struct db *, db_free)
 /* From now on each connection is made with the user and password of *url, which may become another
  * text at any time, of the same hosts. Borrowed, as long as d lives. */
 void db_follow_url(struct db *d, char *const *url);
+/* Every answer to a statement is observed there from now on: a histogram of seconds. */
+void db_measure(struct db *d, struct metric *answers);
 bool db_is_up(const struct db *d);
 
 /* err: 0; -ENOTCONN lost before the answer (a write's outcome is unknown); -ECANCELED when an

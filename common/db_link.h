@@ -36,6 +36,7 @@ struct db_statement {
 struct db_entry {
     struct db_entry *next;
     bool is_end;
+    uint64_t asked_ns;              /* uv_hrtime; of a statement */
     unsigned n_results_left;        /* of a statement: 2 with its prepare, else 1 */
     struct db_statement *preparing; /* NULL: this entry prepares nothing */
     bool answered;                  /* a result came, the NULL after it has not */
@@ -57,6 +58,7 @@ struct db {
     uint64_t up_since_ms; /* uv_now; 0: not up */
     char *application_name;
     int64_t statement_timeout_ms;
+    struct metric *answers; /* NULL: they are not measured */
 
     enum db_state state;
     bool checks_schema; /* db_require_schema */

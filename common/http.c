@@ -148,8 +148,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(r->response);
     if (r->free_data)
         r->free_data(r->data);
-    r->http->answer_bytes -= r->connection->answer_bytes;
-    r->connection->answer_bytes = 0;
+    http_connection_owe(r->http, r->connection, 0);
     http_connection_enter(r->connection, PHASE_IDLE);
     drop_body(r);
     http_request_free(r);
@@ -217,8 +216,7 @@ static enum MHD_Result queue_answer(struct http_request *r) {
     enum MHD_Result result = MHD_queue_response(r->mhd, (unsigned)r->status, response);
     MHD_destroy_response(response);
     http_connection_enter(r->connection, PHASE_SENDING);
-    r->connection->answer_bytes = r->answer_len;
-    r->http->answer_bytes += r->answer_len;
+    http_connection_owe(r->http, r->connection, r->answer_len);
     http_shed(r->http);
     return result;
 }
@@ -352,6 +350,8 @@ int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *opti
     h->handler = handler;
     h->arg = arg;
     h->max_body_bytes = options->max_body_bytes;
+    h->connections_metric = options->connections;
+    h->answer_bytes_metric = options->answer_bytes;
     h->request_timeout_ms = options->request_timeout_ms;
     h->max_answer_bytes = options->max_answer_bytes ? options->max_answer_bytes : ANSWERS_MAX_BYTES;
     int fd = http_bind(options->listen, &h->port);

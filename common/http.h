@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "common/metrics.h"
 
 struct http;
 struct http_request; /* one request; alive until http_answer was called for it */
@@ -24,6 +25,8 @@ struct http_options {
      * that much requests are refused. */
     size_t max_answer_bytes;
     bool opens_later; /* connections are refused until http_open */
+    /* Gauges; NULL: they are not told. */
+    struct metric *connections, *answer_bytes;
 };
 
 /* Why the server asks for an error answer of the handler's making. */

@@ -106,6 +106,13 @@ bool http_is_reading(const struct http *h) {
     return false;
 }
 
+void http_connection_owe(struct http *h, struct http_connection *c, size_t n_bytes) {
+    h->answer_bytes += n_bytes - c->answer_bytes;
+    c->answer_bytes = n_bytes;
+    if (h->answer_bytes_metric)
+        metric_set(h->answer_bytes_metric, (double)h->answer_bytes);
+}
+
 struct http_connection *http_connection_new(struct http *h, int fd) {
     struct http_connection *c = must_alloc(sizeof(*c));
     c->fd = fd;
@@ -114,6 +121,8 @@ struct http_connection *http_connection_new(struct http *h, int fd) {
     if (c->next)
         c->next->previous = c;
     h->connections = c;
+    if (h->connections_metric)
+        metric_add(h->connections_metric, 1);
     return c;
 }
 
@@ -124,6 +133,8 @@ struct http_connection *http_connection_free(struct http *h, struct http_connect
         c->previous->next = c->next;
     else
         h->connections = c->next;
+    if (h->connections_metric)
+        metric_add(h->connections_metric, -1);
     free(c);
     return NULL;
 }

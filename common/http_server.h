@@ -75,9 +75,10 @@ struct http {
     struct http_request *in_hand;
     size_t n_in_hand;
     size_t body_bytes;
-    size_t answer_bytes, max_answer_bytes; /* that wait to be taken */
-    int64_t shed_at;                       /* monotonic ms */
-    bool was_pressed;                      /* by them, and the memory is not given back yet */
+    size_t answer_bytes, max_answer_bytes;                   /* that wait to be taken */
+    struct metric *connections_metric, *answer_bytes_metric; /* NULL: they are not told */
+    int64_t shed_at;                                         /* monotonic ms */
+    bool was_pressed; /* by them, and the memory is not given back yet */
     uv_poll_t poll;
     uv_timer_t timer; /* what libmicrohttpd asked for */
     uv_timer_t sweep; /* our deadlines */
@@ -97,6 +98,8 @@ void http_request_add_header(struct http_request *r, const char *name, size_t na
 /* Adds a connection that was accepted; its first request is awaited. */
 struct http_connection *http_connection_new(struct http *h, int fd);
 struct http_connection *http_connection_free(struct http *h, struct http_connection *c);
+/* So many bytes of its answer wait to be taken now. */
+void http_connection_owe(struct http *h, struct http_connection *c, size_t n_bytes);
 void http_connection_enter(struct http_connection *c, enum phase phase);
 /* A request is on its way, or its first bytes may be. */
 bool http_is_reading(const struct http *h);

@@ -147,6 +147,8 @@ static void put_fields(struct log *log, const struct log_field *fields) {
     bool cut = false;
     for (; fields->name; fields++) {
         size_t before = log->record.len;
+        if (!*fields->name)
+            continue;
         if (log->as_text)
             put_text_field(log, fields);
         else

@@ -13,13 +13,19 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 
 /* One more member of a record. A text is escaped, and cut at 512 bytes. */
 struct log_field {
-    const char *name; /* NULL ends the list */
+    const char *name; /* NULL ends the list; "": left out */
     const char *text; /* NULL: number counts */
     int64_t number;
 };
 
 #define LOG_TEXT(field_name, value) ((struct log_field){(field_name), (value), 0})
 #define LOG_NUMBER(field_name, value) ((struct log_field){(field_name), NULL, (value)})
+
+/* Left out where there is none: NULL, or "". */
+static inline struct log_field log_known(const char *name, const char *text) {
+    return (struct log_field){text && *text ? name : "", text, 0};
+}
+#define LOG_KNOWN(field_name, value) log_known((field_name), (value))
 
 struct log;
 

@@ -112,6 +112,13 @@ struct metric *metrics_histogram(struct metrics *m, const char *name, const char
     return find_metric(m, name, labels, METRIC_HISTOGRAM, help);
 }
 
+struct metric *metrics_answers(struct metrics *m, const char *dependency) {
+    char labels[64];
+    snprintf(labels, sizeof(labels), "dependency=\"%s\"", dependency);
+    return metrics_histogram(m, "handoff_dependency_answer_seconds", labels,
+                             "From a question to a dependency's answer.");
+}
+
 void metric_add(struct metric *metric, double n) {
     metric->value += n;
 }

@@ -22,6 +22,9 @@ struct metric *metrics_gauge(struct metrics *m, const char *name, const char *la
 struct metric *metrics_histogram(struct metrics *m, const char *name, const char *labels,
                                  const char *help);
 
+/* How long a dependency takes to answer: the same histogram for all, by its name in /ready. */
+struct metric *metrics_answers(struct metrics *m, const char *dependency);
+
 void metric_add(struct metric *metric, double n); /* counter, gauge */
 void metric_set(struct metric *metric, double value);
 void metric_observe(struct metric *metric, double seconds);

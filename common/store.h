@@ -9,7 +9,9 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "common/metrics.h"
 #include "proto/session.h"
+#include "proto/trace_context.h"
 
 #define STORE_KEY_CAP 160
 #define STORE_N_ATTENTION 64
@@ -109,6 +111,9 @@ struct store_delta {
     size_t event_len;
 };
 
+/* Every answer is observed there from now on: a histogram of seconds. */
+void store_measure(struct store *s, struct metric *answers);
+
 /* ---- limits: store_limits.c ---- */
 struct store_token {
     bool is_taken;
@@ -138,6 +143,7 @@ struct store_outboxed {
     size_t event_len;
     char command_id[UUID_LEN + 1];
     char key_hash[HASH_HEX_LEN + 1], fingerprint[HASH_HEX_LEN + 1];
+    struct trace_context trace; /* where it was sampled */
 };
 typedef void store_outbox_fn(void *arg, int err, const struct store_outboxed *entries, size_t n);
 /* The entries after `since`, at most `limit`. Also what was saved under another run_id: it may not

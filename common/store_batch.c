@@ -56,6 +56,10 @@ struct store_batch *store_batch_free(struct store_batch *b) {
     return NULL;
 }
 
+void store_batch_measure(struct store_batch *b, struct metric *answers) {
+    b->answers = answers;
+}
+
 void store_batch_follow_url(struct store_batch *b, char *const *url) {
     b->url_text = url;
 }

@@ -9,7 +9,9 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "common/metrics.h"
 #include "proto/session.h"
+#include "proto/trace_context.h"
 
 #define STORE_INSTANCE_MAX 127
 #define STORE_TOKEN_CAP 60 /* of what tells one save from all others, with its NUL */
@@ -45,6 +47,10 @@ const char *store_batch_saver(const struct store_batch *b);
 /* PING; negative when Redis does not answer. */
 MUSTCHECK int store_batch_ping(struct store_batch *b);
 
+/* Every pipeline is observed there from now on, from its first question to its last answer: a
+ * histogram of seconds. */
+void store_batch_measure(struct store_batch *b, struct metric *answers);
+
 /* ---- load ---- */
 /* One entry of the delta window, owned by its load. */
 struct store_entry {
@@ -58,6 +64,7 @@ struct store_entry {
     /* of the command's idempotency key, "" without one */
     char key_hash[HASH_HEX_LEN + 1];
     char fingerprint[HASH_HEX_LEN + 1];
+    struct trace_context trace; /* the command's, where it is sampled; else not set */
 };
 
 struct store_idem {
@@ -131,6 +138,7 @@ struct store_save {
     const char *token;
     bool writes_state; /* data, name … : the state string is written too */
     const char *command_id;
+    const struct trace_context *trace; /* the command's, kept where it is sampled; or NULL */
     const char *event; /* body of the versioned event; NULL: no version and no delta, but meta's
                           touch and (with snapshot_id) a snapshot of the version that is there */
     size_t event_len;

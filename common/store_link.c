@@ -80,6 +80,7 @@ void store_link_wait(struct store_link *l, struct store_ask *ask, unsigned n_rep
     if (!l->n_waiting)
         l->silent_ticks = 0;
     ask->n_replies = n_replies;
+    ask->asked_ns = uv_hrtime();
     store_list_add(&l->waiting, ask);
     l->n_waiting++;
     l->has_output = true;
@@ -127,6 +128,8 @@ static void take_reply(struct store_link *l, const redisReply *reply) {
     if (!l->waiting.first)
         l->waiting.end = NULL;
     l->n_waiting--;
+    if (l->store->answers)
+        metric_observe(l->store->answers, (double)(uv_hrtime() - ask->asked_ns) / 1e9);
     if (ask->is_redirected && ask->n_redirects++ < MAX_REDIRECTS)
         store_links_follow(ask);
     else

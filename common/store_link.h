@@ -15,6 +15,7 @@ struct store_ask {
     struct store_ask *next;
     struct store *store;
     unsigned n_replies; /* still to come; the last one is the answer */
+    uint64_t asked_ns;  /* uv_hrtime */
     int err;            /* why it never was asked, while it is on the list `later` */
     /* Called once, and frees the ask. reply is NULL exactly when err is not 0. */
     void (*done)(struct store_ask *ask, int err, const redisReply *reply);
@@ -75,7 +76,8 @@ struct store {
     struct store_callbacks callbacks;
     void *arg;
     struct store_url url;
-    char *const *url_text; /* borrowed; NULL: url stays */
+    char *const *url_text;  /* borrowed; NULL: url stays */
+    struct metric *answers; /* NULL: they are not measured */
     bool closing;
     unsigned n_handles; /* `soon`, and one for each link, not closed yet */
     uv_idle_t soon;     /* in the loop's next turn: writes what was asked, answers `later` */

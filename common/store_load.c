@@ -105,6 +105,7 @@ static int take_entry(const redisReply *reply, const char *session_id, struct st
         return err;
     e->version = view.version;
     e->time = view.time;
+    e->trace = view.trace;
     const struct {
         struct store_text text;
         char *ret;

@@ -54,6 +54,7 @@ struct store_pipe {
     bool is_asked;               /* of a cluster: all answers are there */
     struct buf bytes;            /* of a cluster: what to ask again elsewhere */
     int64_t heard_ms;            /* monotonic; of a cluster: when the first answer came */
+    uint64_t begun_ns;           /* uv_hrtime, of the first unit; 0: nobody measures */
     struct store_node *answered; /* the last answer that was taken: by whom */
 };
 

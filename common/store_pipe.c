@@ -48,6 +48,8 @@ void store_send_part(struct store_batch *b, const struct store_command *c) {
 void store_send_to(struct store_batch *b, struct store_node *node, const struct store_command *c) {
     struct store_pipe *p = &b->pipe;
     begin_part(b, c);
+    if (p->n == 0)
+        p->begun_ns = b->answers ? uv_hrtime() : 0;
     if (p->n == p->cap) {
         p->cap = p->cap ? 2 * p->cap : 64;
         p->units = must_realloc(p->units, p->cap * sizeof(*p->units));
@@ -244,7 +246,10 @@ int store_next(struct store_batch *b, redisReply **ret) {
         err = read_answers(b->nodes[0]->context, p->units[p->n_taken++].n_answers, ret);
     if (err)
         return b->url.is_cluster ? err : store_drop(b, err);
-    if (p->n_taken == p->n)
-        store_pipe_clear(p);
+    if (p->n_taken < p->n)
+        return 0;
+    if (p->begun_ns)
+        metric_observe(b->answers, (double)(uv_hrtime() - p->begun_ns) / 1e9);
+    store_pipe_clear(p);
     return 0;
 }

@@ -92,11 +92,15 @@ struct store_entry_view {
     uint64_t version;
     int64_t time;
     struct store_text command_id, event, extra, snapshot_id, key_hash, fingerprint;
+    struct trace_context trace;
 };
 /* ---- the delta window: store_window.c ---- */
 /* A word of an entry, packed where that is worth it. */
 void store_put_packed(struct store_command *c, const char *session_id, const char *text,
                       size_t len);
+/* Words of an entry for who publishes its version when its engine died before it did: of a sampled
+ * trace alone. Returns how many. */
+size_t store_put_trace(struct store_command *c, const struct trace_context *trace);
 /* One element of an XRANGE's answer; its texts may be packed. -EBADMSG when it is no entry of a
  * delta stream. */
 MUSTCHECK int store_view_entry(const redisReply *entry, struct store_entry_view *ret);
@@ -184,6 +188,7 @@ struct store_batch {
     char token_prefix[UUID_LEN + 1]; /* tells this batch's saves from any other's */
     uint64_t n_tokens;
     unsigned n_wait_replicas; /* that a save waits for */
+    struct metric *answers;   /* NULL: they are not measured */
     uint64_t n_losses;        /* of connections */
 
     /* of a cluster */

@@ -147,12 +147,13 @@ static void put_found(struct store_command *c, const struct store_found *found) 
 }
 
 static void put_entry(struct store_command *c, const struct store_recovery *r) {
+    _cleanup_(store_command_done) struct store_command trace = {0};
     char id[32];
     if (!r->event) {
         store_puts(c, "0");
         return;
     }
-    store_put_u64(c, r->snapshot_id ? 6 : 4);
+    store_put_u64(c, (r->snapshot_id ? 6 : 4) + store_put_trace(&trace, r->trace));
     snprintf(id, sizeof(id), "%" PRIu64 "-0", r->session->position.version);
     store_puts(c, id);
     store_puts(c, "t");
@@ -163,6 +164,7 @@ static void put_entry(struct store_command *c, const struct store_recovery *r) {
         store_puts(c, "s");
         store_puts(c, r->snapshot_id);
     }
+    store_put_words(c, &trace);
 }
 
 static void put_remembered(struct store_command *c, const struct store_recovery *r) {

@@ -45,7 +45,8 @@ struct store_recovery { /* borrowed */
     const struct store_found *found; /* written only while this is so */
     const char *event;               /* body of the window's only entry; NULL: none */
     size_t event_len;
-    const char *snapshot_id; /* with event: message id of the snapshot event beside it */
+    const struct trace_context *trace; /* with event: what it is published in; or NULL */
+    const char *snapshot_id;           /* with event: message id of the snapshot event beside it */
     const struct store_remembered *keys;
     size_t n_keys;
     int64_t now;    /* ms */

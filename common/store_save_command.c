@@ -141,6 +141,7 @@ static void put_entry_start(struct store_command *c, const struct store_save *sa
     store_put_packed(c, save->session->id, command_id, strlen(command_id));
     store_puts(c, "e");
     store_put_packed(c, save->session->id, event, len);
+    store_put_trace(c, save->trace);
 }
 
 static void put_id(struct store_command *c, const struct store_save *save, const char *field,

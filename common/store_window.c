@@ -20,6 +20,16 @@ void store_put_packed(struct store_command *c, const char *session_id, const cha
         store_put(c, text, len);
 }
 
+size_t store_put_trace(struct store_command *c, const struct trace_context *trace) {
+    char text[TRACE_PARENT_LEN + 1];
+    if (!trace || !trace->is_sampled)
+        return 0;
+    trace_context_print(trace, text);
+    store_puts(c, "p");
+    store_puts(c, text);
+    return 2;
+}
+
 static bool take_field(const redisReply *name, const redisReply *value,
                        struct store_entry_view *ret) {
     if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING || name->len != 1)
@@ -49,6 +59,9 @@ static bool take_field(const redisReply *name, const redisReply *value,
         return true;
     case 'f':
         ret->fingerprint = text;
+        return true;
+    case 'p': /* one that cannot be is as good as none */
+        (void)trace_context_parse(text.text, text.len, &ret->trace);
         return true;
     default:
         return true; /* a later release's field */
@@ -175,6 +188,7 @@ static int take_outboxed(const redisReply *entry, const char *session_id,
                                   session_id);
     if (err)
         return err;
+    item->trace = view.trace;
     item->event = ret->texts.len > from ? NULL : view.event.text;
     item->event_len = view.event.len;
     return 0;

@@ -84,6 +84,13 @@ void trace_accept(struct tracer *t, const char *traceparent, struct trace_contex
     }
 }
 
+struct log_field trace_log(const struct trace_context *context,
+                           char text[static TRACE_ID_LEN + 1]) {
+    if (context->is_set)
+        trace_id_print(context, text);
+    return log_known("trace_id", text);
+}
+
 /* ---- a step ---- */
 
 struct span *span_begin(struct tracer *t, struct trace_context *context, enum span_kind kind,

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "common/log.h"
 #include "proto/trace_context.h"
 
 struct app;
@@ -82,6 +83,11 @@ void span_text(struct span *s, enum span_key key, const char *text);
 void span_number(struct span *s, enum span_key key, int64_t number);
 /* Ends it, at this moment; frees it. */
 void span_end(struct tracer *t, struct span *s);
+/* `trace_id` of a log record about something that came in a trace, sampled or not; else left out.
+ * The text lives until the end of the block. */
+#define LOG_TRACE(context) trace_log((context), (char[TRACE_ID_LEN + 1]){0})
+struct log_field trace_log(const struct trace_context *context, char text[static TRACE_ID_LEN + 1]);
+
 /* Forgets one that nothing came of. */
 struct span *span_free(struct span *s);
 DEFINE_CLEANUP(struct span *, span_free)

@@ -33,6 +33,7 @@ static int publish(struct writer *w, struct entry *e) {
         .key_hash = none_if_empty(e->event.key_hash),
         .fingerprint = none_if_empty(e->event.fingerprint),
         .reason = e->reason,
+        .trace = &e->event.trace,
     };
     CRASH_LINK("audit.dead_letter.publishing", CRASH_BROKER);
     return bus_publish(w->publisher, &m, &e->dead_seq);
@@ -65,7 +66,8 @@ static void buried(struct writer *w, struct entry *e) {
     metric_add(w->dead, 1);
     log_error(w->app->log, "audit_dead_letter", "A message that can never be written was put away.",
               LOG_TEXT("reason", e->reason), LOG_TEXT("messageId", e->message_id),
-              LOG_TEXT("type", e->type), LOG_TEXT("sessionId", e->event.session_id),
+              LOG_TEXT("type", e->type), LOG_KNOWN("sessionId", e->event.session_id),
+              LOG_KNOWN("commandId", e->event.command_id), LOG_TRACE(&e->event.trace),
               LOG_TEXT("hint", "Look at it in the queue " ROUTE_AUDIT_DEAD_QUEUE "."));
 }
 

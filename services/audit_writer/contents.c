@@ -15,6 +15,7 @@ static void found(struct writer *w, struct entry *e) {
               LOG_TEXT("sessionId", e->event.session_id), LOG_TEXT("messageId", e->message_id),
               LOG_NUMBER("epoch", (int64_t)e->event.position.epoch),
               LOG_NUMBER("version", (int64_t)e->event.position.version),
+              LOG_KNOWN("commandId", e->event.command_id), LOG_TRACE(&e->event.trace),
               LOG_TEXT("hint", "Compare the dead letter with the row of session_events."));
 }
 

@@ -18,7 +18,8 @@ static bool refill(struct gaps *g, const struct gap *gap, const struct store_out
         e.position.version > gap->position.version || e.position.epoch != gap->position.epoch ||
         strcmp(e.session_id, gap->session_id) != 0)
         return false;
-    struct bus_message m = {.body = entry->event, .body_len = entry->event_len};
+    struct bus_message m = {
+        .body = entry->event, .body_len = entry->event_len, .trace = entry->trace};
     memcpy(m.message_id, e.message_id, sizeof(e.message_id));
     snprintf(m.type, sizeof(m.type), "%s", event_type_name(e.type));
     memcpy(m.command_id, entry->command_id, sizeof(entry->command_id));

@@ -292,6 +292,7 @@ static int open_database(struct writer *w) {
     if (err)
         return err;
     db_follow_url(w->db, &w->app->config->database_url);
+    db_measure(w->db, metrics_answers(w->app->metrics, "postgresql"));
     w->purge = purge_new(w->app, w->db);
     return 0;
 }

@@ -48,6 +48,7 @@ static int start_store(struct api *api) {
     if (err < 0)
         return fail(api, err, "redis", "HANDOFF_REDIS_URL");
     store_follow_url(api->store, &api->app->config->redis_url);
+    store_measure(api->store, metrics_answers(api->app->metrics, "redis"));
     return 0;
 }
 
@@ -66,6 +67,8 @@ static int start_db(struct api *api) {
     db_require_schema(api->db);
     db_require_schema(api->past_db);
     db_follow_url(api->db, &c->database_url);
+    db_measure(api->db, metrics_answers(api->app->metrics, "postgresql"));
+    db_measure(api->past_db, metrics_answers(api->app->metrics, "postgresql"));
     db_follow_url(api->past_db, &c->database_url);
     api->quota = quota_new(api->db, c->max_sessions_per_user);
     return 0;
@@ -92,11 +95,19 @@ static int start_console(struct api *api) {
 
 static int start_http(struct api *api) {
     const struct config *c = api->app->config;
-    const struct http_options options = {.listen = c->listen,
-                                         .max_body_bytes = (size_t)c->max_body_bytes,
-                                         .request_timeout_ms = c->request_timeout_ms,
-                                         .max_connections = (unsigned)c->max_connections,
-                                         .opens_later = true};
+    struct metrics *m = api->app->metrics;
+    const struct http_options options = {
+        .listen = c->listen,
+        .max_body_bytes = (size_t)c->max_body_bytes,
+        .request_timeout_ms = c->request_timeout_ms,
+        .max_connections = (unsigned)c->max_connections,
+        .opens_later = true,
+        .connections = metrics_gauge(m, "handoff_http_connections", NULL, "Connections open."),
+        .answer_bytes = metrics_gauge(m, "handoff_http_answer_bytes", NULL,
+                                      "Bytes of answers that clients have not taken yet."),
+    };
+    metric_set(metrics_gauge(m, "handoff_connections_max", NULL, "Connections that may be open."),
+               (double)c->max_connections);
     int err = http_new(&api->http, api->app->loop, &options, routes_on_request, api);
     return err < 0 ? fail(api, err, "http", "HANDOFF_API_LISTEN: is the port free?") : 0;
 }

@@ -69,6 +69,21 @@ static void print_request_id(struct api *api, char *ret) {
     ret[prefix_len + 1 + sizeof(digits) - at] = '\0';
 }
 
+/* A change's is the id of its command as well, which the audit trail has: whoever has the answer
+ * finds the row. */
+static void take_request_id(struct call *call) {
+    enum { CHANGES = METHOD_POST | METHOD_PATCH | METHOD_PUT | METHOD_DELETE };
+    const char *id = http_header(call->request, "X-Request-Id");
+    if (id && problem_request_id_is_valid(id)) {
+        memcpy(call->request_id, id, strlen(id) + 1);
+    } else if (call->method & CHANGES) {
+        uuid_v7(store_now(call->api->store), call->request_id);
+        call->names_command = true;
+    } else {
+        print_request_id(call->api, call->request_id);
+    }
+}
+
 struct call *call_new(struct api *api, struct http_request *request) {
     struct call *call = take_spare(api);
     call->api = api;
@@ -79,11 +94,7 @@ struct call *call_new(struct api *api, struct http_request *request) {
     if ((call->resource == RESOURCE_CONSOLE && !api->console) ||
         (call->resource == RESOURCE_DOCS && !api->docs))
         call->resource = RESOURCE_NONE;
-    const char *id = http_header(request, "X-Request-Id");
-    if (id && problem_request_id_is_valid(id))
-        memcpy(call->request_id, id, strlen(id) + 1);
-    else
-        print_request_id(api, call->request_id);
+    take_request_id(call);
     call_trace_begin(call);
     http_set_data(request, call, on_gone);
     return call;

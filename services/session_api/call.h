@@ -41,6 +41,7 @@ struct call {
     enum http_problem problem;
     call_fn *next; /* while a limit is asked for */
     char request_id[PROBLEM_REQUEST_ID_MAX + 1];
+    bool names_command;                 /* request_id is ours, and a UUID: the command's, too */
     char session_id[UUID_LEN + 1];      /* of the path; "" without one */
     char parameter[PATH_PARAMETER_CAP]; /* of the path: a user, device, version or participant; ""
                                            without one */

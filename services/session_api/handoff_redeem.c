@@ -30,7 +30,7 @@ static void log_redeemed(const struct call *call) {
     log_info(call->api->app->log, "code_redeemed", "A device came by a handoff code.",
              LOG_TEXT("requestId", call->request_id), LOG_TEXT("sessionId", call->session_id),
              LOG_TEXT("userId", call->who.user_id), LOG_TEXT("deviceId", call->device_id),
-             LOG_TEXT("role", session_role_name(call->role)));
+             LOG_TEXT("role", session_role_name(call->role)), LOG_TRACE(&call->trace));
 }
 
 /* Puts a token and the device that it names behind the session's members. */

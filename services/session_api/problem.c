@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/refusal.h"
 #include "proto/problem.h"
 #include "services/session_api/api.h"
 
@@ -40,28 +41,11 @@ static void add_headers(struct call *call, const struct fault *fault) {
 }
 
 static void log_refusal(const struct call *call, const struct fault *fault) {
-    int status = fault_http_status(fault->code);
-    struct log *log = call->api->app->log;
-    char trace_id[TRACE_ID_LEN + 1];
-    struct log_field fields[7] = {
-        LOG_TEXT("requestId", call->request_id), LOG_TEXT("route", path_pattern(call->resource)),
-        LOG_TEXT("code", fault_wire_code(fault->code)), LOG_TEXT("detail", fault->detail)};
-    size_t n = 4;
-    if (call->session_id[0])
-        fields[n++] = LOG_TEXT("sessionId", call->session_id);
-    if (call->trace.is_set) {
-        trace_id_print(&call->trace, trace_id);
-        fields[n++] = LOG_TEXT("trace_id", trace_id);
-    }
-    fields[n] = LOG_END;
-    if (status == 500)
-        log_write(log, LOG_LEVEL_ERROR, "request_failed", "A request met a bug.", fields);
-    else if (status > 500)
-        log_write(log, LOG_LEVEL_WARN, "request_failed", "A request could not be served.", fields);
-    else if (status == 401)
-        log_write(log, LOG_LEVEL_INFO, "unauthenticated", "A token was refused.", fields);
-    else
-        log_write(log, LOG_LEVEL_DEBUG, "request_refused", "A request was refused.", fields);
+    REFUSAL_LOG(call->api->app->log, fault->code, LOG_TEXT("requestId", call->request_id),
+                LOG_TEXT("route", path_pattern(call->resource)),
+                LOG_TEXT("code", fault_wire_code(fault->code)), LOG_TEXT("detail", fault->detail),
+                LOG_KNOWN("sessionId", call->session_id), LOG_KNOWN("commandId", call->command.id),
+                LOG_TRACE(&call->trace));
 }
 
 void call_refuse(struct call *call, const struct fault *fault, const char *conflict) {

@@ -189,8 +189,11 @@ static int fill_command(struct call *call, enum command_kind kind, struct fault 
 }
 
 static void send_command(struct call *call) {
-    call->command.trace = call->trace;
-    commander_send(call->api->commander, &call->command, on_reply, call);
+    struct command *c = &call->command;
+    c->trace = call->trace;
+    if (call->names_command)
+        memcpy(c->id, call->request_id, sizeof(c->id));
+    commander_send(call->api->commander, c, on_reply, call);
 }
 
 void sessions_create(struct call *call) {

@@ -26,6 +26,7 @@ static int publish_again(struct attention *a, const struct session *s,
     if (r != 0) {
         log_error(a->app->log, "entry_damaged", "An entry of the delta window cannot be published.",
                   LOG_TEXT("sessionId", s->id), LOG_NUMBER("version", (int64_t)entry->version),
+                  LOG_KNOWN("commandId", entry->command_id), LOG_TRACE(&entry->trace),
                   LOG_TEXT("hint", "the stored stream was written by something else than Handoff"));
         return 0;
     }

@@ -212,6 +212,7 @@ static void fill_save(const struct batch *b, const struct task *task, struct sto
         .token = task->moves_token ? task->slot->load.token : "",
         .writes_state = last && !change->next.deleted,
         .command_id = j->command.id,
+        .trace = &j->command.trace,
         .event = last ? last->body : NULL,
         .event_len = last ? last->body_len : 0,
         .first_event = n_versions == 2 ? first->body : NULL,

@@ -27,6 +27,7 @@ static void end_span(struct publisher *p, const struct event *e, struct span *sp
     span_text(span, SPAN_SYSTEM, "rabbitmq");
     span_text(span, SPAN_DESTINATION, ROUTE_UPDATES_EXCHANGE);
     span_text(span, SPAN_MESSAGE_ID, e->message_id);
+    span_text(span, SPAN_COMMAND_ID, e->command_id);
     span_text(span, SPAN_EVENT_TYPE, event_type_name(e->type));
     span_text(span, SPAN_SESSION_ID, e->session_id);
     span_end(p->app->tracer, span);

@@ -71,6 +71,7 @@ static int open_connections(struct recover *r) {
         return err;
     db_follow_url(r->db, &app->config->database_url);
     db_follow_url(r->db_rebuild, &app->config->database_url);
+    db_measure(r->db, metrics_answers(app->metrics, "postgresql"));
     db_require_schema(r->db);
     db_require_schema(r->db_rebuild);
     return 0;
@@ -147,23 +148,25 @@ static bool is_overdue(const struct recovery *rec) {
            (rec->rebuilding_since && now - rec->rebuilding_since > REBUILD_PATIENCE_MS);
 }
 
-static struct recovery *recovery_new(struct recover *r, const char *session_id, uint64_t hash,
+static struct recovery *recovery_new(struct recover *r, const struct command *c, uint64_t hash,
                                      enum recover_cause cause) {
     struct recovery *rec = must_alloc(sizeof(*rec));
     rec->owner = r;
     rec->cause = cause;
-    memcpy(rec->session_id, session_id, UUID_LEN + 1);
-    snprintf(rec->run_id, sizeof(rec->run_id), "%s", store_batch_run_id(r->store, session_id));
+    rec->trace = c->trace;
+    memcpy(rec->session_id, c->session_id, UUID_LEN + 1);
+    memcpy(rec->command_id, c->id, UUID_LEN + 1);
+    snprintf(rec->run_id, sizeof(rec->run_id), "%s", store_batch_run_id(r->store, c->session_id));
     table_add(&r->sessions, &rec->node, hash);
     metric_set(r->n_open, (double)r->sessions.n);
     return rec;
 }
 
-void recover_ask(struct recover *r, const char *session_id, enum recover_cause cause,
+void recover_ask(struct recover *r, const struct command *c, enum recover_cause cause,
                  recover_fn *done, void *arg) {
-    uint64_t hash = table_hash(&r->sessions, session_id, UUID_LEN);
+    uint64_t hash = table_hash(&r->sessions, c->session_id, UUID_LEN);
     struct recovery *rec =
-        (struct recovery *)table_find(&r->sessions, hash, is_session, session_id);
+        (struct recovery *)table_find(&r->sessions, hash, is_session, c->session_id);
     if (r->is_silent || (rec && is_overdue(rec))) {
         done(arg, RECOVER_UNKNOWN);
     } else if (rec) {
@@ -171,7 +174,7 @@ void recover_ask(struct recover *r, const char *session_id, enum recover_cause c
     } else if (r->sessions.n >= RECOVER_MAX_SESSIONS) {
         done(arg, RECOVER_BUSY);
     } else {
-        rec = recovery_new(r, session_id, hash, cause);
+        rec = recovery_new(r, c, hash, cause);
         add_asker(rec, done, arg);
         recovery_begin(rec);
     }

@@ -7,6 +7,7 @@
 #include "common/app.h"
 #include "common/db.h"
 #include "common/store_batch.h"
+#include "proto/command.h"
 #include "services/state_engine/barrier.h"
 
 #define RECOVER_MAX_SESSIONS 1024 /* at a time; above: RECOVER_BUSY */
@@ -34,8 +35,9 @@ enum recover_answer {
     RECOVER_BUSY     /* too many at a time */
 };
 typedef void recover_fn(void *arg, enum recover_answer answer);
-/* done is called exactly once, now or later. */
-void recover_ask(struct recover *r, const char *session_id, enum recover_cause cause,
+/* On behalf of a command, for its session: the first one's id and trace are in what is logged, and
+ * the trace in what is published. done is called exactly once, now or later. */
+void recover_ask(struct recover *r, const struct command *c, enum recover_cause cause,
                  recover_fn *done, void *arg);
 /* err: 0; -ENOTCONN PostgreSQL or the audit trail does not answer. session_id NULL: no session was
  * created under the key. Both texts are borrowed until the return. */

@@ -21,7 +21,7 @@ static bool take_row(struct recovery *rec, int err, const struct db_result *resu
         err = db_session_read(result, &rec->row);
     if (err == -EBADMSG)
         log_error(r->app->log, "row_damaged", "A session's row in PostgreSQL cannot be.",
-                  LOG_TEXT("sessionId", rec->session_id));
+                  RECOVERY_LOG(rec));
     if (err != 0 && err != -ENOENT) {
         recovery_end(rec, RECOVER_UNKNOWN);
         return false;
@@ -72,7 +72,7 @@ static void judge_without_row(struct recovery *rec) {
         recovery_adopt(rec);
     } else {
         log_error(r->app->log, "session_lost", "A damaged session cannot be recovered.",
-                  LOG_TEXT("sessionId", rec->session_id),
+                  RECOVERY_LOG(rec),
                   LOG_TEXT("hint", "PostgreSQL does not know it; its keys in Redis may go"));
         recovery_end(rec, RECOVER_UNKNOWN);
     }
@@ -242,7 +242,7 @@ static void begin_damaged(struct recovery *rec) {
     struct recover *r = rec->owner;
     metric_add(r->n_damaged, 1);
     log_error(r->app->log, "session_damaged", "Redis holds of a session what cannot be.",
-              LOG_TEXT("sessionId", rec->session_id),
+              RECOVERY_LOG(rec),
               LOG_TEXT("hint", "something else than Handoff wrote there; it is rebuilt"));
     if (store_recover_look_at_loss(r->store, rec->session_id, &rec->found) != 0)
         recovery_end(rec, RECOVER_UNKNOWN);

@@ -6,6 +6,7 @@
 #include "common/db_rebuild.h"
 #include "common/db_session.h"
 #include "common/store_recover.h"
+#include "common/trace.h"
 #include "services/state_engine/recover.h"
 
 #define RECOVER_N_PASSED 16
@@ -20,6 +21,11 @@ struct recover_asker {
     void *arg;
 };
 
+/* Of a record about a recovery: whose, and on whose behalf. */
+#define RECOVERY_LOG(rec)                                                                          \
+    LOG_TEXT("sessionId", (rec)->session_id), LOG_TEXT("commandId", (rec)->command_id),            \
+        LOG_TRACE(&(rec)->trace)
+
 /* One session on its way back. It waits for one thing at a time: PostgreSQL (asked_at), a barrier,
  * its turn to be rebuilt, or the rebuild. */
 struct recovery {
@@ -29,7 +35,9 @@ struct recovery {
     char session_id[UUID_LEN + 1];
     char run_id[41]; /* of the session's node, when it was asked for */
     enum recover_cause cause;
-    struct recover_asker *askers; /* owned; in any order */
+    struct recover_asker *askers;  /* owned; in any order */
+    char command_id[UUID_LEN + 1]; /* of the first asker's command, as is */
+    struct trace_context trace;
 
     /* The question that could not be put yet, since PostgreSQL is away or has too many. */
     void (*parked)(struct recovery *rec);

@@ -98,8 +98,7 @@ static void take_data(struct recovery *rec, const struct db_rebuilt *rebuilt) {
     struct session *s = &rec->row.session;
     if (!position_equal(rebuilt->position, s->position))
         log_error(r->app->log, "session_gap", "Events of a session are missing from PostgreSQL.",
-                  LOG_TEXT("sessionId", rec->session_id),
-                  LOG_NUMBER("version", (int64_t)s->position.version),
+                  RECOVERY_LOG(rec), LOG_NUMBER("version", (int64_t)s->position.version),
                   LOG_NUMBER("reached", (int64_t)rebuilt->position.version),
                   LOG_TEXT("hint", "its data is that of the version reached"));
     free(s->data_text);
@@ -110,7 +109,7 @@ static void take_data(struct recovery *rec, const struct db_rebuilt *rebuilt) {
 
 static void note_failure(struct recovery *rec) {
     log_error(rec->owner->app->log, "session_lost", "A session's data cannot be put together.",
-              LOG_TEXT("sessionId", rec->session_id),
+              RECOVERY_LOG(rec),
               LOG_TEXT("hint", "its snapshots and events are not in PostgreSQL"));
 }
 

@@ -54,7 +54,8 @@ static void complete(struct recovery *rec, int64_t now) {
 }
 
 /* What is published of a rebuild: that it was, and the data from which the new epoch goes on. */
-static void make_events(const struct session *s, int64_t now, struct event ret[static 2]) {
+static void make_events(const struct recovery *rec, int64_t now, struct event ret[static 2]) {
+    const struct session *s = &rec->row.session;
     char name[UUID_LEN + 64], message_id[UUID_LEN + 1];
     event_session_rebuilt(s, now, &ret[0]);
     int len = snprintf(name, sizeof(name), "%s:%" PRIu64 ":%" PRIu64 ":snapshot", s->id,
@@ -63,6 +64,7 @@ static void make_events(const struct session *s, int64_t now, struct event ret[s
     struct session then = *s; /* borrows */
     then.updated_at = now;
     event_snapshot(&then, message_id, &ret[1]);
+    ret[0].trace = ret[1].trace = rec->trace;
 }
 
 /* ---- writing ---- */
@@ -75,7 +77,7 @@ static void report_rebuilt(struct recovery *rec, bool is_done) {
     metric_add(rec->is_cold ? r->n_cold : r->n_rebuilt, 1);
     if (!rec->is_cold)
         log_warn(r->app->log, "session_rebuilt", "A session was put together from PostgreSQL.",
-                 LOG_TEXT("sessionId", s->id), LOG_NUMBER("version", (int64_t)s->position.version),
+                 RECOVERY_LOG(rec), LOG_NUMBER("version", (int64_t)s->position.version),
                  LOG_NUMBER("epoch", (int64_t)s->position.epoch));
 }
 
@@ -97,6 +99,7 @@ static int write_session(struct recovery *rec, struct event *events, size_t n_ev
     if (n_events > 0) {
         write.event = events[0].body;
         write.event_len = events[0].body_len;
+        write.trace = &rec->trace;
         write.snapshot_id = events[1].message_id;
     }
     return store_recover_write(rec->owner->store, &write, ret_done);
@@ -114,7 +117,7 @@ void recovery_write(struct recovery *rec) {
         CRASH_LINK("engine.recovery.writing", CRASH_REDIS);
         complete(rec, now);
         if (n_events > 0)
-            make_events(&rec->row.session, now, events);
+            make_events(rec, now, events);
         err = write_session(rec, events, n_events, now, &is_done);
     }
     if (CRASH_POINT_CUT("engine.recovery.written", CRASH_REDIS))

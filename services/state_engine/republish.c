@@ -122,6 +122,8 @@ int republish_entry(struct store_batch *store, const struct session *s,
             event_done(&ret_events[i]);
         return r;
     }
+    for (size_t i = 0; i < n; i++)
+        ret_events[i].trace = entry->trace;
     *ret_n = n;
     return 0;
 }

@@ -278,6 +278,7 @@ static int connect_parts(struct worker *w) {
     int r = store_batch_new(&w->store, app->config->redis_url);
     if (r == 0) {
         store_batch_follow_url(w->store, &app->config->redis_url);
+        store_batch_measure(w->store, metrics_answers(app->metrics, "redis"));
         store_batch_wait_for_replicas(w->store, n_wait_replicas(w));
     }
     if (r == 0)

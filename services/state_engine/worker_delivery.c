@@ -120,10 +120,19 @@ void worker_refuse_with(struct worker *w, struct job *j, enum fault_code code, c
 
 /* ---- dead letters ---- */
 
+/* c: one of its commands; NULL where they are not known. */
+static void log_dead(const struct worker *w, const struct command *c, const char *reason) {
+    static const struct command unknown;
+    if (!c)
+        c = &unknown;
+    log_error(w->app->log, "command_dead", "A message with commands was set aside.",
+              LOG_TEXT("err", reason), LOG_KNOWN("sessionId", c->session_id),
+              LOG_KNOWN("commandId", c->id), LOG_TRACE(&c->trace),
+              LOG_TEXT("hint", "see the queue state_engine.dead"));
+}
+
 static void to_dead_letters(struct worker *w, struct delivery *d, const char *body, size_t len,
                             const char *reason) {
-    log_error(w->app->log, "command_dead", "A message with commands was set aside.",
-              LOG_TEXT("err", reason), LOG_TEXT("hint", "see the queue state_engine.dead"));
     metric_add(w->n_dead, 1);
     d->n_open = 1;
     worker_begin(w);
@@ -147,9 +156,12 @@ int worker_count_try(struct worker *w) {
     d->is_counted = true;
     if (n < MAX_TRIES)
         return 0;
-    while (w->jobs.first && w->jobs.first->delivery == d)
+    static const char why[] = "delivered again and again without an outcome";
+    while (w->jobs.first && w->jobs.first->delivery == d) {
+        log_dead(w, &w->jobs.first->command, why);
         job_free(queue_pop(&w->jobs));
-    to_dead_letters(w, d, d->body, d->body_len, "delivered again and again without an outcome");
+    }
+    to_dead_letters(w, d, d->body, d->body_len, why);
     return 0;
 }
 
@@ -160,6 +172,7 @@ static void take_malformed(struct worker *w, const struct bus_message *m, const 
     d->generation = bus_generation(w->bus);
     d->tag = m->tag;
     link_delivery(w, d);
+    log_dead(w, NULL, reason);
     to_dead_letters(w, d, m->body, m->body_len, reason);
 }
 

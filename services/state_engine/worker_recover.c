@@ -113,7 +113,7 @@ void worker_recover(struct worker *w, struct job *j, enum recover_cause cause) {
     } else {
         struct waiting *waiting = waiting_new(w, j->command.session_id);
         queue_push(&waiting->jobs, j);
-        recover_ask(w->recover, waiting->session_id, cause, on_recovered, waiting);
+        recover_ask(w->recover, &j->command, cause, on_recovered, waiting);
     }
 }
 

@@ -61,21 +61,22 @@ static void settle_accepted(struct worker *w, struct job *j, struct settled *s) 
 }
 
 /* Once a second is enough: a Redis that is full refuses every save. */
-static void report_damage(struct worker *w, const char *session_id, const char *what) {
+static void report_damage(struct worker *w, const struct command *c, const char *what) {
     int64_t now = timestamp_monotonic_ms();
-    attention_distrust(w->attention, session_id);
+    attention_distrust(w->attention, c->session_id);
     if (now - w->damage_reported_ms < REPORT_MS)
         return;
     w->damage_reported_ms = now;
     log_error(w->app->log, "store_damaged", "A stored session cannot be used.",
-              LOG_TEXT("sessionId", session_id), LOG_TEXT("err", what),
+              LOG_TEXT("sessionId", c->session_id), LOG_TEXT("commandId", c->id),
+              LOG_TRACE(&c->trace), LOG_TEXT("err", what),
               LOG_TEXT("hint", "Redis refused the write, or holds what Handoff did not write"));
 }
 
 static void settle(struct worker *w, struct settled *s, struct queue *again) {
     struct job *j = s->job;
     if (s->damage[0])
-        report_damage(w, j->command.session_id, s->damage);
+        report_damage(w, &j->command, s->damage);
     switch (s->outcome) {
     case OUTCOME_ACCEPTED:
         settle_accepted(w, j, s);

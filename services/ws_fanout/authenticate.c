@@ -109,7 +109,7 @@ static struct connection *accept_connection(struct fanout *fanout,
     int r = check_request(fanout, request, &f);
     if (r) {
         metric_add(fanout->refused_metric, 1);
-        request_refuse(caller, &f, answer);
+        request_refuse(fanout, caller, &f, answer);
         return NULL;
     }
     struct connection *c = connection_new(fanout, NULL);
@@ -119,7 +119,7 @@ static struct connection *accept_connection(struct fanout *fanout,
     if (r) {
         connection_closed(c);
         metric_add(fanout->refused_metric, 1);
-        request_refuse(caller, &f, answer);
+        request_refuse(fanout, caller, &f, answer);
         return NULL;
     }
     return c;
@@ -129,9 +129,9 @@ bool connection_accept(void *arg, const struct socket_request *request, void **r
                        struct socket_answer *answer) {
     struct fanout *fanout = arg;
     struct request_caller caller;
-    request_caller_of(fanout, request, &caller);
+    request_caller_of(fanout, request, PATH, &caller);
     struct connection *c = accept_connection(fanout, request, &caller, answer);
-    request_trace(fanout, request, &caller, PATH, c ? SWITCHING_PROTOCOLS : answer->status,
+    request_trace(fanout, request, &caller, c ? SWITCHING_PROTOCOLS : answer->status,
                   c ? c->id : "");
     *ret_connection = c;
     return c != NULL;
@@ -171,6 +171,7 @@ void connection_welcome(struct connection *c, const char *id) {
 
 static void turn_away(struct connection *c, const char *id, const struct fault *f) {
     struct fault told = *f;
+    connection_log_refusal(c, id, "", f);
     if (fault_http_status(f->code) == 401) /* which check failed is for the log */
         fault_set(&told, f->code, NULL, "the token was refused");
     connection_send_fault(c, id, "", &told);

@@ -8,6 +8,7 @@
 
 #include "base/crash_point.h"
 #include "common/broadcast.h"
+#include "common/refusal.h"
 #include "services/ws_fanout/fanout.h"
 
 #define MAX_IN_FLIGHT 64       /* of a connection */
@@ -19,7 +20,7 @@ struct pending_command {
     struct pending_command *prev, *next;
     char id[PROTOCOL_ID_CAP]; /* the client's */
     char session_id[UUID_LEN + 1];
-    struct tracer *tracer;
+    struct app *app;
     struct trace_context trace; /* for what is sent on its behalf */
     struct span *span;          /* owned or NULL */
 };
@@ -61,7 +62,17 @@ static void end_span(struct pending_command *p, enum fault_code code) {
     if (code != FAULT_NONE)
         span_text(p->span, SPAN_ERROR, fault_wire_code(code));
     p->span->has_failed = code != FAULT_NONE && fault_http_status(code) >= 500;
-    span_end(p->tracer, TAKE_PTR(p->span));
+    span_end(p->app->tracer, TAKE_PTR(p->span));
+}
+
+/* Of a command that was refused, or that nobody knows the outcome of. */
+static void log_refusal(const struct pending_command *p, const char *command_id,
+                        const struct fault *f) {
+    REFUSAL_LOG(p->app->log, f->code, LOG_TEXT("frameId", p->id),
+                LOG_KNOWN("connectionId", p->connection ? p->connection->id : ""),
+                LOG_TEXT("sessionId", p->session_id), LOG_KNOWN("commandId", command_id),
+                LOG_TEXT("code", fault_wire_code(f->code)), LOG_TEXT("detail", f->detail),
+                LOG_TRACE(&p->trace));
 }
 
 static void answered(void *arg, struct reply *reply) {
@@ -69,6 +80,8 @@ static void answered(void *arg, struct reply *reply) {
     struct connection *c = p->connection;
     span_text(p->span, SPAN_COMMAND_ID, reply->id);
     end_span(p, reply->fault.code);
+    if (reply->fault.code)
+        log_refusal(p, reply->id, &reply->fault);
     CRASH_LINK("fanout.reply.received", CRASH_BROKER);
     if (c) {
         struct buf out = BUF_NULL;
@@ -89,6 +102,7 @@ static void refuse(struct connection *c, const struct protocol_message *m, enum 
     struct fault f = {0};
     fault_set(&f, code, NULL, "%s", detail);
     f.retry_after_ms = retry_after_ms;
+    connection_log_refusal(c, m->id, m->session_id, &f);
     connection_send_fault(c, m->id, m->session_id, &f);
 }
 
@@ -109,12 +123,12 @@ static bool may_begin(struct connection *c, const struct protocol_message *m) {
 static void begin_span(const struct connection *c, struct pending_command *p,
                        const struct protocol_message *m) {
     char name[SPAN_NAME_CAP];
-    p->tracer = c->fanout->app->tracer;
-    trace_accept(p->tracer, m->traceparent, &p->trace);
+    p->app = c->fanout->app;
+    trace_accept(p->app->tracer, m->traceparent, &p->trace);
     if (!p->trace.is_sampled)
         return;
     snprintf(name, sizeof(name), "WS %s", protocol_type_name(m->type));
-    p->span = span_begin(p->tracer, &p->trace, SPAN_SERVER, name, 0);
+    p->span = span_begin(p->app->tracer, &p->trace, SPAN_SERVER, name, 0);
     span_text(p->span, SPAN_CONNECTION_ID, c->id);
 }
 
@@ -151,6 +165,8 @@ static void end_broadcast(struct pending_broadcast *p, const struct fault *f,
     struct connection *c = pending->connection;
     struct buf out = BUF_NULL;
     end_span(pending, f ? f->code : FAULT_NONE);
+    if (f)
+        log_refusal(pending, "", f);
     if (c) {
         unlink_pending(pending);
         if (f)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "common/refusal.h"
 #include "services/ws_fanout/commands.h"
 #include "services/ws_fanout/events.h"
 #include "services/ws_fanout/fanout.h"
@@ -166,6 +167,13 @@ void connection_send_buf(struct connection *c, struct buf *b) {
     connection_send(c, f, NULL);
 }
 
+void connection_log_refusal(const struct connection *c, const char *id, const char *session_id,
+                            const struct fault *f) {
+    REFUSAL_LOG(c->fanout->app->log, f->code, LOG_TEXT("connectionId", c->id),
+                LOG_KNOWN("frameId", id), LOG_KNOWN("sessionId", session_id),
+                LOG_TEXT("code", fault_wire_code(f->code)), LOG_TEXT("detail", f->detail));
+}
+
 void connection_send_fault(struct connection *c, const char *id, const char *session_id,
                            const struct fault *f) {
     struct buf out = BUF_NULL;
@@ -209,7 +217,8 @@ static void close_with(struct connection *c, int code, const char *reason) {
     c->closing_since = loop_now(c);
     deadlines_look_at(&c->fanout->deadlines, c);
     log_debug(c->fanout->app->log, "connection_closing", "A connection is closed.",
-              LOG_TEXT("connection", c->id), LOG_NUMBER("code", code), LOG_TEXT("reason", reason));
+              LOG_TEXT("connectionId", c->id), LOG_NUMBER("code", code),
+              LOG_TEXT("reason", reason));
     socket_close(c->socket, code, reason);
 }
 

@@ -25,7 +25,7 @@ void events_open(struct connection *c) {
 /* ---- the answer ---- */
 
 static struct request_caller caller_of(const struct events *e) {
-    struct request_caller caller = {.origin = e->origin};
+    struct request_caller caller = {.origin = e->origin, .route = e->route, .trace = e->trace};
     memcpy(caller.id, e->request_id, sizeof(caller.id));
     return caller;
 }
@@ -71,7 +71,7 @@ void events_refuse(struct connection *c, const struct fault *f) {
     struct socket_answer answer = {0};
     if (!c->events->is_started) {
         metric_add(c->fanout->refused_metric, 1);
-        (void)request_refuse(&caller, f, &answer);
+        (void)request_refuse(c->fanout, &caller, f, &answer);
         put_answer(c, &answer);
     }
     connection_end_stream(c, fault_wire_code(f->code));

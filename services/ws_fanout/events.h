@@ -18,8 +18,10 @@ struct subscription;
 
 struct events {
     char request_id[PROBLEM_REQUEST_ID_MAX + 1];
-    char *origin; /* owned: the page's that may read; or NULL */
-    bool is_head; /* the request is a HEAD */
+    const char *route;
+    struct trace_context trace; /* the request's */
+    char *origin;               /* owned: the page's that may read; or NULL */
+    bool is_head;               /* the request is a HEAD */
     char session_id[UUID_LEN + 1];
     bool has_since;
     struct position since;

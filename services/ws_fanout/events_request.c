@@ -119,6 +119,8 @@ static struct events *events_new(const struct request_caller *caller,
                                  const struct socket_request *r, const char *session_id) {
     struct events *e = must_alloc(sizeof(*e));
     memcpy(e->request_id, caller->id, sizeof(e->request_id));
+    e->route = caller->route;
+    e->trace = caller->trace;
     memcpy(e->session_id, session_id, sizeof(e->session_id));
     e->origin = caller->origin ? must_strdup(caller->origin) : NULL;
     e->is_head = strcmp(r->method, "HEAD") == 0;
@@ -160,7 +162,7 @@ static bool refuse(const struct fanout *fanout, const struct request_caller *cal
                    struct socket_answer *answer) {
     metric_add(fanout->refused_metric, 1);
     answer->is_head = strcmp(r->method, "HEAD") == 0;
-    return request_refuse(caller, f, answer);
+    return request_refuse(fanout, caller, f, answer);
 }
 
 static bool request_events(struct fanout *fanout, const struct socket_request *r,
@@ -191,10 +193,9 @@ bool events_request(void *arg, const struct socket_request *r, void **ret_connec
     struct fanout *fanout = arg;
     struct request_caller caller;
     struct connection *c = NULL;
-    request_caller_of(fanout, r, &caller);
+    request_caller_of(fanout, r, "/sessions/{id}/events", &caller);
     bool is_taken = request_events(fanout, r, &caller, &c, answer);
-    request_trace(fanout, r, &caller, "/sessions/{id}/events", is_taken ? 200 : answer->status,
-                  is_taken ? c->id : "");
+    request_trace(fanout, r, &caller, is_taken ? 200 : answer->status, is_taken ? c->id : "");
     *ret_connection = c;
     return is_taken;
 }

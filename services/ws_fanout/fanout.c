@@ -89,6 +89,8 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
     static const char help[] = "Connections that are open.";
     f->websockets_metric = metrics_gauge(m, "handoff_ws_connections", "kind=\"websocket\"", help);
     f->streams_metric = metrics_gauge(m, "handoff_ws_connections", "kind=\"stream\"", help);
+    metric_set(metrics_gauge(m, "handoff_connections_max", NULL, "Connections that may be open."),
+               (double)f->app->config->max_connections);
     f->outbox_bytes_metric = metrics_gauge(m, "handoff_ws_outbox_bytes", NULL,
                                            "Bytes held for slow connections, in all.");
     f->dropped_metric = metrics_counter(m, "handoff_ws_dropped_total", NULL,
@@ -116,6 +118,7 @@ static int start_backends(struct fanout *f) {
     if (r)
         return r;
     store_follow_url(f->store, &config->redis_url);
+    store_measure(f->store, metrics_answers(f->app->metrics, "redis"));
     struct commander_options commander = {.loop = f->app->loop,
                                           .config = config,
                                           .store = f->store,

@@ -19,6 +19,8 @@ static void make_metrics(struct hub *h, struct metrics *m) {
                                             "Sessions watched, counted once for each connection.");
     h->events_metric =
         metrics_counter(m, "handoff_ws_events_total", NULL, "Events taken from the broker.");
+    h->age_metric = metrics_histogram(m, "handoff_ws_event_age_seconds", NULL,
+                                      "From an event's moment to its way to its watchers.");
     h->deliveries_metric = metrics_counter(m, "handoff_ws_deliveries_total", NULL,
                                            "Events sent or queued, counted for each watcher.");
     h->windows_metric =

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/crash_point.h"
+#include "base/timestamp.h"
 #include "proto/event.h"
 #include "proto/route.h"
 #include "services/ws_fanout/crowd.h"
@@ -327,6 +328,23 @@ static void take_event(struct room *room, struct passage *p) {
     hub_settle(room);
 }
 
+/* The moment stands near the head of what engines print. Clocks that are set make no age. */
+static void observe_age(const struct hub *h, const struct bus_message *m) {
+    static const char name[] = ",\"timestamp\":\"";
+    enum { HEAD_MAX = 256 };
+    size_t n_head = m->body_len < HEAD_MAX ? m->body_len : HEAD_MAX;
+    const char *at = memmem(m->body, n_head, name, sizeof(name) - 1);
+    int64_t moment;
+    if (!at || !store_has_time(h->store))
+        return;
+    at += sizeof(name) - 1;
+    if (m->body_len - (size_t)(at - m->body) < TIMESTAMP_LEN ||
+        !timestamp_parse(at, TIMESTAMP_LEN, &moment))
+        return;
+    int64_t age_ms = store_now(h->store) - moment;
+    metric_observe(h->age_metric, age_ms > 0 ? (double)age_ms / 1e3 : 0);
+}
+
 static bool is_of_use(enum event_type type) {
     return event_goes_to_devices(type) || type == EVENT_SESSION_REBUILT;
 }
@@ -348,6 +366,7 @@ void hub_take_message(struct hub *h, const struct bus_message *m) {
         .message = m, .type = type, .position = {m->version, m->epoch ? m->epoch : 1}};
     if (!room)
         return;
+    observe_age(h, m);
     if (m->trace.is_sampled)
         p.span = begin_span(h, m, type, session_id);
     if (type == EVENT_STATE_DELTA) {

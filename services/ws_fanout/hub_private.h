@@ -35,6 +35,7 @@ struct hub {
     struct metric *subscriptions_metric;
     struct metric *events_metric;
     struct metric *deliveries_metric;
+    struct metric *age_metric;
     struct metric *windows_metric;
     struct metric *resumes_metric;
     struct metric *resyncs_metrics[SYNC_N_REASONS];

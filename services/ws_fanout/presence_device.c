@@ -116,7 +116,9 @@ static void arrival_failed(struct presence *p, struct presence_device *d, int er
     struct fault f;
     fault_set(&f, FAULT_UNAVAILABLE, NULL, "the store does not answer");
     log_debug(p->app->log, "arrival_failed", "A device's arrival was not noted.",
-              LOG_TEXT("sessionId", d->session_id), LOG_TEXT("err", strerror(-err)));
+              LOG_TEXT("sessionId", d->session_id), LOG_TEXT("deviceId", d->device_id),
+              LOG_KNOWN("connectionId", d->waiting ? d->waiting->connection->id : ""),
+              LOG_TEXT("err", strerror(-err)));
     d->noted = PRESENCE_PERHAPS_NOTED;
     p->is_doubtful = true;
     park(p, d);

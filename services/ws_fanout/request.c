@@ -6,6 +6,7 @@
 #include "base/timestamp.h"
 #include "base/uuid.h"
 #include "common/origins.h"
+#include "common/refusal.h"
 #include "proto/problem.h"
 #include "proto/text.h"
 #include "services/ws_fanout/fanout.h"
@@ -26,32 +27,32 @@ bool request_list_has(const char *list, const char *item) {
 
 /* ---- answers ---- */
 
-void request_caller_of(const struct fanout *f, const struct socket_request *r,
+void request_caller_of(const struct fanout *f, const struct socket_request *r, const char *route,
                        struct request_caller *ret) {
-    *ret = (struct request_caller){0};
+    *ret = (struct request_caller){.route = route};
     if (r->request_id && problem_request_id_is_valid(r->request_id))
         memcpy(ret->id, r->request_id, strlen(r->request_id) + 1);
     else
         uuid_v7(timestamp_wall_ms(), ret->id);
     ret->origin = origins_allow(f->app->config->allowed_origins, r->origin);
     ret->came_ns = uv_hrtime();
+    trace_accept(f->app->tracer, r->traceparent, &ret->trace);
 }
 
 void request_trace(const struct fanout *f, const struct socket_request *r,
-                   const struct request_caller *caller, const char *route, int status,
-                   const char *connection_id) {
+                   struct request_caller *caller, int status, const char *connection_id) {
     struct tracer *tracer = f->app->tracer;
-    struct trace_context trace;
     char name[SPAN_NAME_CAP];
-    trace_accept(tracer, r->traceparent, &trace);
-    snprintf(name, sizeof(name), "%s %s", *r->method ? r->method : "HTTP", route);
-    struct span *span = span_begin(tracer, &trace, SPAN_SERVER, name, caller->came_ns);
+    if (!caller->trace.is_sampled)
+        return;
+    snprintf(name, sizeof(name), "%s %s", *r->method ? r->method : "HTTP", caller->route);
+    struct span *span = span_begin(tracer, &caller->trace, SPAN_SERVER, name, caller->came_ns);
     if (!span)
         return;
     span_text(span, SPAN_REQUEST_ID, caller->id);
     span_text(span, SPAN_CONNECTION_ID, connection_id);
     span_text(span, SPAN_METHOD, r->method);
-    span_text(span, SPAN_ROUTE, route);
+    span_text(span, SPAN_ROUTE, caller->route);
     span_number(span, SPAN_STATUS, status);
     span->has_failed = status >= 500;
     span_end(tracer, span);
@@ -67,8 +68,11 @@ void request_add_headers(const struct request_caller *caller, struct socket_answ
                    caller->origin);
 }
 
-bool request_refuse(const struct request_caller *caller, const struct fault *f,
-                    struct socket_answer *answer) {
+bool request_refuse(const struct fanout *fanout, const struct request_caller *caller,
+                    const struct fault *f, struct socket_answer *answer) {
+    REFUSAL_LOG(fanout->app->log, f->code, LOG_TEXT("requestId", caller->id),
+                LOG_TEXT("route", caller->route), LOG_TEXT("code", fault_wire_code(f->code)),
+                LOG_TEXT("detail", f->detail), LOG_TRACE(&caller->trace));
     answer->status = fault_http_status(f->code);
     request_add_headers(caller, answer);
     buf_puts(&answer->headers, "Content-Type: application/problem+json\r\n");
@@ -130,9 +134,5 @@ int request_take_number(const char *text, const char *name, uint64_t least, uint
 
 int request_verify(const struct fanout *f, const char *token, size_t len, struct principal *ret,
                    struct fault *fault) {
-    int r = auth_verify(f->auth, token, len, timestamp_wall_ms() / MILLISECONDS, ret, fault);
-    if (r > 0 && r != FAULT_UNAVAILABLE)
-        log_info(f->app->log, "unauthenticated", "A token was refused.",
-                 LOG_TEXT("detail", fault->detail));
-    return r;
+    return auth_verify(f->auth, token, len, timestamp_wall_ms() / MILLISECONDS, ret, fault);
 }

@@ -1,6 +1,8 @@
 """One message id has one content. The first that was written stays; another one is a dead letter."""
 
 import json
+import secrets
+import uuid
 
 import pytest
 
@@ -22,6 +24,7 @@ def payloads(trail, session):
 def expect_dead(trail, dead):
     properties, body = trail.take(DEAD)
     assert json.loads(body) == dead and "another content" in properties.headers["reason"]
+    return properties.headers
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -32,14 +35,19 @@ def test_a_second_content_is_put_away_and_told(trail, together):
     trail.tell(created(session), first)
     if not together:
         trail.settle()
-    trail.tell(second, third, delta(session, 3))
+    trace_id, command_id = secrets.token_hex(16), str(uuid.uuid4())
+    headers = {"traceparent": f"00-{trace_id}-{'1' * 16}-00", "commandId": command_id}
+    trail.tell(second, third, headers=headers)
+    trail.tell(delta(session, 3))
     trail.settle()
     assert payloads(trail, session) == [created(session), first, delta(session, 3)]
-    expect_dead(trail, second)
+    assert expect_dead(trail, second)["traceparent"] == headers["traceparent"], "put back, it goes on in its trace"
     expect_dead(trail, third)
     assert trail.metric("handoff_audit_two_contents_total") == before + 2
     records = trail.logged("audit_two_contents")[n:]
     assert [(r["level"], r["sessionId"], r["version"]) for r in records] == [("error", session, 2)] * 2
+    put_away = trail.logged("audit_dead_letter")[-2:]
+    assert {(r["sessionId"], r["commandId"], r["trace_id"]) for r in records + put_away} == {(session, command_id, trace_id)}
 
 
 def test_the_same_again_is_no_second_content(trail):

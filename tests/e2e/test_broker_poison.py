@@ -2,6 +2,7 @@
 kill. Each is set aside or refused, and nobody else notices (contract section 5)."""
 
 import json
+import secrets
 import uuid
 
 import pytest
@@ -82,7 +83,8 @@ def test_what_kills_engines_is_set_aside_in_the_end(world):
     engine = world.engine()
     backend, relay = world.connect(), world.relay()
     session_id = backend.create()
-    patch = backend.patch(session_id, "/data/poison")
+    trace_id = secrets.token_hex(16)
+    patch = {**backend.patch(session_id, "/data/poison"), "traceparent": f"00-{trace_id}-{'1' * 16}-00"}
     poison, tries = json.dumps({"commands": [patch]}), f"session:{{{session_id}}}:tries:{patch['id']}"
     engine.stop()
     relay.mutes_consumers = True
@@ -93,9 +95,11 @@ def test_what_kills_engines_is_set_aside_in_the_end(world):
                    what=f"delivered again {n} times")
         world.kill(engine)
         relay.cut()
-    world.engine()
+    engine = world.engine()
     dead, reason = backend.dead()
     assert dead == poison.encode() and "again" in reason
+    told, = (r for r in records(engine) if r["event"] == "command_dead")
+    assert [told[name] for name in ("sessionId", "commandId", "trace_id")] == [session_id, patch["id"], trace_id]
     assert world.data(session_id) == {"poison": 0} and world.version(session_id) == 2
     assert code(backend.ask("heartbeat", session_id)) is None
     assert backend.channel.queue_declare(COMMANDS, passive=True).method.message_count == 0

@@ -12,11 +12,13 @@ import subprocess
 import pytest
 
 from backend import Backend
+from cli import handoff
 from harness import new_user, wait_until
 from ws import set_to
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ROOT / "docs" / "consume"
+REPLAY = "consumer.replay"
 JARS = ":".join(f"/usr/share/java/{name}.jar" for name in (
     "amqp-client", "slf4j-api", "slf4j-nop", "jackson-databind", "jackson-core", "jackson-annotations"))
 
@@ -74,7 +76,8 @@ def follower(request, suite, commands, tmp_path):
         channel = connection.channel()
         for queue in (name, name + ".dead"):
             channel.queue_delete(queue)
-        channel.exchange_delete(name + ".dead")
+        for exchange in (name + ".dead", REPLAY):
+            channel.exchange_delete(exchange)
 
 
 def test_it_follows_whatever_happens(suite, follower):
@@ -108,3 +111,14 @@ def test_it_follows_whatever_happens(suite, follower):
         assert follower.positions(session) == [(1, v) for v in range(1, 7)]
         _, _, dead = channel.basic_get(follower.queue + ".dead", auto_ack=True)
         assert dead == b"{" and channel.basic_get(follower.queue + ".dead")[0] is None
+        channel.queue_unbind(**gap)  # longer away than its queue reaches: an operator tells it again
+        change()
+        change()
+        wait_until(lambda: suite.query("select 1 from session_events where session_id = %s and version = 8", session["id"]),
+                   what="the trail")
+        channel.exchange_declare(REPLAY, "topic", durable=True)
+        channel.queue_bind(follower.queue, REPLAY, "session.#")
+        handoff(suite, "sessions", "replay", session["id"], "--exchange", REPLAY, broker_user="operator")
+        follower.wait_at(session, 8)
+        assert follower.positions(session) == [(1, v) for v in range(1, 9)], "what it has seen it knows by its position"
+        assert channel.basic_get(follower.queue + ".dead")[0] is None

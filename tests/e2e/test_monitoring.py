@@ -8,16 +8,19 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import shlex
+import socket
 import subprocess
 import threading
+import uuid
 
 import pytest
 import requests
 import yaml
 
 from clocks import clock_of
-from harness import BUILD, MAX_WAIT, free_ports, new_user, wait_until
+from harness import BUILD, MAX_WAIT, free_ports, metric, new_user, samples, wait_until
 from process import spawn, stop
 from ws import set_to, subscribed
 
@@ -129,12 +132,12 @@ class Load(threading.Thread):
     def turn(self, n):
         phone = self.suite.device(new_user(), "phone")
         session = phone.create({"n": 0})
-        with subscribed(phone, session["id"]) as socket:
+        with subscribed(phone, session["id"]) as watcher:
             for i in range(20):
                 assert phone.json_patch(session["id"], set_to("n", i + 1)).status_code == 200
-                socket.recv_until("state_delta")
-            socket.send(type="patch", id="c", sessionId=session["id"], operations=set_to("n", -n))
-            socket.recv_until("ack")
+                watcher.recv_until("state_delta")
+            watcher.send(type="patch", id="c", sessionId=session["id"], operations=set_to("n", -n))
+            watcher.recv_until("ack")
             assert self.suite.device(new_user(), "other").get(f"/sessions/{session['id']}").status_code == 404
         table = phone.create({}, status="pending", clock=clock_of(ids=("white", "black"), totalTimeMs=1000))
         assert phone.status(table["id"], "active").status_code == 200
@@ -211,8 +214,9 @@ def test_what_runbooks_have_one_look_at_can_be_looked_at(suite, watched):
     asked = [shlex.split(line)[1] for line in commands() if line.startswith("ask ")]
     for expression in asked:
         prometheus.ask(expression)
-    metrics = {metric for expression in asked for metric in re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node)_\w+(?=[{\[) +]|$)", expression)}
-    unknown = [metric for metric in metrics if not prometheus.ask(f"count({metric})") and not metric.startswith("handoff_jwks_")]
+    metrics = {name for expression in asked for name in re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node)_\w+(?=[{\[) +]|$)", expression)}
+    with_a_setting_only = ("handoff_jwks_", "handoff_spans_")
+    unknown = [name for name in metrics if not prometheus.ask(f"count({name})") and not name.startswith(with_a_setting_only)]
     assert len(metrics) > 30 and not unknown
     lines = [next(line for line in commands() if line.startswith(word)) for word in ("ask ", "logs ")]
     lines += [line for line in commands() if not line.startswith(("ask ", "logs "))]
@@ -227,6 +231,46 @@ def test_every_metric_is_on_a_dashboard():
     shown = "\n".join(query for _, query in queries())
     assert len(names) > 60
     assert not [name for name in names if not re.search(rf"\b{name}(_bucket)?\b", shown)]
+
+
+def ask_oddly(suite):
+    """As a stranger may: everything that a label could be made of is new each time."""
+    word = secrets.token_hex(8)
+    for method, path in ((word, "/sessions"), ("GET", f"/{word}"), ("PATCH", f"/sessions/{word}"), ("GET", f"/sessions?{word}=1"),
+                         ("GET", f"/sessions/{uuid.uuid4()}"), ("DELETE", f"/sessions/{uuid.uuid4()}/devices/{word}")):
+        for headers in ({}, {"Authorization": f"Bearer {word}", "X-Request-Id": word, "X-Device-Id": word, "Host": word,
+                             "User-Agent": word, "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}):
+            requests.request(method, suite.api_url + path, headers=headers, timeout=MAX_WAIT)
+    url = suite.ws_url.replace("ws:", "http:").removesuffix("/ws")
+    requests.get(f"{url}/{word}", headers={"X-Request-Id": word}, timeout=MAX_WAIT)
+    device = suite.device(new_user(), word)
+    session = device.create({}, type=f"t{word}", name=word)
+    with device.connect(session["id"]) as watcher:
+        watcher.recv_until("state_sync")
+        watcher.send(type=word, id=word)
+        watcher.recv_until("error")
+        watcher.send(type="patch", id=word, sessionId=session["id"], operations=[{"op": word}])
+        watcher.recv_until("error")
+
+
+def test_metrics_are_named_well_and_nobody_can_make_them_more(suite):
+    ask_oddly(suite)
+    before = {name: samples(service).keys() for name, service in suite.services.items()}
+    for _ in range(3):
+        ask_oddly(suite)
+    for name, service in suite.services.items():
+        text = requests.get(f"http://127.0.0.1:{service.admin_port}/metrics", timeout=MAX_WAIT).text
+        checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, ""), name
+        assert samples(service).keys() == before[name], name
+
+
+def test_open_connections_are_told_beside_how_many_there_may_be(own_api):
+    api = own_api(HANDOFF_MAX_CONNECTIONS="77").services["session_api"]
+    assert metric(api, "handoff_connections_max") == 77 and metric(api, "handoff_http_connections") == 0
+    with socket.create_connection(("127.0.0.1", api.port)):
+        wait_until(lambda: metric(api, "handoff_http_connections") == 1, what="the connection")
+    wait_until(lambda: metric(api, "handoff_http_connections") == 0, what="its end")
 
 
 def test_health_is_the_first_row_and_the_files_are_as_they_are_made():

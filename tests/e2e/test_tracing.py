@@ -7,11 +7,16 @@ import pathlib
 import re
 import secrets
 import subprocess
+import time
 
 import pytest
+import requests
 
+from cold import lose
 from collector import KINDS, Collector
 from harness import MAX_WAIT, Socket, Suite, free_ports, metric, new_user, wait_until
+from test_due import Unused
+from ws import set_to
 
 HOW_TO = pathlib.Path(__file__).resolve().parents[2] / "docs" / "how-to" / "trace-a-request.md"
 SERVICES = ["session_api", "state_engine", "ws_fanout", "audit_writer"]
@@ -31,7 +36,8 @@ def collector():
 def traced(new_realm, collector, tmp_path_factory):
     """A suite that sends its traces to the collector: those that callers ask for."""
     suite = Suite(new_realm(), tmp_path_factory.mktemp("traced"), HANDOFF_OTLP_URL=collector.url,
-                  HANDOFF_TRACE_CALLERS_PER_SECOND="1000", HANDOFF_OTLP_AUTHORIZATION="Bearer of a test")
+                  HANDOFF_TRACE_CALLERS_PER_SECOND="1000", HANDOFF_OTLP_AUTHORIZATION="Bearer of a test",
+                  HANDOFF_LOG_LEVEL="debug")
     try:
         yield suite.start()
     finally:
@@ -70,6 +76,12 @@ def subscriber(suite, session):
 
 def records(suite, service, trace_id):
     return [r for r in suite.log_records(service) if r.get("trace_id") == trace_id]
+
+
+def one_record(suite, service, event, parent):
+    """Of the trace; a log is written before its answer."""
+    found, = (r for r in records(suite, service, parent.trace_id) if r["event"] == event)
+    return found
 
 
 def one(spans, service, name):
@@ -152,6 +164,75 @@ def test_a_broadcast_and_a_refusal(traced, collector, ada):
     assert one(spans, "ws_fanout", "process session_updates").parent_id == request.id
     spans = collector.wait_trace(refused.trace_id, 2)
     assert {s.attributes["error.type"] for s in spans} == {"version_conflict"} and not any(s.failed for s in spans)
+    assert one_record(traced, "session_api", "request_refused", refused)["commandId"] == \
+        one(spans, "state_engine", "process state_engine.commands").attributes["handoff.command.id"]
+
+
+def test_every_refusal_is_found_by_its_trace(traced, ada):
+    """Also those that are not sampled, as nearly all are."""
+    upgrade, stream, frame = Parent("00"), Parent("00"), Parent("00")
+    with pytest.raises(Exception, match="401"):
+        Socket(traced.ws_url, header=["Authorization: Bearer x", f"traceparent: {upgrade.text}", "X-Request-Id: up-1"])
+    told = one_record(traced, "ws_fanout", "unauthenticated", upgrade)
+    assert (told["requestId"], told["route"], told["code"]) == ("up-1", "/ws", "unauthenticated") and told["detail"]
+    url = f"{traced.ws_url.replace('ws:', 'http:').removesuffix('/ws')}/sessions/{secrets.token_hex(16)}/events"
+    answer = requests.get(url, headers={"Authorization": f"Bearer {ada.token}", **stream.headers}, timeout=MAX_WAIT)
+    assert answer.status_code == 404
+    assert one_record(traced, "ws_fanout", "request_refused", stream)["requestId"] == answer.headers["X-Request-Id"]
+    session = ada.create({"n": 0})["id"]
+    with ada.connect() as socket:
+        hello = socket.expect("hello")
+        socket.send(type="patch", id="f", sessionId=session, operations=REPLACE, baseVersion=9, traceparent=frame.text)
+        socket.recv_until("error")
+    told = one_record(traced, "ws_fanout", "request_refused", frame)
+    assert (told["connectionId"], told["frameId"], told["sessionId"], told["code"]) == \
+        (hello["connectionId"], "f", session, "version_conflict") and told["commandId"]
+
+
+def test_what_an_engine_did_not_get_to_publish_goes_out_in_its_trace(traced, collector, ada):
+    """As it looks when an engine died after its save: the mark stands below the version."""
+    session, parent = ada.create({"n": 0})["id"], Parent()
+    redis, unused = traced.redis_client(), Unused(traced, session)
+    assert ada.patch(session, REPLACE, headers=parent.headers).status_code == 200
+    first = collector.wait_trace(parent.trace_id, 4)
+    unused.settle()
+    with subscriber(traced, session) as next_headers:
+        redis.hset(unused.meta, "published", 1)
+
+        def is_published():
+            unused.look()
+            return unused.get("published") == "2"
+        wait_until(is_published, what="the version published again")
+        headers = next_headers()
+    _, trace_id, again, flags = headers["traceparent"].split("-")
+    request = one(first, "session_api", "PATCH /sessions/{id}")
+    assert (trace_id, flags) == (parent.trace_id, "01") and again not in {s.id for s in first}
+
+    def steps():  # more than one look may have found it
+        return {(s.service, s.parent_id, s.id == again) for s in collector.trace(trace_id) if s not in first}
+    wait_until(lambda: {("state_engine", request.id, True), ("audit_writer", again, False)} <= steps(), what="its steps")
+
+
+def test_a_rebuild_is_found_by_the_request_that_met_it(traced, ada):
+    session, parent = ada.create({"n": 0})["id"], Parent("00")
+    wait_until(lambda: traced.query("select 1 from sessions where id = %s", session), what="the session in PostgreSQL")
+    lose(traced, session)
+    with subscriber(traced, session) as next_headers:
+        assert ada.get(f"/sessions/{session}", headers=parent.headers).status_code == 200
+        assert next_headers()["traceparent"] == parent.text
+    told = one_record(traced, "state_engine", "session_rebuilt", parent)
+    assert told["sessionId"] == session and told["commandId"]
+
+
+def test_the_id_of_an_answer_is_in_the_audit_trail(traced, ada):
+    """Where neither a client nor a proxy gave one, also of what nobody sampled."""
+    session = ada.create({"n": 0})["id"]
+    answer = ada.patch(session, REPLACE)
+    sql = "select session_id::text, version from session_events where command_id = %s"
+    wait_until(lambda: traced.query(sql, answer.headers["X-Request-Id"]) == [(session, 2)], what="the row")
+    refused = ada.patch(session, REPLACE, baseVersion=9)
+    told, = (r for r in traced.log_records("session_api") if r.get("requestId") == refused.json()["requestId"])
+    assert told["commandId"] == told["requestId"]
 
 
 def test_what_is_not_sampled_goes_on_unrecorded(traced, collector, ada):
@@ -183,17 +264,21 @@ def test_a_collector_that_is_away_costs_nothing(suite, own_api):
 
 
 def test_the_how_to(traced, collector, ada):
-    """Its commands, as they stand there, from the request to the audit row."""
+    """Its commands, as they stand there: from a report to what is known, from a request to its trace and its row."""
     session = ada.create({"n": 0})["id"]
+    reported = ada.json_patch(session, set_to("n", 7)).headers["X-Request-Id"]
+    wait_until(lambda: traced.query("select 1 from session_events where command_id = %s", reported), what="the row")
     with ada.connect(session) as watcher:
         watcher.recv_until("state_sync")
         script = "set -eu\n" + "\n".join(re.findall(r"^```sh\n(.*?)^```", HOW_TO.read_text(), re.M | re.S))
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=MAX_WAIT, check=False, env={
             "PATH": os.environ["PATH"], "API": traced.api_url, "TOKEN": ada.token, "SESSION": session,
-            "LOGS": str(traced.log_folder), "DATABASE_URL": traced.servers.postgresql.url})
+            "REPORTED": reported, "LOGS": str(traced.log_folder), "DATABASE_URL": traced.servers.postgresql.url})
     assert done.returncode == 0, done.stdout + done.stderr
     steps = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"ts"')]
     assert {s["service"] for s in steps} == set(SERVICES)
     trace_id, = {s["trace_id"] for s in steps}
-    assert re.search(rf"state_delta.*\| +2 .*{re.escape(session)}", done.stdout), done.stdout
+    assert done.stdout.startswith("nothing was logged about it\n") and f" UTC {time.gmtime().tm_year}\n" in done.stdout
+    for version in (2, 3):
+        assert re.search(rf"state_delta.*\| +{version} .*{re.escape(session)}", done.stdout), done.stdout
     collector.wait_trace(trace_id, 5)

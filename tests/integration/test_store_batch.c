@@ -138,6 +138,36 @@ static void test_deltas_since_come_in_order(void **state) {
     }
 }
 
+/* For who publishes it when its engine died: of a sampled trace, and of both versions that a save
+ * makes. */
+static void test_an_entry_keeps_a_trace_that_is_sampled(void **state) {
+    struct fixture *f = *state;
+    struct session *s = &f->session;
+    struct trace_context trace;
+    fixture_create(f->batch, s);
+    for (int is_sampled = 0; is_sampled < 2; is_sampled++) {
+        trace_context_take("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &trace);
+        trace.is_sampled = is_sampled;
+        s->position.version += 2;
+        struct store_save save = fixture_save(s, 5);
+        save.expected.version = s->position.version - 2;
+        save.first_event = save.event;
+        save.first_event_len = save.event_len;
+        save.trace = &trace;
+        assert_int_equal(fixture_save_one(f->batch, save), STORE_SAVED);
+    }
+    struct store_load l = {.wants_deltas = true};
+    int64_t now;
+    fixture_set_id(l.session_id, s->id);
+    assert_int_equal(store_batch_load(f->batch, &l, 1, &now), 0);
+    assert_int_equal(l.n_entries, 5);
+    for (size_t i = 0; i < 3; i++)
+        assert_false(l.entries[i].trace.is_set);
+    for (size_t i = 3; i < 5; i++)
+        assert_memory_equal(&l.entries[i].trace, &trace, sizeof(trace));
+    store_load_done(&l);
+}
+
 /* ---- compare and set ---- */
 
 static void test_save_from_another_position_is_lost(void **state) {
@@ -246,6 +276,7 @@ int main(void) {
         TEST(test_load_tells_absent_from_impossible),
         TEST(test_status_change_keeps_the_state_and_meta_has_the_position),
         TEST(test_deltas_since_come_in_order),
+        TEST(test_an_entry_keeps_a_trace_that_is_sampled),
         TEST(test_save_from_another_position_is_lost),
         TEST(test_saves_of_one_session_in_a_pipeline_build_on_each_other),
         TEST(test_a_chain_whose_first_lost_is_lost_as_a_whole),

@@ -98,6 +98,23 @@ static void test_a_record_has_its_members(void **state) {
     capture_done(&c);
 }
 
+static void test_what_is_not_known_is_left_out(void **state) {
+    (void)state;
+    static const char *const formats[] = {"json", "text"};
+    for (size_t i = 0; i < N_ELEMENTS(formats); i++) {
+        struct capture c;
+        capture_pipe(&c, LOG_LEVEL_INFO, formats[i]);
+        log_info(c.log, "x", "X.", LOG_KNOWN("none", NULL), LOG_KNOWN("empty", ""),
+                 LOG_KNOWN("known", "yes"), LOG_KNOWN("last", ""));
+        _cleanup_(freep) char *line = capture_read(&c);
+        assert_null(strstr(line, "none"));
+        assert_null(strstr(line, "empty"));
+        assert_null(strstr(line, "last"));
+        assert_non_null(strstr(line, i ? " known=\"yes\"\n" : ",\"known\":\"yes\"}\n"));
+        capture_done(&c);
+    }
+}
+
 static void test_below_the_level_nothing_is_written(void **state) {
     (void)state;
     struct capture c;
@@ -261,6 +278,7 @@ static void test_clean_replaces_terminal_controls(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_has_its_members),
+        cmocka_unit_test(test_what_is_not_known_is_left_out),
         cmocka_unit_test(test_below_the_level_nothing_is_written),
         cmocka_unit_test(test_a_hostile_text_is_escaped),
         cmocka_unit_test(test_a_value_is_cut_at_a_character_within_512_bytes),

@@ -64,7 +64,8 @@ static void test_a_version_comes_out_as_it_went_in(void **state) {
                                 .extra = extra.data,
                                 .command_id = JOINED_ID,
                                 .key_hash = "the key",
-                                .fingerprint = "the request"};
+                                .fingerprint = "the request",
+                                .trace = {.is_set = true, .is_sampled = true, .span_id = {7}}};
     size_t n = 0;
     assert_int_equal(republish_entry(NULL, &s, &entry, again, &n), 0);
     assert_int_equal(n, 2);
@@ -72,6 +73,8 @@ static void test_a_version_comes_out_as_it_went_in(void **state) {
     assert_string_equal(again[0].key_hash, "the key");
     assert_string_equal(again[0].fingerprint, "the request");
     assert_string_equal(again[1].command_id, "");
+    for (size_t i = 0; i < n; i++)
+        assert_memory_equal(&again[i].trace, &entry.trace, sizeof(entry.trace));
     assert_same(&made[0], &again[0]);
     assert_same(&made[1], &again[1]);
     done(made, 3);

@@ -260,6 +260,24 @@ static void test_without_a_tracer_traces_go_on_and_no_step_is_made(void **state)
 
 /* ---- steps ---- */
 
+static void test_a_record_names_the_trace_sampled_or_not_and_no_trace_not_at_all(void **state) {
+    (void)state;
+    static const char *const flags[] = {"-00", "-01"};
+    for (size_t i = 0; i < N_ELEMENTS(flags); i++) {
+        char parent[TRACE_PARENT_LEN + 1];
+        struct trace_context trace;
+        snprintf(parent, sizeof(parent), "00-" IDS "%s", flags[i]);
+        trace_context_take(parent, &trace);
+        struct log_field field = LOG_TRACE(&trace);
+        assert_string_equal(field.name, "trace_id");
+        assert_memory_equal(field.text, IDS, TRACE_ID_LEN);
+        assert_int_equal(strlen(field.text), TRACE_ID_LEN);
+    }
+    struct trace_context none = {0};
+    struct log_field field = LOG_TRACE(&none);
+    assert_string_equal(field.name, "");
+}
+
 static void test_a_step_says_who_began_it_and_what_it_was(void **state) {
     (void)state;
     struct trace_context trace;
@@ -461,6 +479,7 @@ int main(void) {
         IN_THE_WORLD(test_callers_get_so_many_a_second_and_all_go_on),
         IN_THE_WORLD(test_without_a_tracer_traces_go_on_and_no_step_is_made),
         IN_THE_WORLD(test_a_step_says_who_began_it_and_what_it_was),
+        cmocka_unit_test(test_a_record_names_the_trace_sampled_or_not_and_no_trace_not_at_all),
         cmocka_unit_test(test_what_a_collector_rejects_is_read),
         IN_THE_WORLD(test_steps_travel_together),
         IN_THE_WORLD(test_past_the_bound_steps_are_dropped),
