@@ -84,6 +84,39 @@ def test_compose_has_what_its_shell_names(tmp_path):
     assert set(re.findall(r"handoff/handoff:([\d.]+)", text)) == {version}
 
 
+def run_with(tmp_path, shell, line, tool, **env):
+    """What the line calls, with a tool in the place of the real one that says what it is called with."""
+    (tmp_path / tool).write_text('#!/bin/sh\nprintf "%s|" "${0##*/}" "$@"\n')
+    (tmp_path / tool).chmod(0o755)
+    done = subprocess.run(["bash", "-euc", f". {RUNBOOKS / shell}; {line}"], cwd=tmp_path, capture_output=True, text=True, check=True,
+                          env={"PATH": f"{tmp_path}:/usr/bin:/bin", **env})
+    return done.stdout.strip().rstrip("|").split("|")
+
+
+def test_compose_s_commands_reach_its_containers(tmp_path):
+    (tmp_path / "compose" / "secrets").mkdir(parents=True)
+    (tmp_path / "compose" / "secrets" / "redis_operator").write_text("word")
+    compose = ["docker", "compose", "-f", "compose/compose.yaml"]
+    for line, called in (("ask 'up == 0'", ["exec", "-T", "prometheus", "promtool", "query", "instant", "http://localhost:9090", "up == 0"]),
+                         ("redis INFO memory", ["exec", "-T", "-e", "REDISCLI_AUTH=word", "redis", "redis-cli", "--user", "operator", "INFO", "memory"]),
+                         ("sql 'select 1'", ["exec", "-T", "postgresql", "psql", "-X", "-U", "postgres", "-d", "handoff", "-c", "select 1"]),
+                         ("broker rabbitmqctl -q status", ["exec", "-T", "--user", "rabbitmq", "rabbitmq", "rabbitmqctl", "-q", "status"]),
+                         ("logs session_api", ["logs", "--no-log-prefix", "--since", "15m", "session_api"]),
+                         ("restart ws_fanout", ["restart", "ws_fanout"])):
+        assert run_with(tmp_path, "compose.sh", line, "docker") == compose + called
+    assert run_with(tmp_path, "compose.sh", "logs session_api nowhere", "docker") == [""]
+
+
+def test_kubernetes_commands_reach_its_pods(tmp_path):
+    urls = {"HANDOFF_AMQP_URL": "a", "HANDOFF_REDIS_URL": "r", "HANDOFF_DATABASE_URL": "d"}
+    kubectl = ["kubectl", "-n", "handoff"]
+    for line, called in (("logs state_engine", ["logs", "-l", "app.kubernetes.io/name=state-engine", "--tail=-1", "--since=15m"]),
+                         ("broker rabbitmqctl -q status", ["exec", "rabbit-0", "--", "rabbitmqctl", "-q", "status"]),
+                         ("restart ws_fanout", ["rollout", "restart", "deployment/ws-fanout"]),
+                         ("start audit_writer", ["scale", "deployment/audit-writer", "--replicas=2"])):
+        assert run_with(tmp_path, "kubernetes.sh", line, "kubectl", RABBITMQ_POD="rabbit-0", **urls) == kubectl + called
+
+
 # What everybody knows
 
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
