@@ -317,6 +317,12 @@ rolling-restart: install-tests ## restart every service in turn under MEMBERS We
 	@$(MAKE) --no-print-directory all $(OUT)/bench/rolling_load
 	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/bench/rolling.py --program $(OUT)/bench/rolling_load --members $(MEMBERS) --proxy $(PROXY)
 
+FROM ?=
+.PHONY: mixed-versions
+mixed-versions: install-tests ## this tree beside an older version (FROM=a commit, else the newest release), there and back under load
+	@$(MAKE) --no-print-directory all
+	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/versions/mixed.py $(if $(FROM),--from $(FROM)) $(MIXED)
+
 # From what git knows of, as it is now.
 DEB := build/deb
 .PHONY: deb
