@@ -64,7 +64,7 @@ $(OUT)/gen/client.c: clients/js/dist/.built tools/embed
 	$(Q)tools/embed client clients/js/dist/esm/*.js > $@
 
 API_REFERENCE := $(wildcard tools/api-reference/*) $(wildcard proto/*.yaml proto/schemas/*.json proto/examples/*.json) \
-    $(wildcard docs/errors/*.md) services/session_api/console/icon.svg
+    $(wildcard docs/errors/*.md docs/runbooks/*.md) services/session_api/console/icon.svg
 $(OUT)/gen/docs.c: $(API_REFERENCE) tools/embed
 	@mkdir -p $(@D)
 	@echo "  DOCS  $(@D)/docs"

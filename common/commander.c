@@ -277,6 +277,9 @@ static void add_metrics(struct commander *c, struct metrics *m) {
                                     "Messages that commands were sent in.");
     c->in_flight =
         metrics_gauge(m, "handoff_commands_in_flight", NULL, "Commands whose reply is awaited.");
+    metric_set(metrics_gauge(m, "handoff_commands_in_flight_limit", NULL,
+                             "Commands in flight from which on more are refused."),
+               (double)c->max_in_flight);
     c->duration = metrics_histogram(m, "handoff_command_duration_seconds", NULL,
                                     "From a command to its reply.");
 }

@@ -166,7 +166,7 @@ static const struct config_row rows[] = {
      .help = "Where the console's page reaches ws_fanout (/ws is added); empty: at the host that it was asked for, where port 8080 becomes 8081."},
     {.name = "HANDOFF_DOCS", .type = CONFIG_BOOLEAN, .offset = FIELD(docs), .services = API,
      .fallback = "on",
-     .help = "Serve the API reference at /docs, to whoever asks: pages, OpenAPI, AsyncAPI, schemas and examples."},
+     .help = "Serve the API reference at /docs, to whoever asks: pages, OpenAPI, AsyncAPI, schemas and examples; runbooks."},
     {.name = "HANDOFF_CODE_URL", .type = CONFIG_CODE_URL, .offset = FIELD(code_url),
      .services = API, .fallback = "http://localhost:8080/#code={code}",
      .help = "What a handoff code's QR code says: the app's address, with {code} behind a # so that no server's log has it."},

@@ -109,6 +109,9 @@ static void make_metrics(struct jwks_fetch *f) {
         metrics_gauge(m, "handoff_jwks_keys", NULL, "Keys of the identity provider in use.");
     f->fetched_metric = metrics_gauge(m, "handoff_jwks_fetched_timestamp_seconds", NULL,
                                       "Unix time of the last fetch that succeeded; 0: none did.");
+    metric_set(metrics_gauge(m, "handoff_jwks_refresh_seconds", NULL,
+                             "Time from one fetch of the keys to the next."),
+               (double)f->app->config->jwks_refresh_s);
     f->succeeded_metric = metrics_counter(m, name, "result=\"ok\"", help);
     f->failed_metric = metrics_counter(m, name, "result=\"failed\"", help);
 }

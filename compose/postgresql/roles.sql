@@ -4,3 +4,7 @@ CREATE ROLE audit_writer LOGIN PASSWORD 'change me: audit_writer';
 CREATE ROLE session_api LOGIN PASSWORD 'change me: session_api';
 CREATE ROLE state_engine LOGIN PASSWORD 'change me: state_engine';
 GRANT CREATE, USAGE ON SCHEMA public TO audit_writer;
+-- What watches the server sees its counters and settings, and no table. Who may not grant pg_monitor asks who may; without
+-- postgres_exporter leave both out.
+CREATE ROLE exporter LOGIN PASSWORD 'change me: exporter' CONNECTION LIMIT 5;
+GRANT pg_monitor TO exporter;

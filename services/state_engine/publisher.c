@@ -238,6 +238,9 @@ int publisher_new(struct publisher **ret, struct app *app,
                                      "Messages that the broker confirmed.");
     p->unconfirmed =
         metrics_gauge(app->metrics, "handoff_unconfirmed", NULL, "Messages not confirmed yet.");
+    metric_set(metrics_gauge(app->metrics, "handoff_unconfirmed_limit", NULL,
+                             "Messages not confirmed from which on no command is begun."),
+               MAX_UNCONFIRMED);
     p->confirm_seconds = metrics_histogram(app->metrics, "handoff_confirm_seconds", NULL,
                                            "Time from an event's save to the broker's confirm.");
     p->n_dropped_replies = metrics_counter(app->metrics, "handoff_replies_dropped_total", NULL,

@@ -142,6 +142,13 @@ def test_each_code_of_a_refusal_leads_to_its_page(pages):
         assert f"/docs/errors/{code}" in pages["/docs/errors"].links
 
 
+def test_each_runbook_is_there_by_the_name_of_its_alert(pages):
+    alerts = {path.stem for path in (ROOT / "docs" / "runbooks").glob("Handoff*.md")}
+    assert len(alerts) > 30 and {name.removeprefix("/docs/runbooks/") for name in pages if name.startswith("/docs/runbooks/")} == alerts
+    assert {f"/docs/runbooks/{alert}" for alert in alerts} <= set(pages["/docs/runbooks"].links)
+    assert "rabbitmqctl set_permissions -p handoff state_engine" in pages["/docs/runbooks/HandoffQueueUnread"].text[""]
+
+
 def test_links_lead_somewhere_and_to_nobody_else(pages, folder):
     for name, page in pages.items():
         for link in page.links:
@@ -171,9 +178,10 @@ def test_the_documents_are_there_with_all_that_they_name(folder):
 def test_what_it_cannot_read_stops_the_build():
     sys.path.insert(0, str(ROOT / "tools" / "api-reference"))
     import markup
-    for text in ("```\nx\n```", "1. one", "> said", "#### deep"):
+    for text in ("```\nx\n```", "```sh\nx", "2. two", "> said", "#### deep"):
         with pytest.raises(ValueError):
             markup.page(text)
     assert markup.page("# a\n\n<b> `c<d` [e](f.md)", lambda target: "/" + target) == \
         '<h1>a</h1>\n<p>&lt;b&gt; <code>c&lt;d</code> <a href="/f.md">e</a></p>'
+    assert markup.page("1. a\n2. `b`\n\n```sh run\nx < 1\n```") == "<ol><li>a</li><li><code>b</code></li></ol>\n<pre>x &lt; 1</pre>"
     assert markup.page('[a](javascript:alert(1))') == "<p>a)</p>"

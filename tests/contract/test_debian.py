@@ -43,6 +43,14 @@ def test_what_it_installs_is_there():
             assert (ROOT / path).exists(), path
 
 
+def test_it_has_all_that_is_put_beside_the_services_and_what_to_do_when_an_alert_comes():
+    examples = set((DEBIAN / "handoff.examples").read_text().split())
+    elsewhere = {"debian", "kubernetes", "local", "systemd"}  # not on such a machine; or in their own places
+    folders = {path.name for path in DEBIAN.parent.iterdir() if path.is_dir() and path.name not in elsewhere | {"secrets"}}
+    assert examples == {f"compose/{name}" for name in folders}
+    assert "docs/runbooks" in (DEBIAN / "handoff.docs").read_text().split()
+
+
 def test_the_man_page_has_each_option_and_command():
     told = subprocess.run([BINARIES / "handoff", "--help"], capture_output=True, text=True, check=True).stdout
     page = (DEBIAN / "handoff.1").read_text().replace("\\", "")

@@ -268,6 +268,19 @@ def test_the_exporter_asks_redis_as_a_user_of_its_own(project, secrets):
     assert f">{password} resetkeys" in rule and "-@all" in rule and "~" not in rule
 
 
+def test_the_exporter_asks_postgresql_as_a_role_of_its_own(project, secrets):
+    environment = project["services"]["postgres_exporter"]["environment"]
+    assert environment["DATA_SOURCE_PASS_FILE"] == f"{IN_CONTAINERS}/postgresql_exporter"
+    password, role = (secrets / "postgresql_exporter").read_text(), environment["DATA_SOURCE_USER"]
+    rights = [line for line in (secrets / "roles.sql").read_text().splitlines() if re.search(rf"\b{role}\b", line)]
+    assert rights == [f"CREATE ROLE {role} LOGIN PASSWORD '{password}' CONNECTION LIMIT 5;", f"GRANT pg_monitor TO {role};"]
+
+
+def test_redis_in_compose_has_a_bound_and_evicts_nothing(project):
+    assert re.search(r"redis-server /etc/redis/redis\.conf --maxmemory 1gb$", project["services"]["redis"]["entrypoint"][-1])
+    assert re.search("^maxmemory 1gb\nmaxmemory-policy noeviction$", (COMPOSE / "redis" / "redis.conf").read_text(), re.M)
+
+
 def test_make_secrets_makes_what_compose_has(project, secrets):
     for secret in project["secrets"].values():
         assert (secrets / pathlib.Path(secret["file"]).name).is_file()
@@ -280,7 +293,7 @@ def test_prometheus_finds_what_it_asks(project):
     fixed = [target for job in [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
              for found in job.get("static_configs", []) for target in found["targets"]]
     assert set(asked) == set(SERVICES)
-    assert {"redis_exporter:9121", "node_exporter:9100", "rabbitmq:15692"} <= set(fixed)
+    assert {"redis_exporter:9121", "postgres_exporter:9187", "node_exporter:9100", "rabbitmq:15692"} <= set(fixed)
     for name in [*asked, *(target.partition(":")[0] for target in fixed)]:
         assert set(services[name]["networks"]) & set(services["prometheus"]["networks"]), name
 

@@ -62,7 +62,7 @@ def test_the_headers_keep_the_pages_to_themselves(get):
         for name, value in ROOT_DOCUMENT["x-console"]["headers"].items():
             assert answer.headers[name] == value or (answer.status_code, name) == (404, "Cache-Control"), (path, name)
         assert answer.headers["Content-Security-Policy"] == POLICY
-    assert set(ROOT_DOCUMENT["x-docs"]["paths"]) == {"/docs", "/docs/{page}", "/docs/errors/{code}", "/docs/{file}", "/docs/schemas/{file}",
+    assert set(ROOT_DOCUMENT["x-docs"]["paths"]) == {"/docs", "/docs/{page}", "/docs/errors/{code}", "/docs/runbooks/{alert}", "/docs/{file}", "/docs/schemas/{file}",
                                                      "/docs/examples/{file}"}
 
 

@@ -1,5 +1,5 @@
-"""Writes the API reference: static pages of proto/openapi.yaml, proto/asyncapi.yaml and docs/errors, which session_api serves at /docs,
-and beside them the documents themselves, with the schemas and examples that they name.
+"""Writes the API reference: static pages of proto/openapi.yaml, proto/asyncapi.yaml, docs/errors and docs/runbooks, which session_api
+serves at /docs, and beside them the documents themselves, with the schemas and examples that they name.
 usage: tools/api-reference FOLDER, which is not there yet"""
 
 import pathlib
@@ -17,7 +17,7 @@ from schemas import Schemas
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PROTO = ROOT / "proto"
-PAGES = [("", "Overview"), ("rest", "REST"), ("websocket", "WebSocket"), ("broker", "Broker"), ("errors", "Errors")]
+PAGES = [("", "Overview"), ("rest", "REST"), ("websocket", "WebSocket"), ("broker", "Broker"), ("errors", "Errors"), ("runbooks", "Runbooks")]
 
 FRAME = """<!doctype html>
 <html lang="en">
@@ -75,7 +75,8 @@ def overview(openapi, asyncapi):
     rows = [("rest", f"REST: {n_operations} operations on {len(openapi.root['paths'])} paths, and the event stream"),
             ("websocket", f"WebSocket: {len(asyncapi.root['channels']['socket']['messages'])} messages"),
             ("broker", f"Broker: {len(asyncapi.root['channels']['session_updates']['messages'])} events for other services, commands, dead letters"),
-            ("errors", f"Errors: {len({c['code'] for c in openapi.root['x-codes']})} codes, each with causes and cures")]
+            ("errors", f"Errors: {len({c['code'] for c in openapi.root['x-codes']})} codes, each with causes and cures"),
+            ("runbooks", "Runbooks: what an operator does when an alert comes")]
     files = [("openapi.yaml", "OpenAPI 3.1"), ("asyncapi.yaml", "AsyncAPI 3.0")]
     return ("<h1>Handoff's interfaces</h1><p>A <strong>session</strong> is a JSON document with a version, the same on all of a person's devices. "
             "These pages are made of the documents that the services are tested against; schemas and examples are those of the tests.</p><ul>"
@@ -92,11 +93,22 @@ def error_target(target):
     return f"/docs/errors/{target.removesuffix('.md')}" if is_error else None
 
 
-def write_errors(folder):
-    for path in sorted((ROOT / "docs" / "errors").glob("*.md")):
-        name = "errors" if path.stem == "README" else f"errors/{path.stem}"
-        title = "Errors" if path.stem == "README" else path.stem
-        write(folder, name, title, "errors", markup.page(path.read_text(), error_target))
+def runbook_target(target):
+    """The same of docs/runbooks, which name errors, too."""
+    page = target.partition("#")[0]
+    if page.startswith("../errors/"):
+        return error_target(page.removeprefix("../errors/"))
+    if page == "README.md":
+        return "/docs/runbooks"
+    return f"/docs/runbooks/{page.removesuffix('.md')}" if page.endswith(".md") and "/" not in page else None
+
+
+def write_pages(folder, here, title, target_of):
+    """Those of a folder of docs/, its index by the folder's name."""
+    for path in sorted((ROOT / "docs" / here).glob("*.md")):
+        is_index = path.stem == "README"
+        write(folder, here if is_index else f"{here}/{path.stem}", title if is_index else path.stem, here,
+              markup.page(path.read_text(), target_of))
 
 
 def main(folder):
@@ -108,7 +120,8 @@ def main(folder):
     write(folder, "rest", "REST", "rest", rest.page(), rest.contents())
     write(folder, "websocket", "WebSocket", "websocket", messages.page("WebSocket", True), messages.contents(True))
     write(folder, "broker", "Broker", "broker", messages.page("Broker", False), messages.contents(False))
-    write_errors(folder)
+    write_pages(folder, "errors", "Errors", error_target)
+    write_pages(folder, "runbooks", "Runbooks", runbook_target)
     for name in ("openapi.yaml", "asyncapi.yaml"):
         shutil.copy(PROTO / name, folder)
     for name in ("schemas", "examples"):

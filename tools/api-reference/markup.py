@@ -67,8 +67,12 @@ def _with_code_links(text, target_of):
     return link(target, code(match[1])) if target else inline(text, target_of)
 
 
+def _list(tag, items, target_of):
+    return f"<{tag}>" + "".join(f"<li>{inline(' '.join(item.split()), target_of)}</li>" for item in items) + f"</{tag}>"
+
+
 def page(text, target_of=None):
-    """A page of Markdown: headings, paragraphs, lists of one level, tables. What else there is stops the build."""
+    """A page of Markdown: headings, paragraphs, lists of one level, tables, code without empty lines. What else there is stops the build."""
     parts = []
     for block in re.split(r"\n\s*\n", text.strip()):
         lines = block.split("\n")
@@ -76,8 +80,11 @@ def page(text, target_of=None):
         if heading:
             parts.append(f"<h{len(heading[1])}>{inline(heading[2])}</h{len(heading[1])}>")
         elif lines[0].startswith("- "):
-            items = re.split(r"\n- ", block.removeprefix("- "))
-            parts.append("<ul>" + "".join(f"<li>{inline(' '.join(item.split()), target_of)}</li>" for item in items) + "</ul>")
+            parts.append(_list("ul", re.split(r"\n- ", block.removeprefix("- ")), target_of))
+        elif lines[0].startswith("1. "):
+            parts.append(_list("ol", re.split(r"\n\d+\. ", block.removeprefix("1. ")), target_of))
+        elif re.match(r"```[a-z ]+\n", block) and block.endswith("\n```"):
+            parts.append(f"<pre>{escape(chr(10).join(lines[1:-1]))}</pre>")
         elif lines[0].startswith("|"):
             parts.append(_table(lines, target_of))
         elif re.match(r"#|```|    |\d+\. |> ", block):
