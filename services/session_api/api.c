@@ -4,6 +4,9 @@
 #include <string.h>
 
 #define STATEMENT_TIMEOUT_MS 2000
+/* Reads of up to a MiB each that Redis is asked for at once, and for one user. */
+#define READS_MAX 32
+#define READS_MAX_OF_USER 8
 
 static void on_store_up(void *arg) {
     struct api *api = arg;
@@ -103,6 +106,7 @@ int api_start(struct app *app, void **ret_self) {
     api->redis = health_add(app->health, "redis");
     api->postgresql = health_add(app->health, "postgresql");
     table_init(&api->loaders);
+    turns_init(&api->turns, READS_MAX, READS_MAX_OF_USER);
     api->metrics = call_metrics_new(app->metrics);
     handoff_init(api);
     limits_init(&api->limits, app->config, app->metrics);
@@ -141,6 +145,7 @@ void api_drain(void *self) {
 /* The parts that owe answers first: what they still have in hand is answered as they end. */
 void api_stop(void *self) {
     struct api *api = self;
+    turns_close(&api->turns);
     commander_free(api->commander);
     store_free(api->store);
     db_free(api->db);
@@ -152,6 +157,7 @@ void api_stop(void *self) {
     docs_free(api->docs);
     limits_done(&api->limits);
     users_done(&api->loaders);
+    turns_done(&api->turns);
     call_metrics_free(api->metrics);
     call_free_spares(api);
     free(api);

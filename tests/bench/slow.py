@@ -11,12 +11,15 @@ N_TOKENS = 100  # of users; one may have a hundred connections
 SECONDS = 60  # that they have to be gone in
 DOCUMENT_BYTES = 400_000  # what some ask for and do not take
 LOAD = {"kind": "patch", "connections": 64, "rate": 500, "inTurn": True}
-NAME = f"slow: {N_EACH:,} HTTP and {N_EACH:,} WebSocket clients"
+PER_SECOND = {  # name -> how many come in a second; 0: as many as there can
+    f"slow: {N_EACH:,} HTTP and {N_EACH:,} WebSocket clients": 1000,
+    "slow: the same, all at once": 0,
+}
 SERVICES = ["session_api", "ws_fanout"]
 
 
 def names():
-    return [NAME]
+    return list(PER_SECOND)
 
 
 class Watch(threading.Thread):
@@ -60,13 +63,13 @@ def phase(bench, seconds):
     return result
 
 
-def measure(bench, slow):
+def measure(bench, slow, per_second):
     """The same load without the slow ones, with them from their first connection on, and after them."""
     without = phase(bench, SECONDS / 2)
     watch, answers = Watch(bench.suite), []
 
     def be_slow():
-        answers.append(slow.order({"open": N_EACH}))
+        answers.append(slow.order({"open": N_EACH, "perSecond": per_second}))
         watch.since = time.monotonic()
         answers.append(slow.order({"wait": SECONDS}))
 
@@ -79,8 +82,8 @@ def measure(bench, slow):
             "after": phase(bench, SECONDS / 6)}
 
 
-def part(options, bench, Load, tokens, say):
-    """{"slow": what was measured}, and how many changes were accepted."""
+def part(options, bench, Load, tokens, is_wanted, say):
+    """{"slow": {name: what was measured}}, and how many changes were accepted."""
     owner = bench.suite.device(str(uuid.uuid4()), "desk")
     document = owner.create({"text": "x" * DOCUMENT_BYTES})
     owner.http.close()
@@ -88,7 +91,10 @@ def part(options, bench, Load, tokens, say):
         "apiPort": bench.suite.api_port, "wsPort": bench.suite.ws_port, "document": document["id"], "owner": owner.token,
         "tokens": tokens})
     try:
-        say(f"  {NAME}, beside {LOAD['rate']} PATCHes a second; about {SECONDS * 2} s")
-        return {"slow": measure(bench, slow)}, bench.n_accepted
+        measured = {}
+        for name in filter(is_wanted, names()):
+            say(f"  {name}, beside {LOAD['rate']} PATCHes a second; about {SECONDS * 2} s")
+            measured[name] = measure(bench, slow, PER_SECOND[name])
+        return {"slow": measured}, bench.n_accepted
     finally:
         slow.stop()
