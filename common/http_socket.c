@@ -12,8 +12,6 @@
 #include "base/buf.h"
 #include "common/http_parts.h"
 
-#define BACKLOG 1024
-
 static bool is_port(const char *text) {
     size_t len = strlen(text);
     return len >= 1 && len <= 5 && strspn(text, "0123456789") == len &&
@@ -46,7 +44,7 @@ static int open_socket(const struct addrinfo *at) {
         return -errno;
     int on = 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
         int err = -errno;
         close(fd);
         return err;
