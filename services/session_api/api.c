@@ -94,6 +94,9 @@ static int start_http(struct api *api) {
     const struct http_options options = {.listen = c->listen,
                                          .max_body_bytes = (size_t)c->max_body_bytes,
                                          .request_timeout_ms = c->request_timeout_ms,
+                                         .idle_timeout_ms = c->idle_timeout_ms,
+                                         .max_buffer_bytes = (size_t)c->max_buffer_bytes,
+                                         .keeps_body = routes_keeps_body,
                                          .max_connections = (unsigned)c->max_connections};
     int err = http_new(&api->http, api->app->loop, &options, routes_on_request, api);
     return err < 0 ? fail(api, err, "http", "HANDOFF_API_LISTEN: is the port free?") : 0;

@@ -57,6 +57,8 @@ void api_request_gone(struct api *api);
 
 /* ---- routes.c ---- */
 void routes_on_request(void *api, struct http_request *request, enum http_problem problem);
+/* Whether it has a token that holds; whatever is wrong otherwise is told once it is whole. */
+bool routes_keeps_body(void *api, struct http_request *request);
 
 /* ---- sessions.c: what becomes a command. Each leads to one answer of the call, now or later. ----
  */
