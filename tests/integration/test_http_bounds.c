@@ -2,6 +2,7 @@
  * refused, and served again once it has gone. Who is idle too long is closed. */
 #define IDLE_TIMEOUT_MS 700
 #define KEEPS_BODY has_x_token
+#include <dirent.h>
 #include <stdbool.h>
 
 struct http_request;
@@ -10,6 +11,8 @@ static bool has_x_token(void *arg, struct http_request *r);
 
 #define N_FULL (MAX_BUFFERS / MAX_BODY) /* bodies that fill the bound */
 #define UNASKED_MAX_BYTES 16384u
+#define N_LINGERS 128
+#define HEAD_MAX_BYTES 16384u
 
 static unsigned n_asked;
 
@@ -135,6 +138,59 @@ static void test_bodies_of_nobody_fill_no_bound(void **state) {
     client_done(&other);
 }
 
+static size_t n_descriptors(void) {
+    DIR *folder = opendir("/proc/self/fd");
+    size_t n = 0;
+    while (readdir(folder))
+        n++;
+    closedir(folder);
+    return n;
+}
+
+/* Those who are refused before they have sent all: their descriptors stay a while, so that they see
+ * the answer. */
+static void test_lingering_is_bounded(void **state) {
+    struct world *w = *state;
+    struct client refused[N_LINGERS + 12], other = client_new(w);
+    expect(&other, GET("/"), "200 OK", NULL);
+    size_t n_before = n_descriptors();
+    for (size_t i = 0; i < N_ELEMENTS(refused); i++) {
+        refused[i] = client_new(w);
+        send_body(&refused[i], "", 9u << 20, 1000);
+        expect_problem(&refused[i], HTTP_BODY_TOO_LARGE);
+    }
+    int64_t guard_at = timestamp_monotonic_ms() + GUARD_MS;
+    for (int i = 0; i < 100; i++) /* in much less than the 5 s that they may stay */
+        turn(&other, guard_at);
+    assert_in_range(n_descriptors() - n_before, N_ELEMENTS(refused) + 1,
+                    N_ELEMENTS(refused) + N_LINGERS);
+    for (size_t i = 0; i < N_ELEMENTS(refused); i++)
+        client_done(&refused[i]);
+    while (n_descriptors() > n_before)
+        turn(&other, guard_at);
+    client_done(&other);
+}
+
+/* At the bound and over it: the first line and the headers, with what libmicrohttpd makes of them.
+ */
+static void test_heads_are_bounded(void **state) {
+    static const struct {
+        size_t n_bytes;
+        const char *status;
+    } cases[] = {{12000, "200 OK"}, {HEAD_MAX_BYTES, " 431 "}};
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        struct client c = client_new(*state);
+        struct buf request = BUF_NULL;
+        buf_puts(&request, "GET / HTTP/1.1" CRLF HOST "X-Long: ");
+        while (request.len < cases[i].n_bytes)
+            buf_putc(&request, 'x');
+        buf_puts(&request, CRLF CRLF);
+        expect(&c, request.data, cases[i].status, NULL);
+        buf_done(&request);
+        client_done(&c);
+    }
+}
+
 static void test_an_idle_connection_is_closed(void **state) {
     struct client c = client_new(*state);
     expect(&c, GET("/"), "200 OK", NULL);
@@ -146,8 +202,12 @@ static void test_an_idle_connection_is_closed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_bodies_together_are_bounded),       TEST(test_answers_together_are_bounded),
-        TEST(test_a_large_body_of_nobody_is_dropped), TEST(test_bodies_of_nobody_fill_no_bound),
+        TEST(test_bodies_together_are_bounded),
+        TEST(test_answers_together_are_bounded),
+        TEST(test_a_large_body_of_nobody_is_dropped),
+        TEST(test_bodies_of_nobody_fill_no_bound),
+        TEST(test_lingering_is_bounded),
+        TEST(test_heads_are_bounded),
         TEST(test_an_idle_connection_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
