@@ -142,6 +142,7 @@ static enum fault_code fault_of_problem(enum http_problem problem) {
     case HTTP_BODY_TOO_LARGE:
         return FAULT_BODY_TOO_LARGE;
     case HTTP_BUSY:
+    case HTTP_BODY_DROPPED:
         return FAULT_UNAVAILABLE;
     default:
         return FAULT_INVALID_REQUEST;

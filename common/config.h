@@ -52,8 +52,10 @@ struct config {
     int64_t command_deadline_ms;
     int64_t max_commands_in_flight;
     int64_t request_timeout_ms; /* for a request's headers and body */
+    int64_t idle_timeout_ms;    /* between two requests of a connection */
     int64_t max_connections;
     int64_t max_body_bytes;
+    int64_t max_buffer_bytes; /* of all bodies, and of all answers that wait to be taken */
     int64_t max_sessions_per_user;
     int64_t api_user_requests_per_second; /* 0: no limit */
     int64_t api_user_requests_burst;      /* 0: twice those a second */

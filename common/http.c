@@ -13,9 +13,10 @@
 #include "base/timestamp.h"
 #include "common/http_server.h"
 
-#define DROP_MAX_BYTES (8u << 20)          /* of a body that is too large */
-#define BODIES_MAX_BYTES (256u << 20)      /* of all requests together */
-#define ANSWERS_MAX_BYTES (128u << 20)     /* that wait to be taken; twice it: 503 */
+#define DROP_MAX_BYTES (8u << 20) /* of a body that is too large */
+#define BUFFERS_MAX_BYTES (256u << 20)
+#define UNASKED_MAX_BYTES (16u << 10) /* of a body before it is asked whether it is worth it */
+#define IDLE_MAX_MS 55000
 #define CONNECTION_MEMORY_BYTES (16 << 10) /* its headers and buffers */
 #define SWEEP_MS 500
 #define N_HANDLES 4
@@ -185,7 +186,7 @@ static bool take_headers(struct http_request *r, struct MHD_Connection *mhd, con
         r->problem = HTTP_BAD_FRAMING;
         return true;
     }
-    if (r->http->answer_bytes > 2 * r->http->max_answer_bytes)
+    if (r->http->answer_bytes > r->http->max_buffer_bytes)
         r->problem = HTTP_BUSY;
     if (walk.framing.length <= r->http->max_body_bytes)
         return false;
@@ -193,13 +194,25 @@ static bool take_headers(struct http_request *r, struct MHD_Connection *mhd, con
     return walk.framing.length > DROP_MAX_BYTES || http_header(r, "Expect");
 }
 
+/* Why a body that is so long is not kept. Who sends much has to be somebody: else strangers could
+ * fill what all bodies may have together. */
+static enum http_problem judge_body(struct http_request *r, size_t len) {
+    struct http *h = r->http;
+    if (len > h->max_body_bytes)
+        return HTTP_BODY_TOO_LARGE;
+    if (!r->is_kept && len > UNASKED_MAX_BYTES) {
+        if (h->keeps_body && !h->keeps_body(h->arg, r))
+            return HTTP_BODY_DROPPED;
+        r->is_kept = true;
+    }
+    return h->body_bytes > h->max_buffer_bytes ? HTTP_BUSY : HTTP_FINE;
+}
+
 /* Keeps a piece of the body, or drops it; false when nothing more will be read. */
 static bool take_body(struct http_request *r, const char *piece, size_t len) {
     struct http *h = r->http;
-    if (r->problem == HTTP_FINE && r->body.len + len > h->max_body_bytes)
-        r->problem = HTTP_BODY_TOO_LARGE;
-    if (r->problem == HTTP_FINE && h->body_bytes > BODIES_MAX_BYTES)
-        r->problem = HTTP_BUSY;
+    if (r->problem == HTTP_FINE)
+        r->problem = judge_body(r, r->body.len + len);
     if (r->problem != HTTP_FINE) {
         r->n_dropped += r->body.len + len;
         drop_body(r);
@@ -353,7 +366,9 @@ int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *opti
     h->connections_metric = options->connections;
     h->answer_bytes_metric = options->answer_bytes;
     h->request_timeout_ms = options->request_timeout_ms;
-    h->max_answer_bytes = options->max_answer_bytes ? options->max_answer_bytes : ANSWERS_MAX_BYTES;
+    h->idle_timeout_ms = options->idle_timeout_ms ? options->idle_timeout_ms : IDLE_MAX_MS;
+    h->max_buffer_bytes = options->max_buffer_bytes ? options->max_buffer_bytes : BUFFERS_MAX_BYTES;
+    h->keeps_body = options->keeps_body;
     int fd = http_bind(options->listen, &h->port);
     int err = fd < 0 ? fd : start_daemon(h, options, fd);
     if (err == 0 && (err = join_loop(h, loop)) < 0)

@@ -15,15 +15,23 @@
 struct http;
 struct http_request; /* one request; alive until http_answer was called for it */
 
+/* Whether a request's body is worth keeping, by its headers. */
+typedef bool http_keeps_fn(void *arg, struct http_request *request);
+
 struct http_options {
     const char *listen;    /* host:port, [v6]:port */
     size_t max_body_bytes; /* more is 413, after up to 8 MiB were read and dropped */
     int64_t
         request_timeout_ms; /* from the first byte to the last of headers and body: then closed */
     unsigned max_connections;
-    /* That wait to be taken, of all requests: who does not take them is shut. 0: 128 MiB. At twice
-     * that much requests are refused. */
-    size_t max_answer_bytes;
+    int64_t idle_timeout_ms; /* between two requests: then closed. 0: 55 s */
+    /* Of the bodies of all requests, and again of all answers that wait to be taken: above,
+     * requests are refused. From a quarter of it on who does not take an answer is shut soon, from
+     * half of it on at once. 0: 256 MiB. */
+    size_t max_buffer_bytes;
+    /* Asked, with the handler's arg, once more than 16 KiB of a body have come; false: the body is
+     * dropped, and the handler gets HTTP_BODY_DROPPED. NULL: all are kept. */
+    http_keeps_fn *keeps_body;
     bool opens_later; /* connections are refused until http_open */
     /* Gauges; NULL: they are not told. */
     struct metric *connections, *answer_bytes;
@@ -34,8 +42,8 @@ enum http_problem {
     HTTP_FINE,
     HTTP_BAD_FRAMING,    /* answer 400 and the connection is closed */
     HTTP_BODY_TOO_LARGE, /* 413 */
-    HTTP_BUSY, /* 503: the bodies in hand, of all requests, fill their bound (256 MiB), or the
-                  answers do that nobody takes */
+    HTTP_BUSY,           /* 503: all bodies fill their bound, or the answers do that nobody takes */
+    HTTP_BODY_DROPPED,   /* keeps_body said so: whatever is wrong with the request otherwise */
 };
 
 /* Called in the loop, once a request. Must lead to exactly one http_answer. problem != HTTP_FINE:

@@ -7,10 +7,9 @@
 #include "base/timestamp.h"
 #include "common/http_server.h"
 
-#define IDLE_MAX_MS 75000    /* between two requests */
 #define SEND_MAX_MS 45000    /* to take an answer */
-#define SEND_PRESSED_MS 2000 /* the same, while half of what may wait is waiting */
-#define SEND_FULL_MS 200     /* the same, while all of it is */
+#define SEND_PRESSED_MS 2000 /* the same, while a quarter of what may wait is waiting */
+#define SEND_FULL_MS 200     /* the same, while half of it is */
 #define SHED_EVERY_MS 50
 #define JIFFIES_MS 20    /* so exactly the kernel knows when bytes came */
 #define LAST_MAX_MS 1000 /* to send a request to a server that is about to end */
@@ -28,11 +27,11 @@ static bool is_idle_too_long(const struct http *h, struct http_connection *c, in
     if (c->begun_since)
         return now - c->begun_since > h->request_timeout_ms;
     int64_t idle_ms = now - c->phase_since;
-    if (idle_ms < h->request_timeout_ms)
-        return false;
-    if (http_silent_ms(c->fd) < idle_ms - JIFFIES_MS)
+    if (idle_ms > h->idle_timeout_ms)
+        return true;
+    if (idle_ms >= h->request_timeout_ms && http_silent_ms(c->fd) < idle_ms - JIFFIES_MS)
         c->begun_since = now;
-    return idle_ms > IDLE_MAX_MS;
+    return false;
 }
 
 static int64_t reading_max_ms(const struct http *h) {
@@ -40,7 +39,7 @@ static int64_t reading_max_ms(const struct http *h) {
 }
 
 static bool is_pressed(const struct http *h) {
-    return h->answer_bytes > h->max_answer_bytes / 2;
+    return h->answer_bytes > h->max_buffer_bytes / 4;
 }
 
 static int64_t sending_max_ms(const struct http *h) {
@@ -72,7 +71,7 @@ static void shut(const struct http_connection *c) {
 
 void http_shed(struct http *h) {
     int64_t now = timestamp_monotonic_ms();
-    if (h->answer_bytes <= h->max_answer_bytes || now - h->shed_at < SHED_EVERY_MS)
+    if (h->answer_bytes <= h->max_buffer_bytes / 2 || now - h->shed_at < SHED_EVERY_MS)
         return;
     h->shed_at = now;
     for (struct http_connection *c = h->connections; c; c = c->next)
@@ -85,7 +84,7 @@ void http_shed(struct http *h) {
 static void give_back(struct http *h) {
     if (is_pressed(h)) {
         h->was_pressed = true;
-    } else if (h->was_pressed && h->answer_bytes < h->max_answer_bytes / 16) {
+    } else if (h->was_pressed && h->answer_bytes < h->max_buffer_bytes / 32) {
         h->was_pressed = false;
         malloc_trim(0);
     }

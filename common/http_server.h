@@ -47,7 +47,7 @@ struct http_request {
     struct buf body;
     size_t n_dropped;
     enum http_problem problem;
-    bool headers_seen, handed_over, suspended, in_list;
+    bool headers_seen, is_kept, handed_over, suspended, in_list;
     struct MHD_Response *response; /* the answer, until it is queued */
     int status;
     size_t answer_len;
@@ -62,8 +62,9 @@ struct http {
     struct MHD_Daemon *daemon;
     http_handler_fn *handler;
     void *arg;
+    http_keeps_fn *keeps_body; /* or NULL */
     size_t max_body_bytes;
-    int64_t request_timeout_ms;
+    int64_t request_timeout_ms, idle_timeout_ms;
     uint16_t port;
     bool open, quiesced;
     http_quiet_fn *on_quiet; /* NULL once it was called */
@@ -75,7 +76,8 @@ struct http {
     struct http_request *in_hand;
     size_t n_in_hand;
     size_t body_bytes;
-    size_t answer_bytes, max_answer_bytes;                   /* that wait to be taken */
+    size_t answer_bytes;                                     /* that wait to be taken */
+    size_t max_buffer_bytes;                                 /* of each of both */
     struct metric *connections_metric, *answer_bytes_metric; /* NULL: they are not told */
     int64_t shed_at;                                         /* monotonic ms */
     bool was_pressed; /* by them, and the memory is not given back yet */

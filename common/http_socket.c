@@ -12,8 +12,6 @@
 #include "base/buf.h"
 #include "common/http_parts.h"
 
-#define BACKLOG 1024
-
 static bool is_port(const char *text) {
     size_t len = strlen(text);
     return len >= 1 && len <= 5 && strspn(text, "0123456789") == len &&
@@ -85,7 +83,7 @@ int http_bind(const char *address, uint16_t *ret_port) {
 }
 
 int http_listen(int fd) {
-    return listen(fd, BACKLOG) < 0 ? -errno : 0;
+    return listen(fd, SOMAXCONN) < 0 ? -errno : 0;
 }
 
 int64_t http_silent_ms(int fd) {

@@ -33,6 +33,7 @@ class Reloadable:
         self.folder.mkdir()
         self.log, self.process = folder / "log", None
         self.port, self.other_ports = free_ports(1)[0], free_ports(2)
+        self.n_of_address = 1000  # connections
 
     def start(self):
         self.write()
@@ -64,7 +65,9 @@ class Haproxy(Reloadable):
     def write(self):
         binds = dict(zip(("all", "rest", "streams"), (self.port, *self.other_ports)))
         services = {name: self.suite.instances(name) for name in ("session_api", "ws_fanout")}
-        (self.folder / "haproxy.cfg").write_text(configuration(binds, services))
+        text = configuration(binds, services)
+        assert text.count(" gt 1000 }") == 3
+        (self.folder / "haproxy.cfg").write_text(text.replace(" gt 1000 }", f" gt {self.n_of_address} }}"))
 
     def command(self):
         return ["haproxy", "-W", "-db", "-f", self.folder / "haproxy.cfg"]
@@ -84,7 +87,8 @@ class Nginx(Reloadable):
             assert n == 1, name
         temporary = "".join(f"    {kind}_temp_path {self.folder}/{kind};\n"
                             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        for old, new in (("        listen 8000;\n        listen [::]:8000;\n", f"        listen 127.0.0.1:{self.port};\n"),
+        for old, new in (("limit_conn addresses 1000;", f"limit_conn addresses {self.n_of_address};"),
+                         ("        listen 8000;\n        listen [::]:8000;\n", f"        listen 127.0.0.1:{self.port};\n"),
                          ("pid /run/nginx.pid;", f"pid {self.folder}/pid;"), ("http {\n", f"http {{\n{temporary}"),
                          ("error_log /var/log/nginx/error.log notice;", "error_log stderr notice;"),
                          ("worker_rlimit_nofile 100000;", f"worker_rlimit_nofile {N_FILES};"),

@@ -113,8 +113,7 @@ static void on_row(void *arg, int err, const struct db_result *rows) {
 
 /* ---- any ---- */
 
-static void on_session(void *arg, int err, const struct session *session) {
-    struct call *call = arg;
+static void take_session(struct call *call, int err, const struct session *session) {
     const char *const params[] = {call->session_id};
     if (err == -ENOENT)
         access_query(call, call->api->db, db_session_sql, N_ELEMENTS(params), params, on_row);
@@ -126,11 +125,37 @@ static void on_session(void *arg, int err, const struct session *session) {
         call->go(call, session, true);
 }
 
+static void on_meta(void *arg, int err, const struct session *session) {
+    take_session(arg, err, session);
+}
+
+static void on_whole(void *arg, int err, const struct session *session) {
+    struct call *call = arg;
+    access_end_turn(call);
+    take_session(call, err, session);
+}
+
+static void read_whole(void *arg) {
+    struct call *call = arg;
+    store_read(call->api->store, call->session_id, on_whole, call);
+}
+
 static void ask_store(struct call *call) {
     if (call->wants_data)
-        store_read(call->api->store, call->session_id, on_session, call);
+        access_await_turn(call, read_whole);
     else
-        store_read_meta(call->api->store, call->session_id, on_session, call);
+        store_read_meta(call->api->store, call->session_id, on_meta, call);
+}
+
+/* Redis answers all that it was asked in one go before it turns to anybody else, and keeps the
+ * answers until they are taken: a thousand large sessions would be seconds, and 500 MB. */
+void access_await_turn(struct call *call, void (*begin)(void *arg)) {
+    call->turn = (struct turn){.begin = begin, .arg = call};
+    turns_ask(&call->api->turns, call->who.user_id, &call->turn);
+}
+
+void access_end_turn(struct call *call) {
+    turns_end(&call->api->turns, call->who.user_id);
 }
 
 void access_read(struct call *call, access_fn *go) {

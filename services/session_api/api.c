@@ -4,6 +4,9 @@
 #include <string.h>
 
 #define STATEMENT_TIMEOUT_MS 2000
+/* Reads of up to a MiB each that Redis is asked for at once, and for one user. */
+#define READS_MAX 32
+#define READS_MAX_OF_USER 8
 /* A start takes some hundred milliseconds; who comes before its end is better refused the
  * connection, which every proxy takes to another instance, than answered 503. With a dependency
  * away 503 is what there is to say. */
@@ -100,6 +103,9 @@ static int start_http(struct api *api) {
         .listen = c->listen,
         .max_body_bytes = (size_t)c->max_body_bytes,
         .request_timeout_ms = c->request_timeout_ms,
+        .idle_timeout_ms = c->idle_timeout_ms,
+        .max_buffer_bytes = (size_t)c->max_buffer_bytes,
+        .keeps_body = routes_keeps_body,
         .max_connections = (unsigned)c->max_connections,
         .opens_later = true,
         .connections = metrics_gauge(m, "handoff_http_connections", NULL, "Connections open."),
@@ -152,6 +158,7 @@ int api_start(struct app *app, void **ret_self) {
     api->redis = health_add(app->health, "redis");
     api->postgresql = health_add(app->health, "postgresql");
     table_init(&api->loaders);
+    turns_init(&api->turns, READS_MAX, READS_MAX_OF_USER);
     api->metrics = call_metrics_new(app->metrics);
     handoff_init(api);
     limits_init(&api->limits, app->config, app->metrics);
@@ -194,6 +201,7 @@ void api_stop(void *self) {
     struct api *api = self;
     health_when_reached(api->app->health, NULL, NULL);
     forget_timer(api);
+    turns_close(&api->turns);
     commander_free(api->commander);
     store_free(api->store);
     db_free(api->db);
@@ -205,6 +213,7 @@ void api_stop(void *self) {
     docs_free(api->docs);
     limits_done(&api->limits);
     users_done(&api->loaders);
+    turns_done(&api->turns);
     call_metrics_free(api->metrics);
     call_free_spares(api);
     free(api);

@@ -18,6 +18,7 @@
 #include "services/session_api/limits.h"
 #include "services/session_api/path.h"
 #include "services/session_api/quota.h"
+#include "services/session_api/turns.h"
 #include "services/session_api/version_job.h"
 
 struct api {
@@ -42,6 +43,7 @@ struct api {
     struct call *spares; /* owned; call.c */
     size_t n_spares;
     struct table loaders; /* users.h: for whom the engine is asked for sessions */
+    struct turns turns;   /* at reads of Redis that may bring much: data, windows */
     struct version_job *version_jobs[VERSION_JOBS_MAX]; /* in hand; NULL: a free place */
     struct version_job *cold_jobs[COLD_JOBS_MAX];       /* the same */
 };
@@ -56,6 +58,8 @@ void api_request_gone(struct api *api);
 
 /* ---- routes.c ---- */
 void routes_on_request(void *api, struct http_request *request, enum http_problem problem);
+/* Whether it has a token that holds; whatever is wrong otherwise is told once it is whole. */
+bool routes_keeps_body(void *api, struct http_request *request);
 
 /* ---- sessions.c: what becomes a command. Each leads to one answer of the call, now or later. ----
  */
@@ -81,6 +85,10 @@ void sessions_restore(struct call *call);
 void access_read(struct call *call, access_fn *go);
 /* The same without data. */
 void access_read_meta(struct call *call, access_fn *go);
+/* Calls begin(call) when it is the caller's turn to read much from Redis, now or later; once that
+ * was answered its turn has ended. */
+void access_await_turn(struct call *call, void (*begin)(void *arg));
+void access_end_turn(struct call *call);
 /* What was read cannot be believed, or is not there: has the engine load or rebuild the session,
  * and reads again. go may be called once more; after some rounds the call is refused. */
 void access_load(struct call *call);

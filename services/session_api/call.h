@@ -11,6 +11,7 @@
 #include "services/session_api/devices.h"
 #include "services/session_api/headers.h"
 #include "services/session_api/path.h"
+#include "services/session_api/turns.h"
 
 struct api;
 struct call;
@@ -67,6 +68,7 @@ struct call {
     struct buf filters;              /* lists: "&name=value…", for the link to the next page */
     json_t *message;                 /* broadcast; owned or NULL */
     bool echo;                       /* broadcast */
+    struct turn turn;                /* at Redis, while it waits for it */
     access_fn *go;                   /* once the caller is known to be a reader */
     bool wants_data;                 /* reads: with the session's data */
     answer_fn *answer;               /* reads: with the session, whole */

@@ -78,6 +78,7 @@ static void answer_deltas(struct call *call, const struct store_delta *deltas, s
 static void on_window(void *arg, int err, const struct session *session,
                       const struct store_delta *deltas, size_t n) {
     struct call *call = arg;
+    access_end_turn(call);
     if (err == -ENOENT || err == -ESTALE || err == -EBADMSG) { /* since rights were judged */
         access_load(call);
     } else if (err < 0) {
@@ -91,14 +92,19 @@ static void on_window(void *arg, int err, const struct session *session,
     }
 }
 
+static void read_window(void *arg) {
+    struct call *call = arg;
+    store_read_window(call->api->store, call->session_id, call->since.version, call->limit,
+                      on_window, call);
+}
+
 static void read_deltas(struct call *call, const struct session *session, bool is_hot) {
     call->position = session->position;
     if (!is_hot || call->since.epoch != session->position.epoch ||
         call->since.version > session->position.version)
         answer_deltas(call, NULL, 0, position_equal(call->since, session->position));
     else
-        store_read_window(call->api->store, call->session_id, call->since.version, call->limit,
-                          on_window, call);
+        access_await_turn(call, read_window);
 }
 
 void reads_deltas(struct call *call) {

@@ -113,10 +113,23 @@ static int check_framing(enum http_problem problem, struct fault *f) {
     case HTTP_BUSY:
         return (int)fault_set(f, FAULT_UNAVAILABLE, NULL,
                               "too many large requests are in hand, or answers that nobody takes");
+    case HTTP_BODY_DROPPED: /* check_kept */
     case HTTP_FINE:
         break;
     }
     return 0;
+}
+
+/* Of a large body whose sender was nobody when it came: a token that could not be verified then, or
+ * that has none. */
+static int check_kept(const struct call *call, struct fault *f) {
+    if (call->problem != HTTP_BODY_DROPPED)
+        return 0;
+    if (call->is_guest)
+        return (int)fault_set(f, FAULT_BODY_TOO_LARGE, NULL,
+                              "the body is over 16 KiB, the limit without a token");
+    return (int)fault_set(f, FAULT_UNAVAILABLE, NULL,
+                          "the token could not be verified before the body was there");
 }
 
 static int check_target(const struct call *call, struct fault *f) {
@@ -241,7 +254,7 @@ static void on_address_admitted(struct call *call) {
     if (check_framing(call->problem, &fault) || check_target(call, &fault) ||
         (!is_options && check_headers(call, &fault)) ||
         (needs_token && check_token(call, &fault)) ||
-        (call->is_guest && check_device(call, &fault)))
+        (call->is_guest && check_device(call, &fault)) || (!is_options && check_kept(call, &fault)))
         call_refuse(call, &fault, NULL);
     else if (is_options)
         cors_answer_options(call);
@@ -249,6 +262,17 @@ static void on_address_admitted(struct call *call) {
         limits_take_user(call, on_user_admitted);
     else
         dispatch(call);
+}
+
+bool routes_keeps_body(void *arg, struct http_request *request) {
+    const struct api *api = arg;
+    struct principal who;
+    struct fault fault;
+    size_t len = 0;
+    const char *header = http_header(request, "Authorization");
+    const char *token = header ? auth_bearer(header, &len) : NULL;
+    return token &&
+           auth_verify(api->auth, token, len, timestamp_wall_ms() / 1000, &who, &fault) == 0;
 }
 
 void routes_on_request(void *arg, struct http_request *request, enum http_problem problem) {

@@ -3,8 +3,9 @@
  * because of what this version does: it accepts malformed handshakes (socket_http.c), turns CONNECT
  * into a raw connection that nothing ends (refused), never sends a close frame from within
  * WRITEABLE (socket_close.c), keeps its timers in a list that each new one walks along
- * (socket_ping.c), wants a round through its poll for each write (socket_write.c) and would take
- * over SIGTERM (socket_server.c). Why streams are not left with it: socket_stream.c. */
+ * (socket_ping.c), wants a round through its poll for each write (socket_write.c), accepts all that
+ * wait at once (socket_accept.c) and would take over SIGTERM (socket_server.c). Why streams are not
+ * left with it: socket_stream.c. */
 #include <stdlib.h>
 
 #include "services/ws_fanout/socket_private.h"
@@ -149,13 +150,8 @@ static int on_socket(struct socket *s, struct lws *lws, enum lws_callback_reason
     }
 }
 
-/* lws bounds its own sockets; without descriptors for the next one it would spin. */
-static bool is_full(const struct socket_server *server) {
-    return server->n_lws + server->n_streams >= server->max_sockets;
-}
-
 static int on_server(struct socket_server *server, struct lws *lws,
-                     enum lws_callback_reasons reason, const char *in) {
+                     enum lws_callback_reasons reason, const char *protocol) {
     switch (reason) {
     case LWS_CALLBACK_WSI_CREATE:
         server->n_lws++;
@@ -163,11 +159,8 @@ static int on_server(struct socket_server *server, struct lws *lws,
     case LWS_CALLBACK_WSI_DESTROY:
         server->n_lws--;
         return 0;
-    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        socket_mask_accepted((int)(intptr_t)in);
-        return server->stopped || is_full(server) ? -1 : 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-        return socket_confirm_upgrade(server, lws, in);
+        return socket_confirm_upgrade(server, lws, protocol);
     case LWS_CALLBACK_HTTP:
         return socket_plain_request(server, lws);
     case LWS_CALLBACK_RAW_ADOPT:

@@ -9,7 +9,8 @@
 
 #include "services/ws_fanout/socket_private.h"
 
-int socket_parse_listen(const char *listen, char **ret_host, int *ret_port) {
+/* host:port or [host]:port; *ret_host is the caller's. */
+static int parse_listen(const char *listen, char **ret_host, int *ret_port) {
     const char *colon = strrchr(listen, ':');
     char *end = NULL;
     long port = colon ? strtol(colon + 1, &end, 10) : 0;
@@ -22,29 +23,30 @@ int socket_parse_listen(const char *listen, char **ret_host, int *ret_port) {
     return 0;
 }
 
-bool socket_is_any_host(const char *host) {
-    return !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+static int listen_at(const struct addrinfo *at) {
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+        bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
+        return fd;
+    int r = -errno;
+    close(fd);
+    return r;
 }
 
-int socket_try_bind(char **host, int port) {
-    char service[8], numeric[NI_MAXHOST];
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *at = NULL;
+int socket_listen(const char *address) {
+    _cleanup_(freep) char *host = NULL;
+    char service[8];
+    int port = 0;
+    int r = parse_listen(address, &host, &port);
+    if (r)
+        return r;
     snprintf(service, sizeof(service), "%d", port);
-    if (getaddrinfo(socket_is_any_host(*host) && !strchr(*host, ':') ? "0.0.0.0" : *host, service,
-                    &hints, &at))
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *at = NULL;
+    if (getaddrinfo(*host ? host : "0.0.0.0", service, &hints, &at))
         return -EINVAL;
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    int r = fd < 0 ? -errno : 0;
-    if (!r && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-               bind(fd, at->ai_addr, at->ai_addrlen) < 0))
-        r = -errno;
-    if (fd >= 0)
-        close(fd);
-    if (!r && getnameinfo(at->ai_addr, at->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
-                          NI_NUMERICHOST) == 0) {
-        free(*host);
-        *host = must_strdup(numeric);
-    }
+    r = listen_at(at);
     freeaddrinfo(at);
     return r;
 }

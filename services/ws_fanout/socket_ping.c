@@ -50,6 +50,7 @@ static void check_silent(struct socket *s, int64_t now) {
 void socket_ping_silent(uv_timer_t *pinger) {
     struct socket_server *server = pinger->data;
     int64_t now = (int64_t)uv_now(pinger->loop);
+    socket_accept_start(server);
     for (struct socket *s = server->sockets, *next; s; s = next) {
         next = s->next;
         if (now - s->heard_at < server->options.ping_after_ms)

@@ -1,7 +1,7 @@
 /* What the socket's files share: socket.c (connections, lws's calls), socket_write.c,
  * socket_ping.c, socket_close.c, socket_http.c (requests), socket_stream.c (answers that go on),
- * socket_server.c and socket_listen.c. Only they include it; with it libwebsockets stays behind
- * socket.h. */
+ * socket_server.c, socket_listen.c and socket_accept.c. Only they include it; with it libwebsockets
+ * stays behind socket.h. */
 #pragma once
 
 #include <libwebsockets.h>
@@ -25,7 +25,7 @@ struct socket_server {
     struct lws_protocols protocols[2];
     lws_retry_bo_t no_liveness; /* all zero: lws's own pings are off */
     void *loops[1];
-    char *host;
+    int listen_fd;    /* owned; -1: no more */
     size_t n_lws;     /* sockets of lws: all but the streams that it has let go of */
     size_t n_streams; /* from the accepted request on */
     size_t max_sockets;
@@ -35,6 +35,7 @@ struct socket_server {
     unsigned n_turns; /* of the loop since the last socket ended; counted by the reaper */
     struct socket *sockets, *last_socket; /* list of all, the longest silent first */
     struct socket_joined joined;
+    uv_poll_t acceptor;
     uv_timer_t pinger;
     uv_timer_t closer; /* moves and closes what was asked to be, outside of lws's callbacks */
     uv_timer_t reaper; /* frees the server once lws has ended, which takes some turns of the loop */
@@ -127,17 +128,19 @@ int socket_plain_request(struct socket_server *server, struct lws *lws);
 
 /* ---- socket_listen.c ---- */
 #define SOCKET_N_SPARE_FDS 128 /* of the process, beside its connections */
-/* host:port or [host]:port; *ret_host is the caller's. -EINVAL when it is none. */
-MUSTCHECK int socket_parse_listen(const char *listen, char **ret_host, int *ret_port);
-bool socket_is_any_host(const char *host);
-/* Tries to bind there (not to listen: connections would come) and turns the host into an address:
- * lws takes no names, and when it cannot bind it goes on with a closed descriptor in the loop.
- * Negative errno when it cannot be. */
-MUSTCHECK int socket_try_bind(char **host, int port);
+/* Listens on host:port or [host]:port: a descriptor, which does not block. Negative errno when it
+ * cannot be, -EINVAL for what is none. */
+MUSTCHECK int socket_listen(const char *listen);
 /* As many descriptors as the connections need, as far as the system lets us, and no more: lws has
  * tables as long as the limit. Given a limit of its own instead it would search them from the start
  * for each event. Returns how many. */
 unsigned socket_set_fd_limit(int64_t max_connections);
+
+/* ---- socket_accept.c ---- */
+/* Takes connections from the listening socket; again: goes on with it. */
+void socket_accept_start(struct socket_server *server);
+/* Closes the listening socket. */
+void socket_accept_end(struct socket_server *server);
 
 /* ---- socket_stream.c ---- */
 /* Within LWS_CALLBACK_HTTP: takes the connection over; `opened` follows. Negative errno: it cannot,

@@ -1,7 +1,7 @@
 /* The server: libwebsockets as a guest of our loop, made and taken apart. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "services/ws_fanout/socket_private.h"
 
@@ -21,7 +21,7 @@ static void ignore_signal(void *handle, int signum) {
     (void)handle, (void)signum;
 }
 
-static struct lws_context *create_context(struct socket_server *server, int port) {
+static struct lws_context *create_context(struct socket_server *server) {
     const struct socket_options *o = &server->options;
     server->max_sockets = socket_set_fd_limit(o->max_connections) - SOCKET_N_SPARE_FDS / 2;
     socket_mask_init(server->max_sockets + SOCKET_N_SPARE_FDS / 2);
@@ -30,15 +30,12 @@ static struct lws_context *create_context(struct socket_server *server, int port
                                                   .rx_buffer_size = SOCKET_READ_BUFFER_BYTES,
                                                   .tx_packet_size = WRITE_BYTES};
     struct lws_context_creation_info info = {
-        .port = port,
-        .iface = socket_is_any_host(server->host) ? NULL : server->host,
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER, /* socket_accept.c hands it its connections */
         .protocols = server->protocols,
         .gid = -1,
         .uid = -1,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
-                   LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND |
-                   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
-                   (strchr(server->host, ':') ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6),
+                   LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
         .user = server,
         .foreign_loops = server->loops,
         .pcontext = &server->context, /* set to NULL when it has ended */
@@ -55,13 +52,17 @@ static struct lws_context *create_context(struct socket_server *server, int port
 static void free_server(uv_handle_t *reaper) {
     struct socket_server *server = reaper->data;
     socket_mask_done();
-    free(server->host);
     free(server);
+}
+
+static void acceptor_closed(uv_handle_t *acceptor) {
+    struct socket_server *server = acceptor->data;
+    uv_close((uv_handle_t *)&server->reaper, free_server);
 }
 
 static void pinger_closed(uv_handle_t *pinger) {
     struct socket_server *server = pinger->data;
-    uv_close((uv_handle_t *)&server->reaper, free_server);
+    uv_close((uv_handle_t *)&server->acceptor, acceptor_closed);
 }
 
 static void closer_closed(uv_handle_t *closer) {
@@ -69,7 +70,8 @@ static void closer_closed(uv_handle_t *closer) {
     uv_close((uv_handle_t *)&server->pinger, pinger_closed);
 }
 
-static void end_timers(struct socket_server *server) {
+static void end_handles(struct socket_server *server) {
+    socket_accept_end(server);
     uv_close((uv_handle_t *)&server->closer, closer_closed);
     uv_timer_stop(&server->reaper);
 }
@@ -79,32 +81,34 @@ static void reap(uv_timer_t *reaper) {
     if (!server->sockets && ++server->n_turns > N_TURNS_TO_CLOSE)
         lws_context_destroy(server->context);
     if (!server->context)
-        end_timers(server);
+        end_handles(server);
 }
 
 int socket_server_new(struct socket_server **ret, uv_loop_t *loop,
                       const struct socket_options *options) {
-    char *host = NULL;
-    int port = 0;
-    int r = socket_parse_listen(options->listen, &host, &port);
-    if (!r)
-        r = socket_try_bind(&host, port);
-    if (r) {
-        free(host);
+    int fd = socket_listen(options->listen);
+    if (fd < 0)
+        return fd;
+    struct socket_server *server = must_alloc(sizeof(*server));
+    *server = (struct socket_server){.options = *options, .listen_fd = fd, .loops = {loop}};
+    int r = uv_poll_init(loop, &server->acceptor, fd);
+    if (r < 0) {
+        close(fd);
+        free(server);
         return r;
     }
-    struct socket_server *server = must_alloc(sizeof(*server));
-    *server = (struct socket_server){.options = *options, .host = host, .loops = {loop}};
     uv_timer_init(loop, &server->reaper);
     uv_timer_init(loop, &server->closer);
     uv_timer_init(loop, &server->pinger);
     server->reaper.data = server->closer.data = server->pinger.data = server;
+    server->acceptor.data = server;
     lws_set_log_level(0, NULL);
-    server->context = create_context(server, port);
+    server->context = create_context(server);
     if (!server->context) {
-        end_timers(server);
-        return -EADDRINUSE;
+        end_handles(server);
+        return -ENOMEM;
     }
+    socket_accept_start(server);
     uv_timer_start(&server->pinger, socket_ping_silent, PINGER_MS, PINGER_MS);
     *ret = server;
     return 0;
@@ -119,6 +123,7 @@ struct socket_server *socket_server_free(struct socket_server *server) {
         return NULL;
     server->stopped = true;
     uv_timer_stop(&server->pinger);
+    socket_accept_end(server);
     socket_forget_joined(&server->joined);
     buf_done(&server->joined.bytes);
     uv_timer_start(&server->reaper, reap, 1, 1);

@@ -289,7 +289,7 @@ def clocks_part(options, suite, servers, sessions, tokens):
 def slow_part(options, suite, servers, sessions, tokens):
     bench = Bench(options, suite, servers, sessions)
     try:
-        return slow.part(options, bench, Load, tokens, say)
+        return slow.part(options, bench, Load, tokens, lambda name: is_wanted(options, name), say)
     finally:
         bench.load.stop()
 

@@ -2,6 +2,9 @@
 the services hold on to them. slow_load.c are the slow ones."""
 
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -11,12 +14,17 @@ N_TOKENS = 100  # of users; one may have a hundred connections
 SECONDS = 60  # that they have to be gone in
 DOCUMENT_BYTES = 400_000  # what some ask for and do not take
 LOAD = {"kind": "patch", "connections": 64, "rate": 500, "inTurn": True}
-NAME = f"slow: {N_EACH:,} HTTP and {N_EACH:,} WebSocket clients"
+PER_SECOND = {  # name -> how many come in a second; 0: as many as there can
+    f"slow: {N_EACH:,} HTTP and {N_EACH:,} WebSocket clients, 1000 a second": 1000,
+    "slow: the same, all at once": 0,
+}
+# What they cost by themselves, on the same CPUs: sockets, and nobody who reads.
+FLOOR = "slow: the same, all at once, to a server that only accepts"
 SERVICES = ["session_api", "ws_fanout"]
 
 
 def names():
-    return [NAME]
+    return [*PER_SECOND, FLOOR]
 
 
 class Watch(threading.Thread):
@@ -53,42 +61,78 @@ class Watch(threading.Thread):
                        "backSeconds": self.back.get(name)} for name, after in self.look().items()}
 
 
-def phase(bench, seconds):
-    """Of people who are not slow; their changes count as any."""
-    result = bench.load.order({**LOAD, "seconds": seconds, "warmUp": bench.options.warm_up})
-    bench.n_accepted += result["accepted"]
-    return result
+class Sink:
+    """A server that accepts, and that is all."""
+
+    CODE = "import socket, sys; s, kept = socket.socket(fileno=int(sys.argv[1])), []\nwhile True: kept.append(s.accept())"
+
+    def __init__(self):
+        with socket.create_server(("127.0.0.1", 0), backlog=4096) as server:
+            self.port = server.getsockname()[1]
+            self.process = subprocess.Popen([sys.executable, "-c", self.CODE, str(server.fileno())], pass_fds=[server.fileno()])
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
 
 
-def measure(bench, slow):
-    """The same load without the slow ones, with them from their first connection on, and after them."""
-    without = phase(bench, SECONDS / 2)
-    watch, answers = Watch(bench.suite), []
+class Slow:
+    def __init__(self, options, bench, Load, tokens):
+        self.options, self.bench, self.Load, self.tokens = options, bench, Load, tokens
+        owner = bench.suite.device(str(uuid.uuid4()), "desk")
+        self.document, self.owner = owner.create({"text": "x" * DOCUMENT_BYTES})["id"], owner.token
+        owner.http.close()
 
-    def be_slow():
-        answers.append(slow.order({"open": N_EACH}))
-        watch.since = time.monotonic()
-        answers.append(slow.order({"wait": SECONDS}))
+    def clients(self, api_port, ws_port):
+        return self.Load(self.options.programs / "slow_load", {
+            "apiPort": api_port, "wsPort": ws_port, "document": self.document, "owner": self.owner, "tokens": self.tokens})
 
-    slow_ones = threading.Thread(target=be_slow)
-    watch.start()
-    slow_ones.start()
-    beside = phase(bench, SECONDS)
-    slow_ones.join()
-    return {"without": without, "beside": beside, "opened": answers[0], "kinds": answers[1], "services": watch.stop(),
-            "after": phase(bench, SECONDS / 6)}
+    def phase(self, seconds):
+        """Of people who are not slow; their changes count as any."""
+        before, began = self.bench.meter.read(), time.monotonic()
+        result = self.bench.load.order({**LOAD, "seconds": seconds, "warmUp": self.options.warm_up})
+        self.bench.add_cost(result, before, self.bench.meter.read(), began, result["requests"])
+        self.bench.n_accepted += result["accepted"]
+        return result
+
+    def beside(self, clients, per_second):
+        """The load with slow ones, from their first connection on."""
+        watch, answers = Watch(self.bench.suite), []
+
+        def be_slow():
+            answers.append(clients.order({"open": N_EACH, "perSecond": per_second}))
+            watch.since = time.monotonic()
+            answers.append(clients.order({"wait": SECONDS - answers[0]["seconds"]}))
+
+        slow_ones = threading.Thread(target=be_slow)
+        watch.start()
+        slow_ones.start()
+        people = self.phase(SECONDS)
+        slow_ones.join()
+        return {"people": people, "opened": answers[0], "kinds": answers[1], "services": watch.stop()}
+
+    def beside_floor(self):
+        sink = Sink()
+        clients = self.clients(sink.port, sink.port)
+        try:
+            return {"people": self.beside(clients, 0)["people"]}
+        finally:
+            clients.stop()
+            sink.stop()
+
+    def beside_services(self, per_second):
+        clients = self.clients(self.bench.suite.api_port, self.bench.suite.ws_port)
+        try:
+            return self.beside(clients, per_second)
+        finally:
+            clients.stop()
 
 
-def part(options, bench, Load, tokens, say):
+def part(options, bench, Load, tokens, is_wanted, say):
     """{"slow": what was measured}, and how many changes were accepted."""
-    owner = bench.suite.device(str(uuid.uuid4()), "desk")
-    document = owner.create({"text": "x" * DOCUMENT_BYTES})
-    owner.http.close()
-    slow = Load(options.programs / "slow_load", {
-        "apiPort": bench.suite.api_port, "wsPort": bench.suite.ws_port, "document": document["id"], "owner": owner.token,
-        "tokens": tokens})
-    try:
-        say(f"  {NAME}, beside {LOAD['rate']} PATCHes a second; about {SECONDS * 2} s")
-        return {"slow": measure(bench, slow)}, bench.n_accepted
-    finally:
-        slow.stop()
+    slow, beside = Slow(options, bench, Load, tokens), {}
+    without = slow.phase(SECONDS / 2)
+    for name in filter(is_wanted, names()):
+        say(f"  {name}, beside {LOAD['rate']} PATCHes a second; about {SECONDS} s")
+        beside[name] = slow.beside_floor() if name == FLOOR else slow.beside_services(PER_SECOND[name])
+    return {"slow": {"without": without, "beside": beside, "after": slow.phase(SECONDS / 6)}}, bench.n_accepted

@@ -1,8 +1,8 @@
 /* Clients that keep a server busy with nothing: HTTP requests that come a byte a second or whose
  * answers are not taken, WebSockets that say nothing. Each stays until the server has had enough.
- * From stdin a set-up {apiPort, wsPort, document, tokens}, then {"open": n}: as many of HTTP and as
- * many of WebSockets, and {"wait": seconds}: what the server had closed by then, and after how
- * long. */
+ * From stdin a set-up {apiPort, wsPort, document, tokens}, then {"open": n, "perSecond": rate}: as
+ * many of HTTP and as many of WebSockets (rate 0: as fast as they can), and {"wait": seconds}: what
+ * the server had closed by then, and after how long. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -12,7 +12,6 @@
 #include "tests/bench/samples.h"
 
 #define SECOND_NS 1000000000u
-#define OPENED_PER_SECOND 1000
 
 enum kind {
     HTTP_SILENT,
@@ -116,13 +115,14 @@ static void open_one(struct bench *b, size_t i) {
     say(c, greeting.data, greeting.len);
 }
 
-static json_t *open_all(struct bench *b, size_t n_each) {
+static json_t *open_all(struct bench *b, size_t n_each, double per_second) {
     uint64_t began = now_ns();
     b->n = 2 * n_each;
     b->clients = must_realloc(b->clients, b->n * sizeof(*b->clients));
     for (size_t i = 0; i < b->n; i++) {
         open_one(b, i);
-        sockets_wait(&b->all, began + (i + 1) * (SECOND_NS / OPENED_PER_SECOND));
+        uint64_t due = per_second > 0 ? (uint64_t)((double)(i + 1) * SECOND_NS / per_second) : 0;
+        sockets_wait(&b->all, began + due);
     }
     return json_pack("{s:I,s:f}", "opened", (json_int_t)b->n, "seconds",
                      (double)(now_ns() - began) / SECOND_NS);
@@ -185,7 +185,8 @@ static void set_up(void *bench, json_t *setup) {
 static json_t *run(void *bench, const json_t *what) {
     struct bench *b = bench;
     double n = order_number(what, "open", 0);
-    return n > 0 ? open_all(b, (size_t)n) : wait_closed(b, order_number(what, "wait", 0));
+    return n > 0 ? open_all(b, (size_t)n, order_number(what, "perSecond", 0))
+                 : wait_closed(b, order_number(what, "wait", 0));
 }
 
 static void done(void *bench) {

@@ -142,6 +142,7 @@ def resources():
     table = re.findall(r'= \{"(/[^"]*)",\s*(.*?),\s*"([A-Z, ]+)",\s*(true|false)\}',
                        source("services/session_api/path.c"), re.S)
     assert len(table) == 24
+    assert re.findall(r'= \{"([^/"][^"]*)"', source("services/session_api/path.c")) == ["none", "console", "docs"]
     for pattern, flags, allow, needs_token in table:
         methods = set(re.findall(r"METHOD_(\w+)", flags))
         assert methods == set(allow.split(", ")), pattern

@@ -159,3 +159,11 @@ def test_no_log_has_a_token(api, suite, phone, session):
                         and r["sessionId"] == session["id"]], what="the log")
     for path in (p for folder in (api.log_folder, suite.log_folder) for p in folder.rglob("*.log")):
         assert made.rpartition(".")[2] not in path.read_text(errors="replace"), path
+
+
+def test_a_guest_has_no_large_body(api, phone, session):
+    code = code_of(phone, session)
+    answer = requests.post(f"{api.api_url}/handoff", json={"code": code, "x": "x" * 20_000}, timeout=MAX_WAIT,
+                           headers={"X-Forwarded-For": next(addresses)})
+    refused(answer, 413, "body_too_large")
+    guest_of(api, redeem(api, code), session)

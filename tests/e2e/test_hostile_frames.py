@@ -98,6 +98,8 @@ CASES = {
     "a length of 4 GiB": (BROKEN | TOO_BIG, lambda a: a.length(8, 1 << 32)),
     "a length of a MiB": (TOO_BIG, lambda a: a.length(8, 1 << 20)),
     "a continuation of a MiB": (TOO_BIG, lambda a: (a.frame(TEXT, b"{", fin=False), a.length(8, 1 << 20, CONTINUATION))),
+    "fragments of a byte without end": (TOO_BIG, lambda a: (a.frame(TEXT, b"{", fin=False), a.bytes(b"\x00\x81\0\0\0\0 " * 70000))),
+    "empty fragments without end": (TOO_BIG, lambda a: (a.frame(TEXT, b"", fin=False), a.bytes(b"\x00\x80\0\0\0\0" * 50000))),
     "a surrogate in UTF-8": (NOT_UTF_8, lambda a: a.frame(TEXT, b'{"type":"\xed\xa0\x80"}')),
     "an overlong slash": (NOT_UTF_8, lambda a: a.frame(TEXT, b'{"type":"\xc0\xaf"}')),
     "a code point over 10FFFF": (NOT_UTF_8, lambda a: a.frame(TEXT, b'{"type":"\xf4\x90\x80\x80"}')),

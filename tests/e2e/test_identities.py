@@ -5,14 +5,17 @@ proto/ and has no row fails."""
 import contextlib
 import itertools
 import json
+import pathlib
+import re
 import uuid
 
 import pytest
+import requests
 
 from codes import WRONG, addresses
 from documents import METHODS, PROTO, AsyncApi
 from everybody import ALL, API, FORBIDDEN, NO_DEVICE, NOT_FOUND, OK, REMOVED, WITHOUT, Everybody, check
-from harness import PRESENCE, Closed, Socket, new_user
+from harness import MAX_WAIT, PRESENCE, Closed, Socket, Suite, new_user
 from sse import Answer, Ended, request, streamed, target_of
 from test_rest_rights import TABLE as OPERATIONS
 from test_ws_rights import KINDS, Backend
@@ -38,10 +41,27 @@ ROUTES = {
 }
 
 
+# What is described -> what is asked for. Files for people: the same to everybody, with a token or without one.
+PAGES = {
+    "/": "/", "/console/{file}": "/console/app.js", "/console/client/{file}": "/console/client/index.js",
+    "/console/config.json": "/console/config.json",
+    "/docs": "/docs", "/docs/{page}": "/docs/rest", "/docs/errors/{code}": "/docs/errors/forbidden", "/docs/{file}": "/docs/openapi.yaml",
+    "/docs/schemas/{file}": "/docs/schemas/problem.json", "/docs/examples/{file}": "/docs/examples/problem.conflict.json",
+}
+# (method, path) -> status, at the admin port, which knows no tokens, and at the public ones: of session_api, of ws_fanout.
+ADMIN_CODE = pathlib.Path(__file__).resolve().parents[2] / "common" / "app_admin.c"
+ADMIN = {
+    ("GET", "/health"): (200, 200, 404), ("GET", "/ready"): (200, 200, 404), ("GET", "/metrics"): (200, 404, 404),
+    ("POST", "/drain"): (404, 404, 404),  # 202 where HANDOFF_ADMIN_DRAIN is on: test_cli_drain.py
+}
+
+
 def test_every_route_has_a_row():
     described = {(method.upper(), path) for path, item in API.root["paths"].items() for method in METHODS
                  if method in item and method != "options"}
     assert described == ROUTES.keys() | {(row[0], "/sessions/{id}" + row[1]) for row in OPERATIONS}
+    assert PAGES.keys() == set(API.root["x-console"]["paths"]) | set(API.root["x-docs"]["paths"])
+    assert {path for _, path in ADMIN} == set(re.findall(r'\{"(/\w+)", answer_', ADMIN_CODE.read_text()))
     assert [c for c, item in SOCKET.root["channels"].items() if item["servers"] == [{"$ref": "#/servers/websocket"}]] == ["socket"]
 
 
@@ -55,6 +75,13 @@ def at_codes(code_api):
     return Everybody(code_api)
 
 
+@pytest.fixture(scope="module")
+def console_api(suite, tmp_path_factory):
+    api = Suite(suite.servers, tmp_path_factory.mktemp("console"), names=["session_api"], HANDOFF_CONSOLE="on").start()
+    yield api
+    api.stop()
+
+
 @pytest.mark.parametrize("method, path", [route for route in ROUTES if not route[1].endswith("/events")])
 def test_who_may_use_a_route(at_codes, method, path):
     needs, may = ROUTES[method, path]
@@ -65,6 +92,29 @@ def test_who_may_use_a_route(at_codes, method, path):
             assert answer.status_code == 200, f"{who}: {answer.status_code}"
         else:
             check(answer, may[who], who, "no-store" if path == "/handoff" else "private, no-cache")
+
+
+def test_pages_are_the_same_for_everybody(everybody, console_api):
+    for described, path in PAGES.items():
+        seen = set()
+        for who in ALL:
+            headers = headers_of(everybody, who)
+            answer = requests.get(console_api.api_url + path, headers=headers, timeout=MAX_WAIT)
+            assert answer.status_code == 200, (described, who, answer.status_code)
+            seen.add(answer.content)
+            refused = requests.post(console_api.api_url + path, headers=headers, timeout=MAX_WAIT)
+            assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed"), (described, who)
+        assert len(seen) == 1, described
+
+
+@pytest.mark.parametrize("method, path", ADMIN)
+def test_what_the_admin_port_says_it_says_there_alone(everybody, method, path):
+    suite = everybody.suite
+    urls = [f"http://127.0.0.1:{suite.services['session_api'].admin_port}", f"http://127.0.0.1:{suite.direct.api_port}",
+            f"http://127.0.0.1:{suite.direct.ws_port}"]
+    for who in ALL:
+        answers = [requests.request(method, url + path, headers=headers_of(everybody, who), timeout=MAX_WAIT) for url in urls]
+        assert tuple(a.status_code for a in answers) == ADMIN[method, path], who
 
 
 def headers_of(everybody, who):

@@ -1,6 +1,7 @@
 """Each proxy that compose/proxy/ has a file for, on that very file: one origin for REST, WebSockets and event streams, the
 client's address, bodies at the limit, and a reload while devices are connected."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -13,7 +14,7 @@ import websocket
 import proxies
 from harness import MAX_WAIT, Closed, Device, Frames, Suite, new_user, wait_until
 from rest import refused
-from ws import set_to, subscribed
+from ws import handshake, set_to, subscribed
 
 LIMIT = 1 << 20
 ADDRESS = "127.0.0.77"  # that one client comes from
@@ -111,6 +112,31 @@ def test_the_clients_address_and_no_other(behind, proxy):
     keys = behind.redis_client().keys("rate:{address:*")
     assert f"rate:{{address:{ADDRESS}}}" in keys and not [k for k in keys if "203.0.113" in k]
     behind.redis_client().delete(f"rate:{{address:{ADDRESS}}}")
+
+
+def connected(proxy, stack, address):
+    """How the proxy answers one more WebSocket of that address, which stays."""
+    s = stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), MAX_WAIT, source_address=(address, 0)))
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        s.sendall(handshake(proxy.port))
+        return s.recv(65536).partition(b"\r\n")[0].split(b" ")[1:2]
+    return []
+
+
+def test_one_address_has_so_many_connections_and_the_others_theirs(proxy):
+    """Not with Caddy, which cannot: its file says so."""
+    over = {"Haproxy": [], "Nginx": [b"429"], "Caddy": [b"101"]}[type(proxy).__name__]
+    was, proxy.n_of_address = proxy.n_of_address, 5
+    proxy.reload()
+    try:
+        with contextlib.ExitStack() as stack:
+            assert [connected(proxy, stack, ADDRESS) for _ in range(7)] == [[b"101"]] * 5 + [over] * 2
+            assert connected(proxy, stack, "127.0.0.78") == [b"101"]
+        with contextlib.ExitStack() as stack:
+            wait_until(lambda: connected(proxy, stack, ADDRESS) == [b"101"], what="room again")
+    finally:
+        proxy.n_of_address = was
+        proxy.reload()
 
 
 class Reader(threading.Thread):

@@ -93,6 +93,13 @@ def test_secrets_rotate_and_the_one_that_is_gone_takes_its_connections_along(fro
     assert sorted(r["connections"] for r in records(front, "connections_disowned")) == [0, 2]
 
 
+def be_noted(suite, user):
+    """Does what is worth a record of level debug to each of them."""
+    with suite.device(user, "phone").connect() as socket:
+        socket.ws.close(status=1000)
+    suite.device(user, "phone").get("/sessions/none")
+
+
 def test_what_is_wrong_changes_nothing(front, files, user):
     """Not a part of it, either: the level would be good."""
     kept = token(user, "phone")
@@ -102,6 +109,7 @@ def test_what_is_wrong_changes_nothing(front, files, user):
         files.write(**wrong)
         hang_up(front, REFUSED)
         assert status(front, kept) == 200
+        be_noted(front, user)
         for service in front.services.values():
             record = [r for r in front.log_records(service.name) if r["event"] == "reload_refused"][-1]
             assert next(iter(wrong)) in record["err"] and record["level"] == "error"
@@ -112,9 +120,7 @@ def test_what_is_wrong_changes_nothing(front, files, user):
     files.write(HANDOFF_LOG_LEVEL="debug")
     hang_up(front)
     assert {r["changed"] for r in records(front, "reloaded")} == {"HANDOFF_LOG_LEVEL"}
-    with front.device(user, "phone").connect() as socket:
-        socket.ws.close(status=1000)
-    front.device(user, "phone").get("/sessions/none")
+    be_noted(front, user)
     wait_until(lambda: [r for name in NAMES[::2] for r in front.log_records(name) if r["level"] == "debug"],
                what="records of the new level")
 

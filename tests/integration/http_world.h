@@ -26,7 +26,13 @@
 #define MAX_CONNECTIONS 64
 #define MAX_BODY (1u << 20)
 #define BIG_BYTES (4u << 20) /* the answer of /big */
-#define MAX_ANSWERS (4 * BIG_BYTES)
+#define MAX_BUFFERS (8 * BIG_BYTES)
+#ifndef IDLE_TIMEOUT_MS
+#define IDLE_TIMEOUT_MS 0
+#endif
+#ifndef KEEPS_BODY
+#define KEEPS_BODY NULL
+#endif
 #ifndef REQUEST_TIMEOUT_MS /* shorter where a test waits for it */
 #define REQUEST_TIMEOUT_MS 15000
 #endif
@@ -117,7 +123,9 @@ static inline int set_up(void **state) {
                                          .max_body_bytes = MAX_BODY,
                                          .request_timeout_ms = REQUEST_TIMEOUT_MS,
                                          .max_connections = MAX_CONNECTIONS,
-                                         .max_answer_bytes = MAX_ANSWERS};
+                                         .idle_timeout_ms = IDLE_TIMEOUT_MS,
+                                         .max_buffer_bytes = MAX_BUFFERS,
+                                         .keeps_body = KEEPS_BODY};
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(http_new(&w->http, &w->loop, &options, handle, w), 0);
     *state = w;

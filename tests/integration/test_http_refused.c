@@ -167,7 +167,7 @@ static void turn_until_handled(struct client *c, unsigned n) {
 /* More than may wait: who takes nothing is shut, which is soon, and the others are served. */
 static void test_answers_that_nobody_takes_are_bounded(void **state) {
     struct world *w = *state;
-    struct client greedy[2 * MAX_ANSWERS / BIG_BYTES + 1], other = client_new(w);
+    struct client greedy[MAX_BUFFERS / BIG_BYTES + 1], other = client_new(w);
     const size_t n = sizeof(greedy) / sizeof(greedy[0]);
     int64_t guard_at = timestamp_monotonic_ms() + GUARD_MS;
     for (size_t i = 0; i < n; i++) {
@@ -175,7 +175,7 @@ static void test_answers_that_nobody_takes_are_bounded(void **state) {
         assert_true(send(greedy[i].fd, GET("/big"), strlen(GET("/big")), MSG_NOSIGNAL) > 0);
         turn_until_handled(&other, (unsigned)i + 1);
     }
-    while (http_n_in_hand(w->http) * BIG_BYTES > MAX_ANSWERS / 2)
+    while (http_n_in_hand(w->http) * BIG_BYTES > MAX_BUFFERS / 4)
         turn(&other, guard_at);
     expect(&other, GET("/"), "200 OK", "GET /", NULL);
     for (size_t i = 0; i < n; i++)
