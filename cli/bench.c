@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "cli/arguments.h"
 #include "cli/bench_private.h"
-#include "cli/words.h"
 #include "proto/text.h"
 
 #define REQUEST_MS 10000
@@ -286,7 +286,7 @@ static int run(struct bench *b) {
     uv_loop_init(&b->loop);
     if (web_new(&b->web, &b->loop, &options)) {
         uv_loop_close(&b->loop);
-        return words_refuse("bench", "--url takes http://host:port or https://host.");
+        return arguments_mistake("bench", "--url takes http://host:port or https://host.");
     }
     signal(SIGPIPE, SIG_IGN);
     b->n_changes = (size_t)(b->orders.rate * b->orders.seconds);
@@ -313,8 +313,8 @@ static void bench_done(struct bench *b) {
     free(b->events.items);
 }
 
-static const char *check(const struct bench_orders *o, const struct words *w) {
-    if (w->n)
+static const char *check(const struct bench_orders *o, size_t n_words) {
+    if (n_words)
         return "bench takes options alone.";
     if (!o->url || !o->token_file)
         return "bench needs --url and --token-file.";
@@ -327,23 +327,24 @@ int bench_run(int argc, char **argv) {
     struct bench b = {
         .orders = {.sessions = 10, .watchers = 10, .writers = 10, .rate = 50, .seconds = 10}};
     struct bench_orders *o = &b.orders;
-    const struct words_option options[] = {
-        {"--url", WORDS_TEXT, &o->url, 0, 0},
-        {"--ws-url", WORDS_TEXT, &o->ws_url, 0, 0},
-        {"--token-file", WORDS_TEXT, &o->token_file, 0, 0},
-        {"--ca-file", WORDS_TEXT, &o->ca_file, 0, 0},
-        {"--sessions", WORDS_NUMBER, &o->sessions, 1, BENCH_MAX_SESSIONS},
-        {"--watchers", WORDS_NUMBER, &o->watchers, 1, BENCH_MAX_WATCHERS},
-        {"--writers", WORDS_NUMBER, &o->writers, 1, BENCH_MAX_WRITERS},
-        {"--rate", WORDS_NUMBER, &o->rate, 1, BENCH_MAX_RATE},
-        {"--seconds", WORDS_NUMBER, &o->seconds, 1, BENCH_MAX_SECONDS},
-        {"--json", WORDS_FLAG, &o->json, 0, 0},
+    const struct argument options[] = {
+        {"--url", .text = &o->url},
+        {"--ws-url", .text = &o->ws_url},
+        {"--token-file", .text = &o->token_file},
+        {"--ca-file", .text = &o->ca_file},
+        {"--sessions", .number = &o->sessions, .least = 1, .most = BENCH_MAX_SESSIONS},
+        {"--watchers", .number = &o->watchers, .least = 1, .most = BENCH_MAX_WATCHERS},
+        {"--writers", .number = &o->writers, .least = 1, .most = BENCH_MAX_WRITERS},
+        {"--rate", .number = &o->rate, .least = 1, .most = BENCH_MAX_RATE},
+        {"--seconds", .number = &o->seconds, .least = 1, .most = BENCH_MAX_SECONDS},
+        {"--json", .flag = &o->json},
     };
-    struct words w;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? check(o, &w) : w.mistake;
+    size_t n = 0;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = check(o, n);
     if (mistake)
-        return words_refuse("bench", mistake);
+        return arguments_mistake(argv[0], "%s", mistake);
     o->ws_url = o->ws_url ? o->ws_url : o->url;
     int code = bench_read_token(&b) ? 1 : run(&b);
     bench_done(&b);

@@ -100,7 +100,7 @@ int config_run(int argc, char **argv) {
     const char *service = NULL;
     bool json = false, is_fine = true;
     size_t n = 0;
-    const struct argument options[] = {{"--service", NULL, &service}, {"--json", &json, NULL}};
+    const struct argument options[] = {{"--service", .text = &service}, {"--json", .flag = &json}};
     if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
         return 2;
     unsigned wanted = services_find(service);

@@ -98,7 +98,8 @@ int doctor_run(int argc, char **argv) {
     struct services s = {.n = 0};
     const char *service = NULL;
     size_t n = 0;
-    const struct argument options[] = {{"--service", NULL, &service}, {"--json", &r.json, NULL}};
+    const struct argument options[] = {{"--service", .text = &service},
+                                       {"--json", .flag = &r.json}};
     if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
         return 2;
     unsigned wanted = services_find(service);

@@ -10,8 +10,8 @@
 
 #include "base/buf.h"
 #include "base/timestamp.h"
+#include "cli/arguments.h"
 #include "cli/web.h"
-#include "cli/words.h"
 
 #define LOOK_EVERY_MS 250
 #define ANSWER_MS 5000
@@ -146,7 +146,7 @@ static int run(struct drain *d) {
     uv_loop_init(&d->loop);
     if (web_new(&d->web, &d->loop, &options)) {
         uv_loop_close(&d->loop);
-        return words_refuse("drain", "URL is that of the admin port: http://127.0.0.1:9102.");
+        return arguments_mistake("drain", "URL is that of the admin port: http://127.0.0.1:9102.");
     }
     uv_timer_init(&d->loop, &d->timer);
     d->timer.data = d;
@@ -164,18 +164,17 @@ static int run(struct drain *d) {
 
 int drain_run(int argc, char **argv) {
     struct drain d = {.timeout_s = PATIENCE_S, .n_told = -1};
-    const struct words_option options[] = {
-        {"--seconds", WORDS_NUMBER, &d.seconds, 0, SECONDS_MAX},
-        {"--wait", WORDS_FLAG, &d.waits, 0, 0},
-        {"--timeout", WORDS_NUMBER, &d.timeout_s, 1, SECONDS_MAX},
+    const struct argument options[] = {
+        {"--seconds", .number = &d.seconds, .least = 0, .most = SECONDS_MAX},
+        {"--wait", .flag = &d.waits},
+        {"--timeout", .number = &d.timeout_s, .least = 1, .most = SECONDS_MAX},
     };
-    struct words w;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    if (!is_fine)
-        return words_refuse("drain", w.mistake);
-    if (w.n != 1)
-        return words_refuse("drain", "Which one? Give the URL of one instance's admin port.");
-    _cleanup_(freep) char *url = must_strdup(w.items[0]);
+    size_t n = 0;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    if (n != 1)
+        return arguments_mistake(argv[0], "Which one? Give the URL of one instance's admin port.");
+    _cleanup_(freep) char *url = must_strdup(argv[1]);
     size_t len = strlen(url);
     if (len && url[len - 1] == '/')
         url[len - 1] = '\0';

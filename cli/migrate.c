@@ -28,10 +28,10 @@ const char migrate_usage[] =
     "\n"
     "Ends with 0 when the schema is what this release needs (up: now is), 1 when not.\n";
 
-enum verb { VERB_STATUS, VERB_UP, N_VERBS };
+enum migrate_verb { VERB_STATUS, VERB_UP };
 
 struct migrate {
-    enum verb verb;
+    enum migrate_verb verb;
     bool dry_run, json;
     const struct embedded *known;
     size_t n_known;
@@ -133,25 +133,37 @@ static int apply(struct migrate *m, const char *url) {
 
 /* ---- the command ---- */
 
-int migrate_run(int argc, char **argv) {
-    static const char *const verbs[N_VERBS] = {[VERB_STATUS] = "status", [VERB_UP] = "up"};
-    struct migrate m = {0};
+static int run(struct migrate *m, int argc, char **argv, const struct argument *options,
+               size_t n_options) {
     struct config config = {0};
     size_t n = 0;
-    const struct argument options[] = {{"--dry-run", &m.dry_run, NULL}, {"--json", &m.json, NULL}};
-    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+    if (!arguments_read(argc, argv, options, n_options, &n))
         return 2;
-    size_t verb = n == 1 ? arguments_find(argv[1], verbs, N_VERBS) : N_VERBS;
-    if (verb == N_VERBS)
-        return arguments_mistake(argv[0], "migrate knows status and up.");
-    m.verb = (enum verb)verb;
-    if (m.dry_run && m.verb != VERB_UP)
-        return arguments_mistake(argv[0], "--dry-run goes with up.");
+    if (n)
+        return arguments_mistake(argv[0], "%s takes no words.", argv[0]);
     if (!arguments_load_config(CONFIG_AUDIT_WRITER, &config))
         return 2;
-    m.known = db_schema_known(&m.n_known);
-    int code = m.verb == VERB_UP && !m.dry_run ? apply(&m, config.database_url)
-                                               : look(&m, config.database_url);
+    m->known = db_schema_known(&m->n_known);
+    int code = m->verb == VERB_UP && !m->dry_run ? apply(m, config.database_url)
+                                                 : look(m, config.database_url);
     config_done(&config);
     return fflush(stdout) == 0 ? code : 1;
+}
+
+static int run_status(int argc, char **argv) {
+    struct migrate m = {.verb = VERB_STATUS};
+    const struct argument options[] = {{"--json", .flag = &m.json}};
+    return run(&m, argc, argv, options, N_ELEMENTS(options));
+}
+
+static int run_up(int argc, char **argv) {
+    struct migrate m = {.verb = VERB_UP};
+    const struct argument options[] = {{"--dry-run", .flag = &m.dry_run},
+                                       {"--json", .flag = &m.json}};
+    return run(&m, argc, argv, options, N_ELEMENTS(options));
+}
+
+int migrate_run(int argc, char **argv) {
+    static const struct verb verbs[] = {{"status", run_status}, {"up", run_up}};
+    return arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs));
 }

@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/words.h"
-
-extern char **environ;
+#include "cli/arguments.h"
 
 const char sessions_usage[] =
     "handoff sessions list [--user ID] [--status STATUS] [--changed-since TIME] [--before ID]\n"
@@ -41,15 +39,7 @@ const char sessions_usage[] =
     "away),\n"
     "2 for a mistake in the command or the configuration.\n";
 
-int sessions_refuse(const char *mistake) {
-    return words_refuse("sessions", mistake);
-}
-
-int sessions_configure(struct config *ret) {
-    return config_load(CONFIG_CLI, (const char *const *)environ, ret, stderr) < 0 ? 2 : 0;
-}
-
-const char *sessions_check_id(const char *const *words, size_t n_words) {
+const char *sessions_check_id(char *const *words, size_t n_words) {
     if (n_words != 1)
         return n_words ? "One session at a time." : "Which one? Give the id of a session.";
     return uuid_is(words[0], strlen(words[0])) ? NULL : "A session's id is a UUID in lower case.";
@@ -81,15 +71,9 @@ int sessions_find(struct backends *b, const char *id, struct db_session *ret) {
 }
 
 int sessions_run(int argc, char **argv) {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } verbs[] = {{"list", sessions_list},
-                 {"show", sessions_show},
-                 {"events", sessions_events},
-                 {"replay", sessions_replay}};
-    for (size_t i = 0; argc > 1 && i < N_ELEMENTS(verbs); i++)
-        if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
-    return sessions_refuse("sessions knows list, show, events and replay.");
+    static const struct verb verbs[] = {{"list", sessions_list},
+                                        {"show", sessions_show},
+                                        {"events", sessions_events},
+                                        {"replay", sessions_replay}};
+    return arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs));
 }

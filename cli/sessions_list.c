@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "cli/arguments.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
-#include "cli/words.h"
 
 #define PAGE 500
 #define LIMIT 50
@@ -103,10 +103,10 @@ static int print_all(struct list *l, struct backends *b) {
 
 /* ---- the whole ---- */
 
-static const char *check(const struct list *l, const struct words *w) {
+static const char *check(const struct list *l, size_t n_words) {
     enum session_status status;
     int64_t moment;
-    if (w->n)
+    if (n_words)
         return "list takes no id; show does.";
     if (l->user && !uuid_is(l->user, strlen(l->user)))
         return "--user takes the owner's id, a UUID in lower case.";
@@ -121,25 +121,25 @@ static const char *check(const struct list *l, const struct words *w) {
 
 int sessions_list(int argc, char **argv) {
     struct list l = {.limit = LIMIT};
-    const struct words_option options[] = {
-        {"--user", WORDS_TEXT, &l.user, 0, 0},
-        {"--status", WORDS_TEXT, &l.status, 0, 0},
-        {"--changed-since", WORDS_TEXT, &l.changed_since, 0, 0},
-        {"--before", WORDS_TEXT, &l.before, 0, 0},
-        {"--limit", WORDS_NUMBER, &l.limit, 1, LIMIT_MAX},
-        {"--json", WORDS_FLAG, &l.json, 0, 0},
+    const struct argument options[] = {
+        {"--user", .text = &l.user},
+        {"--status", .text = &l.status},
+        {"--changed-since", .text = &l.changed_since},
+        {"--before", .text = &l.before},
+        {"--limit", .number = &l.limit, .least = 1, .most = LIMIT_MAX},
+        {"--json", .flag = &l.json},
     };
-    struct words w;
+    size_t n = 0;
     struct config config = {0};
     struct backends b;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? check(&l, &w) : w.mistake;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = check(&l, n);
     if (mistake)
-        return sessions_refuse(mistake);
-    int code = sessions_configure(&config);
-    if (code)
-        return code;
-    code = backends_open(&b, &config, true, false) ? 2 : 0;
+        return arguments_mistake(argv[0], "%s", mistake);
+    if (!arguments_load_config(CONFIG_CLI, &config))
+        return 2;
+    int code = backends_open(&b, &config, true, false) ? 2 : 0;
     if (!code && !l.json)
         printf(HEAD, "ID", "STATUS", "VERSION", "UPDATED", "OWNER", "TYPE", "NAME");
     if (!code)

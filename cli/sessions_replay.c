@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/arguments.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
 #include "cli/trail.h"
-#include "cli/words.h"
 #include "common/bus.h"
 #include "proto/route.h"
 
@@ -244,9 +244,9 @@ static const char *check_target(const char *exchange, const char *queue, bool ye
     return NULL;
 }
 
-static const char *check(struct replay *r, const struct words *w, const char *from, const char *to,
-                         bool yes) {
-    const char *mistake = sessions_check_id(w->items, w->n);
+static const char *check(struct replay *r, char *const *words, size_t n_words, const char *from,
+                         const char *to, bool yes) {
+    const char *mistake = sessions_check_id(words, n_words);
     if (!mistake && from && !trail_parse_position(from, &r->trail.from))
         mistake = "--from takes a version, 42, or in a later epoch 42.2.";
     if (!mistake && to && !trail_parse_position(to, &r->trail.to))
@@ -274,23 +274,21 @@ int sessions_replay(int argc, char **argv) {
     struct replay r = {.trail = {.to = TRAIL_LAST, .wants_data = true}};
     const char *from = NULL, *to = NULL;
     bool yes = false;
-    const struct words_option options[] = {
-        {"--from", WORDS_TEXT, &from, 0, 0},
-        {"--to", WORDS_TEXT, &to, 0, 0},
-        {"--exchange", WORDS_TEXT, &r.exchange, 0, 0},
-        {"--queue", WORDS_TEXT, &r.queue, 0, 0},
-        {"--yes", WORDS_FLAG, &yes, 0, 0},
+    const struct argument options[] = {
+        {"--from", .text = &from},     {"--to", .text = &to},   {"--exchange", .text = &r.exchange},
+        {"--queue", .text = &r.queue}, {"--yes", .flag = &yes},
     };
-    struct words w;
+    size_t n = 0;
     struct config config = {0};
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? check(&r, &w, from, to, yes) : w.mistake;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = check(&r, argv + 1, n, from, to, yes);
     if (mistake)
-        return sessions_refuse(mistake);
-    memcpy(r.trail.session_id, w.items[0], sizeof(r.trail.session_id));
-    int code = sessions_configure(&config);
-    if (!code)
-        code = open_and_run(&r, &config);
+        return arguments_mistake(argv[0], "%s", mistake);
+    memcpy(r.trail.session_id, argv[1], sizeof(r.trail.session_id));
+    if (!arguments_load_config(CONFIG_CLI, &config))
+        return 2;
+    int code = open_and_run(&r, &config);
     config_done(&config);
     return code;
 }

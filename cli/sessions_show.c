@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/arguments.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
-#include "cli/words.h"
 #include "common/store_presence.h"
 
 #define WINDOW_MAX 1000
@@ -302,18 +302,18 @@ static int show(struct show *s, struct backends *b, const char *id) {
 
 int sessions_show(int argc, char **argv) {
     struct show s = {0};
-    const struct words_option options[] = {{"--json", WORDS_FLAG, &s.json, 0, 0}};
-    struct words w;
+    const struct argument options[] = {{"--json", .flag = &s.json}};
+    size_t n = 0;
     struct config config = {0};
     struct backends b;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? sessions_check_id(w.items, w.n) : w.mistake;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = sessions_check_id(argv + 1, n);
     if (mistake)
-        return sessions_refuse(mistake);
-    int code = sessions_configure(&config);
-    if (code)
-        return code;
-    code = backends_open(&b, &config, true, true) ? 2 : show(&s, &b, w.items[0]);
+        return arguments_mistake(argv[0], "%s", mistake);
+    if (!arguments_load_config(CONFIG_CLI, &config))
+        return 2;
+    int code = backends_open(&b, &config, true, true) ? 2 : show(&s, &b, argv[1]);
     backends_done(&b); /* first: what was asked and not answered is told to s */
     db_session_done(&s.row);
     buf_done(&s.devices);

@@ -116,7 +116,8 @@ def test_a_session_that_is_not_there(run, verb):
     ([], "knows list"), (["burn"], "knows list"), (["show"], "Which one"), (["show", "x"], "UUID"),
     (["show", MISSING, MISSING], "One session"), (["list", MISSING], "takes no id"), (["list", "--user", "x"], "--user takes"),
     (["list", "--status", "asleep"], "--status takes"), (["list", "--limit", "0"], "--limit takes a number from 1"),
-    (["list", "--limit"], "takes a value"), (["list", "--fast"], "no option"), (["list", "--json=1"], "no value"),
+    (["list", "--limit"], "takes a value"), (["list", "--statsu", "x"], "Is --status meant"), (["lsit"], "Is list meant"),
+    (["--json", "list"], "comes first"), (["list", "--user", "--json"], "--json comes instead"), (["list", "--fast"], "no option"), (["list", "--json=1"], "no value"),
     (["list", "--before", "x"], "--before takes"), (["list", "--changed-since", "today"], "--changed-since takes"),
     (["events", MISSING, "--since", "x"], "--since takes")])
 def test_mistakes_are_named(run, words, text):
