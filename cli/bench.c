@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "cli/arguments.h"
@@ -227,11 +226,11 @@ static void check_connected(struct bench *b) {
 
 static void tell_progress(struct bench *b) {
     uint64_t second = b->begun_ns ? (uv_hrtime() - b->begun_ns) / 1000000000 : 0;
-    if (!isatty(STDERR_FILENO) || b->phase != BENCH_WRITING || second == b->told_second)
-        return;
-    b->told_second = second;
-    fprintf(stderr, "\r\033[Khandoff: %" PRIu64 " s, %zu changes, %" PRIu64 " errors", second,
-            b->n_applied, b->n_errors);
+    if (b->phase == BENCH_WRITING)
+        progress_tell(&b->progress, "%" PRIu64 " s, %zu changes, %" PRIu64 " errors", second,
+                      b->n_applied, b->n_errors);
+    else
+        progress_clear(&b->progress);
 }
 
 static void on_tick(uv_timer_t *timer) {
@@ -295,8 +294,7 @@ static int run(struct bench *b) {
     b->watchers = must_alloc((size_t)b->orders.watchers * sizeof(*b->watchers));
     run_loop(b);
     uv_loop_close(&b->loop);
-    if (isatty(STDERR_FILENO))
-        fputc('\n', stderr);
+    progress_clear(&b->progress);
     bool is_told = !b->begun_ns || bench_report(b);
     bool is_well = is_told && b->begun_ns && !b->n_errors && !b->has_failed &&
                    !b->was_interrupted && b->n_events == b->n_events_awaited;
@@ -337,6 +335,7 @@ int bench_run(int argc, char **argv) {
         {"--writers", .number = &o->writers, .least = 1, .most = BENCH_MAX_WRITERS},
         {"--rate", .number = &o->rate, .least = 1, .most = BENCH_MAX_RATE},
         {"--seconds", .number = &o->seconds, .least = 1, .most = BENCH_MAX_SECONDS},
+        {"--progress", .flag = &b.progress.is_asked},
         {"--json", .flag = &o->json},
     };
     size_t n = 0;

@@ -78,19 +78,26 @@ static int run_list(int argc, char **argv) {
 
 static int run_show(int argc, char **argv) {
     struct dead_letters_arguments a = {.verb = VERB_SHOW};
-    return run(&a, argc, argv, NULL, 0);
+    const struct argument options[] = {{"--json", .flag = &a.json}};
+    return run(&a, argc, argv, options, N_ELEMENTS(options));
 }
 
 static int run_replay(int argc, char **argv) {
     struct dead_letters_arguments a = {.verb = VERB_REPLAY};
-    const struct argument options[] = {{"--queue", .text = &a.queue}, {"--all", .flag = &a.all}};
+    const struct argument options[] = {{"--queue", .text = &a.queue},
+                                       {"--all", .flag = &a.all},
+                                       {"--progress", .flag = &a.wants_progress},
+                                       {"--json", .flag = &a.json}};
     return run(&a, argc, argv, options, N_ELEMENTS(options));
 }
 
 static int run_drop(int argc, char **argv) {
     struct dead_letters_arguments a = {.verb = VERB_DROP};
-    const struct argument options[] = {
-        {"--queue", .text = &a.queue}, {"--all", .flag = &a.all}, {"--yes", .flag = &a.yes}};
+    const struct argument options[] = {{"--queue", .text = &a.queue},
+                                       {"--all", .flag = &a.all},
+                                       {"--yes", .flag = &a.yes},
+                                       {"--progress", .flag = &a.wants_progress},
+                                       {"--json", .flag = &a.json}};
     return run(&a, argc, argv, options, N_ELEMENTS(options));
 }
 

@@ -12,7 +12,7 @@ struct dead_letters_arguments {
     enum dead_letters_verb verb;
     const char *id;    /* NULL: not given */
     const char *queue; /* NULL: all */
-    bool all, json, yes;
+    bool all, json, yes, wants_progress;
 };
 
 /* dead_letters.c: the exit code; what went wrong is on stderr. */

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/timestamp.h"
 #include "cli/arguments.h"
+#include "cli/progress.h"
+#include "cli/shown.h"
 #include "cli/web.h"
 
 #define LOOK_EVERY_MS 250
@@ -36,14 +37,15 @@ const char drain_usage[] =
 struct drain {
     const char *url;
     int64_t seconds, timeout_s;
-    bool waits;
+    bool waits, json;
     uv_loop_t loop;
     struct web *web;
     uv_timer_t timer;
     int64_t begun_ms;
     int64_t start;  /* of the process; another one: it was started again */
-    int64_t n_told; /* connections, when they were told last; -1: never */
-    int code;       /* the exit code, once is_over */
+    int64_t n_left; /* connections, when they were told last; -1: never */
+    struct progress progress;
+    int code; /* the exit code, once is_over */
     bool is_over;
 };
 
@@ -71,19 +73,29 @@ static int64_t sum_of(const char *metrics, const char *name) {
 }
 
 static void tell_left(struct drain *d, int64_t n) {
-    if (n < 0 || n == d->n_told)
+    if (n < 0 || n == d->n_left)
         return;
-    d->n_told = n;
-    fprintf(stderr, "%shandoff: %" PRId64 " connections left%s",
-            isatty(STDERR_FILENO) ? "\r\033[K" : "", n, isatty(STDERR_FILENO) ? "" : "\n");
+    d->n_left = n;
+    progress_step(&d->progress, "%" PRId64 " connections left", n);
 }
 
-static void tell_gone(struct drain *d) {
+/* It drains; or it is gone, after so long. */
+static void tell_done(struct drain *d, bool is_gone) {
     int64_t ms = timestamp_monotonic_ms() - d->begun_ms;
-    if (d->n_told >= 0 && isatty(STDERR_FILENO))
-        fputc('\n', stderr);
-    printf("%s is gone after %" PRId64 ".%" PRId64 " s\n", d->url, ms / 1000, ms % 1000 / 100);
-    end(d, fflush(stdout) == 0 ? 0 : 1);
+    _cleanup_(buf_done) struct buf out = BUF_NULL;
+    progress_clear(&d->progress);
+    if (d->json) {
+        buf_puts(&out, "{\"url\":");
+        shown_text_json(&out, d->url);
+        buf_printf(&out, ",\"state\":\"%s\",\"tookMs\":%" PRId64 "}\n",
+                   is_gone ? "gone" : "draining", ms);
+    } else if (is_gone) {
+        buf_printf(&out, "%s is gone after %" PRId64 ".%" PRId64 " s\n", d->url, ms / 1000,
+                   ms % 1000 / 100);
+    } else {
+        buf_printf(&out, "%s drains\n", d->url);
+    }
+    end(d, shown_flush(&out) ? 0 : 1);
 }
 
 /* ---- the talk ---- */
@@ -95,13 +107,15 @@ static void on_metrics(void *arg, const struct web_answer *answer) {
     int64_t waited_s = (timestamp_monotonic_ms() - d->begun_ms) / 1000;
     int64_t start = sum_of(answer->body, "handoff_process_start_time_seconds");
     if (answer->is_nobody || (d->start > 0 && start > d->start)) {
-        tell_gone(d);
+        tell_done(d, true);
         return;
     }
     d->start = start > 0 ? start : d->start;
     tell_left(d, sum_of(answer->body, "handoff_ws_connections"));
     if (waited_s > d->seconds + d->timeout_s) {
-        fprintf(stderr, "handoff: %s is still there\n", d->url);
+        progress_clear(&d->progress);
+        fprintf(stderr, "handoff: %s is still there after %" PRId64 " s (--timeout)\n", d->url,
+                waited_s);
         end(d, 1);
         return;
     }
@@ -134,8 +148,7 @@ static void on_drained(void *arg, const struct web_answer *answer) {
     } else if (d->waits) {
         uv_timer_start(&d->timer, look, 0, 0);
     } else {
-        printf("%s drains\n", d->url);
-        end(d, fflush(stdout) == 0 ? 0 : 1);
+        tell_done(d, false);
     }
 }
 
@@ -163,10 +176,12 @@ static int run(struct drain *d) {
 }
 
 int drain_run(int argc, char **argv) {
-    struct drain d = {.timeout_s = PATIENCE_S, .n_told = -1};
+    struct drain d = {.timeout_s = PATIENCE_S, .n_left = -1};
     const struct argument options[] = {
         {"--seconds", .number = &d.seconds, .least = 0, .most = SECONDS_MAX},
         {"--wait", .flag = &d.waits},
+        {"--progress", .flag = &d.progress.is_asked},
+        {"--json", .flag = &d.json},
         {"--timeout", .number = &d.timeout_s, .least = 1, .most = SECONDS_MAX},
     };
     size_t n = 0;

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "cli/arguments.h"
+#include "cli/progress.h"
 #include "common/db_schema.h"
 #include "common/version.h"
 
@@ -33,6 +34,7 @@ enum migrate_verb { VERB_STATUS, VERB_UP };
 struct migrate {
     enum migrate_verb verb;
     bool dry_run, json;
+    struct progress progress;
     const struct embedded *known;
     size_t n_known;
 };
@@ -109,12 +111,13 @@ static int look(const struct migrate *m, const char *url) {
 /* ---- up ---- */
 
 static void on_begins(void *arg, const char *name, size_t number, size_t n) {
-    (void)arg;
-    fprintf(stderr, "handoff: %zu of %zu: %s …\n", number, n, name);
+    struct migrate *m = arg;
+    progress_step(&m->progress, "%zu of %zu: %s …", number, n, name);
 }
 
 static void on_done(void *arg, const char *name, int64_t took_ms) {
-    const struct migrate *m = arg;
+    struct migrate *m = arg;
+    progress_clear(&m->progress);
     if (m->json)
         printf("{\"name\":\"%s\",\"state\":\"applied\",\"tookMs\":%" PRId64 "}\n", name, took_ms);
     else
@@ -125,7 +128,9 @@ static void on_done(void *arg, const char *name, int64_t took_ms) {
 static int apply(struct migrate *m, const char *url) {
     static const struct db_migrate_callbacks callbacks = {on_begins, on_done};
     _cleanup_(freep) char *error = NULL;
-    if (db_migrate_told(url, m->known, m->n_known, &callbacks, m, &error))
+    int err = db_migrate_told(url, m->known, m->n_known, &callbacks, m, &error);
+    progress_clear(&m->progress);
+    if (err)
         return fail(error);
     fprintf(stderr, "handoff: the schema is what Handoff %s needs.\n", HANDOFF_VERSION);
     return 0;
@@ -159,6 +164,7 @@ static int run_status(int argc, char **argv) {
 static int run_up(int argc, char **argv) {
     struct migrate m = {.verb = VERB_UP};
     const struct argument options[] = {{"--dry-run", .flag = &m.dry_run},
+                                       {"--progress", .flag = &m.progress.is_asked},
                                        {"--json", .flag = &m.json}};
     return run(&m, argc, argv, options, N_ELEMENTS(options));
 }

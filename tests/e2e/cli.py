@@ -18,13 +18,18 @@ def environment(suite, broker_user=None, **more):
             "HANDOFF_REDIS_URL": suite.servers.redis.url, "HANDOFF_DATABASE_URL": suite.servers.postgresql.url, **more}
 
 
-def handoff(suite, *words, code=0, **env):
-    """What it says: on stdout, or, where it ends with another code, on stderr."""
+def both(suite, *words, code=0, **env):
+    """What it says on stdout, and on stderr."""
     done = subprocess.run([HANDOFF, *map(str, words)], capture_output=True, text=True, timeout=60,
                           env=environment(suite, **env))
     assert done.returncode == code, (done.stdout, done.stderr)
     assert not FINDING.search(done.stderr), done.stderr
-    return done.stderr if code else done.stdout
+    return done.stdout, done.stderr
+
+
+def handoff(suite, *words, code=0, **env):
+    """What it says: on stdout, or, where it ends with another code, on stderr."""
+    return both(suite, *words, code=code, **env)[bool(code)]
 
 
 def objects(text):

@@ -49,7 +49,7 @@ def test_from_nothing_to_all(realm, url):
     dry = migrate(url, "up", "--dry-run")
     assert dry.stdout.splitlines() == [f"{name}\tmissing\t-" for name in NAMES] and "nothing was changed" in dry.stderr
     assert query(realm, "select count(*) from pg_tables where schemaname = 'public'") == [(0,)]
-    done = migrate(url, "up")
+    done = migrate(url, "up", "--progress")
     assert [line.split("\t")[:2] for line in done.stdout.splitlines()] == [[name, "applied"] for name in NAMES]
     assert f"{len(NAMES)} of {len(NAMES)}: {NAMES[-1]}" in done.stderr
     assert states(url, 0) == dict.fromkeys(NAMES, "applied")

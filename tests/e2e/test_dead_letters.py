@@ -1,5 +1,6 @@
 """handoff dead-letters: looks at what was put away, puts it back, or drops it."""
 
+import base64
 import json
 import os
 import subprocess
@@ -71,6 +72,12 @@ def test_a_second_content_is_listed_shown_and_put_back_when_the_first_was_wrong(
     assert shown == {"id": letter["id"], "queue": DEAD, "when": letter["when"], "reason": letter["reason"],
                      "type": "state_delta", "message id": f"{session}:1:2", "epoch": "1", "version": "2",
                      "device": "tab", "command": session, "key hash": "ab" * 32, "fingerprint": "cd" * 32}
+
+    wait_queue(trail, DEAD, 1)
+    whole = json.loads(handoff(trail, "show", letter["id"], "--json"))
+    assert json.loads(whole.pop("body")) == right
+    assert whole == {**letter, "epoch": 1, "version": 2, "deviceId": "tab", "commandId": session, "keyHash": "ab" * 32,
+                     "fingerprint": "cd" * 32}
 
     trail.sql("delete from session_events where session_id = %s and version = 2", session)
     wait_queue(trail, DEAD, 1)
@@ -153,7 +160,10 @@ def test_ten_thousand_are_dropped(trail):
         for n in range(10_000):
             channel.basic_publish("", DEAD, str(n).encode())
     wait_queue(trail, DEAD, 10_000)
-    assert handoff(trail, "drop", "--all", "--yes") == b"10000 dropped from audit_writer.dead\n"
+    done = run(trail, "drop", "--all", "--yes", "--json", "--progress")
+    assert done.returncode == 0 and b"handoff: audit_writer.dead: " in done.stderr and b" of 10000\n" in done.stderr
+    assert list(map(json.loads, done.stdout.splitlines())) == [
+        {"queue": DEAD, "dropped": 10_000, "failed": 0}, {"queue": DEAD_COMMANDS, "dropped": 0, "failed": 0}]
     assert trail.n_messages(DEAD) == 0
 
 
@@ -185,6 +195,9 @@ def test_large_letters(trail):
     put_away(trail, most, most + b"!", queue=DEAD_COMMANDS)
     largest, larger = letters(trail)
     assert largest["bytes"] == 1 << 24
+    wait_queue(trail, DEAD_COMMANDS, 2)
+    shown = json.loads(handoff(trail, "show", largest["id"], "--json"))
+    assert base64.urlsafe_b64decode(shown["bodyBase64url"] + "==") == most
     wait_queue(trail, DEAD_COMMANDS, 2)
     assert handoff(trail, "replay", largest["id"]) == b"1 put back into state_engine.commands\n"
     assert trail.take(COMMANDS)[1] == most
