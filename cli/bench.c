@@ -23,25 +23,30 @@
 #define MAX_FOLLOWED 64          /* sessions on a connection */
 
 const char bench_usage[] =
-    "handoff bench --url URL --token-file FILE [--ws-url URL] [--sessions N] [--watchers N]\n"
-    "              [--writers N] [--rate N] [--seconds N] [--ca-file FILE] [--json]\n"
+    "handoff bench --url URL --token-file FILE [--ws-url URL] [--ca-file FILE]\n"
+    "              [--sessions N] [--watchers N] [--writers N] [--rate N]\n"
+    "              [--seconds N] [--progress] [--json]\n"
     "\n"
-    "A self-test of an installation: makes sessions of its own, changes them by PATCH at a fixed\n"
-    "rate, hears the changes over WebSockets, tells how long both took (and a change's waiting for "
-    "a\n"
-    "free connection), and deletes its sessions, also when it is interrupted.\n"
+    "A self-test of an installation: makes sessions of its own, changes them by\n"
+    "PATCH at a fixed rate, hears the changes over WebSockets, tells how long both\n"
+    "took (and a change's waiting for a free connection), and deletes its sessions,\n"
+    "also when it is interrupted.\n"
     "\n"
-    "  --url        of session_api: https://handoff.example, http://localhost:8080\n"
-    "  --ws-url     of ws_fanout: ws://localhost:8081; the same as --url unless it is given\n"
-    "  --token-file has the token; its user owns the sessions\n"
-    "  --sessions   10 (1 to 500)\n"
-    "  --watchers   WebSockets, 10 (1 to 100): at most 9 a session, and 64 sessions each\n"
-    "  --writers    connections that send changes, 10 (1 to 200)\n"
-    "  --rate       changes a second, 50 (1 to 2000)\n"
-    "  --seconds    10 (1 to 300)\n"
-    "  --ca-file    who may have signed the server's certificate (PEM)\n"
+    "  --url         of session_api: https://handoff.example, http://localhost:8080\n"
+    "  --ws-url      of ws_fanout: ws://localhost:8081; as --url unless it is given\n"
+    "  --token-file  has the token; its user owns the sessions\n"
+    "  --ca-file     who may have signed the server's certificate (PEM)\n"
+    "  --sessions    10 (1 to 500)\n"
+    "  --watchers    WebSockets, 10 (1 to 100): at most 9 a session, and 64 sessions\n"
+    "                each\n"
+    "  --writers     connections that send changes, 10 (1 to 200)\n"
+    "  --rate        changes a second, 50 (1 to 2000)\n"
+    "  --seconds     10 (1 to 300)\n"
+    "  --progress    on stderr, also where that is no terminal\n"
+    "  --json        an object: times in ms, what was not heard, errors by kind\n"
     "\n"
-    "Ends with 0 when all changes were answered and heard, 1 when not, 2 for a mistake.\n";
+    "Ends with 0 when all changes were answered and heard, 1 when not, 2 for a\n"
+    "mistake in the command.\n";
 
 void bench_note_error(struct bench *b, const char *what) {
     b->n_errors++;

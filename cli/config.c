@@ -13,16 +13,18 @@
 #include "common/store_check.h"
 
 const char config_usage[] =
-    "handoff config [--service session_api|state_engine|ws_fanout|audit_writer] [--json]\n"
+    "handoff config [--service SERVICE] [--json]\n"
     "\n"
-    "  The effective configuration of each service, with where each value comes from (default,\n"
-    "  environment, file), secrets redacted; and what is wrong with it, as the service would say\n"
-    "  when it starts.\n"
+    "  The effective configuration of each service, with where each value comes\n"
+    "  from (default, environment, file), secrets redacted; and what is wrong with\n"
+    "  it, as the service would say when it starts.\n"
     "\n"
-    "  --service  of that one alone, where each has an environment of its own\n"
+    "  --service  session_api, state_engine, ws_fanout or audit_writer alone, where\n"
+    "             each has an environment of its own; handoff: of this command\n"
     "  --json     an object on each line: service, values, mistakes\n"
     "\n"
-    "Ends with 0 when there is nothing wrong, 1 when there is, 2 for a mistake in the command.\n";
+    "Ends with 0 when there is nothing wrong, 1 when there is, 2 for a mistake in\n"
+    "the command.\n";
 
 extern char **environ;
 
@@ -107,8 +109,9 @@ int config_run(int argc, char **argv) {
     if (n || !wanted)
         return arguments_mistake(
             argv[0], n ? "config takes no words."
-                       : "--service takes session_api, state_engine, ws_fanout or audit_writer.");
-    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1)
+                       : "--service takes session_api, state_engine, ws_fanout, audit_writer or "
+                         "handoff.");
+    for (unsigned bit = 1; bit <= SERVICES_LAST; bit <<= 1)
         if (wanted & bit)
             is_fine &= look((enum config_service)bit, json);
     return fflush(stdout) == 0 && is_fine ? 0 : 1;

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "cli/advice.h"
 #include "cli/letter.h"
 #include "cli/progress.h"
 #include "common/bus.h"
@@ -217,10 +218,8 @@ static void tell_done(const struct visit *v) {
 static bool tell(struct visit *v) {
     progress_clear(&v->progress);
     if (v->why[0])
-        fprintf(stderr,
-                "handoff: %s: %s. What was not confirmed is still there. Is RabbitMQ up, and "
-                "HANDOFF_AMQP_URL right?\n",
-                v->queue, v->why);
+        fprintf(stderr, "handoff: %s: %s. What was not confirmed is still there. %s\n", v->queue,
+                v->why, advice_rabbitmq(v->why));
     if (v->n_failed)
         fprintf(stderr,
                 "handoff: %s: %" PRIu64 " not taken by the broker; still there. Try again.\n",

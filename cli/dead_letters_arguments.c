@@ -10,17 +10,26 @@
 
 const char dead_letters_usage[] =
     "handoff dead-letters list [--queue QUEUE] [--json]\n"
-    "handoff dead-letters show ID\n"
-    "handoff dead-letters replay ID | --all [--queue QUEUE]\n"
-    "handoff dead-letters drop ID | --all [--queue QUEUE] --yes\n"
+    "handoff dead-letters show ID [--json]\n"
+    "handoff dead-letters replay ID | --all [--queue QUEUE] [--progress]\n"
+    "                            [--json]\n"
+    "handoff dead-letters drop ID | --all --yes [--queue QUEUE] [--progress]\n"
+    "                          [--json]\n"
     "\n"
-    "  list    a line for each dead letter; --json: an object on each line\n"
+    "  list    a line for each dead letter\n"
     "  show    its headers and its body\n"
-    "  replay  puts it back into the queue that it came from, and then takes it away here\n"
-    "  drop    takes it away for good\n"
+    "  replay  puts it back into the queue that it came from, and then takes it\n"
+    "          away here\n"
+    "  drop    takes it away for good; --yes says that it is meant\n"
     "\n"
-    "  ID      as list shows it\n"
-    "  QUEUE   audit_writer.dead or state_engine.dead; both unless it is given\n";
+    "  ID          as list shows it; --all: every one\n"
+    "  --queue     audit_writer.dead or state_engine.dead; both unless it is given\n"
+    "  --progress  of --all on stderr, also where that is no terminal\n"
+    "  --json      an object on each line: a letter, or how many of a queue it were;\n"
+    "              of show with body, or bodyBase64url where that is no text\n"
+    "\n"
+    "Ends with 0 when all of it was done, 1 when not (what was not confirmed is\n"
+    "still there), 2 for a mistake in the command or the configuration.\n";
 
 static const char *check_queue(const char *name) {
     if (name && strcmp(name, ROUTE_AUDIT_DEAD_QUEUE) != 0 &&

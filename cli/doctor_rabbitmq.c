@@ -116,7 +116,7 @@ static bool look_at_topology(struct report *r, const struct config *c, bool is_f
 
 struct right {
     unsigned services;
-    enum { PUBLISH, CONSUME, OWN_QUEUE } kind;
+    enum { PUBLISH, CONSUME, OWN_QUEUE, CONSUMERS_QUEUE } kind;
     const char *where; /* exchange or queue */
     enum event_type type;
 };
@@ -126,24 +126,30 @@ static const struct right rights[] = {
     {CONFIG_SESSION_API | CONFIG_WS_FANOUT, PUBLISH, ROUTE_UPDATES_EXCHANGE, EVENT_BROADCAST},
     {CONFIG_WS_FANOUT, OWN_QUEUE, ROUTE_UPDATES_EXCHANGE, EVENT_N_TYPES},
     {CONFIG_STATE_ENGINE, PUBLISH, ROUTE_UPDATES_EXCHANGE, EVENT_STATE_DELTA},
-    {CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER, PUBLISH, "", EVENT_N_TYPES},
+    {CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER | CONFIG_CLI, PUBLISH, "", EVENT_N_TYPES},
     {CONFIG_STATE_ENGINE, CONSUME, ROUTE_COMMANDS_QUEUE, EVENT_N_TYPES},
     {CONFIG_AUDIT_WRITER, CONSUME, ROUTE_AUDIT_QUEUE, EVENT_N_TYPES},
+    {CONFIG_CLI, CONSUME, ROUTE_COMMANDS_DEAD_QUEUE, EVENT_N_TYPES},
+    {CONFIG_CLI, CONSUME, ROUTE_AUDIT_DEAD_QUEUE, EVENT_N_TYPES},
+    {CONFIG_CLI, CONSUMERS_QUEUE, ROUTE_UPDATES_EXCHANGE, EVENT_N_TYPES},
 };
 
 static enum bus_verdict ask(struct bus_check *check, const struct right *right) {
     char key[ROUTE_KEY_CAP] = ROUTE_COMMANDS_KEY;
     if (right->type < EVENT_N_TYPES)
         route_event_key(ANY_SESSION, right->type, key);
-    return right->kind == PUBLISH   ? bus_check_publish(check, right->where, key)
-           : right->kind == CONSUME ? bus_check_consume(check, right->where)
-                                    : bus_check_own_queue(check, right->where);
+    static char consumers[] = "consumer."; /* as handoff tail has it */
+    return right->kind == PUBLISH     ? bus_check_publish(check, right->where, key)
+           : right->kind == CONSUME   ? bus_check_consume(check, right->where)
+           : right->kind == OWN_QUEUE ? bus_check_own_queue(check, right->where, NULL)
+                                      : bus_check_own_queue(check, right->where, consumers);
 }
 
 static void look_at_rights(struct report *r, const struct config *c, struct bus_check *check) {
     static const char *const kinds[] = {[PUBLISH] = "publish to",
                                         [CONSUME] = "consume",
-                                        [OWN_QUEUE] = "bind a queue of its own to"};
+                                        [OWN_QUEUE] = "bind a queue of its own to",
+                                        [CONSUMERS_QUEUE] = "bind a queue consumer.… to"};
     size_t n_wrong = 0;
     for (size_t i = 0; i < N_ELEMENTS(rights); i++) {
         if (!(rights[i].services & (unsigned)c->service))

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/timestamp.h"
+#include "cli/advice.h"
 #include "cli/arguments.h"
 #include "cli/shown.h"
 #include "cli/tail_line.h"
@@ -51,7 +52,7 @@ static void end(struct events_tail *t) {
 }
 
 static void fail(struct events_tail *t, const char *why) {
-    fprintf(stderr, "handoff: RabbitMQ: %s. Is it up, and HANDOFF_AMQP_URL right?\n", why);
+    fprintf(stderr, "handoff: RabbitMQ: %s. %s\n", why, advice_rabbitmq(why));
     t->has_failed = true;
     end(t);
 }

@@ -42,8 +42,9 @@ static const char common_usage[] =
     "handoff COMMAND --help\n"
     "handoff --help | --version\n"
     "\n"
-    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command or the\n"
-    "configuration, which is the environment's, as the services have it (HANDOFF_AMQP_URL …).\n";
+    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command\n"
+    "or the configuration, which is the environment's, as the services have it\n"
+    "(HANDOFF_AMQP_URL ...: docs/CONFIG.md).\n";
 
 /* The lines up to the first empty one; what is after it. */
 static const char *print_synopsis(const char *usage, const char *before) {
@@ -69,7 +70,9 @@ static int print_overview(void) {
 static int print_help(const struct command *c) {
     fputs(print_synopsis(c->usage, "usage: "), stdout);
     if (c->config) {
-        fputs("\nConfigured by the environment, as the services are:\n", stdout);
+        fputs("\nConfigured by the environment, as the services are. A name marked * may end in\n"
+              "_FILE instead: the value is then read from that file.\n",
+              stdout);
         config_print_rows((enum config_service)c->config, stdout);
     }
     return 0;

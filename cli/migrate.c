@@ -14,20 +14,23 @@
 
 const char migrate_usage[] =
     "handoff migrate status [--json]\n"
-    "handoff migrate up [--dry-run] [--json]\n"
+    "handoff migrate up [--dry-run] [--progress] [--json]\n"
     "\n"
-    "  status     a line for each migration: its name, applied, missing, newer or refused, and\n"
-    "             when it was applied\n"
-    "  up         applies those that are missing, in order, each in a transaction of its own; at\n"
-    "             most one program does so at a time, and audit_writer does it, too, when it "
-    "connects\n"
-    "  --dry-run  says which they are, and changes nothing\n"
-    "  --json     an object on each line; progress then stays on stderr\n"
+    "  status      a line for each migration: its name, applied, missing, newer or\n"
+    "              refused, and when it was applied\n"
+    "  up          applies those that are missing, in order, each in a transaction\n"
+    "              of its own; at most one program does so at a time, and\n"
+    "              audit_writer does it, too, when it connects\n"
     "\n"
-    "A migration that this release does not know is a newer one's: newer where it says that this\n"
-    "release may work with it, else refused, and nothing is done.\n"
+    "  --dry-run   says which they are, and changes nothing\n"
+    "  --progress  on stderr, also where that is no terminal\n"
+    "  --json      an object on each line\n"
     "\n"
-    "Ends with 0 when the schema is what this release needs (up: now is), 1 when not.\n";
+    "A migration that this release does not know is a newer one's: newer where it\n"
+    "says that this release may work with it, else refused, and nothing is done.\n"
+    "\n"
+    "Ends with 0 when the schema is what this release needs (up: now is), 1 when\n"
+    "not, 2 for a mistake in the command or the configuration.\n";
 
 enum migrate_verb { VERB_STATUS, VERB_UP };
 

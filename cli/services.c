@@ -22,7 +22,7 @@ const char *services_name(enum config_service service) {
 unsigned services_find(const char *name) {
     if (!name)
         return CONFIG_ALL;
-    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1)
+    for (unsigned bit = 1; bit <= SERVICES_LAST; bit <<= 1)
         if (strcmp(name, config_service_name((enum config_service)bit)) == 0)
             return bit;
     return 0;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/advice.h"
 #include "cli/arguments.h"
 #include "cli/progress.h"
 #include "cli/sessions.h"
@@ -106,8 +107,8 @@ static int connect_broker(struct replay *r, const struct config *config) {
             break;
     if (r->is_up)
         return 0;
-    fprintf(stderr, "handoff: RabbitMQ: %s. Is it up, and HANDOFF_AMQP_URL right?\n",
-            r->why[0] ? r->why : "it does not answer");
+    const char *why = r->why[0] ? r->why : "it does not answer";
+    fprintf(stderr, "handoff: RabbitMQ: %s. %s\n", why, advice_rabbitmq(why));
     return 1;
 }
 
@@ -213,7 +214,7 @@ static int tell_failure(struct replay *r) {
         fprintf(stderr, "handoff: %s: the broker refused %" PRIu64 " of them: is it full?\n",
                 target, r->n_refused);
     else
-        fprintf(stderr, "handoff: %s: %s\n", target, r->why);
+        fprintf(stderr, "handoff: %s: %s. %s\n", target, r->why, advice_rabbitmq(r->why));
     fprintf(stderr, "handoff: what may be missing begins at version %s: go on with --from %s\n",
             from.data, from.data);
     (void)!tell_result(r, from.data);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/advice.h"
 #include "cli/arguments.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
@@ -111,8 +112,14 @@ static int ask_store(struct show *s, struct backends *b, const char *id) {
         backends_wait(b, &s->has_window, ANSWER_MS) && backends_wait(b, &s->has_devices, ANSWER_MS);
     int err = has_all ? s->err : -ETIMEDOUT;
     bool is_answer = !err || err == -ENOENT || err == -ESTALE || err == -EBADMSG;
-    if (!is_answer)
-        fprintf(stderr, "handoff: Redis does not answer: %s\n", strerror(-err));
+    if (err == -ENOTCONN && store_is_up(b->store)) { /* an error is no answer for services */
+        fprintf(stderr,
+                "handoff: Redis refuses to read the session. What its user may not: handoff "
+                "doctor --service handoff; operator of compose/redis/users.acl may.\n");
+    } else if (!is_answer) {
+        const char *why = b->store_why[0] ? b->store_why : strerror(-err);
+        fprintf(stderr, "handoff: Redis: %s. %s\n", why, advice_redis(why));
+    }
     return is_answer ? 0 : err;
 }
 

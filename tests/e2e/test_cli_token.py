@@ -1,4 +1,4 @@
-"""handoff token, config and completion."""
+"""handoff token and config."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from harness import BUILD, FINDING, ROOT, SECRET, SESSION_KEY, new_user, session_token, token, write_keys
+from harness import BUILD, FINDING, SECRET, SESSION_KEY, new_user, session_token, token, write_keys
 
 USER, SESSION = "3f0e8a3c-5d2b-4c1a-9e7f-6a8b9c0d1e2f", "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01"
 
@@ -171,52 +171,3 @@ def test_config_tells_what_is_wrong(name, value, services):
     wrong = {told["service"]: told["mistakes"] for told in map(json.loads, lines) if told["mistakes"]}
     assert set(wrong) == set(services or ["session_api", "state_engine", "ws_fanout", "audit_writer"])
     assert all(name in " ".join(mistakes) for mistakes in wrong.values()), wrong
-
-
-# ---- completion ----
-
-def complete(*words):
-    """What bash offers for the last of the words."""
-    script = ('. <("$1" completion bash); shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _handoff; '
-              'printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run(["bash", "-c", script, "bash", BUILD / "bin" / "handoff", *words], capture_output=True, text=True,
-                          check=True, cwd=ROOT)
-    assert not done.stderr, done.stderr
-    return done.stdout.split()
-
-
-def forms():
-    """[(command, verb or "", [options])] of --help."""
-    text = handoff("--help").stdout.partition("\n\n")[0].replace("usage: ", "       ")
-    for form in re.sub(r"\n {8,}", " ", text).splitlines():
-        words = form.split()[1:]
-        if words and re.fullmatch("[a-z][a-z-]*", words[0]):
-            yield words[0], words[1] if words[1:] and re.fullmatch("[a-z][a-z-]*", words[1]) else "", re.findall(r"--[a-z-]+", form)
-
-
-def test_completion_has_every_command_verb_and_option():
-    known = list(forms())
-    assert len(known) > 8
-    assert {command for command, _, _ in known} | {"--help", "--version"} == set(complete("handoff", ""))
-    for command, verb, options in known:
-        asked = ("handoff", command, *([verb] if verb else []))
-        assert not verb or verb in complete("handoff", command, "")
-        assert set(options) <= set(complete(*asked, "--")), (asked, options)
-
-
-def test_completion_of_values():
-    assert complete("handoff", "do") == ["doctor"]
-    assert complete("handoff", "doctor", "--service", "s") == ["session_api", "state_engine"]
-    assert "README.md" in complete("handoff", "token", "new", "--key", "READ")
-    assert complete("handoff", "token", "new", "--sub", "") == []
-    assert complete("handoff", "nothing", "") == []
-
-
-def test_every_option_of_the_help_is_one():
-    """With what is wrong with the rest of the command told, and never that there is no such option."""
-    for command, verb, options in forms():
-        for option in options:
-            done = subprocess.run([BUILD / "bin" / "handoff", command, *([verb] if verb else []), option], capture_output=True,
-                                  text=True, stdin=subprocess.DEVNULL, timeout=60,
-                                  env={"HANDOFF_LOG_LEVEL": "none", "HANDOFF_AMQP_URL": "x"})
-            assert "has no option" not in done.stderr, (command, verb, option)

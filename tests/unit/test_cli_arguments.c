@@ -260,7 +260,8 @@ static void test_a_service_is_found_by_its_name(void **state) {
     (void)state;
     assert_int_equal(services_find(NULL), CONFIG_ALL);
     assert_int_equal(services_find("state_engine"), CONFIG_STATE_ENGINE);
-    assert_int_equal(services_find("handoff"), 0);
+    assert_int_equal(services_find("handoff"), CONFIG_CLI);
+    assert_int_equal(services_find("hand"), 0);
     assert_int_equal(services_find(""), 0);
 }
 
