@@ -19,10 +19,10 @@ def environment(suite, broker_user=None, **more):
 
 
 def both(suite, *words, code=0, **env):
-    """What it says on stdout, and on stderr."""
+    """What it says on stdout, and on stderr. code None: however it ends."""
     done = subprocess.run([HANDOFF, *map(str, words)], capture_output=True, text=True, timeout=60,
                           env=environment(suite, **env))
-    assert done.returncode == code, (done.stdout, done.stderr)
+    assert code in (None, done.returncode), (done.stdout, done.stderr)
     assert not FINDING.search(done.stderr), done.stderr
     return done.stdout, done.stderr
 

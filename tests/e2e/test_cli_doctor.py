@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 from harness import BUILD, FINDING, ROOT, SECRET, SESSION_KEY, Redis, free_ports, write_keys
+from wire import Wire
 
 COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
 
@@ -151,6 +152,26 @@ def test_a_broker_without_the_topology_and_one_with_another(env, bare):
     assert "session_updates" in line["found"] and AUDIT in line["found"]
     line = broken("rabbitmq.topology", None, "failed", "406", *AUDIT_ONLY, **env, HANDOFF_QUEUE_TYPE="quorum")
     assert "HANDOFF_QUEUE_TYPE" in line["todo"]
+
+
+@pytest.mark.parametrize("of, said, instead, check, state", [
+    ("redis", r"redis_version:\d+\.\d+", "redis_version:6.2", "redis.version", "failed"),
+    ("redis", r"\*2\r\n\$10\r\n1\d", "*2\r\n$10\r\n16", "redis.clock", "failed"),
+    ("rabbitmq", r"product(?s:.{5})RabbitMQ", None, "rabbitmq.version", "warning"),
+    ("rabbitmq", r"version(?s:.{5})(\d+\.\d+)", None, "rabbitmq.version", "warning")])
+def test_a_server_that_says_something_else_of_itself(env, suite, of, said, instead, check, state):
+    """The real one, with a word of its answer changed on the way."""
+    name, there = {"redis": ("HANDOFF_REDIS_URL", suite.servers.redis), "rabbitmq": ("HANDOFF_AMQP_URL", suite.servers.rabbitmq)}[of]
+
+    def other(match):
+        text = match[0].decode("latin-1")
+        return (instead or re.sub(r"\d+\.\d+$", "3.9", text.replace("RabbitMQ", "LapinMQ "))).ljust(len(text)).encode("latin-1")
+
+    with Wire(there.port) as wire:
+        wire.rewrite(re.compile(said.encode("latin-1")), other)
+        line = found(run(*AUDIT_ONLY, **{**env, name: env[name].replace(f":{there.port}", f":{wire.port}")}), check)
+    assert line["state"] == state and line["todo"], line
+    assert found(run(*AUDIT_ONLY, **env), check)["state"] == "ok"
 
 
 def test_redis_as_it_must_not_be(env, redis_alone):
