@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "cli/arguments.h"
 #include "cli/keys.h"
 #include "cli/services.h"
 #include "common/bus_url.h"
@@ -99,18 +98,10 @@ static bool look(enum config_service service, bool json) {
 }
 
 int config_run(int argc, char **argv) {
-    const char *service = NULL;
+    unsigned wanted;
     bool json = false, is_fine = true;
-    size_t n = 0;
-    const struct argument options[] = {{"--service", .text = &service}, {"--json", .flag = &json}};
-    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+    if (!services_read(argc, argv, &wanted, &json))
         return 2;
-    unsigned wanted = services_find(service);
-    if (n || !wanted)
-        return arguments_mistake(
-            argv[0], n ? "config takes no words."
-                       : "--service takes session_api, state_engine, ws_fanout, audit_writer or "
-                         "handoff.");
     for (unsigned bit = 1; bit <= SERVICES_LAST; bit <<= 1)
         if (wanted & bit)
             is_fine &= look((enum config_service)bit, json);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/timestamp.h"
-#include "cli/arguments.h"
 #include "cli/doctor_parts.h"
 #include "cli/services.h"
 
@@ -100,18 +99,9 @@ static void look(struct report *r, const struct services *s) {
 int doctor_run(int argc, char **argv) {
     struct report r = {0};
     struct services s = {.n = 0};
-    const char *service = NULL;
-    size_t n = 0;
-    const struct argument options[] = {{"--service", .text = &service},
-                                       {"--json", .flag = &r.json}};
-    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+    unsigned wanted;
+    if (!services_read(argc, argv, &wanted, &r.json))
         return 2;
-    unsigned wanted = services_find(service);
-    if (n || !wanted)
-        return arguments_mistake(
-            argv[0], n ? "doctor takes no words."
-                       : "--service takes session_api, state_engine, ws_fanout, audit_writer or "
-                         "handoff.");
     load(&r, wanted, &s);
     look(&r, &s);
     services_done(&s);

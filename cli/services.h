@@ -2,6 +2,7 @@
  * environment has it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -18,6 +19,8 @@ void services_done(struct services *s);
 
 /* The bits that a name (NULL: all services) means; 0 for none. */
 unsigned services_find(const char *name);
+/* The command line of those that look at services: --service and --json. False: told, 2. */
+MUSTCHECK bool services_read(int argc, char **argv, unsigned *ret_services, bool *ret_json);
 const char *services_name(enum config_service service);
 /* What is wrong with a service's configuration, in lines; "" and *ret when it is fine. Owned by the
  * caller. */

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import resource
 import subprocess
@@ -10,7 +9,8 @@ import subprocess
 import psycopg2
 import pytest
 
-from harness import BUILD, FINDING, ROOT, SECRET, SESSION_KEY, Redis, free_ports, write_keys
+from cli import HANDOFF, clean, ended, objects
+from harness import ROOT, SECRET, SESSION_KEY, Redis, free_ports, write_keys
 from wire import Wire
 
 COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
@@ -18,12 +18,7 @@ COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
 
 def run(*arguments, code=None, **env):
     """(lines as dicts, exit code) of handoff doctor --json in an environment with nothing else of Handoff's."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    done = subprocess.run([BUILD / "bin" / "handoff", "doctor", "--json", *arguments], capture_output=True, text=True,
-                          env={**clean, **env}, timeout=60)
-    assert not FINDING.search(done.stderr), done.stderr
-    assert code is None or done.returncode == code, done.stdout + done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return objects(ended("doctor", "--json", *arguments, code=code, env=clean(**env)).stdout)
 
 
 @pytest.fixture
@@ -109,8 +104,7 @@ def bare(servers):
 @pytest.fixture(scope="module")
 def migrated(bare, servers):
     """The same database, with the tables."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    subprocess.run([BUILD / "bin" / "handoff", "migrate", "up"], env={**env, **bare}, check=True, capture_output=True)
+    ended("migrate", "up", env=clean(**bare))
     return bare
 
 
@@ -270,9 +264,7 @@ def test_a_role_with_too_few_rights(env, migrated):
 
 
 def test_open_files_that_do_not_suffice(env):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    done = subprocess.run([BUILD / "bin" / "handoff", "doctor", "--service", "ws_fanout"], env={**clean, **env},
-                          capture_output=True, text=True,
+    done = subprocess.run([HANDOFF, "doctor", "--service", "ws_fanout"], env=clean(**env), capture_output=True, text=True,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000)))
     assert done.returncode == 1
     assert any(line.startswith("failed") and "limits.open-files" in line and "1000 here, 10200 needed" in line
@@ -295,8 +287,7 @@ def test_keys_that_are_none_or_not_private_or_not_to_be_had(env, tmp_path):
 
 @pytest.mark.parametrize("arguments", [("--service", "nobody"), ("all",), ("--fast",), ("--service",)])
 def test_mistakes_are_told(arguments):
-    done = subprocess.run([BUILD / "bin" / "handoff", "doctor", *arguments], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("handoff: ")
+    assert ended("doctor", *arguments, code=2).stderr.startswith("handoff: ")
 
 
 def test_each_check_is_documented():

@@ -1,25 +1,19 @@
 """handoff migrate, and that no service works with a schema that is newer than itself."""
 
 import json
-import os
-import subprocess
 
 import psycopg2
 import pytest
 import requests
 
-from harness import BUILD, FINDING, MAX_WAIT, Suite, query, wait_until
+from cli import clean, ended
+from harness import BUILD, MAX_WAIT, Suite, query, wait_until
 
 NAMES = sorted(p.name for p in (BUILD.parent.parent / "common" / "migrations").glob("*.sql"))
 
 
 def migrate(url, *arguments, code=0):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    done = subprocess.run([BUILD / "bin" / "handoff", "migrate", *arguments], env={**clean, "HANDOFF_DATABASE_URL": url},
-                          capture_output=True, text=True, timeout=60)
-    assert not FINDING.search(done.stderr), done.stderr
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+    return ended("migrate", *arguments, code=code, env=clean(HANDOFF_DATABASE_URL=url))
 
 
 def say(url, sql):

@@ -12,17 +12,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from harness import BUILD, FINDING, SECRET, SESSION_KEY, new_user, session_token, token, write_keys
+from cli import clean, ended
+from harness import BUILD, SECRET, SESSION_KEY, new_user, session_token, token, write_keys
 
 USER, SESSION = "3f0e8a3c-5d2b-4c1a-9e7f-6a8b9c0d1e2f", "019c51b8-ee00-7a3b-8f21-5b6c7d8e9f01"
 
 
 def handoff(*arguments, code=0, text=None, **env):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    done = subprocess.run([BUILD / "bin" / "handoff", *map(str, arguments)], env={**clean, **env}, input=text,
-                          capture_output=True, text=True, timeout=60)
-    assert not FINDING.search(done.stderr), done.stderr
-    assert done.returncode == code, done.stdout + done.stderr
+    done = ended(*arguments, code=code, stdin=text or "", env=clean(**env))
     assert SECRET not in done.stdout + done.stderr
     return done
 

@@ -1,22 +1,19 @@
 """What handoff says of itself is the same everywhere: --help, the options that each verb takes, completion, the man page."""
 
-import os
 import re
 import subprocess
 
 import pytest
 
-from cli import HANDOFF
-from harness import FINDING, ROOT
+from cli import HANDOFF, ended
+from harness import ROOT
 
 COMMAND, OPTION = re.compile("[a-z][a-z-]*"), re.compile(r"--[a-z][a-z-]*")
 
 
 def handoff(*words, code=0):
     """stdout, or, where it ends with another code, stderr."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    done = subprocess.run([HANDOFF, *words], capture_output=True, text=True, env=clean, timeout=60, stdin=subprocess.DEVNULL)
-    assert done.returncode == code and not FINDING.search(done.stderr), (words, done.stdout, done.stderr)
+    done = ended(*words, code=code)
     return done.stderr if code else done.stdout
 
 

@@ -2,14 +2,14 @@
 
 import base64
 import json
-import os
 import subprocess
 
 import pika
 import pytest
 
 from audit import DEAD, EVENTS, created, delta, new_session_id
-from harness import BUILD, wait_until
+from cli import HANDOFF, clean, ended
+from harness import wait_until
 
 COMMANDS, DEAD_COMMANDS = "state_engine.commands", "state_engine.dead"
 
@@ -22,13 +22,12 @@ def no_letters(trail):
 
 
 def environment(trail, **env):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HANDOFF_")}
-    return {**clean, "HANDOFF_AMQP_URL": trail.realm.rabbitmq.url, **env}
+    return clean(**{"HANDOFF_AMQP_URL": trail.realm.rabbitmq.url, **env})
 
 
 def run(trail, *arguments, **env):
-    return subprocess.run([BUILD / "bin" / "handoff", "dead-letters", *arguments], capture_output=True,
-                          env=environment(trail, **env), timeout=60)
+    """Bytes: a body may be any."""
+    return subprocess.run([HANDOFF, "dead-letters", *arguments], capture_output=True, env=environment(trail, **env), timeout=60)
 
 
 def handoff(trail, *arguments, code=0, **env):
@@ -173,7 +172,7 @@ def test_who_is_killed_in_the_middle_of_a_replay_loses_nothing(trail):
         for n in range(3000):
             channel.basic_publish("", DEAD_COMMANDS, str(n).encode())
     wait_queue(trail, DEAD_COMMANDS, 3000)
-    process = subprocess.Popen([BUILD / "bin" / "handoff", "dead-letters", "replay", "--all"], stdout=subprocess.DEVNULL,
+    process = subprocess.Popen([HANDOFF, "dead-letters", "replay", "--all"], stdout=subprocess.DEVNULL,
                                env=environment(trail))
     try:
         wait_until(lambda: trail.n_messages(COMMANDS) >= 50, what="the first ones")
@@ -232,13 +231,9 @@ def test_mistakes_are_told(trail, arguments, says):
 def test_configuration_and_help(trail):
     assert "HANDOFF_AMQP_URL" in handoff(trail, "list", code=2, HANDOFF_AMQP_URL="http://x")
     assert "HANDOFF_AMQP" in handoff(trail, "list", code=2, HANDOFF_AMQP="x")
-    done = subprocess.run([BUILD / "bin" / "handoff", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "dead-letters replay" in done.stdout
-    done = subprocess.run([BUILD / "bin" / "handoff", "dead-letters", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "dead-letters replay" in done.stdout and "HANDOFF_AMQP_URL" in done.stdout
-    assert "HANDOFF_API_LISTEN" not in done.stdout  # what services alone have
-    done = subprocess.run([BUILD / "bin" / "handoff", "--version"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith("handoff ")
+    told = ended("dead-letters", "--help").stdout
+    assert "HANDOFF_AMQP_URL" in told and "HANDOFF_API_LISTEN" not in told  # what services alone have
+    assert ended("--version").stdout.startswith("handoff ")
 
 
 def test_a_broker_that_is_away_is_told(trail):
