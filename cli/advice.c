@@ -2,13 +2,14 @@
 #include "cli/advice.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool has(const char *text, const char *part) {
     return strstr(text, part) != NULL;
 }
 
-const char *advice_rabbitmq(const char *why) {
+static const char *for_rabbitmq(const char *why) {
     if (has(why, "login"))
         return "Are user, password and vhost of HANDOFF_AMQP_URL right?";
     if (has(why, "403"))
@@ -19,7 +20,7 @@ const char *advice_rabbitmq(const char *why) {
     return "Is RabbitMQ up, and HANDOFF_AMQP_URL right?";
 }
 
-const char *advice_postgresql(const char *why) {
+static const char *for_postgresql(const char *why) {
     if (has(why, "password authentication failed") || has(why, "no password supplied"))
         return "Are user and password of HANDOFF_DATABASE_URL right?";
     if (has(why, "permission denied"))
@@ -31,11 +32,31 @@ const char *advice_postgresql(const char *why) {
     return "Is PostgreSQL up, and HANDOFF_DATABASE_URL right?";
 }
 
-const char *advice_redis(const char *why) {
+static const char *for_redis(const char *why) {
     if (has(why, "login was refused"))
         return "Are user and password of HANDOFF_REDIS_URL right?";
     if (has(why, "NOPERM"))
         return "That is what the user of HANDOFF_REDIS_URL may not: operator and session_api of "
                "compose/redis/users.acl may it.";
     return "Is Redis up, and HANDOFF_REDIS_URL right?";
+}
+
+/* A reason may end as a sentence does. */
+static void tell(const char *who, const char *why, const char *what) {
+    size_t len = strlen(why);
+    while (len && strchr(". \n", why[len - 1]))
+        len--;
+    fprintf(stderr, "handoff: %s: %.*s. %s\n", who, (int)len, why, what);
+}
+
+void advice_rabbitmq(const char *who, const char *why) {
+    tell(who, why, for_rabbitmq(why));
+}
+
+void advice_postgresql(const char *who, const char *why) {
+    tell(who, why, for_postgresql(why));
+}
+
+void advice_redis(const char *who, const char *why) {
+    tell(who, why, for_redis(why));
 }

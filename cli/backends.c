@@ -125,7 +125,7 @@ static void on_end(void *arg, int err, const struct db_result *result) {
 static int tell_db(const struct backends *b, int err, const char *why) {
     if (!*why)
         why = b->db_why[0] ? b->db_why : "it does not answer";
-    fprintf(stderr, "handoff: PostgreSQL: %s. %s\n", why, advice_postgresql(why));
+    advice_postgresql("PostgreSQL", why);
     return err;
 }
 
@@ -156,6 +156,6 @@ int backends_need_store(struct backends *b) {
     if (wait_until_up(b, is_store_up, b->store_why))
         return 0;
     const char *why = b->store_why[0] ? b->store_why : "it does not answer";
-    fprintf(stderr, "handoff: Redis: %s. %s\n", why, advice_redis(why));
+    advice_redis("Redis", why);
     return -ENOTCONN;
 }

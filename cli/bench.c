@@ -183,7 +183,8 @@ static void on_created(void *arg, const struct web_answer *a) {
     if (!id || !uuid_is(id, strlen(id))) {
         note_answer(b, a);
         if (!b->has_failed)
-            fprintf(stderr, "handoff: no session could be made: %s\n", b->errors[0].what);
+            fprintf(stderr, "handoff: %s: no session could be made: %s\n", b->orders.url,
+                    b->errors[0].what);
         b->has_failed = true;
         bench_clean(b);
         return;

@@ -29,7 +29,7 @@ void bench_samples_add(struct bench_samples *s, uint64_t us);
 double bench_samples_ms(struct bench_samples *s, double share);
 
 struct bench_error {
-    char what[48];
+    char what[120];
     uint64_t n;
 };
 

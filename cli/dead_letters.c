@@ -34,6 +34,7 @@ struct visit {
     struct bus *bus; /* NULL: ended */
     uv_timer_t patience;
     bool is_up;
+    bool *has_head;  /* of the list: once a broker has answered */
     uint64_t n_most; /* held at a time */
     uint64_t n_ready, n_seen, n_done, n_failed;
     struct sent sent[HELD_MAX];
@@ -156,6 +157,9 @@ static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
 static void on_up(void *arg) {
     struct visit *v = arg;
     v->is_up = true;
+    if (!*v->has_head)
+        letter_print_head(stdout);
+    *v->has_head = true;
     v->n_ready = bus_n_ready(v->bus);
     on_turn(v);
 }
@@ -214,12 +218,17 @@ static void tell_done(const struct visit *v) {
         printf("%" PRIu64 " dropped from %s\n", v->n_done, v->queue);
 }
 
+static void tell_broken(const struct visit *v) {
+    advice_rabbitmq(v->queue, v->why);
+    if (v->arguments->verb == VERB_REPLAY || v->arguments->verb == VERB_DROP)
+        fputs("handoff: what was not confirmed is still there\n", stderr);
+}
+
 /* Whether all was done in this queue. */
 static bool tell(struct visit *v) {
     progress_clear(&v->progress);
     if (v->why[0])
-        fprintf(stderr, "handoff: %s: %s. What was not confirmed is still there. %s\n", v->queue,
-                v->why, advice_rabbitmq(v->why));
+        tell_broken(v);
     if (v->n_failed)
         fprintf(stderr,
                 "handoff: %s: %" PRIu64 " not taken by the broker; still there. Try again.\n",
@@ -237,13 +246,13 @@ int dead_letters_act(const struct dead_letters_arguments *a, const struct config
                                             {ROUTE_COMMANDS_DEAD_QUEUE, ROUTE_COMMANDS_QUEUE}};
     bool is_well = true;
     uint64_t n_found = 0;
-    if (a->verb == VERB_LIST && !a->json)
-        letter_print_head(stdout);
+    bool has_head = a->verb != VERB_LIST || a->json;
     for (size_t i = 0; i < N_ELEMENTS(queues) && is_well && !(a->id && n_found); i++) {
         if (a->queue && strcmp(a->queue, queues[i][0]) != 0)
             continue;
         _cleanup_(freep) struct visit *v = must_alloc(sizeof(*v));
         v->arguments = a;
+        v->has_head = &has_head;
         v->progress.is_asked = a->wants_progress;
         v->queue = queues[i][0];
         v->origin = queues[i][1];

@@ -10,7 +10,8 @@
 #define ANY_SESSION "00000000-0000-0000-0000-000000000000"
 
 static const char rights_todo[] =
-    "give the user the rights of compose/rabbitmq/definitions.json (rabbitmqctl set_permissions)";
+    "is it the user of that service? compose/rabbitmq/definitions.json has its rights (rabbitmqctl "
+    "set_permissions)";
 
 /* ---- the nodes ---- */
 
@@ -145,6 +146,13 @@ static enum bus_verdict ask(struct bus_check *check, const struct right *right) 
                                       : bus_check_own_queue(check, right->where, consumers);
 }
 
+/* A reason begins with what was asked for, which is told already. */
+static const char *without_name(const char *why, const char *name) {
+    size_t len = strlen(name);
+    return len && strncmp(why, name, len) == 0 && strncmp(why + len, ": ", 2) == 0 ? why + len + 2
+                                                                                   : why;
+}
+
 static void look_at_rights(struct report *r, const struct config *c, struct bus_check *check) {
     static const char *const kinds[] = {[PUBLISH] = "publish to",
                                         [CONSUME] = "consume",
@@ -163,7 +171,8 @@ static void look_at_rights(struct report *r, const struct config *c, struct bus_
                                                 : "does a memory or disk alarm block publishers? "
                                                   "rabbitmqctl status; the broker's log says more",
                    "cannot %s %s: %s", kinds[rights[i].kind],
-                   *rights[i].where ? rights[i].where : "the default exchange", check->why);
+                   *rights[i].where ? rights[i].where : "the default exchange",
+                   without_name(check->why, rights[i].where));
     }
     if (!n_wrong)
         report_add(r, REPORT_OK, "rabbitmq.rights", c->service_name, "", "all that it needs");

@@ -52,7 +52,7 @@ static void end(struct events_tail *t) {
 }
 
 static void fail(struct events_tail *t, const char *why) {
-    fprintf(stderr, "handoff: RabbitMQ: %s. %s\n", why, advice_rabbitmq(why));
+    advice_rabbitmq("RabbitMQ", why);
     t->has_failed = true;
     end(t);
 }

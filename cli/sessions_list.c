@@ -45,7 +45,7 @@ struct list {
     char part[UUID_LEN + 1]; /* the last one of it; OLDEST: all that are left */
     int64_t n_shown, n_scanned;
     size_t n_page;
-    bool has_more, is_broken;
+    bool has_head, has_more, is_broken;
 };
 
 /* ---- one session ---- */
@@ -83,6 +83,9 @@ static void put_json(const struct session *s, struct buf *out) {
 static void on_rows(void *arg, const struct db_result *rows) {
     struct list *l = arg;
     _cleanup_(buf_done) struct buf out = BUF_NULL;
+    if (!l->json && !l->has_head)
+        buf_printf(&out, HEAD, "ID", "STATUS", "VERSION", "UPDATED", "OWNER", "TYPE", "NAME");
+    l->has_head = true;
     l->n_page = db_n_rows(rows);
     for (size_t i = 0; i < l->n_page; i++) {
         struct session s;
@@ -206,8 +209,6 @@ int sessions_list(int argc, char **argv) {
     if (!arguments_load_config(CONFIG_CLI, &config))
         return 2;
     int code = backends_open(&b, &config, true, false) ? 2 : 0;
-    if (!code && !l.json)
-        printf(HEAD, "ID", "STATUS", "VERSION", "UPDATED", "OWNER", "TYPE", "NAME");
     if (!code)
         code = print_all(&l, &b);
     backends_done(&b);

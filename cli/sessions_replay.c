@@ -108,7 +108,7 @@ static int connect_broker(struct replay *r, const struct config *config) {
     if (r->is_up)
         return 0;
     const char *why = r->why[0] ? r->why : "it does not answer";
-    fprintf(stderr, "handoff: RabbitMQ: %s. %s\n", why, advice_rabbitmq(why));
+    advice_rabbitmq("RabbitMQ", why);
     return 1;
 }
 
@@ -214,7 +214,7 @@ static int tell_failure(struct replay *r) {
         fprintf(stderr, "handoff: %s: the broker refused %" PRIu64 " of them: is it full?\n",
                 target, r->n_refused);
     else
-        fprintf(stderr, "handoff: %s: %s. %s\n", target, r->why, advice_rabbitmq(r->why));
+        advice_rabbitmq(target, r->why);
     fprintf(stderr, "handoff: what may be missing begins at version %s: go on with --from %s\n",
             from.data, from.data);
     (void)!tell_result(r, from.data);

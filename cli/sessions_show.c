@@ -118,7 +118,7 @@ static int ask_store(struct show *s, struct backends *b, const char *id) {
                 "doctor --service handoff; operator of compose/redis/users.acl may.\n");
     } else if (!is_answer) {
         const char *why = b->store_why[0] ? b->store_why : strerror(-err);
-        fprintf(stderr, "handoff: Redis: %s. %s\n", why, advice_redis(why));
+        advice_redis("Redis", why);
     }
     return is_answer ? 0 : err;
 }
@@ -196,8 +196,7 @@ static void put_row(const struct db_session *row, struct buf *out) {
 }
 
 static void put_live(const struct show *s, struct buf *out) {
-    put_text(out, "live", temperature(s));
-    put_text(out, "", meaning(s));
+    buf_printf(out, ROW "%s: %s\n", "live", temperature(s), meaning(s));
     if (s->err)
         return;
     put_position(out, "  position", s->position);
@@ -206,7 +205,7 @@ static void put_live(const struct show *s, struct buf *out) {
         buf_printf(out, ROW "%" PRIu64 " to %" PRIu64 " (%zu)\n", "  window", s->window_first,
                    s->window_last, s->n_window);
     put_text(out, "  snapshots", s->snapshots);
-    buf_printf(out, ROW "%zu, %zu connected\n", "devices", s->n_devices, s->n_connected);
+    buf_printf(out, ROW "%zu known, %zu connected\n", "devices", s->n_devices, s->n_connected);
     if (s->n_devices)
         buf_printf(out, DEVICE_LINE, "DEVICE", "IS", "FIRST SEEN", "LAST SEEN", "PLATFORM", "NAME");
     buf_put(out, s->devices.len ? s->devices.data : "", s->devices.len);
@@ -214,7 +213,7 @@ static void put_live(const struct show *s, struct buf *out) {
 
 static void put_all(const struct show *s, bool has_live, struct buf *out) {
     put_row(&s->row, out);
-    put_text(out, "audit trail", s->row.is_whole ? "" : "its beginning is not written yet");
+    put_text(out, "audit trail", s->row.is_whole ? "whole" : "its beginning is not written yet");
     put_position(out, "  position", s->row.session.position);
     buf_printf(out, ROW "%" PRId64 "\n", "  events", s->n_events);
     buf_printf(out, ROW "%" PRId64 "\n", "  snapshots", s->n_snapshots);

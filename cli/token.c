@@ -30,7 +30,7 @@ const char token_usage[] =
     "  --secret-file  has the secret, as HANDOFF_JWT_SECRET_FILE would\n"
     "  --json         an object: token and expiresAt; or what the check found\n"
     "\n"
-    "Ends with 0 when the token is made, or taken; 1 when not; 2 for a mistake in\n"
+    "Ends with 0 when the token is made, or valid; 1 when not; 2 for a mistake in\n"
     "the command or the configuration.\n";
 
 static const char *check_new(const struct token_arguments *a, size_t n_words) {

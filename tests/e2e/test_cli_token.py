@@ -111,7 +111,7 @@ def test_what_check_tells_a_person(tmp_path):
     path = tmp_path / "token"
     path.write_text(token(USER, "phone", seconds=3600))
     lines = handoff("token", "check", path, HANDOFF_JWT_SECRET=SECRET).stdout.splitlines()
-    assert lines[:5] == ["taken", f"user     {USER}", "scope    sessions:read sessions:write", "device   phone",
+    assert lines[:5] == ["valid", f"user     {USER}", "scope    sessions:read sessions:write", "device   phone",
                          "session  any"]
     assert re.fullmatch(r"until    \S+Z \((3600|3599|3598) s from now\)", lines[5])
     path.write_text(token(USER, seconds=-60))
