@@ -10,7 +10,8 @@
 #define TERMINAL_MS 200
 #define LINES_MS 1000
 
-static void tell(struct progress *p, const char *format, va_list list) {
+__attribute__((format(printf, 2, 0))) static void tell(struct progress *p, const char *format,
+                                                       va_list list) {
     bool is_terminal = isatty(STDERR_FILENO);
     if (!is_terminal && !p->is_asked)
         return;

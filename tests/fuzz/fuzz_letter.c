@@ -2,6 +2,7 @@
  * characters, a line is a line, and the JSON is JSON. */
 #include <stdio.h>
 
+#include "base/base64url.h"
 #include "cli/letter.h"
 #include "common/clean.h"
 #include "fuzz_bus_message.h"
