@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/advice.h"
+
 #define PATIENCE_MS 5000 /* to be connected */
 #define HURRY_MS 300
 #define STATEMENT_MS 30000
@@ -123,7 +125,7 @@ static void on_end(void *arg, int err, const struct db_result *result) {
 static int tell_db(const struct backends *b, int err, const char *why) {
     if (!*why)
         why = b->db_why[0] ? b->db_why : "it does not answer";
-    fprintf(stderr, "handoff: PostgreSQL: %s. Is it up, and HANDOFF_DATABASE_URL right?\n", why);
+    advice_postgresql("PostgreSQL", why);
     return err;
 }
 
@@ -153,7 +155,7 @@ static bool is_store_up(const struct backends *b) {
 int backends_need_store(struct backends *b) {
     if (wait_until_up(b, is_store_up, b->store_why))
         return 0;
-    fprintf(stderr, "handoff: Redis: %s. Is it up, and HANDOFF_REDIS_URL right?\n",
-            b->store_why[0] ? b->store_why : "it does not answer");
+    const char *why = b->store_why[0] ? b->store_why : "it does not answer";
+    advice_redis("Redis", why);
     return -ENOTCONN;
 }

@@ -8,11 +8,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
+#include "cli/arguments.h"
 #include "cli/bench_private.h"
-#include "cli/words.h"
 #include "proto/text.h"
 
 #define REQUEST_MS 10000
@@ -24,25 +23,30 @@
 #define MAX_FOLLOWED 64          /* sessions on a connection */
 
 const char bench_usage[] =
-    "handoff bench --url URL --token-file FILE [--ws-url URL] [--sessions N] [--watchers N]\n"
-    "              [--writers N] [--rate N] [--seconds N] [--ca-file FILE] [--json]\n"
+    "handoff bench --url URL --token-file FILE [--ws-url URL] [--ca-file FILE]\n"
+    "              [--sessions N] [--watchers N] [--writers N] [--rate N]\n"
+    "              [--seconds N] [--progress] [--json]\n"
     "\n"
-    "A self-test of an installation: makes sessions of its own, changes them by PATCH at a fixed\n"
-    "rate, hears the changes over WebSockets, tells how long both took (and a change's waiting for "
-    "a\n"
-    "free connection), and deletes its sessions, also when it is interrupted.\n"
+    "A self-test of an installation: makes sessions of its own, changes them by\n"
+    "PATCH at a fixed rate, hears the changes over WebSockets, tells how long both\n"
+    "took (and a change's waiting for a free connection), and deletes its sessions,\n"
+    "also when it is interrupted.\n"
     "\n"
-    "  --url        of session_api: https://handoff.example, http://localhost:8080\n"
-    "  --ws-url     of ws_fanout: ws://localhost:8081; the same as --url unless it is given\n"
-    "  --token-file has the token; its user owns the sessions\n"
-    "  --sessions   10 (1 to 500)\n"
-    "  --watchers   WebSockets, 10 (1 to 100): at most 9 a session, and 64 sessions each\n"
-    "  --writers    connections that send changes, 10 (1 to 200)\n"
-    "  --rate       changes a second, 50 (1 to 2000)\n"
-    "  --seconds    10 (1 to 300)\n"
-    "  --ca-file    who may have signed the server's certificate (PEM)\n"
+    "  --url         of session_api: https://handoff.example, http://localhost:8080\n"
+    "  --ws-url      of ws_fanout: ws://localhost:8081; as --url unless it is given\n"
+    "  --token-file  has the token; its user owns the sessions\n"
+    "  --ca-file     who may have signed the server's certificate (PEM)\n"
+    "  --sessions    10 (1 to 500)\n"
+    "  --watchers    WebSockets, 10 (1 to 100): at most 9 a session, and 64 sessions\n"
+    "                each\n"
+    "  --writers     connections that send changes, 10 (1 to 200)\n"
+    "  --rate        changes a second, 50 (1 to 2000)\n"
+    "  --seconds     10 (1 to 300)\n"
+    "  --progress    on stderr, also where that is no terminal\n"
+    "  --json        an object: times in ms, what was not heard, errors by kind\n"
     "\n"
-    "Ends with 0 when all changes were answered and heard, 1 when not, 2 for a mistake.\n";
+    "Ends with 0 when all changes were answered and heard, 1 when not, 2 for a\n"
+    "mistake in the command.\n";
 
 void bench_note_error(struct bench *b, const char *what) {
     b->n_errors++;
@@ -179,7 +183,8 @@ static void on_created(void *arg, const struct web_answer *a) {
     if (!id || !uuid_is(id, strlen(id))) {
         note_answer(b, a);
         if (!b->has_failed)
-            fprintf(stderr, "handoff: no session could be made: %s\n", b->errors[0].what);
+            fprintf(stderr, "handoff: %s: no session could be made: %s\n", b->orders.url,
+                    b->errors[0].what);
         b->has_failed = true;
         bench_clean(b);
         return;
@@ -227,11 +232,11 @@ static void check_connected(struct bench *b) {
 
 static void tell_progress(struct bench *b) {
     uint64_t second = b->begun_ns ? (uv_hrtime() - b->begun_ns) / 1000000000 : 0;
-    if (!isatty(STDERR_FILENO) || b->phase != BENCH_WRITING || second == b->told_second)
-        return;
-    b->told_second = second;
-    fprintf(stderr, "\r\033[Khandoff: %" PRIu64 " s, %zu changes, %" PRIu64 " errors", second,
-            b->n_applied, b->n_errors);
+    if (b->phase == BENCH_WRITING)
+        progress_tell(&b->progress, "%" PRIu64 " s, %zu changes, %" PRIu64 " errors", second,
+                      b->n_applied, b->n_errors);
+    else
+        progress_clear(&b->progress);
 }
 
 static void on_tick(uv_timer_t *timer) {
@@ -286,7 +291,7 @@ static int run(struct bench *b) {
     uv_loop_init(&b->loop);
     if (web_new(&b->web, &b->loop, &options)) {
         uv_loop_close(&b->loop);
-        return words_refuse("bench", "--url takes http://host:port or https://host.");
+        return arguments_mistake("bench", "--url takes http://host:port or https://host.");
     }
     signal(SIGPIPE, SIG_IGN);
     b->n_changes = (size_t)(b->orders.rate * b->orders.seconds);
@@ -295,8 +300,7 @@ static int run(struct bench *b) {
     b->watchers = must_alloc((size_t)b->orders.watchers * sizeof(*b->watchers));
     run_loop(b);
     uv_loop_close(&b->loop);
-    if (isatty(STDERR_FILENO))
-        fputc('\n', stderr);
+    progress_clear(&b->progress);
     bool is_told = !b->begun_ns || bench_report(b);
     bool is_well = is_told && b->begun_ns && !b->n_errors && !b->has_failed &&
                    !b->was_interrupted && b->n_events == b->n_events_awaited;
@@ -313,8 +317,8 @@ static void bench_done(struct bench *b) {
     free(b->events.items);
 }
 
-static const char *check(const struct bench_orders *o, const struct words *w) {
-    if (w->n)
+static const char *check(const struct bench_orders *o, size_t n_words) {
+    if (n_words)
         return "bench takes options alone.";
     if (!o->url || !o->token_file)
         return "bench needs --url and --token-file.";
@@ -327,23 +331,25 @@ int bench_run(int argc, char **argv) {
     struct bench b = {
         .orders = {.sessions = 10, .watchers = 10, .writers = 10, .rate = 50, .seconds = 10}};
     struct bench_orders *o = &b.orders;
-    const struct words_option options[] = {
-        {"--url", WORDS_TEXT, &o->url, 0, 0},
-        {"--ws-url", WORDS_TEXT, &o->ws_url, 0, 0},
-        {"--token-file", WORDS_TEXT, &o->token_file, 0, 0},
-        {"--ca-file", WORDS_TEXT, &o->ca_file, 0, 0},
-        {"--sessions", WORDS_NUMBER, &o->sessions, 1, BENCH_MAX_SESSIONS},
-        {"--watchers", WORDS_NUMBER, &o->watchers, 1, BENCH_MAX_WATCHERS},
-        {"--writers", WORDS_NUMBER, &o->writers, 1, BENCH_MAX_WRITERS},
-        {"--rate", WORDS_NUMBER, &o->rate, 1, BENCH_MAX_RATE},
-        {"--seconds", WORDS_NUMBER, &o->seconds, 1, BENCH_MAX_SECONDS},
-        {"--json", WORDS_FLAG, &o->json, 0, 0},
+    const struct argument options[] = {
+        {"--url", .text = &o->url},
+        {"--ws-url", .text = &o->ws_url},
+        {"--token-file", .text = &o->token_file},
+        {"--ca-file", .text = &o->ca_file},
+        {"--sessions", .number = &o->sessions, .least = 1, .most = BENCH_MAX_SESSIONS},
+        {"--watchers", .number = &o->watchers, .least = 1, .most = BENCH_MAX_WATCHERS},
+        {"--writers", .number = &o->writers, .least = 1, .most = BENCH_MAX_WRITERS},
+        {"--rate", .number = &o->rate, .least = 1, .most = BENCH_MAX_RATE},
+        {"--seconds", .number = &o->seconds, .least = 1, .most = BENCH_MAX_SECONDS},
+        {"--progress", .flag = &b.progress.is_asked},
+        {"--json", .flag = &o->json},
     };
-    struct words w;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? check(o, &w) : w.mistake;
+    size_t n = 0;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = check(o, n);
     if (mistake)
-        return words_refuse("bench", mistake);
+        return arguments_mistake(argv[0], "%s", mistake);
     o->ws_url = o->ws_url ? o->ws_url : o->url;
     int code = bench_read_token(&b) ? 1 : run(&b);
     bench_done(&b);

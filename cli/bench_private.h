@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "base/uuid.h"
+#include "cli/progress.h"
 #include "cli/web.h"
 #include "clients/c/handoff.h"
 
@@ -28,7 +29,7 @@ void bench_samples_add(struct bench_samples *s, uint64_t us);
 double bench_samples_ms(struct bench_samples *s, double share);
 
 struct bench_error {
-    char what[48];
+    char what[120];
     uint64_t n;
 };
 
@@ -79,7 +80,7 @@ struct bench {
     struct web *web;
     enum bench_phase phase;
     uint64_t until_ms; /* uv_now, of CONNECTING and SETTLING */
-    uint64_t told_second;
+    struct progress progress;
     bool was_interrupted, has_failed;
     size_t n_created;
     struct bench_session *sessions;

@@ -1,6 +1,6 @@
 /* Completion for bash, made of the lines that --help shows of each command ("handoff token new
- * --sub USER …"), so that it has what they have: verbs, options, and of an option's value whether
- * it is a file or one of several words (a|b). */
+ * --sub USER …"), so that it has what they have: verbs, options, and what an option's value is: a
+ * file, or one of several words. */
 #include "cli/completion.h"
 
 #include <ctype.h>
@@ -87,20 +87,23 @@ static void add_word(struct buf *list, const char *word) {
         buf_printf(list, "%s%s", list->len ? " " : "", word);
 }
 
-/* What may follow "handoff <command>", or "handoff <command> <verb>", and what an option's value
- * is. */
+/* What stands for one of several words, where they are too many for a line of help. */
+static const struct {
+    const char *name, *words;
+} choices[] = {{"SERVICE", "session_api state_engine ws_fanout audit_writer handoff"},
+               {"STATUS", "pending active paused completed cancelled expired"}};
+
+/* What an option's value is. */
 static void print_value(const char *command, const char *option, const char *value) {
+    size_t i = 0;
+    while (i < N_ELEMENTS(choices) && strcmp(value, choices[i].name) != 0)
+        i++;
+    printf("        '%s %s') ", command, option);
     if (strcmp(value, "FILE") == 0)
-        printf("        '%s %s') COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n", command,
-               option);
-    else if (strchr(value, '|')) {
-        printf("        '%s %s') COMPREPLY=($(compgen -W '", command, option);
-        for (; *value; value++)
-            putchar(*value == '|' ? ' ' : *value);
-        printf("' -- \"$word\")); return ;;\n");
-    } else {
-        printf("        '%s %s') return ;;\n", command, option);
-    }
+        printf("COMPREPLY=($(compgen -f -- \"$word\")); ");
+    else if (i < N_ELEMENTS(choices))
+        printf("COMPREPLY=($(compgen -W '%s' -- \"$word\")); ", choices[i].words);
+    puts("return ;;");
 }
 
 /* The verb's own words go to list; of options with values a line each, once a command. */
@@ -166,9 +169,12 @@ static void print_words(const struct command *c) {
 static void print_bash(void) {
     fputs("# bash completion for handoff. Made by `handoff completion bash`.\n"
           "_handoff() {\n"
-          "    local word=${COMP_WORDS[COMP_CWORD]} words=\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} words= at=$((COMP_CWORD - 1))\n"
           "    COMPREPLY=()\n"
-          "    case \"${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD - 1]}\" in\n",
+          "    # --name=value is three words here\n"
+          "    if [ \"$word\" = = ]; then word=; elif [ \"${COMP_WORDS[at]}\" = = ]; then at=$((at "
+          "- 1)); fi\n"
+          "    case \"${COMP_WORDS[1]} ${COMP_WORDS[at]}\" in\n",
           stdout);
     for (const struct command *c = commands; c->name; c++)
         print_values(c);

@@ -6,23 +6,24 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "cli/arguments.h"
 #include "cli/keys.h"
 #include "cli/services.h"
 #include "common/bus_url.h"
 #include "common/store_check.h"
 
 const char config_usage[] =
-    "handoff config [--service session_api|state_engine|ws_fanout|audit_writer] [--json]\n"
+    "handoff config [--service SERVICE] [--json]\n"
     "\n"
-    "  The effective configuration of each service, with where each value comes from (default,\n"
-    "  environment, file), secrets redacted; and what is wrong with it, as the service would say\n"
-    "  when it starts.\n"
+    "  The effective configuration of each service, with where each value comes\n"
+    "  from (default, environment, file), secrets redacted; and what is wrong with\n"
+    "  it, as the service would say when it starts.\n"
     "\n"
-    "  --service  of that one alone, where each has an environment of its own\n"
+    "  --service  session_api, state_engine, ws_fanout or audit_writer alone, where\n"
+    "             each has an environment of its own; handoff: of this command\n"
     "  --json     an object on each line: service, values, mistakes\n"
     "\n"
-    "Ends with 0 when there is nothing wrong, 1 when there is, 2 for a mistake in the command.\n";
+    "Ends with 0 when there is nothing wrong, 1 when there is, 2 for a mistake in\n"
+    "the command.\n";
 
 extern char **environ;
 
@@ -97,18 +98,11 @@ static bool look(enum config_service service, bool json) {
 }
 
 int config_run(int argc, char **argv) {
-    const char *service = NULL;
+    unsigned wanted;
     bool json = false, is_fine = true;
-    size_t n = 0;
-    const struct argument options[] = {{"--service", NULL, &service}, {"--json", &json, NULL}};
-    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+    if (!services_read(argc, argv, &wanted, &json))
         return 2;
-    unsigned wanted = services_find(service);
-    if (n || !wanted)
-        return arguments_mistake(
-            argv[0], n ? "config takes no words."
-                       : "--service takes session_api, state_engine, ws_fanout or audit_writer.");
-    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1)
+    for (unsigned bit = 1; bit <= SERVICES_LAST; bit <<= 1)
         if (wanted & bit)
             is_fine &= look((enum config_service)bit, json);
     return fflush(stdout) == 0 && is_fine ? 0 : 1;

@@ -11,7 +11,9 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "cli/advice.h"
 #include "cli/letter.h"
+#include "cli/progress.h"
 #include "common/bus.h"
 #include "proto/route.h"
 
@@ -27,10 +29,12 @@ struct sent {
 struct visit {
     const struct dead_letters_arguments *arguments;
     const char *queue, *origin;
+    struct progress progress;
     uv_loop_t loop;
     struct bus *bus; /* NULL: ended */
     uv_timer_t patience;
     bool is_up;
+    bool *has_head;  /* of the list: once a broker has answered */
     uint64_t n_most; /* held at a time */
     uint64_t n_ready, n_seen, n_done, n_failed;
     struct sent sent[HELD_MAX];
@@ -61,6 +65,8 @@ static bool is_through(const struct visit *v) {
 static void on_turn(void *arg) {
     struct visit *v = arg;
     uv_timer_start(&v->patience, on_patience, PATIENCE_MS, 0);
+    if (v->arguments->all && v->n_done)
+        progress_tell(&v->progress, "%s: %" PRIu64 " of %" PRIu64, v->queue, v->n_done, v->n_ready);
     if (is_through(v) && !v->n_sent)
         end(v, "");
 }
@@ -101,7 +107,7 @@ static void act(struct visit *v, const struct bus_message *m) {
         return;
     }
     if (v->arguments->verb == VERB_SHOW)
-        letter_print_whole(v->queue, m, stdout);
+        (v->arguments->json ? letter_print_whole_json : letter_print_whole)(v->queue, m, stdout);
     else
         bus_ack(v->bus, bus_generation(v->bus), m->tag, false);
     v->n_done++;
@@ -151,6 +157,9 @@ static void on_confirmed(void *arg, uint64_t seq, bool multiple, bool ok) {
 static void on_up(void *arg) {
     struct visit *v = arg;
     v->is_up = true;
+    if (!*v->has_head)
+        letter_print_head(stdout);
+    *v->has_head = true;
     v->n_ready = bus_n_ready(v->bus);
     on_turn(v);
 }
@@ -197,21 +206,34 @@ static int visit(struct visit *v, const struct config *config) {
 
 /* ---- What is said at the end ---- */
 
+/* What was put back, or dropped. */
+static void tell_done(const struct visit *v) {
+    bool is_replay = v->arguments->verb == VERB_REPLAY, is_drop = v->arguments->verb == VERB_DROP;
+    if (v->arguments->json && (is_replay || is_drop))
+        printf("{\"queue\":\"%s\",\"%s\":%" PRIu64 ",\"failed\":%" PRIu64 "}\n", v->queue,
+               is_replay ? "replayed" : "dropped", v->n_done, v->n_failed);
+    else if (is_replay && v->n_done)
+        printf("%" PRIu64 " put back into %s\n", v->n_done, v->origin);
+    else if (is_drop && v->n_done)
+        printf("%" PRIu64 " dropped from %s\n", v->n_done, v->queue);
+}
+
+static void tell_broken(const struct visit *v) {
+    advice_rabbitmq(v->queue, v->why);
+    if (v->arguments->verb == VERB_REPLAY || v->arguments->verb == VERB_DROP)
+        fputs("handoff: what was not confirmed is still there\n", stderr);
+}
+
 /* Whether all was done in this queue. */
-static bool tell(const struct visit *v) {
+static bool tell(struct visit *v) {
+    progress_clear(&v->progress);
     if (v->why[0])
-        fprintf(stderr,
-                "handoff: %s: %s. What was not confirmed is still there. Is RabbitMQ up, and "
-                "HANDOFF_AMQP_URL right?\n",
-                v->queue, v->why);
+        tell_broken(v);
     if (v->n_failed)
         fprintf(stderr,
                 "handoff: %s: %" PRIu64 " not taken by the broker; still there. Try again.\n",
                 v->queue, v->n_failed);
-    if (v->arguments->verb == VERB_REPLAY && v->n_done)
-        printf("%" PRIu64 " put back into %s\n", v->n_done, v->origin);
-    if (v->arguments->verb == VERB_DROP && v->n_done)
-        printf("%" PRIu64 " dropped from %s\n", v->n_done, v->queue);
+    tell_done(v);
     bool is_part = !v->why[0] && !v->arguments->all && v->n_seen < v->n_ready;
     if (is_part)
         fprintf(stderr, "handoff: %s: the first %" PRIu64 " of %" PRIu64 " were looked at.\n",
@@ -224,13 +246,14 @@ int dead_letters_act(const struct dead_letters_arguments *a, const struct config
                                             {ROUTE_COMMANDS_DEAD_QUEUE, ROUTE_COMMANDS_QUEUE}};
     bool is_well = true;
     uint64_t n_found = 0;
-    if (a->verb == VERB_LIST && !a->json)
-        letter_print_head(stdout);
+    bool has_head = a->verb != VERB_LIST || a->json;
     for (size_t i = 0; i < N_ELEMENTS(queues) && is_well && !(a->id && n_found); i++) {
         if (a->queue && strcmp(a->queue, queues[i][0]) != 0)
             continue;
         _cleanup_(freep) struct visit *v = must_alloc(sizeof(*v));
         v->arguments = a;
+        v->has_head = &has_head;
+        v->progress.is_asked = a->wants_progress;
         v->queue = queues[i][0];
         v->origin = queues[i][1];
         v->n_most = a->verb == VERB_REPLAY && a->all ? HELD_TO_REPLAY : HELD_MAX;

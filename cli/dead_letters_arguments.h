@@ -5,14 +5,14 @@
 
 #include "common/config.h"
 
-enum verb { VERB_LIST, VERB_SHOW, VERB_REPLAY, VERB_DROP, N_VERBS };
+enum dead_letters_verb { VERB_LIST, VERB_SHOW, VERB_REPLAY, VERB_DROP, N_VERBS };
 
 /* Texts are borrowed from argv. */
 struct dead_letters_arguments {
-    enum verb verb;
+    enum dead_letters_verb verb;
     const char *id;    /* NULL: not given */
     const char *queue; /* NULL: all */
-    bool all, json, yes;
+    bool all, json, yes, wants_progress;
 };
 
 /* dead_letters.c: the exit code; what went wrong is on stderr. */

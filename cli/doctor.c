@@ -8,23 +8,25 @@
 #include <string.h>
 
 #include "base/timestamp.h"
-#include "cli/arguments.h"
 #include "cli/doctor_parts.h"
 #include "cli/services.h"
 
 const char doctor_usage[] =
-    "handoff doctor [--service session_api|state_engine|ws_fanout|audit_writer] [--json]\n"
+    "handoff doctor [--service SERVICE] [--json]\n"
     "\n"
-    "  Looks at all that the services need, as the environment configures them: RabbitMQ, Redis\n"
-    "  and PostgreSQL (reached, version, settings, rights, topology, schema, clocks), keys for\n"
-    "  tokens, open files. A line for each check, ok, warning or failed, and what to do. Nothing "
-    "is\n"
-    "  changed, and services may run meanwhile.\n"
+    "  Looks at all that the services need, as the environment configures them:\n"
+    "  RabbitMQ, Redis and PostgreSQL (reached, version, settings, rights, topology,\n"
+    "  schema, clocks), keys for tokens, open files. A line for each check, ok,\n"
+    "  warning or failed, and what to do. Nothing is changed, and services may run\n"
+    "  meanwhile.\n"
     "\n"
-    "  --service  of that one alone, where each has an environment of its own\n"
+    "  --service  session_api, state_engine, ws_fanout or audit_writer alone, where\n"
+    "             each has an environment of its own; handoff: what this command\n"
+    "             needs\n"
     "  --json     an object on each line: state, check, service, found, todo\n"
     "\n"
-    "Ends with 0 when nothing failed, 1 when something did, 2 for a mistake in the command.\n";
+    "Ends with 0 when nothing failed, 1 when something did, 2 for a mistake in the\n"
+    "command.\n";
 
 #define CLOCK_WARNS_MS 2000
 #define CLOCK_FAILS_MS 30000 /* the leeway of a token's times */
@@ -61,7 +63,7 @@ static bool is_first(const struct services *s, size_t i, size_t offset, unsigned
 }
 
 static void load(struct report *r, unsigned wanted, struct services *s) {
-    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1) {
+    for (unsigned bit = 1; bit <= SERVICES_LAST; bit <<= 1) {
         if (!(wanted & bit))
             continue;
         _cleanup_(freep) char *why = services_load((enum config_service)bit, &s->configs[s->n]);
@@ -75,15 +77,16 @@ static void load(struct report *r, unsigned wanted, struct services *s) {
     }
 }
 
-#define ASKS_DATABASE (CONFIG_SESSION_API | CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER)
+#define ASKS_DATABASE (CONFIG_SESSION_API | CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER | CONFIG_CLI)
+#define ANYBODY (CONFIG_ALL | CONFIG_CLI)
 
 static void look(struct report *r, const struct services *s) {
     for (size_t i = 0; i < s->n; i++)
         doctor_rabbitmq(r, &s->configs[i],
-                        is_first(s, i, offsetof(struct config, amqp_url), CONFIG_ALL));
+                        is_first(s, i, offsetof(struct config, amqp_url), ANYBODY));
     for (size_t i = 0; i < s->n; i++)
         doctor_redis(r, &s->configs[i],
-                     is_first(s, i, offsetof(struct config, redis_url), CONFIG_ALL));
+                     is_first(s, i, offsetof(struct config, redis_url), ANYBODY));
     for (size_t i = 0; i < s->n; i++)
         if (s->configs[i].service & ASKS_DATABASE)
             doctor_postgresql(r, &s->configs[i],
@@ -96,16 +99,9 @@ static void look(struct report *r, const struct services *s) {
 int doctor_run(int argc, char **argv) {
     struct report r = {0};
     struct services s = {.n = 0};
-    const char *service = NULL;
-    size_t n = 0;
-    const struct argument options[] = {{"--service", NULL, &service}, {"--json", &r.json, NULL}};
-    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+    unsigned wanted;
+    if (!services_read(argc, argv, &wanted, &r.json))
         return 2;
-    unsigned wanted = services_find(service);
-    if (n || !wanted)
-        return arguments_mistake(
-            argv[0], n ? "doctor takes no words."
-                       : "--service takes session_api, state_engine, ws_fanout or audit_writer.");
     load(&r, wanted, &s);
     look(&r, &s);
     services_done(&s);

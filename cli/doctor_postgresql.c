@@ -153,9 +153,9 @@ static const char audit_sql[] =
                "WHERE NOT coalesce(has_table_privilege(to_regclass(t), p), false)");
 
 static void look_at_rights(struct report *r, const struct config *c, struct db_blocking *db) {
-    const char *sql = c->service == CONFIG_SESSION_API    ? reads_sql
+    const char *sql = c->service == CONFIG_AUDIT_WRITER   ? audit_sql
                       : c->service == CONFIG_STATE_ENGINE ? engine_sql
-                                                          : audit_sql;
+                                                          : reads_sql;
     const struct db_result *row = ask(r, db, "postgresql.rights", c->service_name, sql);
     if (!row)
         return;

@@ -10,7 +10,8 @@
 #define ANY_SESSION "00000000-0000-0000-0000-000000000000"
 
 static const char rights_todo[] =
-    "give the user the rights of compose/rabbitmq/definitions.json (rabbitmqctl set_permissions)";
+    "is it the user of that service? compose/rabbitmq/definitions.json has its rights (rabbitmqctl "
+    "set_permissions)";
 
 /* ---- the nodes ---- */
 
@@ -116,7 +117,7 @@ static bool look_at_topology(struct report *r, const struct config *c, bool is_f
 
 struct right {
     unsigned services;
-    enum { PUBLISH, CONSUME, OWN_QUEUE } kind;
+    enum { PUBLISH, CONSUME, OWN_QUEUE, CONSUMERS_QUEUE } kind;
     const char *where; /* exchange or queue */
     enum event_type type;
 };
@@ -126,24 +127,37 @@ static const struct right rights[] = {
     {CONFIG_SESSION_API | CONFIG_WS_FANOUT, PUBLISH, ROUTE_UPDATES_EXCHANGE, EVENT_BROADCAST},
     {CONFIG_WS_FANOUT, OWN_QUEUE, ROUTE_UPDATES_EXCHANGE, EVENT_N_TYPES},
     {CONFIG_STATE_ENGINE, PUBLISH, ROUTE_UPDATES_EXCHANGE, EVENT_STATE_DELTA},
-    {CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER, PUBLISH, "", EVENT_N_TYPES},
+    {CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER | CONFIG_CLI, PUBLISH, "", EVENT_N_TYPES},
     {CONFIG_STATE_ENGINE, CONSUME, ROUTE_COMMANDS_QUEUE, EVENT_N_TYPES},
     {CONFIG_AUDIT_WRITER, CONSUME, ROUTE_AUDIT_QUEUE, EVENT_N_TYPES},
+    {CONFIG_CLI, CONSUME, ROUTE_COMMANDS_DEAD_QUEUE, EVENT_N_TYPES},
+    {CONFIG_CLI, CONSUME, ROUTE_AUDIT_DEAD_QUEUE, EVENT_N_TYPES},
+    {CONFIG_CLI, CONSUMERS_QUEUE, ROUTE_UPDATES_EXCHANGE, EVENT_N_TYPES},
 };
 
 static enum bus_verdict ask(struct bus_check *check, const struct right *right) {
     char key[ROUTE_KEY_CAP] = ROUTE_COMMANDS_KEY;
     if (right->type < EVENT_N_TYPES)
         route_event_key(ANY_SESSION, right->type, key);
-    return right->kind == PUBLISH   ? bus_check_publish(check, right->where, key)
-           : right->kind == CONSUME ? bus_check_consume(check, right->where)
-                                    : bus_check_own_queue(check, right->where);
+    static char consumers[] = "consumer."; /* as handoff tail has it */
+    return right->kind == PUBLISH     ? bus_check_publish(check, right->where, key)
+           : right->kind == CONSUME   ? bus_check_consume(check, right->where)
+           : right->kind == OWN_QUEUE ? bus_check_own_queue(check, right->where, NULL)
+                                      : bus_check_own_queue(check, right->where, consumers);
+}
+
+/* A reason begins with what was asked for, which is told already. */
+static const char *without_name(const char *why, const char *name) {
+    size_t len = strlen(name);
+    return len && strncmp(why, name, len) == 0 && strncmp(why + len, ": ", 2) == 0 ? why + len + 2
+                                                                                   : why;
 }
 
 static void look_at_rights(struct report *r, const struct config *c, struct bus_check *check) {
     static const char *const kinds[] = {[PUBLISH] = "publish to",
                                         [CONSUME] = "consume",
-                                        [OWN_QUEUE] = "bind a queue of its own to"};
+                                        [OWN_QUEUE] = "bind a queue of its own to",
+                                        [CONSUMERS_QUEUE] = "bind a queue consumer.… to"};
     size_t n_wrong = 0;
     for (size_t i = 0; i < N_ELEMENTS(rights); i++) {
         if (!(rights[i].services & (unsigned)c->service))
@@ -157,7 +171,8 @@ static void look_at_rights(struct report *r, const struct config *c, struct bus_
                                                 : "does a memory or disk alarm block publishers? "
                                                   "rabbitmqctl status; the broker's log says more",
                    "cannot %s %s: %s", kinds[rights[i].kind],
-                   *rights[i].where ? rights[i].where : "the default exchange", check->why);
+                   *rights[i].where ? rights[i].where : "the default exchange",
+                   without_name(check->why, rights[i].where));
     }
     if (!n_wrong)
         report_add(r, REPORT_OK, "rabbitmq.rights", c->service_name, "", "all that it needs");

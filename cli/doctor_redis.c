@@ -88,18 +88,36 @@ static void look_at_clock(struct report *r, struct store_check *check) {
         report_add(r, REPORT_FAILED, "redis.clock", "", "the user needs +time", "TIME is refused");
 }
 
-static void look_at_slots(struct report *r, struct store_check *check) {
+/* Those that have slots and do not answer; none when all of it can be reached. */
+static void find_silent(const struct store_check *check, size_t n_masters, struct buf *ret) {
     char why[STORE_CHECK_WHY_CAP];
-    unsigned n_slots = 0, n_masters = 0;
+    for (size_t i = 0; i < n_masters; i++) {
+        _cleanup_(store_check_closep) struct store_check *master = NULL;
+        if (store_check_open_master(&master, check, i, why))
+            buf_printf(ret, "; %s", why);
+    }
+}
+
+/* Whether each slot has a master that answers. */
+static bool look_at_slots(struct report *r, struct store_check *check) {
+    char why[STORE_CHECK_WHY_CAP];
+    _cleanup_(buf_done) struct buf silent = BUF_NULL;
+    unsigned n_slots = 0;
+    size_t n_masters = 0;
     if (!store_check_slots(check, &n_slots, &n_masters, why)) {
         report_add(r, REPORT_FAILED, "redis.cluster", "", "the users need +cluster|slots", "%s",
                    why);
-        return;
+        return false;
     }
-    bool is_fine = n_slots == N_SLOTS;
+    find_silent(check, n_masters, &silent);
+    bool is_fine = n_slots == N_SLOTS && !silent.len;
     report_add(r, is_fine ? REPORT_OK : REPORT_FAILED, "redis.cluster", "",
-               is_fine ? "" : "redis-cli --cluster check, then fix: sessions of the others are 503",
-               "%u of %u slots have a master, of %u", n_slots, N_SLOTS, n_masters);
+               is_fine ? ""
+                       : "start what is down, or let a replica take over; redis-cli --cluster "
+                         "check, then fix: sessions of these slots are 503",
+               "%u of %u slots have a master, of %zu%s", n_slots, N_SLOTS, n_masters,
+               silent.len ? silent.data : "");
+    return is_fine;
 }
 
 static void look_at_node(struct report *r, struct store_check *check, bool is_cluster) {
@@ -127,8 +145,7 @@ struct right {
 };
 
 #define NOBODY "{00000000-0000-0000-0000-000000000000}"
-#define READS_SESSIONS                                                                             \
-    (CONFIG_SESSION_API | CONFIG_WS_FANOUT | CONFIG_STATE_ENGINE | CONFIG_AUDIT_WRITER)
+#define READS_SESSIONS (CONFIG_ALL | CONFIG_CLI)
 #define SCRIPTS (CONFIG_SESSION_API | CONFIG_WS_FANOUT | CONFIG_STATE_ENGINE)
 #define WRITES (CONFIG_WS_FANOUT | CONFIG_STATE_ENGINE)
 
@@ -187,16 +204,38 @@ static void look_at_rights(struct report *r, const struct config *c, struct stor
 
 /* ---- the whole ---- */
 
-static void tell_away(struct report *r, const char *why, int err) {
-    report_add(r, REPORT_FAILED, "redis.reached", "",
+/* Of a cluster that is whole without it a node may be down. */
+static void tell_away(struct report *r, const char *why, int err, bool is_spare) {
+    report_add(r, is_spare && err != -EACCES ? REPORT_WARNING : REPORT_FAILED, "redis.reached", "",
                err == -EACCES ? "user and password of HANDOFF_REDIS_URL: ACL LIST"
+               : is_spare     ? "the cluster is whole without it: is it down, or no node any more?"
                               : "is Redis up, and HANDOFF_REDIS_URL right?",
                "%s", why);
 }
 
+/* The server, once for all services: every node that the URL names. */
+static void look_at_nodes(struct report *r, const struct config *c, size_t n, bool is_cluster) {
+    bool is_whole = false, has_asked = false;
+    int errors[STORE_CHECK_MAX_NODES] = {0};
+    char reasons[STORE_CHECK_MAX_NODES][STORE_CHECK_WHY_CAP];
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_(store_check_closep) struct store_check *check = NULL;
+        errors[i] = store_check_open(&check, c->redis_url, i, reasons[i]);
+        if (errors[i])
+            continue;
+        look_at_node(r, check, is_cluster);
+        if (is_cluster && !has_asked)
+            is_whole = look_at_slots(r, check);
+        has_asked = true;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (errors[i])
+            tell_away(r, reasons[i], errors[i], is_whole);
+}
+
 void doctor_redis(struct report *r, const struct config *c, bool is_first) {
     size_t n = 0;
-    bool is_cluster = false, is_judged = false;
+    bool is_cluster = false;
     if (store_check_url(c->redis_url, &n, &is_cluster)) {
         report_add(r, REPORT_FAILED, "redis.url", c->service_name,
                    "redis://[user:password@]host:port[/db], or redis+cluster:// with some of its "
@@ -204,20 +243,14 @@ void doctor_redis(struct report *r, const struct config *c, bool is_first) {
                    "HANDOFF_REDIS_URL cannot be used");
         return;
     }
-    for (size_t i = 0; i < n && (is_first || !is_judged); i++) {
+    if (is_first)
+        look_at_nodes(r, c, n, is_cluster);
+    for (size_t i = 0; i < n; i++) {
         _cleanup_(store_check_closep) struct store_check *check = NULL;
         char why[STORE_CHECK_WHY_CAP];
-        int err = store_check_open(&check, c->redis_url, i, why);
-        if (err && is_first)
-            tell_away(r, why, err);
-        if (err)
+        if (store_check_open(&check, c->redis_url, i, why))
             continue;
-        if (is_first)
-            look_at_node(r, check, is_cluster);
-        if (is_first && is_cluster && !is_judged)
-            look_at_slots(r, check);
-        if (!is_judged)
-            look_at_rights(r, c, check, is_cluster);
-        is_judged = true;
+        look_at_rights(r, c, check, is_cluster);
+        break;
     }
 }

@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/timestamp.h"
+#include "cli/arguments.h"
+#include "cli/progress.h"
+#include "cli/shown.h"
 #include "cli/web.h"
-#include "cli/words.h"
 
 #define LOOK_EVERY_MS 250
 #define ANSWER_MS 5000
@@ -19,31 +20,38 @@
 #define PATIENCE_S 60 /* beyond those seconds */
 
 const char drain_usage[] =
-    "handoff drain URL [--seconds N] [--wait] [--timeout N]\n"
+    "handoff drain URL [--seconds N] [--wait] [--timeout N] [--progress]\n"
+    "              [--json]\n"
     "\n"
-    "Asks an instance to end as SIGTERM would: it is not ready any more, takes no new work, "
-    "finishes\n"
-    "what it has in hand. It has to run with HANDOFF_ADMIN_DRAIN=on.\n"
+    "Asks an instance to end as SIGTERM would: it is not ready any more, takes no\n"
+    "new work, finishes what it has in hand. It has to run with\n"
+    "HANDOFF_ADMIN_DRAIN=on.\n"
     "\n"
-    "  URL        its admin port: http://127.0.0.1:9102\n"
-    "  --seconds  ws_fanout sends its clients elsewhere little by little over so long (0 to 3600;\n"
-    "             0: all at once, each to come back at a moment of its own)\n"
-    "  --wait     until it is gone, with what is left of its connections\n"
-    "  --timeout  how long --wait waits beyond --seconds (60, in seconds; up to 3600)\n"
+    "  URL         its admin port: http://127.0.0.1:9102\n"
+    "  --seconds   ws_fanout sends its clients elsewhere little by little over so\n"
+    "              long (0 to 3600; 0: all at once, each to come back at a moment of\n"
+    "              its own)\n"
+    "  --wait      until it is gone, with what is left of its connections\n"
+    "  --timeout   how long --wait waits beyond --seconds (60, in seconds; up to\n"
+    "              3600)\n"
+    "  --progress  on stderr, also where that is no terminal\n"
+    "  --json      an object: url, state (draining, gone), tookMs\n"
     "\n"
-    "Ends with 0 when it drains (--wait: when it is gone), 1 when not, 2 for a mistake.\n";
+    "Ends with 0 when it drains (--wait: when it is gone), 1 when not, 2 for a\n"
+    "mistake in the command.\n";
 
 struct drain {
     const char *url;
     int64_t seconds, timeout_s;
-    bool waits;
+    bool waits, json;
     uv_loop_t loop;
     struct web *web;
     uv_timer_t timer;
     int64_t begun_ms;
     int64_t start;  /* of the process; another one: it was started again */
-    int64_t n_told; /* connections, when they were told last; -1: never */
-    int code;       /* the exit code, once is_over */
+    int64_t n_left; /* connections, when they were told last; -1: never */
+    struct progress progress;
+    int code; /* the exit code, once is_over */
     bool is_over;
 };
 
@@ -71,19 +79,29 @@ static int64_t sum_of(const char *metrics, const char *name) {
 }
 
 static void tell_left(struct drain *d, int64_t n) {
-    if (n < 0 || n == d->n_told)
+    if (n < 0 || n == d->n_left)
         return;
-    d->n_told = n;
-    fprintf(stderr, "%shandoff: %" PRId64 " connections left%s",
-            isatty(STDERR_FILENO) ? "\r\033[K" : "", n, isatty(STDERR_FILENO) ? "" : "\n");
+    d->n_left = n;
+    progress_step(&d->progress, "%" PRId64 " connections left", n);
 }
 
-static void tell_gone(struct drain *d) {
+/* It drains; or it is gone, after so long. */
+static void tell_done(struct drain *d, bool is_gone) {
     int64_t ms = timestamp_monotonic_ms() - d->begun_ms;
-    if (d->n_told >= 0 && isatty(STDERR_FILENO))
-        fputc('\n', stderr);
-    printf("%s is gone after %" PRId64 ".%" PRId64 " s\n", d->url, ms / 1000, ms % 1000 / 100);
-    end(d, fflush(stdout) == 0 ? 0 : 1);
+    _cleanup_(buf_done) struct buf out = BUF_NULL;
+    progress_clear(&d->progress);
+    if (d->json) {
+        buf_puts(&out, "{\"url\":");
+        shown_text_json(&out, d->url);
+        buf_printf(&out, ",\"state\":\"%s\",\"tookMs\":%" PRId64 "}\n",
+                   is_gone ? "gone" : "draining", ms);
+    } else if (is_gone) {
+        buf_printf(&out, "%s is gone after %" PRId64 ".%" PRId64 " s\n", d->url, ms / 1000,
+                   ms % 1000 / 100);
+    } else {
+        buf_printf(&out, "%s drains\n", d->url);
+    }
+    end(d, shown_flush(&out) ? 0 : 1);
 }
 
 /* ---- the talk ---- */
@@ -95,13 +113,15 @@ static void on_metrics(void *arg, const struct web_answer *answer) {
     int64_t waited_s = (timestamp_monotonic_ms() - d->begun_ms) / 1000;
     int64_t start = sum_of(answer->body, "handoff_process_start_time_seconds");
     if (answer->is_nobody || (d->start > 0 && start > d->start)) {
-        tell_gone(d);
+        tell_done(d, true);
         return;
     }
     d->start = start > 0 ? start : d->start;
     tell_left(d, sum_of(answer->body, "handoff_ws_connections"));
     if (waited_s > d->seconds + d->timeout_s) {
-        fprintf(stderr, "handoff: %s is still there\n", d->url);
+        progress_clear(&d->progress);
+        fprintf(stderr, "handoff: %s is still there after %" PRId64 " s (--timeout)\n", d->url,
+                waited_s);
         end(d, 1);
         return;
     }
@@ -134,8 +154,7 @@ static void on_drained(void *arg, const struct web_answer *answer) {
     } else if (d->waits) {
         uv_timer_start(&d->timer, look, 0, 0);
     } else {
-        printf("%s drains\n", d->url);
-        end(d, fflush(stdout) == 0 ? 0 : 1);
+        tell_done(d, false);
     }
 }
 
@@ -146,7 +165,7 @@ static int run(struct drain *d) {
     uv_loop_init(&d->loop);
     if (web_new(&d->web, &d->loop, &options)) {
         uv_loop_close(&d->loop);
-        return words_refuse("drain", "URL is that of the admin port: http://127.0.0.1:9102.");
+        return arguments_mistake("drain", "URL is that of the admin port: http://127.0.0.1:9102.");
     }
     uv_timer_init(&d->loop, &d->timer);
     d->timer.data = d;
@@ -163,19 +182,20 @@ static int run(struct drain *d) {
 }
 
 int drain_run(int argc, char **argv) {
-    struct drain d = {.timeout_s = PATIENCE_S, .n_told = -1};
-    const struct words_option options[] = {
-        {"--seconds", WORDS_NUMBER, &d.seconds, 0, SECONDS_MAX},
-        {"--wait", WORDS_FLAG, &d.waits, 0, 0},
-        {"--timeout", WORDS_NUMBER, &d.timeout_s, 1, SECONDS_MAX},
+    struct drain d = {.timeout_s = PATIENCE_S, .n_left = -1};
+    const struct argument options[] = {
+        {"--seconds", .number = &d.seconds, .least = 0, .most = SECONDS_MAX},
+        {"--wait", .flag = &d.waits},
+        {"--progress", .flag = &d.progress.is_asked},
+        {"--json", .flag = &d.json},
+        {"--timeout", .number = &d.timeout_s, .least = 1, .most = SECONDS_MAX},
     };
-    struct words w;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    if (!is_fine)
-        return words_refuse("drain", w.mistake);
-    if (w.n != 1)
-        return words_refuse("drain", "Which one? Give the URL of one instance's admin port.");
-    _cleanup_(freep) char *url = must_strdup(w.items[0]);
+    size_t n = 0;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    if (n != 1)
+        return arguments_mistake(argv[0], "Which one? Give the URL of one instance's admin port.");
+    _cleanup_(freep) char *url = must_strdup(argv[1]);
     size_t len = strlen(url);
     if (len && url[len - 1] == '/')
         url[len - 1] = '\0';

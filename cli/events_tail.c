@@ -1,7 +1,8 @@
-/* Following the exchange of events; see events_tail.h. The queue is this process's own and bounded:
- * who reads slowly loses the oldest events, is told so, and slows nobody down. Nothing is declared
- * but that queue (with what tells the loss), so that the broker's user `consumer` is enough. */
-#include "cli/events_tail.h"
+/* Following the exchange of events by routing patterns; see tail_arguments.h. The queue is this
+ * process's own and bounded: who reads slowly loses the oldest events, is told so, and slows nobody
+ * down. Nothing is declared but that queue (with what tells the loss), so that the broker's user
+ * `consumer` is enough. */
+#include "cli/tail_arguments.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,28 +11,24 @@
 
 #include "base/buf.h"
 #include "base/timestamp.h"
+#include "cli/advice.h"
+#include "cli/arguments.h"
 #include "cli/shown.h"
 #include "cli/tail_line.h"
-#include "cli/words.h"
 #include "common/bus.h"
 #include "common/config.h"
 #include "proto/event.h"
 #include "proto/route.h"
-#include "proto/text.h"
 
 #define PREFETCH 100
 #define BUFFER 10000
-#define BUFFER_MAX 1000000
 #define PATIENCE_MS 10000 /* for the first connection */
 #define TELL_EVERY_MS 1000
 #define HURRY_MS 1000
-#define PATTERN_MAX 255
-
-extern char **environ;
+#define QUEUE_PREFIX "consumer."
 
 struct events_tail {
-    const struct words *patterns;
-    bool json;
+    const struct tail_arguments *arguments;
     uv_loop_t loop;
     struct bus *bus; /* NULL: ended */
     uv_timer_t patience;
@@ -42,51 +39,6 @@ struct events_tail {
     uint64_t told_drop_ms; /* uv_now, when it was told last; 0: never */
     char why[320];
 };
-
-/* ---- patterns ---- */
-
-static bool is_word(const char *text, size_t len) {
-    bool is_wild = len == 1 && (*text == '*' || *text == '#');
-    if (is_wild)
-        return true;
-    for (size_t i = 0; i < len; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789_-", text[i]))
-            return false;
-    return len > 0;
-}
-
-const char *events_tail_check_pattern(const char *pattern) {
-    size_t n = 0, len = strlen(pattern);
-    const char *end = pattern + len;
-    if (len > PATTERN_MAX)
-        return "A pattern has at most 255 characters.";
-    for (const char *word = pattern; word <= end; n++) {
-        size_t word_len = strcspn(word, ".");
-        if (n == 0 && (word_len != 7 || memcmp(word, "session", 7) != 0))
-            return "A pattern begins with session: 'session.*.status', 'session.#'.";
-        if (!is_word(word, word_len))
-            return "A pattern's words have a-z 0-9 _ -, or are * or #, between dots.";
-        word += word_len + 1;
-    }
-    if (!strchr(pattern, '#') && n != 3)
-        return "A pattern has three words, session.<id>.<kind>, or a #.";
-    return NULL;
-}
-
-static bool begins_with(const char *text, const char *beginning) {
-    return strncmp(text, beginning, strlen(beginning)) == 0;
-}
-
-bool events_tail_is_meant(int argc, char **argv) {
-    bool is_meant = false;
-    for (int i = 1; i < argc; i++) {
-        if (begins_with(argv[i], "--url") || begins_with(argv[i], "--token-file"))
-            return false;
-        is_meant |= begins_with(argv[i], "--buffer") || begins_with(argv[i], "--queue-prefix") ||
-                    (argv[i][0] != '-' && strpbrk(argv[i], ".*#"));
-    }
-    return is_meant;
-}
 
 /* ---- the end ---- */
 
@@ -100,7 +52,7 @@ static void end(struct events_tail *t) {
 }
 
 static void fail(struct events_tail *t, const char *why) {
-    fprintf(stderr, "handoff: RabbitMQ: %s. Is it up, and HANDOFF_AMQP_URL right?\n", why);
+    advice_rabbitmq("RabbitMQ", why);
     t->has_failed = true;
     end(t);
 }
@@ -126,7 +78,7 @@ static void put_event(const struct events_tail *t, const struct bus_message *m, 
         fprintf(stderr, "handoff: a message that is no event: %s\n", f.detail);
         return;
     }
-    if (t->json) {
+    if (t->arguments->json) {
         for (size_t i = 0; i < m->body_len; i++)
             buf_put(out, body[i] == '\n' || body[i] == '\r' ? " " : &body[i], 1);
     } else {
@@ -166,8 +118,8 @@ static void on_up(void *arg) {
     struct events_tail *t = arg;
     t->n_bound = 0;
     uv_timer_stop(&t->patience);
-    for (size_t i = 0; i < t->patterns->n; i++)
-        if (bus_bind(t->bus, BUS_BIND, ROUTE_UPDATES_EXCHANGE, t->patterns->items[i], i + 1)) {
+    for (size_t i = 0; i < t->arguments->n_words; i++)
+        if (bus_bind(t->bus, BUS_BIND, ROUTE_UPDATES_EXCHANGE, t->arguments->words[i], i + 1)) {
             fail(t, "the queue cannot be bound");
             return;
         }
@@ -176,7 +128,7 @@ static void on_up(void *arg) {
 static void on_bound(void *arg, uint64_t ticket) {
     struct events_tail *t = arg;
     (void)ticket;
-    if (++t->n_bound < t->patterns->n)
+    if (++t->n_bound < t->arguments->n_words)
         return;
     fprintf(stderr, "handoff: listening\n");
     t->was_up = true;
@@ -203,9 +155,10 @@ static void on_connect_failed(void *arg, const char *why) {
     t->has_hurried = true;
 }
 
-static int start(struct events_tail *t, const struct config *config, const char *prefix,
-                 int64_t buffer) {
-    const struct bus_own_queue own = {prefix, (uint32_t)buffer, true};
+static int start(struct events_tail *t, const struct config *config) {
+    const struct tail_arguments *a = t->arguments;
+    const struct bus_own_queue own = {a->queue_prefix ? a->queue_prefix : QUEUE_PREFIX,
+                                      (uint32_t)(a->buffer ? a->buffer : BUFFER), true};
     const struct bus_options options = {
         .url = config->amqp_url,
         .is_guest = true,
@@ -238,34 +191,12 @@ static int start(struct events_tail *t, const struct config *config, const char 
     return t->has_failed || t->has_missed ? 1 : 0;
 }
 
-static const char *check(const struct words *w, const char *prefix) {
-    const char *mistake = w->n ? NULL : "Which events? Give a pattern: 'session.*.status'.";
-    for (size_t i = 0; i < w->n && !mistake; i++)
-        mistake = events_tail_check_pattern(w->items[i]);
-    if (!mistake && !text_is_printable(prefix, strlen(prefix)))
-        mistake = "--queue-prefix takes printable characters.";
-    return mistake;
-}
-
-int events_tail_run(int argc, char **argv) {
-    struct events_tail t = {0};
-    struct words w;
+int tail_hear(const struct tail_arguments *a) {
+    struct events_tail t = {.arguments = a};
     struct config config = {0};
-    const char *prefix = "consumer.";
-    int64_t buffer = BUFFER;
-    const struct words_option options[] = {
-        {"--json", WORDS_FLAG, &t.json, 0, 0},
-        {"--buffer", WORDS_NUMBER, &buffer, 1, BUFFER_MAX},
-        {"--queue-prefix", WORDS_TEXT, &prefix, 0, 0},
-    };
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? check(&w, prefix) : w.mistake;
-    if (mistake)
-        return words_refuse("tail session.#", mistake);
-    if (config_load(CONFIG_CLI, (const char *const *)environ, &config, stderr) < 0)
+    if (!arguments_load_config(CONFIG_CLI, &config))
         return 2;
-    t.patterns = &w;
-    int code = start(&t, &config, prefix, buffer);
+    int code = start(&t, &config);
     config_done(&config);
     return code;
 }

@@ -6,11 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64url.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/timestamp.h"
 #include "cli/shown.h"
 #include "common/clean.h"
+#include "proto/text.h"
 
 static void put_part(struct buf *whole, const char *part) {
     buf_puts(whole, part);
@@ -65,18 +67,46 @@ static void put_member(struct buf *out, const char *name, const char *text) {
         buf_puts(out, "null");
 }
 
-void letter_print_json(const char *queue, const struct bus_message *m, FILE *out) {
-    _cleanup_(buf_done) struct buf line = BUF_NULL;
+/* What list and show have, without the brace at its end. */
+static void put_members(const char *queue, const struct bus_message *m, struct buf *out) {
     char id[LETTER_ID_LEN + 1], when[TIMESTAMP_LEN + 1] = "";
     letter_id(queue, m, id);
     if (m->timestamp_ms)
         timestamp_print(m->timestamp_ms, when);
-    buf_printf(&line, "{\"id\":\"%s\",\"queue\":\"%s\"", id, queue);
-    put_member(&line, "when", when);
-    put_member(&line, "type", m->type);
-    put_member(&line, "messageId", m->message_id);
-    put_member(&line, "reason", m->reason);
-    buf_printf(&line, ",\"bytes\":%zu}\n", m->body_len);
+    buf_printf(out, "{\"id\":\"%s\",\"queue\":\"%s\"", id, queue);
+    put_member(out, "when", when);
+    put_member(out, "type", m->type);
+    put_member(out, "messageId", m->message_id);
+    put_member(out, "reason", m->reason);
+    buf_printf(out, ",\"bytes\":%zu", m->body_len);
+}
+
+void letter_print_json(const char *queue, const struct bus_message *m, FILE *out) {
+    _cleanup_(buf_done) struct buf line = BUF_NULL;
+    put_members(queue, m, &line);
+    buf_puts(&line, "}\n");
+    fwrite(line.data, 1, line.len, out);
+}
+
+void letter_print_whole_json(const char *queue, const struct bus_message *m, FILE *out) {
+    _cleanup_(buf_done) struct buf line = BUF_NULL;
+    put_members(queue, m, &line);
+    buf_printf(&line, ",\"epoch\":%" PRIu64 ",\"version\":%" PRIu64, m->epoch, m->version);
+    put_member(&line, "deviceId", m->device_id);
+    put_member(&line, "commandId", m->command_id);
+    put_member(&line, "keyHash", m->key_hash);
+    put_member(&line, "fingerprint", m->fingerprint);
+    bool is_text =
+        text_is_utf8(m->body, m->body_len) && !(m->body_len && memchr(m->body, '\0', m->body_len));
+    if (is_text) {
+        buf_puts(&line, ",\"body\":");
+        buf_put_json(&line, m->body, m->body_len);
+    } else {
+        buf_puts(&line, ",\"bodyBase64url\":\"");
+        base64url_put(&line, m->body, m->body_len);
+        buf_putc(&line, '"');
+    }
+    buf_puts(&line, "}\n");
     fwrite(line.data, 1, line.len, out);
 }
 

@@ -15,3 +15,7 @@ void letter_print_head(FILE *out);
 void letter_print_line(const char *queue, const struct bus_message *m, FILE *out);
 void letter_print_json(const char *queue, const struct bus_message *m, FILE *out);
 void letter_print_whole(const char *queue, const struct bus_message *m, FILE *out);
+/* An object on a line, its body as text, or, where that is no UTF-8 or has a NUL, in base64url
+ * (bodyBase64url).
+ */
+void letter_print_whole_json(const char *queue, const struct bus_message *m, FILE *out);

@@ -12,18 +12,15 @@
 #include "cli/dead_letters.h"
 #include "cli/doctor.h"
 #include "cli/drain.h"
-#include "cli/events_tail.h"
 #include "cli/migrate.h"
+#include "cli/nearest.h"
 #include "cli/sessions.h"
 #include "cli/tail.h"
 #include "cli/token.h"
 #include "common/config.h"
 #include "common/version.h"
 
-/* Of a device's sessions by --url, or of all of them by a pattern. */
-static int run_tail(int argc, char **argv) {
-    return events_tail_is_meant(argc, argv) ? events_tail_run(argc, argv) : tail_run(argc, argv);
-}
+#define MAX_COMMANDS 32
 
 /* clang-format off */
 const struct command commands[] = {
@@ -35,7 +32,7 @@ const struct command commands[] = {
     {"drain",        drain_usage,        drain_run,        0},
     {"migrate",      migrate_usage,      migrate_run,      0},
     {"sessions",     sessions_usage,     sessions_run,     CONFIG_CLI},
-    {"tail",         tail_usage,         run_tail,         CONFIG_CLI},
+    {"tail",         tail_usage,         tail_run,         CONFIG_CLI},
     {"token",        token_usage,        token_run,        0},
     {NULL,           NULL,               NULL,             0},
 };
@@ -45,8 +42,9 @@ static const char common_usage[] =
     "handoff COMMAND --help\n"
     "handoff --help | --version\n"
     "\n"
-    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command or the\n"
-    "configuration, which is the environment's, as the services have it (HANDOFF_AMQP_URL …).\n";
+    "Ends with 0 when all of it was done, 1 when not, 2 for a mistake in the command\n"
+    "or the configuration, which is the environment's, as the services have it\n"
+    "(HANDOFF_AMQP_URL ...: docs/CONFIG.md).\n";
 
 /* The lines up to the first empty one; what is after it. */
 static const char *print_synopsis(const char *usage, const char *before) {
@@ -72,7 +70,9 @@ static int print_overview(void) {
 static int print_help(const struct command *c) {
     fputs(print_synopsis(c->usage, "usage: "), stdout);
     if (c->config) {
-        fputs("\nConfigured by the environment, as the services are:\n", stdout);
+        fputs("\nConfigured by the environment, as the services are. A name marked * may end in\n"
+              "_FILE instead: the value is then read from that file.\n",
+              stdout);
         config_print_rows((enum config_service)c->config, stdout);
     }
     return 0;
@@ -85,31 +85,48 @@ static const struct command *find(const char *name) {
     return c->name ? c : NULL;
 }
 
+static bool asks_help(const char *word) {
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* Wherever it stands, whatever else is wrong. */
 static bool wants_help(int argc, char **argv) {
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0)
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (asks_help(argv[i]))
             return true;
-    return argc == 2 && strcmp(argv[1], "-h") == 0;
+    return false;
 }
 
 static int refuse(const char *name) {
-    fprintf(stderr, name ? "handoff: There is no such command: %s.\n" : "handoff: %s\n",
-            name ? name : "What is to be done?");
-    fputs("\nTry handoff --help. Its commands:", stderr);
-    for (const struct command *c = commands; c->name; c++)
-        fprintf(stderr, " %s", c->name);
+    const char *names[MAX_COMMANDS] = {0}, *meant = NULL;
+    size_t n = 0;
+    for (; commands[n].name && n < MAX_COMMANDS; n++)
+        names[n] = commands[n].name;
+    if (name)
+        meant = nearest(name, strlen(name), names, n);
+    fprintf(stderr, name ? "handoff: There is no command %.60s." : "handoff: What is to be done?",
+            name);
+    if (meant)
+        fprintf(stderr, " Is %s meant?", meant);
+    fputs("\n\nTry handoff --help. Its commands:", stderr);
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, " %s", names[i]);
     fputc('\n', stderr);
     return 2;
+}
+
+static int help(int argc, char **argv) {
+    const struct command *c = argc > 2 ? find(argv[2]) : NULL;
+    return c ? print_help(c) : argc > 2 ? refuse(argv[2]) : print_overview();
 }
 
 int main(int argc, char **argv) {
     json_set_alloc_funcs(must_malloc, free);
     json_object_seed(0);
-    static const char *const asks_help[] = {"--help", "-h", "help"};
     if (argc < 2)
         return refuse(NULL);
-    if (arguments_find(argv[1], asks_help, N_ELEMENTS(asks_help)) < N_ELEMENTS(asks_help))
-        return print_overview();
+    if (asks_help(argv[1]) || strcmp(argv[1], "help") == 0)
+        return help(argc, argv);
     if (strcmp(argv[1], "--version") == 0) {
         printf("handoff %s\n", HANDOFF_VERSION);
         return 0;

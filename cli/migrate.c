@@ -8,31 +8,36 @@
 
 #include "base/buf.h"
 #include "cli/arguments.h"
+#include "cli/progress.h"
 #include "common/db_schema.h"
 #include "common/version.h"
 
 const char migrate_usage[] =
     "handoff migrate status [--json]\n"
-    "handoff migrate up [--dry-run] [--json]\n"
+    "handoff migrate up [--dry-run] [--progress] [--json]\n"
     "\n"
-    "  status     a line for each migration: its name, applied, missing, newer or refused, and\n"
-    "             when it was applied\n"
-    "  up         applies those that are missing, in order, each in a transaction of its own; at\n"
-    "             most one program does so at a time, and audit_writer does it, too, when it "
-    "connects\n"
-    "  --dry-run  says which they are, and changes nothing\n"
-    "  --json     an object on each line; progress then stays on stderr\n"
+    "  status      a line for each migration: its name, applied, missing, newer or\n"
+    "              refused, and when it was applied\n"
+    "  up          applies those that are missing, in order, each in a transaction\n"
+    "              of its own; at most one program does so at a time, and\n"
+    "              audit_writer does it, too, when it connects\n"
     "\n"
-    "A migration that this release does not know is a newer one's: newer where it says that this\n"
-    "release may work with it, else refused, and nothing is done.\n"
+    "  --dry-run   says which they are, and changes nothing\n"
+    "  --progress  on stderr, also where that is no terminal\n"
+    "  --json      an object on each line\n"
     "\n"
-    "Ends with 0 when the schema is what this release needs (up: now is), 1 when not.\n";
+    "A migration that this release does not know is a newer one's: newer where it\n"
+    "says that this release may work with it, else refused, and nothing is done.\n"
+    "\n"
+    "Ends with 0 when the schema is what this release needs (up: now is), 1 when\n"
+    "not, 2 for a mistake in the command or the configuration.\n";
 
-enum verb { VERB_STATUS, VERB_UP, N_VERBS };
+enum migrate_verb { VERB_STATUS, VERB_UP };
 
 struct migrate {
-    enum verb verb;
+    enum migrate_verb verb;
     bool dry_run, json;
+    struct progress progress;
     const struct embedded *known;
     size_t n_known;
 };
@@ -109,12 +114,13 @@ static int look(const struct migrate *m, const char *url) {
 /* ---- up ---- */
 
 static void on_begins(void *arg, const char *name, size_t number, size_t n) {
-    (void)arg;
-    fprintf(stderr, "handoff: %zu of %zu: %s …\n", number, n, name);
+    struct migrate *m = arg;
+    progress_step(&m->progress, "%zu of %zu: %s …", number, n, name);
 }
 
 static void on_done(void *arg, const char *name, int64_t took_ms) {
-    const struct migrate *m = arg;
+    struct migrate *m = arg;
+    progress_clear(&m->progress);
     if (m->json)
         printf("{\"name\":\"%s\",\"state\":\"applied\",\"tookMs\":%" PRId64 "}\n", name, took_ms);
     else
@@ -125,7 +131,9 @@ static void on_done(void *arg, const char *name, int64_t took_ms) {
 static int apply(struct migrate *m, const char *url) {
     static const struct db_migrate_callbacks callbacks = {on_begins, on_done};
     _cleanup_(freep) char *error = NULL;
-    if (db_migrate_told(url, m->known, m->n_known, &callbacks, m, &error))
+    int err = db_migrate_told(url, m->known, m->n_known, &callbacks, m, &error);
+    progress_clear(&m->progress);
+    if (err)
         return fail(error);
     fprintf(stderr, "handoff: the schema is what Handoff %s needs.\n", HANDOFF_VERSION);
     return 0;
@@ -133,25 +141,38 @@ static int apply(struct migrate *m, const char *url) {
 
 /* ---- the command ---- */
 
-int migrate_run(int argc, char **argv) {
-    static const char *const verbs[N_VERBS] = {[VERB_STATUS] = "status", [VERB_UP] = "up"};
-    struct migrate m = {0};
+static int run(struct migrate *m, int argc, char **argv, const struct argument *options,
+               size_t n_options) {
     struct config config = {0};
     size_t n = 0;
-    const struct argument options[] = {{"--dry-run", &m.dry_run, NULL}, {"--json", &m.json, NULL}};
-    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+    if (!arguments_read(argc, argv, options, n_options, &n))
         return 2;
-    size_t verb = n == 1 ? arguments_find(argv[1], verbs, N_VERBS) : N_VERBS;
-    if (verb == N_VERBS)
-        return arguments_mistake(argv[0], "migrate knows status and up.");
-    m.verb = (enum verb)verb;
-    if (m.dry_run && m.verb != VERB_UP)
-        return arguments_mistake(argv[0], "--dry-run goes with up.");
+    if (n)
+        return arguments_mistake(argv[0], "%s takes no words.", argv[0]);
     if (!arguments_load_config(CONFIG_AUDIT_WRITER, &config))
         return 2;
-    m.known = db_schema_known(&m.n_known);
-    int code = m.verb == VERB_UP && !m.dry_run ? apply(&m, config.database_url)
-                                               : look(&m, config.database_url);
+    m->known = db_schema_known(&m->n_known);
+    int code = m->verb == VERB_UP && !m->dry_run ? apply(m, config.database_url)
+                                                 : look(m, config.database_url);
     config_done(&config);
     return fflush(stdout) == 0 ? code : 1;
+}
+
+static int run_status(int argc, char **argv) {
+    struct migrate m = {.verb = VERB_STATUS};
+    const struct argument options[] = {{"--json", .flag = &m.json}};
+    return run(&m, argc, argv, options, N_ELEMENTS(options));
+}
+
+static int run_up(int argc, char **argv) {
+    struct migrate m = {.verb = VERB_UP};
+    const struct argument options[] = {{"--dry-run", .flag = &m.dry_run},
+                                       {"--progress", .flag = &m.progress.is_asked},
+                                       {"--json", .flag = &m.json}};
+    return run(&m, argc, argv, options, N_ELEMENTS(options));
+}
+
+int migrate_run(int argc, char **argv) {
+    static const struct verb verbs[] = {{"status", run_status}, {"up", run_up}};
+    return arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs));
 }

@@ -66,7 +66,7 @@ void report_add(struct report *r, enum report_state state, const char *check, co
 
 int report_end(const struct report *r) {
     if (!r->json)
-        printf("%zu ok, %zu warnings, %zu failed\n", r->n[REPORT_OK], r->n[REPORT_WARNING],
-               r->n[REPORT_FAILED]);
+        printf("%zu ok, %zu warning%s, %zu failed\n", r->n[REPORT_OK], r->n[REPORT_WARNING],
+               r->n[REPORT_WARNING] == 1 ? "" : "s", r->n[REPORT_FAILED]);
     return r->n[REPORT_FAILED] ? 1 : 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "cli/arguments.h"
 #include "common/config_table.h"
 
 extern char **environ;
@@ -22,10 +23,26 @@ const char *services_name(enum config_service service) {
 unsigned services_find(const char *name) {
     if (!name)
         return CONFIG_ALL;
-    for (unsigned bit = 1; bit < CONFIG_ALL; bit <<= 1)
+    for (unsigned bit = 1; bit <= SERVICES_LAST; bit <<= 1)
         if (strcmp(name, config_service_name((enum config_service)bit)) == 0)
             return bit;
     return 0;
+}
+
+bool services_read(int argc, char **argv, unsigned *ret_services, bool *ret_json) {
+    const char *service = NULL;
+    size_t n = 0;
+    const struct argument options[] = {{"--service", .text = &service},
+                                       {"--json", .flag = ret_json}};
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return false;
+    *ret_services = services_find(service);
+    if (n)
+        arguments_mistake(argv[0], "%s takes no words.", argv[0]);
+    else if (!*ret_services)
+        arguments_mistake(argv[0], "--service takes session_api, state_engine, ws_fanout, "
+                                   "audit_writer or handoff.");
+    return !n && *ret_services;
 }
 
 char *services_load(enum config_service service, struct config *ret) {

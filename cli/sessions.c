@@ -5,51 +5,50 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/words.h"
-
-extern char **environ;
+#include "cli/arguments.h"
 
 const char sessions_usage[] =
-    "handoff sessions list [--user ID] [--status STATUS] [--changed-since TIME] [--before ID]\n"
-    "                      [--limit N] [--json]\n"
+    "handoff sessions list [--user ID] [--status STATUS]\n"
+    "                      [--changed-since TIME] [--before ID]\n"
+    "                      [--limit N] [--scan N] [--progress] [--json]\n"
     "handoff sessions show ID [--json]\n"
     "handoff sessions events ID [--since VERSION] [--json]\n"
     "handoff sessions replay ID [--from VERSION] [--to VERSION] [--yes]\n"
-    "                      --exchange EXCHANGE | --queue QUEUE\n"
+    "                        [--progress] [--json] --exchange EXCHANGE\n"
+    "                        | --queue QUEUE\n"
     "\n"
-    "  list    sessions, newest first; of one owner, of a status, changed since a moment\n"
-    "  show    one session: its row in PostgreSQL, its live state in Redis, who is connected\n"
-    "  events  its audit trail, oldest first: time, type, version, device, what changed, "
-    "separated\n"
-    "          by tabs; --json: the event as it was published, an object on each line\n"
-    "  replay  publishes its audit trail again, in order, for a consumer that was away too long\n"
+    "  list    sessions, newest first; of one owner, of a status, changed since a\n"
+    "          moment\n"
+    "  show    one session: its row in PostgreSQL, its live state in Redis, who is\n"
+    "          connected\n"
+    "  events  its audit trail, oldest first: time, type, version, device, what\n"
+    "          changed, separated by tabs; --json: the event as it was published\n"
+    "  replay  publishes its audit trail again, in order, for a consumer that was\n"
+    "          away too long\n"
     "\n"
-    "  --user ID        the owner's id, a UUID, as show tells it\n"
-    "  --status STATUS  pending, active, paused, completed, cancelled, expired\n"
-    "  --changed-since TIME  2026-02-12T12:00:00.000Z\n"
-    "  --before ID      sessions that are older than that one: the next page\n"
-    "  --limit N        at most so many (50; up to 100000)\n"
-    "  --since VERSION  from the event after that one on: 42, or 42.2 in the second epoch\n"
-    "  --from, --to     the first and the last version to replay; all of them unless they are "
-    "given\n"
+    "  --user           the owner's id, a UUID, as show tells it\n"
+    "  --status         pending, active, paused, completed, cancelled or expired\n"
+    "  --changed-since  2026-02-12T12:00:00.000Z\n"
+    "  --before         sessions that are older than that one: the next page\n"
+    "  --limit          at most so many (50; up to 100000)\n"
+    "  --scan           without --user all sessions are looked through for a status\n"
+    "                   or a change: at most so many (1000000; a second or so), and\n"
+    "                   where it stopped is told\n"
+    "  --since          from the event after that version on: 42, or 42.2 in the\n"
+    "                   second epoch\n"
+    "  --from, --to     the first and the last version to replay; all of them unless\n"
+    "                   they are given\n"
     "  --exchange       where to: a topic exchange gets them under their routing keys\n"
     "  --queue          where to: one queue\n"
-    "  --yes            also to session_updates, where every consumer hears them again\n"
+    "  --yes            also to session_updates, where every consumer hears them\n"
+    "                   again\n"
+    "  --progress       on stderr, also where that is no terminal\n"
     "  --json           an object on each line\n"
     "\n"
-    "Ends with 0 when all of it was done, 1 when not (there is no such session; a server is "
-    "away),\n"
-    "2 for a mistake in the command or the configuration.\n";
+    "Ends with 0 when all of it was done, 1 when not (there is no such session; a\n"
+    "server is away), 2 for a mistake in the command or the configuration.\n";
 
-int sessions_refuse(const char *mistake) {
-    return words_refuse("sessions", mistake);
-}
-
-int sessions_configure(struct config *ret) {
-    return config_load(CONFIG_CLI, (const char *const *)environ, ret, stderr) < 0 ? 2 : 0;
-}
-
-const char *sessions_check_id(const char *const *words, size_t n_words) {
+const char *sessions_check_id(char *const *words, size_t n_words) {
     if (n_words != 1)
         return n_words ? "One session at a time." : "Which one? Give the id of a session.";
     return uuid_is(words[0], strlen(words[0])) ? NULL : "A session's id is a UUID in lower case.";
@@ -81,15 +80,9 @@ int sessions_find(struct backends *b, const char *id, struct db_session *ret) {
 }
 
 int sessions_run(int argc, char **argv) {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } verbs[] = {{"list", sessions_list},
-                 {"show", sessions_show},
-                 {"events", sessions_events},
-                 {"replay", sessions_replay}};
-    for (size_t i = 0; argc > 1 && i < N_ELEMENTS(verbs); i++)
-        if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
-    return sessions_refuse("sessions knows list, show, events and replay.");
+    static const struct verb verbs[] = {{"list", sessions_list},
+                                        {"show", sessions_show},
+                                        {"events", sessions_events},
+                                        {"replay", sessions_replay}};
+    return arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs));
 }

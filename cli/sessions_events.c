@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "base/timestamp.h"
+#include "cli/arguments.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
 #include "cli/tail_line.h"
 #include "cli/trail.h"
-#include "cli/words.h"
 
 static void put_line(const struct trail_event *e, struct buf *out) {
     char moment[TIMESTAMP_LEN + 1];
@@ -61,22 +61,22 @@ int sessions_events(int argc, char **argv) {
     struct trail t = {.to = TRAIL_LAST};
     const char *since = NULL;
     bool json = false;
-    const struct words_option options[] = {{"--since", WORDS_TEXT, &since, 0, 0},
-                                           {"--json", WORDS_FLAG, &json, 0, 0}};
-    struct words w;
+    const struct argument options[] = {{"--since", .text = &since}, {"--json", .flag = &json}};
+    size_t n = 0;
     struct config config = {0};
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? sessions_check_id(w.items, w.n) : w.mistake;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = sessions_check_id(argv + 1, n);
     if (!mistake && since && !trail_parse_position(since, &t.from))
         mistake = "--since takes a version, 42, or in a later epoch 42.2.";
     if (mistake)
-        return sessions_refuse(mistake);
+        return arguments_mistake(argv[0], "%s", mistake);
     if (since)
         t.from.version++;
-    memcpy(t.session_id, w.items[0], sizeof(t.session_id));
-    int code = sessions_configure(&config);
-    if (!code)
-        code = run(&t, &config, json);
+    memcpy(t.session_id, argv[1], sizeof(t.session_id));
+    if (!arguments_load_config(CONFIG_CLI, &config))
+        return 2;
+    int code = run(&t, &config, json);
     config_done(&config);
     return code;
 }

@@ -5,19 +5,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "cli/advice.h"
+#include "cli/arguments.h"
+#include "cli/progress.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
 #include "cli/trail.h"
-#include "cli/words.h"
 #include "common/bus.h"
 #include "proto/route.h"
 
 #define CONNECT_MS 10000
 #define HURRY_MS 1000
 #define CONFIRM_MS 10000
-#define TELL_EVERY 1000 /* events, on a terminal */
 
 struct replay {
     const char *exchange, *queue; /* one of them is NULL */
@@ -33,6 +33,8 @@ struct replay {
     struct position done;    /* confirmed up to here */
     struct position version; /* of the last version that was read */
     uint64_t n_missing;      /* versions that the trail does not have */
+    struct progress progress;
+    bool json;
     char why[320];
 };
 
@@ -105,8 +107,8 @@ static int connect_broker(struct replay *r, const struct config *config) {
             break;
     if (r->is_up)
         return 0;
-    fprintf(stderr, "handoff: RabbitMQ: %s. Is it up, and HANDOFF_AMQP_URL right?\n",
-            r->why[0] ? r->why : "it does not answer");
+    const char *why = r->why[0] ? r->why : "it does not answer";
+    advice_rabbitmq("RabbitMQ", why);
     return 1;
 }
 
@@ -178,16 +180,31 @@ static bool publish_page(struct replay *r) {
 
 /* ---- what is told ---- */
 
-static void tell_progress(const struct replay *r, bool is_end) {
-    if (!isatty(STDERR_FILENO) || (!is_end && r->n_confirmed % TELL_EVERY))
-        return;
-    fprintf(stderr, "\rhandoff: %" PRIu64 " confirmed, version %" PRIu64 "%s", r->n_confirmed,
-            r->done.version, is_end ? "\n" : "");
+static const char *target_of(const struct replay *r) {
+    return r->queue ? r->queue : r->exchange;
 }
 
-static int tell_failure(const struct replay *r) {
-    const char *target = r->queue ? r->queue : r->exchange;
+/* from: where to go on, of a replay that did not come to its end; else "". */
+static bool tell_result(const struct replay *r, const char *from) {
+    _cleanup_(buf_done) struct buf out = BUF_NULL;
+    if (r->json) {
+        buf_printf(&out, "{\"sessionId\":\"%s\",\"%s\":", r->trail.session_id,
+                   r->queue ? "queue" : "exchange");
+        shown_text_json(&out, target_of(r));
+        buf_printf(&out, ",\"published\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"goOnFrom\":",
+                   r->n_confirmed, r->n_missing);
+        shown_text_json(&out, from);
+        buf_puts(&out, "}\n");
+    } else if (!*from) {
+        buf_printf(&out, "%" PRIu64 " published to %s\n", r->n_confirmed, target_of(r));
+    }
+    return shown_flush(&out);
+}
+
+static int tell_failure(struct replay *r) {
+    const char *target = target_of(r);
     _cleanup_(buf_done) struct buf from = BUF_NULL;
+    progress_clear(&r->progress);
     shown_position(&from, r->done.version ? r->done : r->trail.from);
     if (r->n_returned)
         fprintf(stderr,
@@ -197,9 +214,10 @@ static int tell_failure(const struct replay *r) {
         fprintf(stderr, "handoff: %s: the broker refused %" PRIu64 " of them: is it full?\n",
                 target, r->n_refused);
     else
-        fprintf(stderr, "handoff: %s: %s\n", target, r->why);
+        advice_rabbitmq(target, r->why);
     fprintf(stderr, "handoff: what may be missing begins at version %s: go on with --from %s\n",
             from.data, from.data);
+    (void)!tell_result(r, from.data);
     return 1;
 }
 
@@ -208,19 +226,22 @@ static int run(struct replay *r) {
     r->version =
         from.version ? (struct position){from.version - 1, from.epoch} : (struct position){0, 1};
     do {
-        if (trail_next(&r->trail, &r->backends))
+        if (trail_next(&r->trail, &r->backends)) {
+            progress_clear(&r->progress);
             return 1;
+        }
         if (r->trail.n && !publish_page(r))
             return tell_failure(r);
         if (r->trail.n)
             r->done = r->trail.events[r->trail.n - 1].position;
-        tell_progress(r, !r->trail.n);
+        progress_tell(&r->progress, "%" PRIu64 " confirmed, version %" PRIu64, r->n_confirmed,
+                      r->done.version);
     } while (r->trail.n);
+    progress_clear(&r->progress);
     if (r->n_missing)
         fprintf(stderr, "handoff: the audit trail does not have %" PRIu64 " of these versions\n",
                 r->n_missing);
-    printf("%" PRIu64 " published to %s\n", r->n_confirmed, r->queue ? r->queue : r->exchange);
-    return fflush(stdout) == 0 && !r->n_missing ? 0 : 1;
+    return tell_result(r, "") && !r->n_missing ? 0 : 1;
 }
 
 /* ---- the whole ---- */
@@ -244,9 +265,9 @@ static const char *check_target(const char *exchange, const char *queue, bool ye
     return NULL;
 }
 
-static const char *check(struct replay *r, const struct words *w, const char *from, const char *to,
-                         bool yes) {
-    const char *mistake = sessions_check_id(w->items, w->n);
+static const char *check(struct replay *r, char *const *words, size_t n_words, const char *from,
+                         const char *to, bool yes) {
+    const char *mistake = sessions_check_id(words, n_words);
     if (!mistake && from && !trail_parse_position(from, &r->trail.from))
         mistake = "--from takes a version, 42, or in a later epoch 42.2.";
     if (!mistake && to && !trail_parse_position(to, &r->trail.to))
@@ -274,23 +295,26 @@ int sessions_replay(int argc, char **argv) {
     struct replay r = {.trail = {.to = TRAIL_LAST, .wants_data = true}};
     const char *from = NULL, *to = NULL;
     bool yes = false;
-    const struct words_option options[] = {
-        {"--from", WORDS_TEXT, &from, 0, 0},
-        {"--to", WORDS_TEXT, &to, 0, 0},
-        {"--exchange", WORDS_TEXT, &r.exchange, 0, 0},
-        {"--queue", WORDS_TEXT, &r.queue, 0, 0},
-        {"--yes", WORDS_FLAG, &yes, 0, 0},
+    const struct argument options[] = {
+        {"--from", .text = &from},
+        {"--to", .text = &to},
+        {"--exchange", .text = &r.exchange},
+        {"--queue", .text = &r.queue},
+        {"--yes", .flag = &yes},
+        {"--progress", .flag = &r.progress.is_asked},
+        {"--json", .flag = &r.json},
     };
-    struct words w;
+    size_t n = 0;
     struct config config = {0};
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? check(&r, &w, from, to, yes) : w.mistake;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = check(&r, argv + 1, n, from, to, yes);
     if (mistake)
-        return sessions_refuse(mistake);
-    memcpy(r.trail.session_id, w.items[0], sizeof(r.trail.session_id));
-    int code = sessions_configure(&config);
-    if (!code)
-        code = open_and_run(&r, &config);
+        return arguments_mistake(argv[0], "%s", mistake);
+    memcpy(r.trail.session_id, argv[1], sizeof(r.trail.session_id));
+    if (!arguments_load_config(CONFIG_CLI, &config))
+        return 2;
+    int code = open_and_run(&r, &config);
     config_done(&config);
     return code;
 }

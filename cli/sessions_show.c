@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/advice.h"
+#include "cli/arguments.h"
 #include "cli/sessions.h"
 #include "cli/shown.h"
-#include "cli/words.h"
 #include "common/store_presence.h"
 
 #define WINDOW_MAX 1000
@@ -111,8 +112,14 @@ static int ask_store(struct show *s, struct backends *b, const char *id) {
         backends_wait(b, &s->has_window, ANSWER_MS) && backends_wait(b, &s->has_devices, ANSWER_MS);
     int err = has_all ? s->err : -ETIMEDOUT;
     bool is_answer = !err || err == -ENOENT || err == -ESTALE || err == -EBADMSG;
-    if (!is_answer)
-        fprintf(stderr, "handoff: Redis does not answer: %s\n", strerror(-err));
+    if (err == -ENOTCONN && store_is_up(b->store)) { /* an error is no answer for services */
+        fprintf(stderr,
+                "handoff: Redis refuses to read the session. What its user may not: handoff "
+                "doctor --service handoff; operator of compose/redis/users.acl may.\n");
+    } else if (!is_answer) {
+        const char *why = b->store_why[0] ? b->store_why : strerror(-err);
+        advice_redis("Redis", why);
+    }
     return is_answer ? 0 : err;
 }
 
@@ -189,8 +196,7 @@ static void put_row(const struct db_session *row, struct buf *out) {
 }
 
 static void put_live(const struct show *s, struct buf *out) {
-    put_text(out, "live", temperature(s));
-    put_text(out, "", meaning(s));
+    buf_printf(out, ROW "%s: %s\n", "live", temperature(s), meaning(s));
     if (s->err)
         return;
     put_position(out, "  position", s->position);
@@ -199,7 +205,7 @@ static void put_live(const struct show *s, struct buf *out) {
         buf_printf(out, ROW "%" PRIu64 " to %" PRIu64 " (%zu)\n", "  window", s->window_first,
                    s->window_last, s->n_window);
     put_text(out, "  snapshots", s->snapshots);
-    buf_printf(out, ROW "%zu, %zu connected\n", "devices", s->n_devices, s->n_connected);
+    buf_printf(out, ROW "%zu known, %zu connected\n", "devices", s->n_devices, s->n_connected);
     if (s->n_devices)
         buf_printf(out, DEVICE_LINE, "DEVICE", "IS", "FIRST SEEN", "LAST SEEN", "PLATFORM", "NAME");
     buf_put(out, s->devices.len ? s->devices.data : "", s->devices.len);
@@ -207,7 +213,7 @@ static void put_live(const struct show *s, struct buf *out) {
 
 static void put_all(const struct show *s, bool has_live, struct buf *out) {
     put_row(&s->row, out);
-    put_text(out, "audit trail", s->row.is_whole ? "" : "its beginning is not written yet");
+    put_text(out, "audit trail", s->row.is_whole ? "whole" : "its beginning is not written yet");
     put_position(out, "  position", s->row.session.position);
     buf_printf(out, ROW "%" PRId64 "\n", "  events", s->n_events);
     buf_printf(out, ROW "%" PRId64 "\n", "  snapshots", s->n_snapshots);
@@ -302,18 +308,18 @@ static int show(struct show *s, struct backends *b, const char *id) {
 
 int sessions_show(int argc, char **argv) {
     struct show s = {0};
-    const struct words_option options[] = {{"--json", WORDS_FLAG, &s.json, 0, 0}};
-    struct words w;
+    const struct argument options[] = {{"--json", .flag = &s.json}};
+    size_t n = 0;
     struct config config = {0};
     struct backends b;
-    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
-    const char *mistake = is_fine ? sessions_check_id(w.items, w.n) : w.mistake;
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    const char *mistake = sessions_check_id(argv + 1, n);
     if (mistake)
-        return sessions_refuse(mistake);
-    int code = sessions_configure(&config);
-    if (code)
-        return code;
-    code = backends_open(&b, &config, true, true) ? 2 : show(&s, &b, w.items[0]);
+        return arguments_mistake(argv[0], "%s", mistake);
+    if (!arguments_load_config(CONFIG_CLI, &config))
+        return 2;
+    int code = backends_open(&b, &config, true, true) ? 2 : show(&s, &b, argv[1]);
     backends_done(&b); /* first: what was asked and not answered is told to s */
     db_session_done(&s.row);
     buf_done(&s.devices);

@@ -105,7 +105,7 @@ static void on_event(struct handoff_session *s, void *user, const struct handoff
     if (t->arguments->json) {
         put_json(&line, event->json);
     } else {
-        if (t->arguments->n_sessions > 1)
+        if (t->arguments->n_words > 1)
             buf_printf(&line, "%s\t", handoff_session_id(s));
         tail_line(event, &line);
     }
@@ -127,8 +127,8 @@ static int follow_all(struct tail *t, struct handoff *h) {
     const struct handoff_events events = {
         .size = sizeof(events), .lost = on_lost, .event = on_event};
     struct handoff_error error;
-    for (size_t i = 0; i < a->n_sessions; i++) {
-        if (!handoff_follow(h, a->sessions[i], a->has_since ? &since : NULL, &events, t, &error))
+    for (size_t i = 0; i < a->n_words; i++) {
+        if (!handoff_follow(h, a->words[i], a->has_since ? &since : NULL, &events, t, &error))
             return refuse(&error);
         t->n_left++;
     }

@@ -5,15 +5,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Texts are borrowed from argv. */
+/* Texts are borrowed from argv, NULL where not given. */
 struct tail_arguments {
-    const char *url, *token_file, *device, *ca_file; /* the last two: NULL where not given */
-    bool json, has_since;
+    bool json;
+    char **words; /* ids of sessions, or patterns */
+    size_t n_words;
+    /* of sessions */
+    const char *url, *token_file, *device, *ca_file;
+    bool has_since;
     int64_t since_epoch, since_version;
-    char **sessions;
-    size_t n_sessions;
+    /* of patterns; 0 where not given */
+    const char *queue_prefix;
+    int64_t buffer;
 };
 
-/* tail.c: runs until SIGINT or SIGTERM, or until nothing is left to follow. The exit code; what
- * went wrong is on stderr. */
+/* Whether it can match a routing key of session_updates: words of a topic pattern, `session` first.
+ * NULL, or what is wrong with it. */
+const char *tail_check_pattern(const char *pattern);
+
+/* tail.c: sessions, by the client for C; events_tail.c: patterns, by the broker. Each runs until
+ * SIGINT or SIGTERM, or until nothing is left to follow. The exit code; what went wrong is on
+ * stderr. */
 int tail_follow(const struct tail_arguments *a);
+int tail_hear(const struct tail_arguments *a);

@@ -77,7 +77,7 @@ static void print_taken(const struct principal *p, int64_t now_s, bool json) {
         return;
     }
     put_scopes(&rights, p->rights, "", " ");
-    printf("taken%s\n"
+    printf("valid%s\n"
            "user     %s\n"
            "scope    %s\n"
            "device   %s\n"

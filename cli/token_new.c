@@ -19,7 +19,7 @@
 #define SUBJECT_MAX 255
 
 static int refuse(const char *why) {
-    return arguments_mistake("token", "%s", why);
+    return arguments_mistake("token new", "%s", why);
 }
 
 /* ---- what the token says ---- */

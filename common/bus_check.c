@@ -190,10 +190,10 @@ enum bus_verdict bus_check_topology(struct bus_check *c, bool quorum) {
     return end(c, bus_declare_topology(&h, quorum));
 }
 
-static bool have_own_queue(struct bus_handshake *h, const char *exchange) {
-    static const struct bus_target as_a_service = {0};
+static bool have_own_queue(struct bus_handshake *h, const char *exchange, char *prefix) {
+    const struct bus_target as_it_does = {.own_prefix = prefix, .own_max_messages = 1};
     char name[BUS_SHORT_TEXT_CAP];
-    if (!bus_declare_own_queue(h, &as_a_service, name) || !bus_handshake_next(h))
+    if (!bus_declare_own_queue(h, &as_it_does, name) || !bus_handshake_next(h))
         return false;
     amqp_queue_bind(h->conn, BUS_CHANNEL, amqp_cstring_bytes(name), amqp_cstring_bytes(exchange),
                     amqp_cstring_bytes("handoff.doctor"), amqp_empty_table);
@@ -204,9 +204,9 @@ static bool have_own_queue(struct bus_handshake *h, const char *exchange) {
     return bus_handshake_ok(h, "own queue");
 }
 
-enum bus_verdict bus_check_own_queue(struct bus_check *c, const char *exchange) {
+enum bus_verdict bus_check_own_queue(struct bus_check *c, const char *exchange, char *prefix) {
     struct bus_handshake h;
     if (!open_services_channel(c, &h))
         return BUS_CHECK_FAILED;
-    return end(c, have_own_queue(&h, exchange));
+    return end(c, have_own_queue(&h, exchange, prefix));
 }

@@ -42,5 +42,5 @@ enum bus_verdict bus_check_publish(struct bus_check *c, const char *exchange,
 /* Whether the user may consume it: with an argument that is refused right after. */
 enum bus_verdict bus_check_consume(struct bus_check *c, const char *queue);
 /* Whether the user may have a queue of its own, bind it to the exchange and consume it: makes one,
- * which is gone with the connection. */
-enum bus_verdict bus_check_own_queue(struct bus_check *c, const char *exchange);
+ * which is gone with the connection. Its name begins with prefix, or is the broker's (NULL). */
+enum bus_verdict bus_check_own_queue(struct bus_check *c, const char *exchange, char *prefix);

@@ -9,8 +9,13 @@
 
 #define TIMEOUT_S 2
 
+_Static_assert(STORE_CHECK_MAX_NODES == STORE_MAX_SEEDS, "all that a URL may name");
+
 struct store_check {
+    char *text; /* owned: the url */
     struct store_url url;
+    struct store_address *masters; /* owned; store_check_slots */
+    size_t n_masters;
     redisContext *context;
     struct store_address address;
     char printed[STORE_ADDRESS_CAP];
@@ -37,6 +42,8 @@ struct store_check *store_check_close(struct store_check *c) {
     if (c->context)
         redisFree(c->context);
     store_url_done(&c->url);
+    free(c->masters);
+    free(c->text);
     free(c);
     return NULL;
 }
@@ -85,15 +92,17 @@ static int log_in(struct store_check *c, char ret_why[static STORE_CHECK_WHY_CAP
     return is_in && (!c->url.db || store_check_ask(c, select, 2, ret_why)) ? 0 : -EACCES;
 }
 
-int store_check_open(struct store_check **ret, const char *url, size_t i,
-                     char ret_why[static STORE_CHECK_WHY_CAP]) {
+/* address: NULL for the URL's number i. */
+static int open_at(struct store_check **ret, const char *url, const struct store_address *address,
+                   size_t i, char ret_why[static STORE_CHECK_WHY_CAP]) {
     static const struct timeval patience = {.tv_sec = TIMEOUT_S};
     _cleanup_(store_check_closep) struct store_check *c = must_alloc(sizeof(*c));
-    if (store_url_parse(url, &c->url) || i >= c->url.n_seeds) {
+    if (store_url_parse(url, &c->url) || (!address && i >= c->url.n_seeds)) {
         snprintf(ret_why, STORE_CHECK_WHY_CAP, "the URL cannot be used");
         return -ENOTCONN;
     }
-    c->address = c->url.seeds[i];
+    c->text = must_strdup(url);
+    c->address = address ? *address : c->url.seeds[i];
     store_address_print(&c->address, c->printed);
     c->context = redisConnectWithTimeout(c->address.host, c->address.port, patience);
     if (!c->context || c->context->err || redisSetTimeout(c->context, patience) != REDIS_OK) {
@@ -105,6 +114,16 @@ int store_check_open(struct store_check **ret, const char *url, size_t i,
     if (err == 0)
         *ret = TAKE_PTR(c);
     return err;
+}
+
+int store_check_open(struct store_check **ret, const char *url, size_t i,
+                     char ret_why[static STORE_CHECK_WHY_CAP]) {
+    return open_at(ret, url, NULL, i, ret_why);
+}
+
+int store_check_open_master(struct store_check **ret, const struct store_check *of, size_t i,
+                            char ret_why[static STORE_CHECK_WHY_CAP]) {
+    return open_at(ret, of->text, &of->masters[i], 0, ret_why);
 }
 
 bool store_check_ask_info(struct store_check *c, char ret_why[static STORE_CHECK_WHY_CAP]) {
@@ -126,18 +145,14 @@ bool store_check_time(struct store_check *c, int64_t *ret_ms) {
     return reply && store_take_time(reply, ret_ms);
 }
 
-static unsigned count_masters(const struct store_range *ranges, size_t n) {
-    unsigned n_masters = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t before = 0;
-        while (before < i && !store_address_is(&ranges[before].master, &ranges[i].master))
-            before++;
-        n_masters += before == i;
-    }
-    return n_masters;
+static void note_master(struct store_check *c, const struct store_address *master) {
+    for (size_t i = 0; i < c->n_masters; i++)
+        if (store_address_is(&c->masters[i], master))
+            return;
+    c->masters[c->n_masters++] = *master;
 }
 
-bool store_check_slots(struct store_check *c, unsigned *ret_n_slots, unsigned *ret_n_masters,
+bool store_check_slots(struct store_check *c, unsigned *ret_n_slots, size_t *ret_n_masters,
                        char ret_why[static STORE_CHECK_WHY_CAP]) {
     static const char *const words[] = {"CLUSTER", "SLOTS"};
     _cleanup_(freep) struct store_range *ranges = NULL;
@@ -145,11 +160,17 @@ bool store_check_slots(struct store_check *c, unsigned *ret_n_slots, unsigned *r
     size_t n = 0;
     if (!is_fine(reply))
         return false;
-    *ret_n_slots = *ret_n_masters = 0;
+    *ret_n_slots = 0;
+    *ret_n_masters = 0;
     if (store_take_slots(reply, &c->address, &ranges, &n))
         return true; /* nobody has any */
-    for (size_t i = 0; i < n; i++)
+    free(c->masters);
+    c->masters = must_alloc(n * sizeof(*c->masters));
+    c->n_masters = 0;
+    for (size_t i = 0; i < n; i++) {
         *ret_n_slots += ranges[i].last - ranges[i].first + 1;
-    *ret_n_masters = count_masters(ranges, n);
+        note_master(c, &ranges[i].master);
+    }
+    *ret_n_masters = c->n_masters;
     return true;
 }

@@ -4,3 +4,11 @@ GRANT SELECT ON sessions, session_events, session_snapshots, session_participant
     schema_migrations
     TO session_api, state_engine;
 GRANT UPDATE (due_at, cold_epoch, cold_version) ON sessions TO state_engine;
+-- The operator's, where there is such a role (roles.sql).
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'operator') THEN
+        GRANT SELECT ON sessions, session_events, session_snapshots, session_participants, session_devices,
+            schema_migrations
+            TO operator;
+    END IF;
+END $$;

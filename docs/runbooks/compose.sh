@@ -1,6 +1,5 @@
 # shellcheck shell=bash
 # What the runbooks' commands mean where compose/compose.yaml runs: . docs/runbooks/compose.sh, in the repository's folder.
-# `handoff` needs its image, once: docker build -f compose/Dockerfile --target handoff -t handoff/handoff:0.1.0 .
 _compose() { docker compose -f compose/compose.yaml "$@"; }
 
 ask() { _compose exec -T prometheus promtool query instant http://localhost:9090 "$1"; }
@@ -13,9 +12,4 @@ broker() { _compose exec -T --user rabbitmq rabbitmq "$@"; }
 state() { _compose ps --all; }
 start() { _compose up -d --no-recreate "$1"; }
 restart() { _compose restart "$1"; }
-handoff() {
-    HANDOFF_AMQP_URL="amqp://operator:$(cat compose/secrets/rabbitmq_operator)@rabbitmq:5672/handoff" \
-        HANDOFF_REDIS_URL="redis://operator:$(cat compose/secrets/redis_operator)@redis:6379/0" \
-        HANDOFF_DATABASE_URL="$(cat compose/secrets/session_api_database_url)" \
-        docker run --rm --network handoff_back -e HANDOFF_AMQP_URL -e HANDOFF_REDIS_URL -e HANDOFF_DATABASE_URL handoff/handoff:0.1.0 "$@"
-}
+handoff() { _compose run --rm -T handoff "$@"; }

@@ -216,7 +216,7 @@ def test_compose_has_each_service_and_what_it_needs(project):
 def test_each_image_has_a_tag_and_each_server_a_health_check(project):
     for name, service in project["services"].items():
         assert re.fullmatch(r"[a-z0-9./_-]+:v?\d[\w.-]*", service["image"]), name
-        is_task = service["restart"] == "on-failure"
+        is_task = service["restart"] in ("on-failure", "no")
         assert ("healthcheck" in service) != is_task, name
 
 

@@ -2,15 +2,13 @@
 enough for what it does (the whole suite runs with them), and for nothing that another one does."""
 
 import contextlib
-import json
-import os
-import subprocess
 import uuid
 
 import pika
 import pytest
 
-from harness import BUILD, NAMES, new_user, wait_until
+from cli import handoff, objects
+from harness import NAMES, new_user, wait_until
 
 COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
 
@@ -88,22 +86,19 @@ def test_broadcasts_may_be_published(suite, user):
 
 def test_who_operates_looks_at_dead_letters_and_puts_them_back(suite):
     """What is no command comes again from the engine that got it."""
-    clean, mark = {name: value for name, value in os.environ.items() if not name.startswith("HANDOFF_")}, new_user()
+    mark = new_user()
 
-    def handoff(*arguments):
-        done = subprocess.run([BUILD / "bin" / "handoff", "dead-letters", *arguments], capture_output=True, text=True,
-                              env={**clean, "HANDOFF_AMQP_URL": suite.servers.rabbitmq.url_for("operator")}, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def letters(*arguments):
+        return handoff(suite, "dead-letters", *arguments, broker_user="operator")
 
     def ids():
-        letters = map(json.loads, handoff("list", "--json", "--queue", "state_engine.dead").splitlines())
-        return [letter["id"] for letter in letters if mark in handoff("show", letter["id"])]
+        found = objects(letters("list", "--json", "--queue", "state_engine.dead"))
+        return [letter["id"] for letter in found if mark in letters("show", letter["id"])]
 
     with channel_of(suite, "handoff") as channel:
         channel.basic_publish("", "state_engine.dead", f"no command {mark}".encode(), pika.BasicProperties(delivery_mode=2))
     [first] = ids()
-    handoff("replay", first)
+    letters("replay", first)
     [again] = wait_until(ids, what="the letter that is none again")
-    handoff("drop", again, "--yes")
+    letters("drop", again, "--yes")
     assert ids() == []

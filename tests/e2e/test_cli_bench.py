@@ -18,7 +18,11 @@ def owner(suite):
 def words(suite, owner, tmp_path):
     path = tmp_path / "token"
     path.write_text(owner.token + "\n")
-    return ["bench", "--url", suite.api_url, "--ws-url", f"ws://127.0.0.1:{suite.ws_port}", "--token-file", path]
+    return ["bench", f"--url={suite.api_url}", f"--ws-url=ws://127.0.0.1:{suite.ws_port}", f"--token-file={path}"]
+
+
+def replaced(words, name, value):
+    return [f"{name}={value}" if word.startswith(f"{name}=") else word for word in words]
 
 
 def sessions_of(owner):
@@ -50,21 +54,22 @@ def test_an_interruption_cleans_up(suite, owner, words):
 
 
 def test_what_is_wrong_is_told(suite, owner, words, tmp_path):
-    assert "No such file" in handoff(suite, *words, "--token-file", tmp_path / "none", code=1)
+    assert "No such file" in handoff(suite, *replaced(words, "--token-file", tmp_path / "none"), code=1)
     (tmp_path / "bad").write_text("not.a.token")
-    assert "unauthenticated" in handoff(suite, *words, "--token-file", tmp_path / "bad", code=1)
-    assert "no session could be made" in handoff(suite, *words, "--url", "http://127.0.0.1:1", code=1)
+    assert "unauthenticated" in handoff(suite, *replaced(words, "--token-file", tmp_path / "bad"), code=1)
+    assert "no session could be made" in handoff(suite, *replaced(words, "--url", "http://127.0.0.1:1"), code=1)
     (tmp_path / "reads").write_text(token(new_user(), "reader", scope="sessions:read"))
-    assert "forbidden" in handoff(suite, *words, "--token-file", tmp_path / "reads", code=1)
+    assert "forbidden" in handoff(suite, *replaced(words, "--token-file", tmp_path / "reads"), code=1)
 
 
 @pytest.mark.parametrize("more, text", [
     (["--rate", "2001"], "--rate takes a number from 1 to 2000"), (["--seconds", "0"], "--seconds takes"),
     (["--watchers", "91"], "At most 9 watchers"), (["--sessions", "65", "--watchers", "1"], "At most 64 sessions"),
-    (["--url", "ftp://x"], "--url takes"), (["now"], "options alone")])
+    (["--url", "ftp://x"], "--url is given twice"), (["now"], "options alone")])
 def test_mistakes_are_named(suite, words, more, text):
     assert text in handoff(suite, *words, *more, code=2)
 
 
-def test_help(suite):
+def test_help(suite, words):
+    assert "--url takes" in handoff(suite, *replaced(words, "--url", "ftp://x"), code=2)
     assert "--token-file" in handoff(suite, "bench", code=2) and "p99" not in handoff(suite, "bench", "--help")

@@ -6,7 +6,7 @@ import pytest
 import requests
 import websocket
 
-from cli import Running, handoff
+from cli import Running, handoff, objects
 from harness import Closed, new_user, wait_until
 from ws import ask, set_to, subscribed
 
@@ -29,7 +29,7 @@ def test_clients_are_sent_away_little_by_little(suite, own_fanout):
     sessions = [device.create({}) for device in devices[:4]]
     sockets = [subscribed(device, sessions[i % 4]["id"]) for i, device in enumerate(devices)]
     begun = time.monotonic()
-    drain = Running(suite, "drain", url + "/", "--seconds", 2, "--wait")
+    drain = Running(suite, "drain", url + "/", "--seconds", 2, "--wait", "--progress")
     wait_until(lambda: requests.get(url + "/ready", timeout=5).status_code == 503)
     last = sockets[-1]
     assert requests.post(url + "/drain?seconds=9", timeout=5).status_code == 202, "again: nothing"
@@ -72,7 +72,8 @@ def test_a_service_without_connections(suite, own_api):
         assert requests.post(url + path, timeout=5).status_code == status
     assert requests.post(url + "/drain", headers={"Origin": "http://evil.example"}, timeout=5).status_code == 403
     assert requests.get(url + "/ready", timeout=5).status_code == 200
-    assert "is gone after" in handoff(suite, "drain", url, "--wait")
+    [told] = objects(handoff(suite, "drain", url, "--wait", "--json"))
+    assert told == {"url": url, "state": "gone", "tookMs": told["tookMs"]}
     assert gone(api, "session_api") == 0
 
 

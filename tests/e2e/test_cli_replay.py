@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from cli import MISSING, handoff
+from cli import MISSING, both, handoff, objects
 from harness import wait_until
 
 
@@ -83,8 +83,11 @@ def test_a_part_to_an_exchange_with_a_consumers_own_rights(suite, laptop, channe
                        broker_user="consumer")
         n = int(said.split()[0])
         messages = drain(channel, queue, n)
+        [result] = objects(handoff(suite, "sessions", "replay", session, "--exchange", exchange, "--from", 11, "--to", 115,
+                                   "--json", "--progress", broker_user="consumer"))
     finally:
         channel.exchange_delete(exchange)
+    assert result == {"sessionId": session, "exchange": exchange, "published": n, "missing": 0, "goOnFrom": None}
     assert positions(messages) == [(1, v) for v in range(11, 116)]
     assert {key for key, _, _ in messages} == {f"session.{session}.update", f"session.{session}.snapshot"}
 
@@ -109,6 +112,10 @@ def test_what_nobody_took_is_told_with_where_to_go_on(suite, laptop, channel, qu
         assert "is it full" in told
         position = int(told.split("--from ")[1])
         assert 40 <= position <= 55, "the first page was confirmed"
+        channel.queue_purge(full)
+        [result] = objects(both(suite, "sessions", "replay", session, "--queue", full, "--json", code=1)[0])
+        assert result == {"sessionId": session, "queue": full, "published": result["published"], "missing": 0,
+                          "goOnFrom": result["goOnFrom"]} and 40 <= int(result["goOnFrom"]) <= 55 <= result["published"]
     finally:
         channel.queue_delete(full)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli import MISSING, handoff, objects
+from cli import MISSING, both, handoff, objects
 from cold import cool, lose
 from harness import wait_until
 
@@ -38,16 +38,33 @@ def test_lists_are_filtered_and_go_on_where_they_ended(suite, run, laptop, user)
     assert objects(run("list", "--user", owner, "--changed-since", since, "--json"))[0]["id"] == ids[3]
 
 
-def test_a_list_longer_than_a_page(suite, run):
-    """Rows of nobody else, as many as no test makes."""
+def test_lists_of_more_than_a_page_and_than_a_part(suite, run):
+    """Rows of nobody else, as many as no test makes, and before all of them."""
     owner = "6f1c2d3e-4b5a-4978-8695-a4b3c2d1e0aa"
     rows = "insert into sessions (id, user_id, name, type, status, created_at, updated_at) select " \
-           "('0197a1b2-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, %s, 'many', 'x', 'completed', now(), now() " \
-           "from generate_series(1, 1200) n returning id"
+           "('0197a1b2-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, %s, 'many', 'x', " \
+           "case when n in (1, 5000, 9999, 10000, 10001, 12000) then 'paused' else 'completed' end, now(), now() " \
+           "from generate_series(1, 12000) n returning id"
+
+    def id_of(n):
+        return f"0197a1b2-0000-7000-8000-{n:012}"
+
+    def paused(*words):
+        """The numbers, and what is told of the end."""
+        found, told = both(suite, "sessions", "list", "--status", "paused", "--before", id_of(12001), "--json", *words)
+        return [int(s["id"][-12:]) for s in objects(found) if s["userId"] == owner], told
+
     try:
         suite.query(rows, owner)
-        assert len(objects(run("list", "--user", owner, "--limit", 2000, "--json"))) == 1200
         assert len(objects(run("list", "--user", owner, "--limit", 1200, "--json"))) == 1200
+        assert len(objects(run("list", "--before", id_of(11001), "--limit", 11000, "--json"))) == 11000
+        assert paused() == ([12000, 10001, 10000, 9999, 5000, 1], "")
+        assert paused("--limit", 3) == ([12000, 10001, 10000], f"handoff: there are more: --before {id_of(10000)}\n")
+        found, told = paused("--scan", 2001)
+        assert found == [12000, 10001, 10000] and "2001 sessions were looked through" in told and f"--before {id_of(10000)}" in told
+        found, told = paused("--scan", 11999, "--progress")
+        assert found == [12000, 10001, 10000, 9999, 5000]
+        assert "handoff: 10000 looked through, 5 found\n" in told and f"--before {id_of(2)}" in told
     finally:
         suite.query("delete from sessions where user_id = %s returning id", owner)
 
@@ -116,7 +133,8 @@ def test_a_session_that_is_not_there(run, verb):
     ([], "knows list"), (["burn"], "knows list"), (["show"], "Which one"), (["show", "x"], "UUID"),
     (["show", MISSING, MISSING], "One session"), (["list", MISSING], "takes no id"), (["list", "--user", "x"], "--user takes"),
     (["list", "--status", "asleep"], "--status takes"), (["list", "--limit", "0"], "--limit takes a number from 1"),
-    (["list", "--limit"], "takes a value"), (["list", "--fast"], "no option"), (["list", "--json=1"], "no value"),
+    (["list", "--limit"], "takes a value"), (["list", "--statsu", "x"], "Is --status meant"), (["lsit"], "Is list meant"),
+    (["--json", "list"], "comes first"), (["list", "--user", "--json"], "--json comes instead"), (["list", "--fast"], "no option"), (["list", "--json=1"], "no value"),
     (["list", "--before", "x"], "--before takes"), (["list", "--changed-since", "today"], "--changed-since takes"),
     (["events", MISSING, "--since", "x"], "--since takes")])
 def test_mistakes_are_named(run, words, text):

@@ -9,7 +9,8 @@ import threading
 import pytest
 import requests
 
-from harness import MAX_WAIT, Servers, Suite, metric, new_user, wait_until
+from cli import both, objects
+from harness import MAX_WAIT, SECRET, Servers, Suite, metric, new_user, wait_until
 from rest import accepted
 from ws import subscribed
 
@@ -195,6 +196,18 @@ def test_a_master_that_stands_still_holds_up_nobody_else(suite, user):
         assert all(kept.get(f"n{i}") == i for i in range(writer.n_accepted))
 
 
+def doctors(suite, dead=None):
+    """What handoff doctor says of the cluster, and of that node, whatever it says of each node's settings."""
+    lines = objects(both(suite, "doctor", "--service", "session_api", "--json", code=None, HANDOFF_JWT_SECRET=SECRET)[0])
+    found = {line["check"]: line["state"] for line in lines if line["check"] in ("redis.cluster", "redis.rights", "redis.mode")}
+    assert found.pop("redis.mode") == "ok"
+    if dead:
+        assert f"127.0.0.1:{dead.port}: " in str([line for line in lines if line["check"] == "redis.cluster"]) or found["redis.cluster"] == "ok"
+        [found["redis.reached"]] = {line["state"] for line in lines
+                                    if line["check"] == "redis.reached" and f":{dead.port}: " in line["found"]}
+    return found
+
+
 def test_what_is_degraded_names_the_node(suite, user):
     """And ends, when all are there again."""
     def of(name):
@@ -204,12 +217,19 @@ def test_what_is_degraded_names_the_node(suite, user):
     for name in ("session_api", "state_engine", "ws_fanout"):
         wait_until(lambda name=name: of(name)["up"], what=f"{name} to see all nodes")
     cluster = suite.servers.redis
+    wait_until(cluster.is_served, timeout=30, what="masters with replicas")
+    assert doctors(suite) == {"redis.cluster": "ok", "redis.rights": "ok"}
     dead = cluster.master_of_slot(0)
+    replica = replica_of(cluster, dead)
+    cluster.ask(replica, "config", "set", "cluster-replica-no-failover", "yes")
     dead.process.kill()
     dead.process.wait()
     for name in ("session_api", "state_engine", "ws_fanout"):
         wait_until(lambda name=name: f":{dead.port}: " in str(of(name)), what=f"{name} to name it")
-    wait_until(lambda: cluster.master_of_slot(0), timeout=30, what="a new master")
+    assert doctors(suite, dead) == {"redis.cluster": "failed", "redis.reached": "failed", "redis.rights": "ok"}
+    cluster.ask(replica, "config", "set", "cluster-replica-no-failover", "no")
+    wait_until(lambda: cluster.master_of_slot(0, dead), timeout=30, what="a new master")
+    assert doctors(suite, dead) == {"redis.cluster": "ok", "redis.reached": "warning", "redis.rights": "ok"}
     for name in ("session_api", "state_engine", "ws_fanout"):
         wait_until(lambda name=name: of(name)["up"], what=f"{name} to see all nodes")
     dead.start()

@@ -2,12 +2,14 @@
 and compose/postgresql, and no others: enough for all that it does."""
 
 import pathlib
+import signal
 
 import psycopg2
 import pytest
 import redis
 from process import accepts
 
+from cli import Running, handoff, objects
 from cold import age, lose
 from harness import Redis, Servers, Suite, free_ports, new_user, services_in_redis, wait_until
 from rest import accepted, path_of, refused
@@ -15,30 +17,39 @@ from test_due import Unused, go_cold
 from ws import subscribed
 
 COMPOSE = pathlib.Path(__file__).resolve().parents[2] / "compose"
-ROLES = ("session_api", "state_engine", "audit_writer")
+ROLES = ("session_api", "state_engine", "audit_writer", "operator")
+
+
+def urls_of(servers, name):
+    """As that user of Redis, and, where it has one, in that role of PostgreSQL."""
+    redis_address, postgresql_address = (s.url.rpartition("@")[2] for s in (servers.redis, servers.postgresql))
+    urls = {"HANDOFF_REDIS_URL": f"redis://{name}:change-me-{name}@{redis_address}"}
+    if name in ROLES:
+        urls["HANDOFF_DATABASE_URL"] = f"postgres://{name}:change%20me%3A%20{name}@{postgresql_address}"
+    return urls
 
 
 class Restricted(Suite):
     """Whose services come as themselves."""
 
     def _add(self, name, *more, **also):
-        redis_address = self.servers.redis.url.rpartition("@")[2]
-        postgresql_address = self.servers.postgresql.url.rpartition("@")[2]
         everybodys = self.env
-        self.env = {**everybodys, "HANDOFF_REDIS_URL": f"redis://{name}:change-me-{name}@{redis_address}"}
-        if name in ROLES:
-            self.env["HANDOFF_DATABASE_URL"] = f"postgres://{name}:change%20me%3A%20{name}@{postgresql_address}"
+        self.env = {**everybodys, **urls_of(self.servers, name)}
         try:
             return super()._add(name, *more, **also)
         finally:
             self.env = everybodys
 
 
-def run_sql(url, name):
+def run_sql(url, sql):
     connection = psycopg2.connect(url)
     with connection, connection.cursor() as cursor:
-        cursor.execute((COMPOSE / "postgresql" / name).read_text())
+        cursor.execute(sql)
     connection.close()
+
+
+def script(name):
+    return (COMPOSE / "postgresql" / name).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +62,9 @@ def restricted(tmp_path_factory):
         client = redis.Redis.from_url(servers.redis.url)
         for rights in services_in_redis():
             client.execute_command("ACL", "SETUSER", *rights)
-        run_sql(servers.postgresql.url, "roles.sql")
+        run_sql(servers.postgresql.url, script("roles.sql"))
         started.append(Restricted(servers, folders[0], names=["audit_writer"]).start())
-        run_sql(servers.postgresql.url, "rights.sql")
+        run_sql(servers.postgresql.url, script("rights.sql"))
         started.append(Restricted(servers, folders[1], names=["state_engine", "session_api", "ws_fanout"],
                                   HANDOFF_API_USER_REQUESTS_PER_SECOND="1000").start())
         started[1].services["audit_writer"] = started[0].services["audit_writer"]
@@ -101,6 +112,63 @@ def test_all_that_the_services_do(restricted):
     refused(phone.get(path), 404, "not_found")
 
 
+def as_operator(suite, *words, **more):
+    return handoff(suite, *words, broker_user="operator", **urls_of(suite.servers, "operator"), **more)
+
+
+def test_all_that_handoff_reads_an_operator_may(restricted):
+    """Doctor says so of itself, and every command that reads works."""
+    suite = restricted
+    device = suite.device(new_user(), "phone")
+    session = device.create({"n": 1})["id"]
+    wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="the row")
+    checks = objects(as_operator(suite, "doctor", "--service", "handoff", "--json"))
+    assert {c["state"] for c in checks if c["check"] != "redis.memory"} == {"ok"}, checks
+    assert {"rabbitmq.rights", "redis.rights", "postgresql.rights", "postgresql.schema"} <= {c["check"] for c in checks}
+    assert session in as_operator(suite, "sessions", "list", "--status", "active")
+    assert objects(as_operator(suite, "sessions", "show", session, "--json"))[0]["live"] == "hot"
+    assert "session_created" in as_operator(suite, "sessions", "events", session)
+    assert "applied" in as_operator(suite, "migrate", "status")
+    assert "ID" in as_operator(suite, "dead-letters", "list")
+    assert as_operator(suite, "config", "--service", "handoff").startswith("# handoff\n")
+    with suite.amqp() as connection:
+        channel = connection.channel()
+        channel.exchange_declare("consumer.rights", "fanout", auto_delete=True)
+        channel.queue_bind(channel.queue_declare("", exclusive=True).method.queue, "consumer.rights")
+        assert "1 published" in as_operator(suite, "sessions", "replay", session, "--exchange", "consumer.rights")
+    tail = Running(suite, "tail", "session.#", broker_user="operator")
+    tail.wait_told("listening")
+    assert tail.end(signal.SIGTERM)[0] == 0
+
+
+def test_what_an_operator_may_not_is_told_with_what_to_do(restricted):
+    suite = restricted
+    session = suite.device(new_user(), "phone").create({"n": 1})["id"]
+    wait_until(lambda: suite.query("select 1 from sessions where id = %s", session), what="the row")
+    suite.query("delete from schema_migrations where name = '0007_gaps.sql' returning 1")
+    try:
+        told = as_operator(suite, "migrate", "up", code=1)
+        assert "permission denied" in told and "audit_writer's: give its role in HANDOFF_DATABASE_URL" in told
+    finally:
+        suite.query("insert into schema_migrations (name) values ('0007_gaps.sql') returning 1")
+    told = as_operator(suite, "sessions", "replay", session, "--exchange", "session_updates", "--yes", code=1)
+    assert "403" in told and "the user of HANDOFF_AMQP_URL may not" in told
+    run_sql(suite.servers.postgresql.url, "revoke select on sessions from operator")
+    try:
+        told = as_operator(suite, "sessions", "list", code=1)
+        assert "permission denied for table sessions" in told and "compose/postgresql/rights.sql" in told
+    finally:
+        run_sql(suite.servers.postgresql.url, "grant select on sessions to operator")
+    client = redis.Redis.from_url(suite.servers.redis.url)
+    client.execute_command("ACL", "SETUSER", "operator", "resetkeys")
+    try:
+        told = as_operator(suite, "sessions", "show", session, code=1)
+        assert "compose/redis/users.acl" in told, told
+    finally:
+        client.execute_command("ACL", "SETUSER", "operator", "~session:*")
+        client.execute_command("ACL", "LOG", "RESET")
+
+
 def test_nobody_was_refused_anything(restricted):
     """After all that was done above."""
     client = redis.Redis.from_url(restricted.servers.redis.url, decode_responses=True)
@@ -115,8 +183,9 @@ def test_nobody_was_refused_anything(restricted):
     ("ws_fanout", ("GET", "user:{x}:idem:y")), ("ws_fanout", ("GET", "rate:{user:x}")),
     *((user, ("GET", "handoff:{x}")) for user in ("ws_fanout", "state_engine", "audit_writer")),
     ("session_api", ("DEL", "handoff:{x}")), ("audit_writer", ("DEL", "session:{x}:meta")), ("audit_writer", ("GET", "attention:{0}")),
-    *((user, ("FLUSHALL",)) for user in ("session_api", "audit_writer")),
-    *((user, ("CONFIG", "GET", "*")) for user in ("session_api", "ws_fanout", "state_engine", "audit_writer")),
+    ("operator", ("HSET", "session:{x}:meta", "a", "1")), ("operator", ("GET", "user:{x}:idem:y")), ("operator", ("GET", "handoff:{x}")),
+    *((user, ("FLUSHALL",)) for user in ("session_api", "audit_writer", "operator")),
+    *((user, ("CONFIG", "GET", "*")) for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "operator")),
     ("state_engine", ("GET", "rate:{user:x}"))])
 def test_nobody_may_more_in_redis(restricted, user, command):
     address = restricted.servers.redis.url.rpartition("@")[2]
@@ -147,7 +216,7 @@ def test_the_file_lets_nobody_in_without_a_name(tmp_path):
         for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "default"):
             with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
                 client(f"{user}:wrong@").ping()
-        assert len(client("judge:judge@").acl_list()) == 7
+        assert len(client("judge:judge@").acl_list()) == 8
     finally:
         server.stop()
 
@@ -155,7 +224,9 @@ def test_the_file_lets_nobody_in_without_a_name(tmp_path):
 @pytest.mark.parametrize("role, sql", [
     ("session_api", "update sessions set name = 'x'"), ("session_api", "delete from session_events"),
     ("state_engine", "update sessions set name = 'x'"), ("state_engine", "insert into session_snapshots default values"),
-    ("state_engine", "delete from sessions")])
+    ("state_engine", "delete from sessions"), ("operator", "update sessions set due_at = now()"),
+    ("operator", "delete from session_events"), ("operator", "insert into schema_migrations (name) values ('x')"),
+    ("operator", "create table x (n int)")])
 def test_nobody_may_more_in_postgresql(restricted, role, sql):
     address = restricted.servers.postgresql.url.rpartition("@")[2]
     connection = psycopg2.connect(f"postgres://{role}:change%20me%3A%20{role}@{address}")

@@ -4,42 +4,14 @@ import json
 import re
 import signal
 import subprocess
-import threading
 
 import pytest
 
-from harness import BUILD, FINDING, MAX_WAIT, token, wait_until
+from cli import HANDOFF, MISSING, Running, ended
+from harness import MAX_WAIT, token, wait_until
 from wire import Wire
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-MISSING = "0197a1b2-0000-7000-8000-000000000000"
-
-
-class Tail:
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([BUILD / "bin" / "handoff", "tail", *map(str, arguments)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.lines = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    def wait_for(self, n):
-        wait_until(lambda: len(self.lines) >= n or self.process.poll() is not None, what=f"{n} lines")
-        assert self.process.poll() is None, self.process.stderr.read()
-        return self.lines
-
-    def end(self, sig=signal.SIGTERM):
-        """(exit code, stderr)"""
-        if sig:
-            self.process.send_signal(sig)
-        self.reader.join(MAX_WAIT)
-        error = self.process.stderr.read()
-        assert not FINDING.search(error), error
-        return self.process.wait(MAX_WAIT), error
 
 
 @pytest.fixture
@@ -54,13 +26,12 @@ def tail(suite, token_file):
     started = []
 
     def start(*arguments, url=None):
-        started.append(Tail("--url", url or suite.ws_url, "--token-file", token_file, *arguments))
+        started.append(Running(None, "tail", "--url", url or suite.ws_url, "--token-file", token_file, *arguments))
         return started[-1]
 
     yield start
     for one in started:
-        if one.process.poll() is None:
-            one.end()
+        one.stop()
 
 
 def test_each_event_is_a_line(tail, phone, laptop):
@@ -80,7 +51,7 @@ def test_each_event_is_a_line(tail, phone, laptop):
     assert what.startswith('replace /data/progress 75; add /data/note "tab\\t?long ') and what.endswith("…")
     assert by_type["status_changed"] == ["3", "laptop", "active -> paused (request)"]
     assert by_type["broadcast"][2] == '{"cue":"bell"}'
-    assert watch.end() == (0, "")
+    assert watch.end(signal.SIGTERM) == (0, "")
 
 
 def test_from_a_position_on_and_as_json(tail, laptop):
@@ -113,7 +84,7 @@ def test_a_broken_connection_leaves_no_gap(tail, suite, laptop):
         wait_until(lambda: len(versions()) >= n_changes)
         assert versions() == list(range(2, n_changes + 2))
         assert wire.n_accepted > 1
-        code, error = watch.end()
+        code, error = watch.end(signal.SIGTERM)
     assert code == 0 and error.count("it is tried again") >= 2
 
 
@@ -127,7 +98,7 @@ def test_several_sessions_and_one_that_is_lost(tail, laptop):
     laptop.patch(second, [{"op": "replace", "path": "/data/progress", "value": 1}])
     wait_until(lambda: any(line.startswith(second) and "state_delta" in line for line in watch.lines))
     assert laptop.delete(f"/sessions/{second}").status_code == 204
-    code, error = watch.end(None)  # nothing is left to follow
+    code, error = watch.end()  # nothing is left to follow
     assert code == 1 and f"session {first}: not_found" in error
 
 
@@ -135,7 +106,7 @@ def test_what_it_was_too_late_for_it_says(tail, laptop):
     session = laptop.create({"progress": 0})["id"]
     watch = tail("--since", "7.3", session)
     assert watch.wait_for(1)[0].endswith("\tepoch")
-    assert watch.end()[0] == 1
+    assert watch.end(signal.SIGTERM)[0] == 1
 
 
 def test_a_fresh_token_is_taken_from_the_file(tail, suite, laptop, user, token_file):
@@ -152,7 +123,7 @@ def test_a_fresh_token_is_taken_from_the_file(tail, suite, laptop, user, token_f
         token_file.write_text("not.a.token")
         wire.cut()
         wire.mend()
-        code, error = watch.end(None)
+        code, error = watch.end()
     assert code == 1 and "unauthenticated" in error
 
 
@@ -162,19 +133,17 @@ def test_a_fresh_token_is_taken_from_the_file(tail, suite, laptop, user, token_f
     (["--since", "1", "--url", "ws://x", "--token-file", "t", MISSING, MISSING[:-1] + "1"], 2, "one session"),
     (["--url", "ws://127.0.0.1:9", "--token-file", "/nowhere", MISSING], 1, "no_token: /nowhere")])
 def test_mistakes_are_named(arguments, code, text):
-    told = Tail(*arguments)
-    ended, error = told.end(None)
-    assert ended == code and text in error, error
+    assert text in ended("tail", *arguments, code=code).stderr
 
 
 def test_a_session_that_is_not_there_ends_it(tail):
-    code, error = tail(MISSING).end(None)
+    code, error = tail(MISSING).end()
     assert code == 1 and "not_found" in error
 
 
 def test_who_stops_reading_ends_it(tail, laptop, token_file, suite):
     session = laptop.create({"progress": 0})["id"]
-    command = f"'{BUILD}/bin/handoff' tail --url {suite.ws_url} --token-file '{token_file}' --since 0 {session} | head -n 1"
+    command = f"'{HANDOFF}' tail --url {suite.ws_url} --token-file '{token_file}' --since 0 {session} | head -n 1"
     done = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True)
     assert "session_created" in done.stdout.readline()
     for n in range(3):

@@ -1,6 +1,7 @@
 """What stands between a client and the server in tests: a TCP proxy that cuts, mends, changes and says what the server did not."""
 
 import contextlib
+import re
 import socket
 import ssl
 import struct
@@ -73,9 +74,14 @@ class Wire:
     def _changed(self, data):
         for change in list(self.changes):
             old, new = change
-            if old in data:
+            if isinstance(old, bytes):
+                old, new = re.compile(re.escape(old)), lambda _, new=new: new
+            found = old.search(data)
+            if found:
                 self.changes.remove(change)
-                data = data.replace(old, new, 1)
+                changed = new(found)
+                assert len(changed) == len(found[0])
+                data = data[:found.start()] + changed + data[found.end():]
         return data
 
     def _end(self, here, there):
@@ -102,6 +108,10 @@ class Wire:
         """The next `old` that the server says, of the same length: a frame's length stands before it."""
         assert len(old) == len(new)
         self.changes.append((old, new))
+
+    def rewrite(self, pattern, other):
+        """The same for the next bytes that a pattern of re finds: other(match) is what comes instead."""
+        self.changes.append((pattern, other))
 
     def say(self, data):
         """To the clients, as if the server had; between two of its frames, so when it is silent."""

@@ -30,14 +30,40 @@ int dead_letters_act(const struct dead_letters_arguments *a, const struct config
 }
 
 int tail_follow(const struct tail_arguments *a) {
-    must_hold(a->url && a->token_file && a->n_sessions >= 1 && a->n_sessions <= 64);
-    must_hold(a->n_sessions <= n_words && (!a->has_since || a->n_sessions == 1));
+    must_hold(a->url && a->token_file && a->n_words >= 1 && a->n_words <= 64);
+    must_hold(a->n_words <= n_words && (!a->has_since || a->n_words == 1));
     must_hold(!a->has_since || (a->since_epoch >= 1 && a->since_version >= 0));
-    for (size_t i = 0; i < a->n_sessions; i++) {
-        must_hold(uuid_is(a->sessions[i], strlen(a->sessions[i])));
+    for (size_t i = 0; i < a->n_words; i++) {
+        must_hold(uuid_is(a->words[i], strlen(a->words[i])));
         for (size_t k = 0; k < i; k++)
-            must_hold(strcmp(a->sessions[i], a->sessions[k]) != 0);
+            must_hold(strcmp(a->words[i], a->words[k]) != 0);
     }
+    return 0;
+}
+
+int tail_hear(const struct tail_arguments *a) {
+    must_hold(!a->url && !a->token_file && !a->has_since && a->n_words >= 1 && a->n_words <= 64);
+    must_hold(a->buffer >= 0 && a->buffer <= 1000000);
+    must_hold(!a->queue_prefix || *a->queue_prefix);
+    for (size_t i = 0; i < a->n_words; i++)
+        must_hold(strlen(a->words[i]) <= 255 && strncmp(a->words[i], "session.", 8) == 0);
+    return 0;
+}
+
+/* Every kind of option. What is left are the words, in their order, and no option's place has what
+ * it may not. */
+static int read_all(int argc, char **argv) {
+    bool flag = false;
+    const char *text = NULL;
+    int64_t number = 7;
+    size_t n = 0;
+    const struct argument options[] = {{"--flag", .flag = &flag},
+                                       {"--text", .text = &text},
+                                       {"--number", .number = &number, .least = 2, .most = 30}};
+    if (!arguments_read(argc, argv, options, N_ELEMENTS(options), &n))
+        return 2;
+    must_hold(n < (size_t)argc && (!text || *text));
+    must_hold(number >= 2 && number <= 30);
     return 0;
 }
 
@@ -54,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *argv[MAX_WORDS + 1] = {0};
     int argc = 0;
     int64_t seconds;
+    static const struct verb verbs[] = {{"read", read_all}};
     while (at && *at && argc < MAX_WORDS)
         argv[argc++] = strsep(&at, "\n");
     n_words = (size_t)argc;
@@ -64,6 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         (void)tail_run(argc, argv);
     else if (argc && strcmp(argv[0], "dead-letters") == 0)
         (void)dead_letters_run(argc, argv);
+    else if (argc)
+        (void)arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs));
     free(text);
     return 0;
 }

@@ -2,6 +2,7 @@
  * characters, a line is a line, and the JSON is JSON. */
 #include <stdio.h>
 
+#include "base/base64url.h"
 #include "cli/letter.h"
 #include "common/clean.h"
 #include "fuzz_bus_message.h"
@@ -53,6 +54,22 @@ static void check_json(const struct bus_message *m) {
     free(text);
 }
 
+/* And the body, in one form or the other. */
+static void check_whole_json(const struct bus_message *m) {
+    char *text = NULL;
+    json_t *value = NULL;
+    size_t len = print(letter_print_whole_json, m, &text);
+    must_hold(strchr(text, '\n') == text + len - 1);
+    must_hold(text_parse(text, len, &value, NULL) == 0);
+    const json_t *body = json_object_get(value, "body");
+    const char *coded = json_string_value(json_object_get(value, "bodyBase64url"));
+    must_hold(!body == !!coded && (!coded || strlen(coded) == BASE64URL_LEN(m->body_len)));
+    must_hold(!body || (json_string_length(body) == m->body_len &&
+                        memcmp(json_string_value(body), m->body, m->body_len) == 0));
+    json_decref(value);
+    free(text);
+}
+
 /* The body is given as it is to what is no terminal. */
 static void check_whole(const struct bus_message *m) {
     char *text = NULL;
@@ -80,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_message(data, size, &m);
     check_line(&m.message);
     check_json(&m.message);
+    check_whole_json(&m.message);
     check_whole(&m.message);
     check_clean((const char *)data, size);
     fuzz_message_done(&m);
