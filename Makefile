@@ -227,7 +227,7 @@ clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
 clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
 # What tests take from npm, as its lock file says: what drives Chromium, and a client of RabbitMQ.
-NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json))
+NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json tests/kubernetes/package.json))
 %/node_modules/.ready: %/package.json %/package-lock.json
 	@echo "  NPM   $*"
 	$(Q)cd $* && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
