@@ -318,7 +318,7 @@ rolling-restart: install-tests ## restart every service in turn under MEMBERS We
 
 # From what git knows of, as it is now.
 DEB := build/deb
-.PHONY: deb
+.PHONY: deb deb-check
 deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 	@compose/local/install compose/debian/packages.txt
 	@rm -rf $(DEB) && mkdir -p $(DEB)/handoff
@@ -326,6 +326,10 @@ deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 	@cp -r compose/debian $(DEB)/handoff/debian
 	@cd $(DEB)/handoff && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b -j$$(nproc)
 	@lintian --fail-on error,warning $(DEB)/*.changes
+
+deb-check: deb ## that package on a fresh Debian, booted: the how-to to the letter, reload, kill, stop, reboot, purge (as root; some minutes)
+	@compose/local/install tests/deb/packages.txt
+	@$(PYTHON) -m pytest -q -x --tb=short -p no:cacheprovider tests/deb
 
 MINUTES ?= 5
 chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)

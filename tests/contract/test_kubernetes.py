@@ -109,7 +109,8 @@ MISTAKES = [
     ("Deployment", ("spec",), "minReadySeconds", "5"), ("Deployment", (*CONTAINER, "securityContext"), "readOnlyRootFilesystem", "true"),
     ("Deployment", (*CONTAINER, "env", 0), "value", 9100), ("Deployment", (*CONTAINER, "securityContext", "capabilities"), "drop", "ALL"),
     ("Deployment", ("spec", "strategy", "rollingUpdate"), "maxSurge", 0.5), ("Deployment", ("metadata", "labels"), "n", 1),
-    ("Deployment", POD, "containers", None), ("Deployment", ("spec",), "selector", None), ("Deployment", (*CONTAINER, "ports", 0), "containerPort", None),
+    ("Deployment", POD, "containers", None), ("Deployment", ("spec",), "selector", None),
+    ("Deployment", (*CONTAINER, "ports", 0), "containerPort", None),
     ("HorizontalPodAutoscaler", ("spec",), "maxReplicas", None), ("HorizontalPodAutoscaler", ("spec", "metrics", 0), "type", None),
     ("Deployment", (*CONTAINER, "resources", "limits"), "memory", "256Megs"), ("Deployment", ("spec", "strategy"), "type", "Rolling"),
     ("Deployment", CONTAINER, "imagePullPolicy", "Sometimes"), ("Deployment", (), "apiVersion", "apps/v1beta9"), ("Service", (), "kind", "Servce"),
@@ -237,7 +238,8 @@ def here(name, environment, secrets, key, folder):
             for made in (secrets / file, secrets / f"{name}_{file}"):
                 if file and made.exists():
                     (folder / file).write_bytes(made.read_bytes())
-    return {setting: value.replace(IN_PODS, str(folder)).replace(KEYS_IN_PODS, str(folder / "jwt_keys")) for setting, value in environment.items()}
+    keys = str(folder / "jwt_keys")
+    return {setting: value.replace(IN_PODS, str(folder)).replace(KEYS_IN_PODS, keys) for setting, value in environment.items()}
 
 
 @pytest.mark.parametrize("name", SERVICES)
