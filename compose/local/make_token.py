@@ -1,5 +1,5 @@
-"""Prints a token for the local stack: make_token.py USER DEVICE [SECONDS]; signed with .run/jwt.secret. HANDOFF_RUN
-names another folder than .run."""
+"""Prints a token for the local stack: make_token.py USER DEVICE [SECONDS]; signed with .run/jwt.secret. An empty device:
+any. HANDOFF_RUN names another folder than .run."""
 
 import base64
 import hashlib
@@ -35,8 +35,8 @@ def make(secret, user, device, seconds=86400, **claims):
 
 
 def main():
-    if len(sys.argv) < 3 or not sys.argv[1] or not sys.argv[2]:
-        sys.exit("usage: make token USER=alice DEVICE=phone")
+    if len(sys.argv) < 3 or not sys.argv[1]:
+        sys.exit("usage: make token USER=alice [DEVICE=phone]")
     try:
         key = secret()
     except OSError:

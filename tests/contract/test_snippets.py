@@ -169,6 +169,16 @@ def test_targets_of_make_exist():
     assert not wrong
 
 
+def test_tokens_are_made_as_pages_ask_for_them(tmp_path):
+    (tmp_path / "jwt.secret").write_text(64 * "x")
+    asked = {match for text in PAGES.values() for match in re.findall(r"make -s token USER=(\w+)(?: DEVICE=(\w+))?", text)}
+    assert ("alice", "") in asked and ("alice", "phone") in asked
+    for user, device in asked:
+        done = subprocess.run(["/usr/bin/python3", ROOT / "compose" / "local" / "make_token.py", user, device], capture_output=True, text=True,
+                              env={"PATH": "/usr/bin:/bin", "HANDOFF_RUN": str(tmp_path)})
+        assert re.fullmatch(r"[\w-]+(\.[\w-]+){2}\n", done.stdout), done.stderr
+
+
 def test_metrics_that_a_how_to_names_exist():
     known = set(re.findall(r"`(handoff_\w+)`", (ROOT / "docs" / "OPERATIONS.md").read_text()))
     wrong = [(name, metric) for name, text in PAGES.items() if name.startswith(("docs/how-to/", "docs/runbooks/"))

@@ -69,7 +69,8 @@ class Machine:
 
     def boot(self):
         (self.root / "usr/sbin/policy-rc.d").unlink(missing_ok=True)
-        self.booted = subprocess.Popen([HERE / "boot", self.root], stdin=subprocess.DEVNULL, start_new_session=True)
+        boot = ["setpriv", "--pdeathsig", "TERM", HERE / "boot", self.root]  # it ends with who began it
+        self.booted = subprocess.Popen(boot, stdin=subprocess.DEVNULL, start_new_session=True)
         wait_until(lambda: self.init() and self.shell("systemctl is-system-running --wait", check=False) == "running\n",
                    "systemd: " + (self.shell("systemctl --failed --no-pager", check=False) if self.init() else "no process 1"))
 

@@ -3,6 +3,7 @@ reloaded, killed, stopped, taken through a reboot, and purged. `make deb-check`;
 
 The tests go on where the one before left off."""
 
+import contextlib
 import json
 import pathlib
 import re
@@ -128,18 +129,36 @@ def test_the_how_to_ends_with_a_session(machine, deployed):
     wait_ready(machine)
 
 
-def test_a_change_arrives_everywhere(machine, session, phone):
+@contextlib.contextmanager
+def events_of(machine, session, token_file):
+    """What ws_fanout tells of it."""
     id = session.rpartition("/")[2]
-    watching = machine.start(f"exec handoff tail --url ws://127.0.0.1:8081 --token-file token --since 0 --json {id}")
+    watching = machine.start(f"exec handoff tail --url ws://127.0.0.1:8081 --token-file {token_file} --since 0 --json {id}")
     try:
-        status, answer = patch(machine, session, phone, 1)
-        assert (status, answer["version"]) == (200, 2)
-        told = (json.loads(line) for line in watching.stdout)
-        assert next(event for event in told if event.get("version") == 2)
+        yield (json.loads(line) for line in watching.stdout)
     finally:
         watching.terminate()
         watching.wait()
+
+
+def test_a_change_arrives_everywhere(machine, session, phone):
+    with events_of(machine, session, "token") as told:
+        status, answer = patch(machine, session, phone, 1)
+        assert (status, answer["version"]) == (200, 2)
+        assert next(event for event in told if event.get("version") == 2)
     wait_until(lambda: trail(machine, session, phone) == [1, 2], "the trail")
+
+
+def test_a_guest_comes_by_a_code(machine, session, phone):
+    """Which takes the key of session tokens, at both ends."""
+    status, made = machine.http("POST", f"{session}/handoff-codes", phone, {"role": "editor"})
+    assert status == 201
+    status, taken = machine.http("POST", f"{API}/handoff", body={"code": made["code"]})
+    assert (status, taken["role"]) == (200, "editor")
+    (machine.root / "root/guest").write_text(taken["token"])
+    with events_of(machine, session, "guest") as told:
+        assert next(told)["version"] == 1
+    assert not [record for record in machine.log("handoff-session-api") if record["event"] == "session_token_key_exposed"]
 
 
 def trail(machine, session, token):
@@ -155,7 +174,7 @@ def test_it_is_shut_in(machine, deployed, service):
     status = dict(line.split(":\t", 1) for line in machine.shell(f"cat /proc/{pid}/status").splitlines() if ":\t" in line)
     assert "0" not in status["Uid"].split() and set(status["CapEff"] + status["CapBnd"] + status["CapAmb"]) == {"0"}
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-    names = re.findall(r"^LoadCredential=(\w+):", machine.shell(f"cat /lib/systemd/system/{unit_of(service)}.service"), re.M)
+    names = re.findall(r"^LoadCredential=([\w.]+):", machine.shell(f"systemctl cat {unit_of(service)}"), re.M)
     found = machine.shell(f"nsenter --target {pid} --mount ls /run/credentials/{unit_of(service)}.service").split()
     assert names and found == sorted(names)
     for path in (f"/etc/handoff/{service}/amqp_url", "/root/token"):
