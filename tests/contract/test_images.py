@@ -163,6 +163,17 @@ def test_a_service_takes_its_environment_in_compose(project, secrets, name):
     check_config(name, {key: value.replace(IN_CONTAINERS, str(secrets)) for key, value in environment.items()})
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_takes_what_handoff_env_shows(name):
+    """Each line that is commented out, as somebody puts it to use."""
+    shown = dict(re.findall(r"^#(HANDOFF_\w+)=(\S+)$", (COMPOSE / "handoff.env").read_text(), re.M))
+    assert len(shown) >= 8 and set(shown) <= set().union(*map(settings_of, SERVICES))
+    own = {key: value for key, value in shown.items() if key in settings_of(name)}
+    said = check_config(name, {**shown, "HANDOFF_JWT_SECRET": 64 * "x"})
+    for key in own:
+        assert re.search(rf"^{key}=.* \(environment\)$", said, re.M), key
+
+
 def test_the_exporter_asks_redis_as_a_user_of_its_own(project, secrets):
     environment = project["services"]["redis_exporter"]["environment"]
     address, user = environment["REDIS_ADDR"], environment["REDIS_USER"]

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from cold import age, lose
-from harness import Servers, Suite, new_user, wait_until
+from harness import Redis, Servers, Suite, free_ports, new_user, services_in_redis, wait_until
 from rest import accepted, path_of, refused
 from test_due import Unused, go_cold
 from ws import subscribed
@@ -48,8 +48,8 @@ def restricted(tmp_path_factory):
     try:
         servers.start()
         client = redis.Redis.from_url(servers.redis.url)
-        for line in (COMPOSE / "redis" / "users.acl").read_text().splitlines():
-            client.execute_command("ACL", "SETUSER", *line.split()[1:])
+        for rights in services_in_redis():
+            client.execute_command("ACL", "SETUSER", *rights)
         run_sql(servers.postgresql.url, "roles.sql")
         started.append(Restricted(servers, folders[0], names=["audit_writer"]).start())
         run_sql(servers.postgresql.url, "rights.sql")
@@ -122,6 +122,28 @@ def test_nobody_may_more_in_redis(restricted, user, command):
     client = redis.Redis.from_url(f"redis://{user}:change-me-{user}@{address}")
     with pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command)
+
+
+def test_the_file_lets_nobody_in_without_a_name(tmp_path):
+    """As Redis itself reads it: who does not say who he is may ask whether it lives, and no more."""
+    with (tmp_path / "users.acl").open("w") as file:
+        file.write((COMPOSE / "redis" / "users.acl").read_text())
+        file.write("user judge on >judge ~* &* +@all\n")
+    server = Redis(tmp_path / "data", *free_ports(1))
+    server.more = f"aclfile {tmp_path}/users.acl\n"
+    try:
+        server.start()
+        nobody, judge = (redis.Redis.from_url(f"redis://{who}127.0.0.1:{server.port}") for who in ("", "judge:judge@"))
+        assert nobody.ping()
+        for command in (("FLUSHALL",), ("INFO",), ("GET", "session:{x}:meta"), ("KEYS", "*"), ("ACL", "LIST"), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                nobody.execute_command(*command)
+        for user in ("session_api", "ws_fanout", "state_engine", "audit_writer"):
+            with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
+                redis.Redis.from_url(f"redis://{user}:wrong@127.0.0.1:{server.port}").ping()
+        assert len(judge.acl_list()) == 6
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("role, sql", [
