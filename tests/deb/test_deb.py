@@ -125,6 +125,7 @@ echo "${COMPREPLY[@]}" """)
 
 def test_the_how_to_ends_with_a_session(machine, deployed):
     assert deployed.count("active (running)") == len(SERVICES)
+    assert deployed.count("rabbitmq.rights") == len(SERVICES) and not re.search(r"^failed", deployed, re.M)
     assert '"version":1' in deployed and '"name":"Hello"' in deployed
     wait_ready(machine)
 
@@ -139,6 +140,12 @@ def events_of(machine, session, token_file):
     finally:
         watching.terminate()
         watching.wait()
+
+
+def test_systemd_warns_of_nothing(machine, deployed):
+    """Of units, that is, and of drop-ins as the how-to makes them."""
+    said = machine.shell("journalctl --no-pager -o cat -p warning _PID=1")
+    assert [line for line in said.splitlines() if "handoff-" in line] == []
 
 
 def test_a_change_arrives_everywhere(machine, session, phone):
@@ -267,6 +274,15 @@ def ended_in_order(root):
     stopped = [r["UNIT"].removesuffix(".service") for r in records if r.get("JOB_TYPE") == "stop" and r.get("JOB_RESULT") == "done"]
     begin = max(n for n, r in enumerate(stopped) if r == "multi-user.target") if "multi-user.target" in stopped else 0
     return [unit for unit in stopped[begin:] if unit.startswith("handoff-") or unit in ("rabbitmq-server", "redis-server", "postgresql")]
+
+
+def test_installed_again_it_restarts_nobody(machine, deployed, package):
+    """As an upgrade: that is the operator's, one after another."""
+    before = [machine.properties(unit_of(name), "MainPID", "ActiveState") for name in SERVICES]
+    settings = machine.shell("cat /etc/handoff/handoff.env")
+    machine.shell(f"apt-get install --reinstall ./{package.name}", limit=MAX_INSTALL)
+    assert [machine.properties(unit_of(name), "MainPID", "ActiveState") for name in SERVICES] == before
+    assert machine.shell("cat /etc/handoff/handoff.env") == settings
 
 
 def test_purged_it_leaves_nothing(machine, deployed):
