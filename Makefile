@@ -317,6 +317,12 @@ rolling-restart: install-tests ## restart every service in turn under MEMBERS We
 	@$(MAKE) --no-print-directory all $(OUT)/bench/rolling_load
 	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/bench/rolling.py --program $(OUT)/bench/rolling_load --members $(MEMBERS) --proxy $(PROXY)
 
+FROM ?=
+.PHONY: mixed-versions
+mixed-versions: install-tests ## this tree beside an older version (FROM=a commit, else the newest release), there and back under load
+	@$(MAKE) --no-print-directory all
+	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/versions/mixed.py $(if $(FROM),--from $(FROM)) $(MIXED)
+
 # From what git knows of, as it is now.
 DEB := build/deb
 .PHONY: deb deb-check
@@ -331,6 +337,12 @@ deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 deb-check: deb ## that package on a fresh Debian, booted: the how-to to the letter, reload, kill, stop, reboot, purge (as root; some minutes)
 	@compose/local/install tests/deb/packages.txt
 	@$(PYTHON) -m pytest -q -x --tb=short -p no:cacheprovider tests/deb
+
+ONLY ?=
+.PHONY: images-check
+images-check: ## build the images and look at them, then bring up compose.yaml with them and use it; as root, minutes (ONLY=images|compose)
+	@compose/local/install tests/packages.txt tests/images/packages.txt
+	@$(PYTHON) tests/images/run.py $(if $(ONLY),--only $(ONLY))
 
 MINUTES ?= 5
 chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)

@@ -34,7 +34,7 @@ struct runner {
     const struct app_spec *spec;
     void *self; /* the service's own */
     enum app_state state;
-    bool handles_left, part_failed;
+    bool handles_left, work_left, part_failed;
     uv_loop_t loop;
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t timer; /* delaying: its end; draining: its deadline, or 0 when drained; stopped: the
@@ -44,9 +44,18 @@ struct runner {
     uv_work_t first_work;
 };
 
-static void on_handles_left(uv_timer_t *timer) {
+static void look_at_handle(uv_handle_t *handle, void *arg) {
+    struct runner *r = arg;
+    if (handle->data != r && !uv_is_closing(handle))
+        r->handles_left = true;
+}
+
+/* Without a handle it is work in libuv's threads that holds the loop: looking up a name may take as
+ * long as the resolver likes, and cannot be broken off. */
+static void on_grace_over(uv_timer_t *timer) {
     struct runner *r = timer->data;
-    r->handles_left = true;
+    uv_walk(&r->loop, look_at_handle, r);
+    r->work_left = !r->handles_left;
     uv_stop(&r->loop);
 }
 
@@ -62,7 +71,7 @@ static void stop(struct runner *r) {
     uv_unref((uv_handle_t *)&r->sigterm);
     uv_unref((uv_handle_t *)&r->sigint);
     uv_unref((uv_handle_t *)&r->sighup);
-    uv_timer_start(&r->timer, on_handles_left, HANDLES_GRACE_MS, 0);
+    uv_timer_start(&r->timer, on_grace_over, HANDLES_GRACE_MS, 0);
     uv_unref((uv_handle_t *)&r->timer);
 }
 
@@ -235,7 +244,7 @@ static void runner_done(struct runner *r) {
     uv_close((uv_handle_t *)&r->sighup, NULL);
     uv_close((uv_handle_t *)&r->timer, NULL);
     uv_run(&r->loop, UV_RUN_NOWAIT);
-    if (uv_loop_close(&r->loop) < 0)
+    if (uv_loop_close(&r->loop) < 0 && !r->work_left)
         log_error(r->app.log, "handles_left", "Handles were still open at the end.");
     health_free(r->app.health);
     metrics_free(r->app.metrics);
@@ -254,7 +263,12 @@ static int run(const struct app_spec *spec, struct config *config) {
     if (!error)
         log_info(r.app.log, "stopped", "The service has ended.");
     runner_done(&r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    int code = failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    /* At once: returning would take the loop from under a thread that still comes back to it, and
+     * libuv would wait for that thread first. */
+    if (r.handles_left || r.work_left)
+        _exit(code);
+    return code;
 }
 
 enum wish {

@@ -213,7 +213,10 @@ def main():
         print(f"{checked['accepted']} changes accepted, {checked['versions']} there, "
               f"{checked['behind']} devices without all of theirs")
         rows = suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
-        print(f"{rows} rows in PostgreSQL")
+        told = dict(suite.query("select type, count(*) from session_events where type in ('device_joined', 'device_left') "
+                                "group by type"))
+        print(f"{rows} rows in PostgreSQL; {told.get('device_joined', 0)} times a device joined, "
+              f"{told.get('device_left', 0)} times one left")
         suite.stop()
     finally:
         for origin in origins:

@@ -6,6 +6,7 @@ import pathlib
 import psycopg2
 import pytest
 import redis
+from process import accepts
 
 from cold import age, lose
 from harness import Redis, Servers, Suite, free_ports, new_user, services_in_redis, wait_until
@@ -125,23 +126,28 @@ def test_nobody_may_more_in_redis(restricted, user, command):
 
 
 def test_the_file_lets_nobody_in_without_a_name(tmp_path):
-    """As Redis itself reads it: who does not say who he is may ask whether it lives, and no more."""
+    """As Redis itself reads it; whoever says `health` may ask whether it lives, and no more."""
     with (tmp_path / "users.acl").open("w") as file:
         file.write((COMPOSE / "redis" / "users.acl").read_text())
         file.write("user judge on >judge ~* &* +@all\n")
     server = Redis(tmp_path / "data", *free_ports(1))
     server.more = f"aclfile {tmp_path}/users.acl\n"
+
+    def client(who=""):
+        return redis.Redis.from_url(f"redis://{who}127.0.0.1:{server.port}")
     try:
+        server.is_loaded = lambda: accepts(server.port) and server.ask("--user", "health", "--pass", "none", "ping").endswith("PONG")
         server.start()
-        nobody, judge = (redis.Redis.from_url(f"redis://{who}127.0.0.1:{server.port}") for who in ("", "judge:judge@"))
-        assert nobody.ping()
-        for command in (("FLUSHALL",), ("INFO",), ("GET", "session:{x}:meta"), ("KEYS", "*"), ("ACL", "LIST"), ("CONFIG", "GET", "*")):
-            with pytest.raises(redis.exceptions.NoPermissionError):
-                nobody.execute_command(*command)
-        for user in ("session_api", "ws_fanout", "state_engine", "audit_writer"):
+        for command in (("PING",), ("FLUSHALL",), ("INFO",), ("GET", "session:{x}:meta"), ("KEYS", "*"), ("ACL", "LIST"), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.AuthenticationError):
+                client().execute_command(*command)
+            if command != ("PING",):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client("health:none@").execute_command(*command)
+        for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "default"):
             with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
-                redis.Redis.from_url(f"redis://{user}:wrong@127.0.0.1:{server.port}").ping()
-        assert len(judge.acl_list()) == 6
+                client(f"{user}:wrong@").ping()
+        assert len(client("judge:judge@").acl_list()) == 7
     finally:
         server.stop()
 

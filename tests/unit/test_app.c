@@ -22,7 +22,8 @@ enum manner {
     FAILS,
     FAILS_LATER,
     FORGETS_A_HANDLE,
-    HAS_THREADS
+    HAS_THREADS,
+    LOOKS_UP
 };
 
 /* A service with one timer; each child process has one. */
@@ -33,9 +34,18 @@ struct part {
 };
 
 static enum manner manner; /* of the child */
+static int never[2];       /* a pipe that nothing comes through */
 
 static void work(uv_work_t *w) {
     (void)w;
+}
+
+/* Until the test is over, as a resolver that does not answer. */
+static void look_up(uv_work_t *w) {
+    char byte;
+    (void)w;
+    while (read(never[0], &byte, 1) < 0 && errno == EINTR)
+        ;
 }
 
 static void on_worked(uv_work_t *w, int status) {
@@ -58,6 +68,8 @@ static int part_start(struct app *app, void **ret_self) {
         uv_timer_start(&part->timer, on_failure, 1, 0);
     if (manner == HAS_THREADS)
         uv_queue_work(app->loop, &part->work, work, on_worked);
+    if (manner == LOOKS_UP)
+        uv_queue_work(app->loop, &part->work, look_up, on_worked);
     *ret_self = part;
     return 0;
 }
@@ -117,7 +129,11 @@ static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
         setenv("HANDOFF_DRAIN_TIMEOUT", "200ms", 1);
         char name[] = "state_engine";
         char *argv[] = {name, argument, NULL};
-        _exit(app_main(getenv("HANDOFF_DRAIN_DELAY") ? &listening : &spec, argument ? 2 : 1, argv));
+        int code =
+            app_main(getenv("HANDOFF_DRAIN_DELAY") ? &listening : &spec, argument ? 2 : 1, argv);
+        if (how == LOOKS_UP)
+            exit(code); /* as main would: libuv's destructor and all */
+        _exit(code);
     }
     close(fds[1]);
     *ret_log = fdopen(fds[0], "r");
@@ -220,6 +236,14 @@ static void test_a_forgotten_handle_is_told_and_does_not_hang(void **state) {
     check_drain(FORGETS_A_HANDLE, SIGTERM, "handles_left", 1);
 }
 
+static void test_a_lookup_without_end_does_not_hang(void **state) {
+    (void)state;
+    assert_int_equal(pipe(never), 0);
+    check_drain(LOOKS_UP, SIGTERM, "stopped", 0);
+    close(never[0]);
+    close(never[1]);
+}
+
 static void test_a_failed_start_ends_with_1(void **state) {
     (void)state;
     FILE *log;
@@ -294,6 +318,7 @@ int main(void) {
         cmocka_unit_test(test_parts_are_told_after_the_delay_or_at_a_second_signal),
         cmocka_unit_test(test_a_part_that_cannot_go_on_ends_it_with_1),
         cmocka_unit_test(test_a_forgotten_handle_is_told_and_does_not_hang),
+        cmocka_unit_test(test_a_lookup_without_end_does_not_hang),
         cmocka_unit_test(test_a_failed_start_ends_with_1),
         cmocka_unit_test(test_an_unknown_argument_ends_with_2),
         cmocka_unit_test(test_a_bad_configuration_ends_with_2),
