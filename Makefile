@@ -226,7 +226,7 @@ clients/%/dist/.built: clients/%/build.sh clients/%/tsconfig.json
 clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
 clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
-# What tests take from npm, as its lock file says: what drives Chromium, and a client of RabbitMQ.
+# What tests take from npm, as its lock file says: what drives Chromium, a client of RabbitMQ, and the schemas of Kubernetes.
 NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json tests/kubernetes/package.json))
 %/node_modules/.ready: %/package.json %/package-lock.json
 	@echo "  NPM   $*"
