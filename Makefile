@@ -226,8 +226,8 @@ clients/%/dist/.built: clients/%/build.sh clients/%/tsconfig.json
 clients/js/dist/.built: $(wildcard clients/js/src/*.ts)
 clients/react/dist/.built: $(wildcard clients/react/src/*.ts) clients/js/dist/.built
 
-# What tests take from npm, as its lock file says: what drives Chromium, and a client of RabbitMQ.
-NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json))
+# What tests take from npm, as its lock file says: what drives Chromium, a client of RabbitMQ, and the schemas of Kubernetes.
+NPM := $(patsubst %/package.json,%/node_modules/.ready,$(wildcard tests/browser/package.json tests/consume/package.json tests/kubernetes/package.json))
 %/node_modules/.ready: %/package.json %/package-lock.json
 	@echo "  NPM   $*"
 	$(Q)cd $* && npm ci --ignore-scripts --prefer-offline --loglevel=error >/dev/null
@@ -325,7 +325,7 @@ mixed-versions: install-tests ## this tree beside an older version (FROM=a commi
 
 # From what git knows of, as it is now.
 DEB := build/deb
-.PHONY: deb
+.PHONY: deb deb-check
 deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 	@compose/local/install compose/debian/packages.txt
 	@rm -rf $(DEB) && mkdir -p $(DEB)/handoff
@@ -333,6 +333,10 @@ deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 	@cp -r compose/debian $(DEB)/handoff/debian
 	@cd $(DEB)/handoff && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b -j$$(nproc)
 	@lintian --fail-on error,warning $(DEB)/*.changes
+
+deb-check: deb ## that package on a fresh Debian, booted: the how-to to the letter, reload, kill, stop, reboot, purge (as root; some minutes)
+	@compose/local/install tests/deb/packages.txt
+	@$(PYTHON) -m pytest -q -x --tb=short -p no:cacheprovider tests/deb
 
 ONLY ?=
 .PHONY: images-check

@@ -36,6 +36,11 @@ def test_it_has_each_service_and_stops_it_when_it_goes():
     assert set(stopped) == {unit.name for unit in (ROOT / "compose" / "systemd").glob("*.service")}
 
 
+def test_it_starts_enables_and_restarts_nothing():
+    """make deb-check sees it."""
+    assert "dh_installsystemd --no-enable --no-start --no-stop-on-upgrade\n" in (DEBIAN / "rules").read_text()
+
+
 def test_what_it_installs_is_there():
     for name in ("handoff.docs", "handoff.examples", "handoff.manpages"):
         for line in (DEBIAN / name).read_text().split():

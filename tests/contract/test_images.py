@@ -1,9 +1,7 @@
-"""compose/Dockerfile, compose.yaml, kubernetes and make-secrets: they say what the services are and take. Whether they run
+"""compose/Dockerfile, compose.yaml and make-secrets: they say what the services are and take. Whether they run
 takes an engine; here they are held against the code, the documents and their formats' own rules."""
 
-import importlib
 import json
-import os
 import pathlib
 import re
 import stat
@@ -13,31 +11,9 @@ import time
 import pytest
 import redis
 import yaml
+from deployed import BINARIES, COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, settings_of
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMPOSE = ROOT / "compose"
-BINARIES = ROOT / os.environ.get("HANDOFF_BUILD", "build/gcc") / "bin"
-SERVICES = sorted(p.parent.name for p in (ROOT / "services").glob("*/main.c"))
-VERSION = re.search(r'HANDOFF_VERSION "(.+)"', (ROOT / "common" / "version.h").read_text())[1]
-IN_PODS, IN_CONTAINERS = "/run/secrets/handoff", "/run/secrets"
-
-
-def check_config(service, environment):
-    """What the service itself says of it."""
-    done = subprocess.run([BINARIES / service, "--check-config"], env={"PATH": os.environ["PATH"], **environment}, capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def settings_of(service):
-    """Those that docs/CONFIG.md says it has; with _FILE, too, where that may be."""
-    names = set()
-    for name, star, users in re.findall(r"^## (HANDOFF_\w+)( \*)?\n.*?- Used by: ([^\n]+)", (ROOT / "docs" / "CONFIG.md").read_text(),
-                                        re.M | re.S):
-        if users == "all" or service in users.split(", "):
-            names |= {name, f"{name}_FILE"} if star else {name}
-    return names
+IN_CONTAINERS = "/run/secrets"
 
 
 # The images
@@ -107,13 +83,6 @@ def test_nothing_secret_gets_into_an_image():
 
 
 # Secrets
-
-@pytest.fixture(scope="module")
-def secrets(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compose") / "secrets"
-    subprocess.run([COMPOSE / "make-secrets", folder], check=True, capture_output=True)
-    return folder
-
 
 def content_of(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.parent.rglob("*") if path.is_file()}
@@ -226,6 +195,7 @@ def test_a_service_can_be_scaled_and_changes_nothing_where_it_runs(project, name
     assert not {"ports", "container_name", "hostname", "volumes"} & set(service)
     assert (service["read_only"], service["cap_drop"], service["user"]) == (True, ["ALL"], "65532:65532")
     assert service["healthcheck"]["test"] == ["CMD", f"/usr/lib/handoff/{name}", "--is-ready"]
+    assert int(service["stop_grace_period"].removesuffix("s")) >= drain_seconds() + 2
 
 
 def test_volumes_are_named_and_files_are_there(project):
@@ -313,118 +283,3 @@ def test_the_proxy_is_the_tested_one_with_instances_found_by_name():
     assert re.sub(servers, by_name, tested) == composed.replace(resolvers, "")
     done = subprocess.run(["haproxy", "-c", "-q", "-f", COMPOSE / "proxy" / "haproxy.compose.cfg"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-# Kubernetes
-
-def manifests():
-    kustomization = yaml.safe_load((COMPOSE / "kubernetes" / "kustomization.yaml").read_text())
-    return [document for name in kustomization["resources"]
-            for document in yaml.safe_load_all((COMPOSE / "kubernetes" / name).read_text())]
-
-
-def of_kind(kind):
-    return {document["metadata"]["name"]: document for document in manifests() if document["kind"] == kind}
-
-
-def container_of(deployment):
-    pod = deployment["spec"]["template"]["spec"]
-    assert len(pod["containers"]) == 1
-    return pod, pod["containers"][0]
-
-
-def check_model(type_name, value, where):
-    """Against Kubernetes' own API, as python3-kubernetes has it: no member that it does not know, none of another type."""
-    many = re.fullmatch(r"list\[(.+)\]", type_name)
-    named = re.fullmatch(r"dict\(str, (.+)\)", type_name)
-    if many:
-        assert isinstance(value, list), where
-        for n, member in enumerate(value):
-            check_model(many[1], member, f"{where}[{n}]")
-    elif named:
-        assert isinstance(value, dict), where
-        for key, member in value.items():
-            check_model(named[1], member, f"{where}.{key}")
-    elif type_name in ("str", "int", "bool", "object"):
-        plain = {"str": str, "int": int, "bool": bool, "object": (str, int)}[type_name]
-        assert isinstance(value, plain) and isinstance(value, bool) == (type_name == "bool"), where
-    else:
-        model = getattr(importlib.import_module("kubernetes.client"), type_name)
-        members = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
-        assert isinstance(value, dict) and set(value) <= set(members), (where, set(value) - set(members))
-        for name, member in value.items():
-            check_model(members[name], member, f"{where}.{name}")
-
-
-# The newest that Debian 12 knows of the last one is v2beta2, which became v2 as it was.
-MODELS = {"Deployment": ("apps/v1", "V1Deployment"), "Service": ("v1", "V1Service"),
-          "PodDisruptionBudget": ("policy/v1", "V1PodDisruptionBudget"),
-          "HorizontalPodAutoscaler": ("autoscaling/v2", "V2beta2HorizontalPodAutoscaler")}
-
-
-@pytest.mark.parametrize("document", manifests(), ids=lambda d: f"{d['kind']}-{d['metadata']['name']}")
-def test_a_manifest_is_what_kubernetes_knows(document):
-    version, model = MODELS[document["kind"]]
-    assert document["apiVersion"] == version
-    check_model(model, document, document["kind"])
-
-
-def test_kubernetes_has_each_service_with_a_budget():
-    names = {name.replace("_", "-") for name in SERVICES}
-    assert set(of_kind("Deployment")) == set(of_kind("PodDisruptionBudget")) == names
-    assert set(of_kind("HorizontalPodAutoscaler")) == names - {"audit-writer"}
-    assert set(of_kind("Service")) == {"session-api", "ws-fanout"}
-    images = yaml.safe_load((COMPOSE / "kubernetes" / "kustomization.yaml").read_text())["images"]
-    assert {(image["name"], image["newTag"]) for image in images} == {(f"handoff/{name}", VERSION) for name in SERVICES}
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_what_selects_pods_finds_them(name):
-    deployment = of_kind("Deployment")[name.replace("_", "-")]
-    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
-    pod, container = container_of(deployment)
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    for kind in ("Deployment", "PodDisruptionBudget"):
-        assert of_kind(kind)[name.replace("_", "-")]["spec"]["selector"]["matchLabels"].items() <= labels
-    for spread in pod["topologySpreadConstraints"]:
-        assert spread["labelSelector"]["matchLabels"].items() <= labels
-    scaler = of_kind("HorizontalPodAutoscaler").get(name.replace("_", "-"))
-    if scaler:
-        assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": name.replace("_", "-")}
-        assert "replicas" not in deployment["spec"], "it would undo the scaling at each apply"
-    service = of_kind("Service").get(name.replace("_", "-"))
-    if service:
-        assert service["spec"]["selector"].items() <= labels
-        assert all(port["targetPort"] in ports for port in service["spec"]["ports"])
-    assert ports["admin"] == 9100
-    assert [container[probe]["httpGet"] for probe in ("readinessProbe", "livenessProbe")] == [
-        {"path": "/ready", "port": "admin"}, {"path": "/health", "port": "admin"}]
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_pod_is_restricted(name):
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, "Restricted"."""
-    pod, container = container_of(of_kind("Deployment")[name.replace("_", "-")])
-    assert (pod["enableServiceLinks"], pod["automountServiceAccountToken"]) == (False, False)
-    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 65532
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-                                            "capabilities": {"drop": ["ALL"]}}
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-    assert all(set(volume) == {"name", "projected"} for volume in pod["volumes"])
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_service_takes_its_environment_in_a_pod(secrets, tmp_path, name):
-    _, container = container_of(of_kind("Deployment")[name.replace("_", "-")])
-    environment = {entry["name"]: entry["value"] for entry in container["env"]}
-    literals = yaml.safe_load((COMPOSE / "kubernetes" / "kustomization.yaml").read_text())["configMapGenerator"][0]["literals"]
-    for literal in literals:
-        environment.setdefault(*literal.split("=", 1))
-    assert set(environment) <= settings_of(name)
-    for value in environment.values():
-        if value.startswith(IN_PODS):
-            file = value.removeprefix(IN_PODS + "/")
-            made = secrets / file if (secrets / file).exists() else secrets / f"{name}_{file}"
-            (tmp_path / file).write_bytes(made.read_bytes())
-    check_config(name, {key: value.replace(IN_PODS, str(tmp_path)) for key, value in environment.items()})

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from deployed import drain_seconds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "compose" / "systemd").glob("*.service"))
@@ -47,6 +48,20 @@ def test_systemd_finds_nothing_wrong(root, unit):
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_a_reload_is_a_sighup(unit):
     assert re.findall(r"^ExecReload=(.*)$", unit.read_text(), re.M) == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_with_the_machine_they_end_before_what_they_need():
+    """Whoever starts after another ends before it."""
+    after = {service_of(unit): set(" ".join(re.findall(r"^After=(.*)$", unit.read_text(), re.M)).split()) for unit in UNITS}
+    servers = {"rabbitmq-server.service", "redis-server.service", "postgresql.service"}
+    assert all(servers <= units for units in after.values())
+    for service, other in (("session_api", "state-engine"), ("ws_fanout", "state-engine"), ("state_engine", "audit-writer")):
+        assert f"handoff-{other}.service" in after[service]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_it_has_time_to_end(unit):
+    assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.M)[1]) >= drain_seconds() + 2
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
