@@ -38,7 +38,9 @@ static size_t number_of(const struct handoff_event *event) {
         return SIZE_MAX;
     const json_t *operations = json_object_get(parsed, "operations");
     const json_t *value = json_object_get(json_array_get(operations, 0), "value");
-    return json_is_number(value) ? (size_t)json_number_value(value) : SIZE_MAX;
+    double number = json_number_value(value);
+    return json_is_number(value) && number >= 0 && number <= TEXT_INTEGER_MAX ? (size_t)number
+                                                                              : SIZE_MAX;
 }
 
 static void on_event(struct handoff_session *s, void *user, const struct handoff_event *event) {

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/timestamp.h"
 #include "cli/arguments.h"
+#include "cli/metrics_text.h"
 #include "cli/progress.h"
 #include "cli/shown.h"
 #include "cli/web.h"
@@ -62,22 +63,6 @@ static void end(struct drain *d, int code) {
 
 /* ---- what is left ---- */
 
-/* The sum of a metric's samples, whatever their labels; -1: there is none. */
-static int64_t sum_of(const char *metrics, const char *name) {
-    size_t len = strlen(name);
-    int64_t sum = -1;
-    for (const char *line = metrics; line && *line;) {
-        const char *value = line + len;
-        if (strncmp(line, name, len) == 0 && (*value == '{' || *value == ' ')) {
-            value += strcspn(value, " \n");
-            sum = (sum < 0 ? 0 : sum) + (int64_t)strtod(value, NULL);
-        }
-        line = strchr(line, '\n');
-        line = line ? line + 1 : NULL;
-    }
-    return sum;
-}
-
 static void tell_left(struct drain *d, int64_t n) {
     if (n < 0 || n == d->n_left)
         return;
@@ -111,13 +96,13 @@ static void look(uv_timer_t *timer);
 static void on_metrics(void *arg, const struct web_answer *answer) {
     struct drain *d = arg;
     int64_t waited_s = (timestamp_monotonic_ms() - d->begun_ms) / 1000;
-    int64_t start = sum_of(answer->body, "handoff_process_start_time_seconds");
+    int64_t start = metrics_text_sum(answer->body, "handoff_process_start_time_seconds");
     if (answer->is_nobody || (d->start > 0 && start > d->start)) {
         tell_done(d, true);
         return;
     }
     d->start = start > 0 ? start : d->start;
-    tell_left(d, sum_of(answer->body, "handoff_ws_connections"));
+    tell_left(d, metrics_text_sum(answer->body, "handoff_ws_connections"));
     if (waited_s > d->seconds + d->timeout_s) {
         progress_clear(&d->progress);
         fprintf(stderr, "handoff: %s is still there after %" PRId64 " s (--timeout)\n", d->url,

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "proto/clock.h"
+#include "proto/text.h"
 
 enum column {
     COLUMN_ID,
@@ -104,19 +105,29 @@ static bool is_true(const struct db_result *rows, size_t row, enum column column
     return text && *text == 't';
 }
 
+/* What is added to it later stays a number. */
+static int64_t moment_at(const struct db_result *rows, size_t row, enum column column,
+                         bool *ret_odd) {
+    int64_t moment = db_number(rows, row, column);
+    bool is_odd = moment < 0 || moment > TEXT_INTEGER_MAX;
+    *ret_odd = *ret_odd || is_odd;
+    return is_odd ? 0 : moment;
+}
+
 static bool take_numbers(const struct db_result *rows, size_t row, struct session *s) {
+    bool is_odd = false;
     const int64_t version = db_number(rows, row, COLUMN_VERSION);
     const int64_t epoch = db_number(rows, row, COLUMN_EPOCH);
     const int64_t ttl_seconds = db_number(rows, row, COLUMN_TTL_SECONDS);
     s->position = (struct position){(uint64_t)version, (uint64_t)epoch};
-    s->created_at = db_number(rows, row, COLUMN_CREATED_AT);
-    s->updated_at = db_number(rows, row, COLUMN_UPDATED_AT);
-    s->completed_at = db_number(rows, row, COLUMN_COMPLETED_AT);
-    s->last_modified = db_number(rows, row, COLUMN_LAST_MODIFIED);
+    s->created_at = moment_at(rows, row, COLUMN_CREATED_AT, &is_odd);
+    s->updated_at = moment_at(rows, row, COLUMN_UPDATED_AT, &is_odd);
+    s->completed_at = moment_at(rows, row, COLUMN_COMPLETED_AT, &is_odd);
+    s->last_modified = moment_at(rows, row, COLUMN_LAST_MODIFIED, &is_odd);
     s->ttl_seconds = (uint32_t)ttl_seconds;
     s->clock_runs = is_true(rows, row, COLUMN_CLOCK_RUNS);
-    s->touched_at = touched_at(s, db_number(rows, row, COLUMN_DUE_AT));
-    return version > 0 && epoch > 0 && ttl_seconds >= 0;
+    s->touched_at = touched_at(s, moment_at(rows, row, COLUMN_DUE_AT, &is_odd));
+    return version > 0 && epoch > 0 && ttl_seconds >= 0 && !is_odd;
 }
 
 int db_session_take_columns(const struct db_result *rows, size_t row, struct session *ret) {

@@ -82,8 +82,9 @@ void otlp_print_request(const char *service, const char *instance, const struct 
 
 /* An int64 is a string in this JSON, and some senders write a number all the same. */
 static int64_t read_count(const json_t *value) {
+    double number = json_number_value(value);
     if (json_is_number(value))
-        return json_number_value(value) < 1e9 ? (int64_t)json_number_value(value) : 0;
+        return number > 0 && number < 1e9 ? (int64_t)number : 0;
     return json_is_string(value) ? strtoll(json_string_value(value), NULL, 10) : 0;
 }
 

@@ -21,8 +21,11 @@ static void found(struct writer *w, struct entry *e) {
 
 static void on_others(void *arg, int err, const struct db_result *r) {
     struct writer *w = arg;
-    for (size_t i = 0; !err && !w->closed && i < db_n_rows(r); i++)
-        found(w, w->batch[w->from + (size_t)db_number(r, i, 0)]);
+    for (size_t i = 0; !err && !w->closed && i < db_n_rows(r); i++) {
+        size_t place = (size_t)db_number(r, i, 0);
+        if (place < w->to - w->from)
+            found(w, w->batch[w->from + place]);
+    }
 }
 
 static void on_end(void *arg, int err, const struct db_result *r) {

@@ -75,8 +75,11 @@ static void tell(struct gaps *g, struct gap *gap) {
 static void on_marked(void *arg, int err, const struct db_result *r) {
     struct gaps *g = arg;
     memset(g->is_marked, 0, sizeof(g->is_marked));
-    for (size_t i = 0; !err && i < db_n_rows(r); i++)
-        g->is_marked[db_number(r, i, 0) - 1] = true;
+    for (size_t i = 0; !err && i < db_n_rows(r); i++) {
+        size_t place = (size_t)db_number(r, i, 0) - 1;
+        if (place < N_ELEMENTS(g->is_marked))
+            g->is_marked[place] = true;
+    }
 }
 
 /* Also when nothing more is looked for: what was marked nobody else would tell. */

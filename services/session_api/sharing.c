@@ -42,8 +42,11 @@ static char *copy_or_null(const char *text) {
 
 static void add_row(struct devices *devices, const struct db_result *rows, size_t row) {
     const char *id = db_value(rows, row, 0, NULL), *user = db_value(rows, row, 1, NULL);
-    struct device *device = devices_add(devices, id ? id : "");
-    snprintf(device->user_id, sizeof(device->user_id), "%s", user ? user : "");
+    if (!id || !session_device_is_valid(id, strlen(id)))
+        return; /* it would be no JSON */
+    struct device *device = devices_add(devices, id);
+    bool has_user = user && uuid_is(user, strlen(user));
+    snprintf(device->user_id, sizeof(device->user_id), "%s", has_user ? user : "");
     device->name = copy_or_null(db_value(rows, row, 2, NULL));
     device->platform = copy_or_null(db_value(rows, row, 3, NULL));
     device->first_seen = db_number(rows, row, 4);

@@ -108,7 +108,7 @@ static bool read_patches(const struct bus_message *m, struct delivery *d, struct
         goes_on = reader_skip(&r, ",");
     }
     d->n_open = jobs->n;
-    if (!goes_on && reader_skip(&r, "]}") && r.left == 0)
+    if (!goes_on && jobs->n > 0 && reader_skip(&r, "]}") && r.left == 0)
         return true;
     drop_jobs(jobs);
     return false;

@@ -6,6 +6,7 @@
 #include "base/timestamp.h"
 #include "proto/event.h"
 #include "proto/route.h"
+#include "proto/text.h"
 #include "services/ws_fanout/crowd.h"
 #include "services/ws_fanout/hub_private.h"
 #include "services/ws_fanout/order.h"
@@ -211,8 +212,9 @@ static void take_presence(struct room *room, struct passage *p) {
         event_parse(m->body, m->body_len, &e, &body, NULL) != 0)
         return;
     const json_t *count = json_object_get(body, "deviceCount");
-    if (json_is_number(count) && json_number_value(count) >= 0)
-        crowd_set_n_devices(room->crowd, (uint64_t)json_number_value(count));
+    double n_devices = json_number_value(count);
+    if (json_is_number(count) && n_devices >= 0 && n_devices <= TEXT_INTEGER_MAX)
+        crowd_set_n_devices(room->crowd, (uint64_t)n_devices);
     if (!crowd_gathers(room->crowd))
         pass_unversioned(room, p);
     else if (room->n_subscriptions) {

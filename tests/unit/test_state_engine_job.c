@@ -158,6 +158,7 @@ static void test_malformed_messages_leave_nothing_behind(void **state) {
         "{\"commands\":[" COMMAND("1", ",\"key\":\"\"") "]}",
         "{\"commands\":[" COMMAND("x", "") "]}",
         "{\"commands\":[" COMMAND("1", "") "]} ]",
+        "]}", /* the end of one, alone */
     };
     for (size_t i = 0; i < N_ELEMENTS(bodies); i++) {
         struct bus_message m = message(bodies[i]);

@@ -325,6 +325,8 @@ static void test_what_a_collector_rejects_is_read(void **state) {
         {"{\"partialSuccess\":{\"rejectedSpans\":\"3\",\"errorMessage\":\"why\"}}", 3, "why"},
         {"{\"partialSuccess\":{\"rejectedSpans\":2}}", 2, NULL},
         {"{\"partialSuccess\":{\"rejectedSpans\":-2}}", 0, NULL},
+        {"{\"partialSuccess\":{\"rejectedSpans\":-1e300}}", 0, NULL},
+        {"{\"partialSuccess\":{\"rejectedSpans\":1e300}}", 0, NULL},
         {"{\"partialSuccess\":{\"rejectedSpans\":\"many\"}}", 0, NULL},
     };
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
