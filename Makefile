@@ -182,21 +182,22 @@ $(BENCH):
 # Fuzz targets need clang's libFuzzer; they and all they link are built with it, in a folder of their own. A second
 # build, without sanitizers, counts which lines a target comes to (make fuzz-coverage).
 FUZZ := build/fuzz
-FUZZ_CHECKS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_CHECKS := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=undefined,float-cast-overflow
 FUZZ_FLAGS = -std=c17 -O1 -g $(WARNINGS) -fsanitize=fuzzer-no-link $(FUZZ_CHECKS)
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 30
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
-# Of the state engine what reads; of the others all, but where two have a function of the same name.
-FUZZ_SERVICES := $(wildcard $(addprefix services/,audit_writer/*.c session_api/*.c ws_fanout/*.c state_engine/clock*.c))
-FUZZ_SERVICES := $(filter-out %/main.c services/session_api/limits.c,$(FUZZ_SERVICES))
-FUZZ_LAYERS := $(call fuzz_objects,$(wildcard base/*.c proto/*.c common/*.c clients/c/src/*.c) $(FUZZ_SERVICES) $(filter-out %/main.c,$(wildcard cli/*.c)))
+FUZZ_LAYERS := $(wildcard base/*.c proto/*.c common/*.c clients/c/src/*.c services/*/*.c cli/*.c)
+FUZZ_LAYERS := $(call fuzz_objects,$(filter-out %/main.c,$(FUZZ_LAYERS)))
 FUZZ_GEN := $(patsubst %,$(FUZZ)/obj/%.o,scripts migrations)
+# Where two services have a function of the same name, the one of these is called by another here.
+$(FUZZ)/obj/services/state_engine/%.o: FUZZ_NAMES = $(foreach name,change_done presence_new presence_free,-D$(name)=engine_$(name))
+$(FUZZ)/obj/services/ws_fanout/%.o: FUZZ_NAMES = -Dlimits_init=fanout_limits_init
 
 $(FUZZ)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)clang $(CPPFLAGS) $(FUZZ_FLAGS) -MMD -MP -c $< -o $@
+	$(Q)clang $(CPPFLAGS) $(FUZZ_FLAGS) $(FUZZ_NAMES) -MMD -MP -c $< -o $@
 
 $(FUZZ)/libfuzzed.a: $(FUZZ_LAYERS) $(FUZZ_GEN)
 	@rm -f $@

@@ -14,12 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIST = ROOT / "tests" / "fuzz" / "decoders"
+OTHERS = ROOT / "tests" / "fuzz" / "no_decoders"
+SOURCES = ["base/*.c", "proto/*.c", "common/*.c", "services/*/*.c", "cli/*.c", "clients/c/src/*.c"]
 LEAST = 95.0  # percent
 
 
 class Decoder:
-    def __init__(self, file, functions):
-        self.file, self.functions, self.excepted = file, functions, []
+    """All of a file, but `without`; or its functions alone."""
+
+    def __init__(self, file, names):
+        self.file, self.excepted = file, []
+        is_whole = not names or names[0] == "without"
+        self.functions, self.without = ([], names[1:]) if is_whole else (names, [])
+
+    def has(self, function):
+        return function in self.functions if self.functions else function not in self.without
 
 
 def read_list(path=LIST):
@@ -33,9 +42,37 @@ def read_list(path=LIST):
                 raise SystemExit(f"{path}:{number}: an exception is \"- text -- reason\", under its file")
             decoders[-1].excepted.append(text.strip())
             continue
-        file, *functions = line.split()
-        decoders.append(Decoder(file, functions))
+        file, *names = line.split()
+        decoders.append(Decoder(file, names))
     return decoders
+
+
+def read_others(path=OTHERS):
+    """The source files that decode nothing, each with its reason: {file: reason}."""
+    others, reason, goes_on = {}, "", False
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            reason, goes_on = f"{reason} {line}" if goes_on else line, True
+            continue
+        goes_on = False
+        if not reason:
+            raise SystemExit(f"{path}:{number}: files stand under a reason")
+        for file in line.split():
+            if file in others:
+                raise SystemExit(f"{path}:{number}: {file} is listed twice")
+            others[file] = reason
+    return others
+
+
+def check_all_are_listed(decoders, others, sources=None):
+    """What is wrong: a source file on no list, or on both, one that is gone."""
+    sources = sources if sources is not None else {str(p.relative_to(ROOT)) for s in SOURCES for p in ROOT.glob(s)}
+    read = {d.file for d in decoders}
+    return ([f"{f} is neither in decoders nor in no_decoders" for f in sorted(sources - read - set(others))]
+            + [f"{f} is in both lists" for f in sorted(read & set(others))]
+            + [f"no_decoders: {f} is not there" for f in sorted(set(others) - sources)])
 
 
 def check_list(decoders):
@@ -54,7 +91,7 @@ def check_list(decoders):
             found = sum(text in line for line in lines)
             if found != 1:
                 wrong.append(f"{decoder.file}: {found} lines have \"{text}\" in them")
-        for function in decoder.functions:
+        for function in decoder.functions + decoder.without:
             if not any(f"{function}(" in line for line in lines):
                 wrong.append(f"{decoder.file}: there is no function {function}")
     return wrong
@@ -109,9 +146,9 @@ def counted(decoder, lines, functions):
     for number, times in lines.items():
         if any(text in source[number - 1] for text in decoder.excepted):
             continue
-        if decoder.functions:
+        if decoder.functions or decoder.without:
             inside = [name for start, name in starts if start <= number]
-            if not inside or inside[-1] not in decoder.functions:
+            if not decoder.has(inside[-1] if inside else ""):
                 continue
         left[number] = times
     return left
@@ -130,9 +167,9 @@ def main():
     parser.add_argument("--missed", nargs="*")
     options = parser.parse_args()
     decoders = read_list()
-    wrong = check_list(decoders)
+    wrong = check_list(decoders) + check_all_are_listed(decoders, read_others())
     if wrong:
-        raise SystemExit("tests/fuzz/decoders: " + "; ".join(wrong))
+        raise SystemExit("tests/fuzz: " + "; ".join(wrong))
     with tempfile.TemporaryDirectory() as folder:
         n_targets, files = measure(options.build.resolve(), pathlib.Path(folder))
     too_few, n_reached, n_all = [], 0, 0

@@ -8,6 +8,7 @@
 #include "cli/dead_letters_arguments.h"
 #include "cli/tail.h"
 #include "cli/tail_arguments.h"
+#include "cli/words.h"
 #include "fuzz_json.h"
 #include "proto/route.h"
 
@@ -41,6 +42,24 @@ int tail_follow(const struct tail_arguments *a) {
     return 0;
 }
 
+/* As the commands read theirs that have options and words. */
+static void check_words(int argc, char **argv) {
+    bool json = false;
+    const char *user = NULL;
+    int64_t limit = 20;
+    const struct words_option options[] = {{"--json", WORDS_FLAG, &json, 0, 0},
+                                           {"--user", WORDS_TEXT, &user, 0, 0},
+                                           {"--limit", WORDS_NUMBER, &limit, 1, 1000}};
+    struct words w;
+    bool is_fine = words_parse(&w, argc, argv, options, N_ELEMENTS(options));
+    must_hold(is_fine == !w.mistake[0] && w.n <= WORDS_MAX);
+    must_hold(limit >= 1 && limit <= 1000 && (!is_fine || !user || *user));
+    for (size_t i = 0; i < w.n; i++)
+        must_hold(w.items[i] != NULL);
+    if (!is_fine)
+        must_hold(words_refuse("sessions", w.mistake) == 2);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
@@ -64,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         (void)tail_run(argc, argv);
     else if (argc && strcmp(argv[0], "dead-letters") == 0)
         (void)dead_letters_run(argc, argv);
+    else
+        check_words(argc, argv);
     free(text);
     return 0;
 }

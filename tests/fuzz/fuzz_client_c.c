@@ -1,10 +1,12 @@
 /* The client for C against a server that is free to say anything: lines of the input are frames,
- * or, where they begin with '!', something that happens. Whatever comes, the client holds together,
+ * or, where they begin with '!', something that happens. The first ones may begin with '=': what is
+ * stored from before, a key, a tab and a text. Whatever comes, the client holds together,
  * what it keeps and what it sends stays within its bounds, and each command is answered once. */
-#include "fuzz_json.h"
+#include <errno.h>
 
 #include "base/timestamp.h"
 #include "clients/c/src/hand.h"
+#include "fuzz_json.h"
 
 #define SESSION "0197a1b2-0000-7000-8000-000000000001"
 #define FOLLOWED "0197a1b2-0000-7000-8000-000000000002"
@@ -16,7 +18,45 @@ static struct {
     bool is_connected;
     size_t n_sent; /* in this turn */
     size_t n_asked, n_answered;
+    const char *stored; /* of the input; NULL: what is stored cannot be had */
+    bool stores_nothing;
 } world;
+
+/* ---- the store ---- */
+
+static int store_load(void *user, const char *session_id,
+                      void (*each)(void *arg, const char *key, const char *text), void *arg) {
+    (void)user;
+    if (strcmp(session_id, SESSION) != 0)
+        return 0;
+    for (const char *at = world.stored; *at == '=';) {
+        char *line = must_memdup(at + 1, strcspn(at + 1, "\n"));
+        char *text = strchr(line, '\t');
+        if (text)
+            *text++ = '\0';
+        each(arg, line, text ? text : "");
+        at += 1 + strcspn(at + 1, "\n");
+        at += *at == '\n';
+        free(line);
+    }
+    return world.stores_nothing ? -EIO : 0;
+}
+
+static int store_put(void *user, const char *session_id, const char *key, const char *text) {
+    (void)user;
+    json_decref(fuzz_value((const uint8_t *)text, strlen(text)));
+    must_hold(session_id[0] && key[0]);
+    return world.stores_nothing ? -ENOSPC : 0;
+}
+
+static int store_remove(void *user, const char *session_id, const char *key) {
+    (void)user;
+    must_hold(session_id[0] && key[0]);
+    return world.stores_nothing ? -EIO : 0;
+}
+
+static const struct handoff_store store = {
+    .load = store_load, .put = store_put, .remove = store_remove};
 
 /* ---- the transport ---- */
 
@@ -145,6 +185,10 @@ static void ask(struct handoff *h, char what) {
         r = handoff_session_set_status(s, "paused", on_answer, NULL, NULL);
     else if (what == 'h')
         r = handoff_session_heartbeat(s, on_answer, NULL, NULL);
+    else if (what == 'w')
+        r = handoff_session_switch(s, "white", "black", on_answer, NULL, NULL);
+    else if (what == 'b')
+        r = handoff_session_broadcast(s, "{\"a\":1}", true, on_answer, NULL, NULL);
     else if (what == 'x')
         handoff_session_close(s);
     /* One that has nothing to do was answered already. */
@@ -206,13 +250,16 @@ static void check(struct handoff *h) {
     world.n_sent = 0;
 }
 
-static struct handoff *begin(void) {
+static struct handoff *begin(const char *stored) {
     const struct handoff_options options = {.size = sizeof(options),
                                             .url = "ws://127.0.0.1:1",
                                             .device_id = "phone",
                                             .token = on_token,
+                                            .store = &store,
                                             .max_unsent = MAX_UNSENT};
     memset(&world, 0, sizeof(world));
+    world.stores_nothing = *stored == '%';
+    world.stored = stored + world.stores_nothing;
     struct handoff *h = handoff_new(&options, NULL);
     const struct handoff_position since = {1, 1};
     handoff_open(h, SESSION, &events, NULL, NULL);
@@ -226,8 +273,8 @@ static struct handoff *begin(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct handoff *h = begin();
-    char *text = must_memdup(data, size), *at = text, *end = text + size;
+    char *text = fuzz_text(data, size), *at = text, *end = text + size;
+    struct handoff *h = begin(text);
     for (int n = 0; at < end && n < MAX_LINES; n++) {
         char *next = memchr(at, '\n', (size_t)(end - at));
         next = next ? next : end;

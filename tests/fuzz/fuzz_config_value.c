@@ -1,4 +1,4 @@
-/* Input: a byte that chooses a row of the configuration, and the value. What is taken is what the
+/* Input: "NAME=value", a row of the configuration and what it is set to. What is taken is what the
  * type promises, and what is printed of it gives nothing away. */
 #include "base/network.h"
 #include "common/config_table.h"
@@ -57,21 +57,26 @@ static void check_taken(const struct config_row *row, const char *text, int64_t 
     buf_done(&shown);
 }
 
+static const struct config_row *find_row(const char *name) {
+    const struct config_row *row = config_rows();
+    while (row->name && strcmp(row->name, name) != 0)
+        row++;
+    return row->name ? row : NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const struct config_row *rows = config_rows();
     struct buf allowed = BUF_NULL;
-    size_t n_rows = 0;
     int64_t number = 0;
-    while (rows[n_rows].name)
-        n_rows++;
-    if (size == 0)
-        return 0;
-    const struct config_row *row = &rows[data[0] % n_rows];
-    char *text = fuzz_text(data + 1, size - 1);
-    if (config_value_parse(row, text, &number))
-        check_taken(row, text, number);
-    config_value_allowed(row, &allowed);
-    must_hold(allowed.len > 0);
+    char *text = fuzz_text(data, size), *value = strchr(text, '=');
+    if (value)
+        *value++ = '\0';
+    const struct config_row *row = value ? find_row(text) : NULL;
+    if (row) {
+        if (config_value_parse(row, value, &number))
+            check_taken(row, value, number);
+        config_value_allowed(row, &allowed);
+        must_hold(allowed.len > 0);
+    }
     buf_done(&allowed);
     free(text);
     return 0;

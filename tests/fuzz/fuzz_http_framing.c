@@ -66,7 +66,7 @@ static void check_joined(struct http_request *r, const char *name) {
     for (size_t i = 0; i < r->n_headers; i++)
         if (strlen(name) == r->headers[i].name_len && strcasecmp(r->headers[i].name, name) == 0) {
             buf_puts(&joined, n++ ? ", " : "");
-            buf_puts(&joined, r->headers[i].value);
+            buf_puts(&joined, r->headers[i].value ? r->headers[i].value : "");
         }
     const char *told = http_header(r, name);
     must_hold(http_n_headers(r, name) == n && !told == (n == 0));
@@ -74,21 +74,31 @@ static void check_joined(struct http_request *r, const char *name) {
     buf_done(&joined);
 }
 
+/* A head that is as long as its lines are told is whole, and no other. */
+static void check_length(const struct http_framing *f, size_t n_lines_bytes) {
+    static const size_t line = 16, breaks = 4;
+    must_hold(http_framing_is_whole(f, line, line + n_lines_bytes + breaks));
+    must_hold(!http_framing_is_whole(f, line, line + n_lines_bytes + breaks + 1));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *text = fuzz_text(data, size), *at = text;
     struct http_request *r = http_request_new("/");
     struct http_framing f = {0};
     struct seen s = {0};
+    size_t n_bytes = 0;
     while (at && *at) {
         char *name = strsep(&at, "\n"), *value = strchr(name, ':');
         size_t name_len = value ? (size_t)(value - name) : strlen(name);
+        n_bytes += strlen(name) + (value ? 2 : 3); /* a colon that is not told of */
         if (value)
             *value++ = '\0';
-        http_framing_take(&f, name, name_len, value ? value : "", value ? strlen(value) : 0);
-        http_request_add_header(r, name, name_len, value ? value : "");
+        http_framing_take(&f, name, name_len, value, value ? strlen(value) : 0);
+        http_request_add_header(r, name, name_len, value);
         note(&s, name, value ? value : "");
     }
     check_framing(&f, &s);
+    check_length(&f, n_bytes);
     for (size_t i = 0; i < r->n_headers && i < 20; i++)
         check_joined(r, r->headers[i].name);
     check_joined(r, "X-Absent");

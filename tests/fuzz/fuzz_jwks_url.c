@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/fetch.h"
 #include "common/jwks_url.h"
 #include "fuzz_json.h"
 
@@ -18,6 +19,19 @@ static void check(const char *url, const char *ca_file) {
     must_hold(!error && (!fragment || !fragment[1]));
     bool is_https = strncasecmp(url, "https:", 6) == 0;
     must_hold(is_https || jwks_url_is_loopback(url));
+}
+
+/* Of a URL that is taken the whole is one that is taken, and stays as it is. */
+static void check_with_path(const char *url) {
+    char *whole = NULL, *again = NULL;
+    if (fetch_url_with_path(url, "/v1/traces", &whole) != 0) {
+        must_hold(!whole);
+        return;
+    }
+    must_hold(strncasecmp(whole, "http", 4) == 0);
+    must_hold(fetch_url_with_path(whole, "/other", &again) == 0 && strcmp(whole, again) == 0);
+    free(whole);
+    free(again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -35,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         *newline = '\0';
     check(url, newline ? path : "");
     check(url, "");
+    check_with_path(url);
     free(url);
     return 0;
 }

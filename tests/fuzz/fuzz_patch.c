@@ -6,6 +6,7 @@
 
 #include "proto/canonical.h"
 #include "proto/patch.h"
+#include "proto/patch_read.h"
 #include "proto/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,6 +40,15 @@ static void check_applied(json_t *resource, size_t bytes, const struct patch_lim
     check_repeats(resource, bytes, limits, result);
 }
 
+static bool can_be_read(const json_t *operations) {
+    bool can = true;
+    for (size_t i = 0; can && i < json_array_size(operations); i++) {
+        _cleanup_(op_done) struct op op = {0};
+        can = op_read(json_array_get(operations, i), &op, NULL) == 0;
+    }
+    return can;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_auto_t *input = NULL;
     if (text_parse((const char *)data, size, &input, NULL) != 0 || json_array_size(input) < 2)
@@ -67,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check(text_is_utf8(f.detail, strlen(f.detail)) &&
               text_is_utf8(f.pointer, strlen(f.pointer)));
     const json_t *since = json_array_get(input, 2);
-    if (patch_check(operations, NULL) == 0 && since && patch_check(since, NULL) == 0)
-        patch_overlaps(operations, since);
+    if (patch_check(operations, NULL) == 0 && since)
+        check(patch_overlaps(operations, since) || can_be_read(since));
     return 0;
 }

@@ -36,21 +36,30 @@ static inline void fuzz_drain_peers(void) {
             ;
 }
 
-/* A connection on which these bytes have come, and nothing after them. NULL: there are
+/* A connection without blocking, and its other end, on which nothing was said yet. NULL: there are
  * many already. */
-static inline redisContext *fuzz_context(const char *bytes, size_t n_bytes) {
+static inline redisContext *fuzz_open_context(int *ret_peer) {
     int fds[2], room = 1 << 20;
     if (fuzz_n_peers == FUZZ_MAX_PEERS)
         return NULL;
     must_hold(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     (void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-    must_hold(n_bytes == 0 || write(fds[1], bytes, n_bytes) == (ssize_t)n_bytes);
-    must_hold(shutdown(fds[1], SHUT_WR) == 0);
     redisContext *c = redisConnectFd(fds[0]);
     must_hold(c != NULL);
     c->flags &= ~REDIS_BLOCK;
     must_hold(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
-    fuzz_peers[fuzz_n_peers++] = fds[1];
+    fuzz_peers[fuzz_n_peers++] = *ret_peer = fds[1];
+    return c;
+}
+
+/* One on which these bytes have come, and nothing after them. */
+static inline redisContext *fuzz_context(const char *bytes, size_t n_bytes) {
+    int peer = -1;
+    redisContext *c = fuzz_open_context(&peer);
+    if (!c)
+        return NULL;
+    must_hold(n_bytes == 0 || write(peer, bytes, n_bytes) == (ssize_t)n_bytes);
+    must_hold(shutdown(peer, SHUT_WR) == 0);
     return c;
 }

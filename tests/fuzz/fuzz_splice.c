@@ -41,6 +41,13 @@ static void check_damaged(const struct buf *data, const json_t *operations,
         if (splice_apply(cut, i, operations, limits, &spliced))
             must_hold(spliced.data.data != NULL);
     }
+    for (size_t i = 0; i < data->len && i < 64; i++) {
+        _cleanup_(splice_result_done) struct splice_result spliced = {0};
+        _cleanup_(freep) char *changed = must_memdup(data->data, data->len);
+        changed[i] = "},:]\\\"x"[(i + data->len) % 7];
+        if (splice_apply(changed, data->len, operations, limits, &spliced))
+            must_hold(spliced.data.data != NULL);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

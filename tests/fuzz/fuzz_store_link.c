@@ -1,9 +1,12 @@
-/* The asynchronous reader: everything that session_api and ws_fanout ask Redis, over a connection
- * on which a stranger answers. The first byte chooses one Redis or a cluster, and whether it is
- * introduced well; the second the questions. Then what each connection says, 0xff between. Each
+/* The asynchronous reader: everything that session_api and ws_fanout ask Redis, over connections on
+ * which a stranger answers. The first byte chooses one Redis or a cluster, and whether it is
+ * introduced well; the second the questions. Then what each connection says, 0xff between. What is
+ * behind 0xfe is said when something is asked there; a connection that has said all ends, or,
+ * behind 0xfd, is silent. 0xfc first: it is refused; 0xfb first: its name is not found. Each
  * question is answered once, and a result is one. */
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <sys/ioctl.h>
 
 #include "common/store_codes.h"
 #include "common/store_link.h"
@@ -14,10 +17,22 @@
 #define USER "8a2b3c4d-5e6f-4a1b-9c2d-3e4f5a6b7c8d"
 #define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define RUN_ID "0123456789012345678901234567890123456789"
-#define MAX_TURNS 40
+#define MAX_TURNS 60
+#define MAX_CONNECTIONS 32
+
+enum { NEXT = 0xff, WHEN_ASKED = 0xfe, SILENT = 0xfd, REFUSED = 0xfc, UNKNOWN = 0xfb };
+
+struct connection {
+    redisContext *context;
+    int peer;
+    const uint8_t *at, *end; /* of the input: what it still says */
+    bool is_over;
+};
 
 static struct {
     const uint8_t *at, *end; /* of the input: what the next connection says */
+    struct connection connections[MAX_CONNECTIONS];
+    size_t n_connections;
     bool is_introduced;
     uv_getaddrinfo_t *lookup;
     uv_getaddrinfo_cb looked_up;
@@ -26,23 +41,61 @@ static struct {
 
 /* ---- what is under it ---- */
 
+static bool is_next(uint8_t mark) {
+    bool is = world.at < world.end && *world.at == mark;
+    world.at += is;
+    return is;
+}
+
+static void say(const struct connection *c, const void *bytes, size_t n) {
+    must_hold(n == 0 || send(c->peer, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n);
+}
+
+/* Up to what waits for a question, or all. */
+static void say_part(struct connection *c) {
+    const uint8_t *from = c->at;
+    while (c->at < c->end && *c->at != WHEN_ASKED && *c->at != SILENT)
+        c->at++;
+    say(c, from, (size_t)(c->at - from));
+}
+
+static void take_segment(struct connection *c) {
+    const uint8_t *stop = memchr(world.at, NEXT, (size_t)(world.end - world.at));
+    c->at = world.at;
+    c->end = stop ? stop : world.end;
+    world.at = c->end < world.end ? c->end + 1 : world.end;
+}
+
+static redisContext *refuse(void) {
+    redisContext *c = redisConnectFd(open("/dev/null", O_RDWR | O_CLOEXEC));
+    must_hold(c != NULL);
+    c->err = REDIS_ERR_IO;
+    return c;
+}
+
 redisContext *redisConnectNonBlock(const char *ip, int port) {
     static const char info[] = "run_id:" RUN_ID "\r\nmaxmemory_policy:noeviction\r\n";
+    char told[256];
     must_hold(ip[0] && port >= 1 && port <= 65535);
-    const uint8_t *from = world.at;
-    const uint8_t *stop = from < world.end ? memchr(from, 0xff, (size_t)(world.end - from)) : NULL;
-    stop = stop ? stop : world.end;
-    world.at = stop < world.end ? stop + 1 : world.end;
-    struct buf said = BUF_NULL;
-    buf_puts(&said, "");
-    if (world.is_introduced)
-        buf_printf(&said, "$%zu\r\n%s\r\n*2\r\n$10\r\n1770897600\r\n$1\r\n0\r\n", sizeof(info) - 1,
-                   info);
+    if (world.n_connections == MAX_CONNECTIONS)
+        return NULL;
+    if (is_next(REFUSED))
+        return refuse();
+    struct connection *c = &world.connections[world.n_connections];
+    c->context = fuzz_open_context(&c->peer);
+    for (size_t i = 0; i < world.n_connections; i++) /* that were closed */
+        world.connections[i].is_over |= world.connections[i].context == c->context;
+    world.n_connections++;
+    take_segment(c);
+    if (!world.is_introduced) {
+        say_part(c);
+        return c->context;
+    }
+    int len = snprintf(told, sizeof(told), "$%zu\r\n%s\r\n*2\r\n$10\r\n1770897600\r\n$1\r\n0\r\n",
+                       sizeof(info) - 1, info);
+    say(c, told, (size_t)len);
     world.is_introduced = false;
-    buf_put(&said, from, (size_t)(stop - from));
-    redisContext *c = fuzz_context(said.data, said.len);
-    buf_done(&said);
-    return c;
+    return c->context;
 }
 
 int uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb done,
@@ -62,11 +115,16 @@ void uv_freeaddrinfo(struct addrinfo *list) {
 
 static void look_up(void) {
     static struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = 1};
-    static struct addrinfo found = {.ai_family = AF_INET, .ai_addrlen = sizeof(address)};
+    static struct addrinfo found[2];
     uv_getaddrinfo_t *request = TAKE_PTR(world.lookup);
-    found.ai_addr = (struct sockaddr *)&address;
+    for (size_t i = 0; i < 2; i++)
+        found[i] = (struct addrinfo){.ai_family = AF_INET,
+                                     .ai_addrlen = sizeof(address),
+                                     .ai_addr = (struct sockaddr *)&address,
+                                     .ai_next = i == 0 ? &found[1] : NULL};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    world.looked_up(request, 0, &found);
+    bool is_known = !is_next(UNKNOWN);
+    world.looked_up(request, is_known ? 0 : UV_EAI_NONAME, is_known ? found : NULL);
 }
 
 /* ---- answers ---- */
@@ -217,22 +275,97 @@ static void ask(struct store *s, unsigned which) {
 
 /* ---- the loop ---- */
 
-static void turn(uv_loop_t *loop) {
+static const struct store_link *link_of(const struct store *s, const struct connection *c) {
+    for (size_t i = 0; i < s->n_links; i++)
+        if (s->links[i]->context == c->context)
+            return s->links[i];
+    return NULL;
+}
+
+static void end(struct connection *c) {
+    c->is_over = true;
+    if (c->at == c->end)
+        must_hold(shutdown(c->peer, SHUT_WR) == 0);
+}
+
+static bool is_heard(const struct connection *c) {
+    int n_unread = 0;
+    must_hold(ioctl(c->context->fd, FIONREAD, &n_unread) == 0);
+    return n_unread == 0;
+}
+
+/* Returns whether anything was said. */
+static bool answer(const struct store *s) {
+    bool has_said = false;
+    for (size_t i = 0; i < world.n_connections; i++) {
+        struct connection *c = &world.connections[i];
+        const struct store_link *l = c->is_over ? NULL : link_of(s, c);
+        if (!l || !l->waiting.first)
+            continue;
+        has_said = true;
+        if (!is_heard(c))
+            continue;
+        if (c->at == c->end || *c->at == SILENT) {
+            end(c);
+            continue;
+        }
+        c->at += *c->at == WHEN_ASKED;
+        say_part(c);
+    }
+    return has_said;
+}
+
+/* As if a quarter of a second had passed, or as long as it takes until it is tried again. */
+static void pass_time(struct store *s) {
+    for (size_t i = 0; i < s->n_links; i++) {
+        struct store_link *l = s->links[i];
+        uv_timer_t *timer = uv_is_active((uv_handle_t *)&l->retry)  ? &l->retry
+                            : uv_is_active((uv_handle_t *)&l->tick) ? &l->tick
+                                                                    : NULL;
+        if (timer == &l->retry)
+            uv_timer_stop(timer);
+        if (timer)
+            timer->timer_cb(timer);
+    }
+}
+
+/* Of what hangs in the loop alone the time does not matter. */
+static void turn(uv_loop_t *loop, struct store *s) {
     if (world.lookup)
         look_up();
+    else if (!answer(s))
+        pass_time(s);
     uv_run(loop, UV_RUN_NOWAIT);
     fuzz_drain_peers();
 }
 
-static void run(const char *url, unsigned which) {
-    uv_loop_t loop;
-    struct store *s = NULL;
-    must_hold(uv_loop_init(&loop) == 0 && store_new(&s, &loop, url, NULL, NULL) == 0);
+static void ask_and_wait(uv_loop_t *loop, struct store *s, unsigned which) {
     for (int i = 0; i < 8 && !store_is_up(s); i++)
-        turn(&loop);
+        turn(loop, s);
     ask(s, which);
     for (int i = 0; i < MAX_TURNS && world.n_answered < world.n_asked; i++)
-        turn(&loop);
+        turn(loop, s);
+}
+
+static void on_up(void *arg) {
+    const struct store *const *s = arg;
+    must_hold(store_is_up(*s));
+}
+
+static void on_down(void *arg, const char *why) {
+    (void)arg;
+    must_hold(why[0]);
+}
+
+static void run(const char *url, unsigned which) {
+    static const struct store_callbacks callbacks = {on_up, on_down};
+    uv_loop_t loop;
+    struct store *s = NULL;
+    must_hold(uv_loop_init(&loop) == 0 && store_new(&s, &loop, url, &callbacks, &s) == 0);
+    ask_and_wait(&loop, s, which);
+    ask_and_wait(&loop, s, which >> 4);
+    for (int i = 0; i < 4; i++)
+        turn(&loop, s);
     ask(s, which + 1);
     (void)store_now(s);
     store_free(s);

@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     must_hold(taken == c.is_set);
     trace_context_take(text, &trimmed);
     must_hold(!taken || strlen(text) < size || trimmed.is_set);
+    trace_context_take(NULL, &again);
+    must_hold(!again.is_set);
     if (taken) {
         trace_context_print(&c, printed);
         must_hold(strlen(printed) == TRACE_PARENT_LEN);
