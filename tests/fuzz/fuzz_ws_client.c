@@ -256,11 +256,10 @@ static void knock(struct socket_server *server, char *said) {
 static char *make_token(unsigned which) {
     static const char *const claims[] = {
         ",\"device_id\":\"phone\",\"scope\":\"sessions:read sessions:write\"", "",
-        ",\"device_id\":\"tv\",\"session\":\"" ID "\"",
-        ",\"device_id\":\"phone\",\"scope\":\"sessions:read\"", ""};
+        ",\"device_id\":\"tv\"", ",\"device_id\":\"phone\",\"scope\":\"sessions:read\"", ""};
     struct buf token = BUF_NULL, payload = BUF_NULL;
-    buf_printf(&payload, "{\"sub\":\"" USER "\",\"exp\":%s%s}", which == 4 ? "5" : "4000000000",
-               claims[which]);
+    buf_printf(&payload, "{\"sub\":\"" USER "\",\"exp\":%s%s%s}", which == 4 ? "5" : "4000000000",
+               claims[which], which == 2 ? ",\"session\":\"" ID "\"" : "");
     jwt_put_input(&token, "{\"alg\":\"HS256\"}", payload.data, payload.len);
     jwt_sign_hmac(&token, EVP_sha256(), SECRET);
     buf_done(&payload);
