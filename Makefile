@@ -293,8 +293,8 @@ examples: ## the examples alone, at http://localhost:8090, for a stack that make
 	@$(MAKE) --no-print-directory clients/js/dist/.built
 	@$(PYTHON) compose/local/examples.py
 
-token: ## a token of the local stack: make token USER=alice DEVICE=phone
-	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)'
+token: ## a token of the local stack: make token USER=alice (DEVICE=phone, SCOPE="sessions:read sessions:admin")
+	@$(PYTHON) compose/local/make_token.py '$(USER)' '$(DEVICE)' '$(SCOPE)'
 
 check: install-tests ## format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, pyflakes, the specification
 	@tests/check
@@ -311,10 +311,17 @@ bench: install-tests ## measure; see tests/bench/README.md (PEERS=1: beside what
 	@$(PYTHON) tests/bench/run.py --binaries $(OUT)/bin $(if $(PEERS),--peers) $(if $(SCALE),--scale)
 
 MEMBERS ?= 10000
+PROXY ?= haproxy
 .PHONY: rolling-restart
-rolling-restart: install-tests ## restart every service in turn under MEMBERS WebSockets and writes; nothing may be lost
+rolling-restart: install-tests ## restart every service in turn under MEMBERS WebSockets and writes, and reload the PROXY (haproxy, nginx, caddy); nothing may be lost
 	@$(MAKE) --no-print-directory all $(OUT)/bench/rolling_load
-	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/bench/rolling.py --program $(OUT)/bench/rolling_load --members $(MEMBERS)
+	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/bench/rolling.py --program $(OUT)/bench/rolling_load --members $(MEMBERS) --proxy $(PROXY)
+
+FROM ?=
+.PHONY: mixed-versions
+mixed-versions: install-tests ## this tree beside an older version (FROM=a commit, else the newest release), there and back under load
+	@$(MAKE) --no-print-directory all
+	@HANDOFF_BUILD=$(OUT) $(PYTHON) tests/versions/mixed.py $(if $(FROM),--from $(FROM)) $(MIXED)
 
 # From what git knows of, as it is now.
 DEB := build/deb
@@ -326,6 +333,12 @@ deb: ## a Debian package, in build/deb; lintian has nothing to say against it
 	@cp -r compose/debian $(DEB)/handoff/debian
 	@cd $(DEB)/handoff && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -b -j$$(nproc)
 	@lintian --fail-on error,warning $(DEB)/*.changes
+
+ONLY ?=
+.PHONY: images-check
+images-check: ## build the images and look at them, then bring up compose.yaml with them and use it; as root, minutes (ONLY=images|compose)
+	@compose/local/install tests/packages.txt tests/images/packages.txt
+	@$(PYTHON) tests/images/run.py $(if $(ONLY),--only $(ONLY))
 
 MINUTES ?= 5
 chaos: install-tests ## break everything under load, and judge what was seen (SEED=…, MINUTES=5)

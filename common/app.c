@@ -24,6 +24,7 @@
 enum app_state {
     APP_STARTING, /* -> running, stopped */
     APP_RUNNING,  /* -> draining, by a signal */
+    APP_DELAYING, /* -> draining, after a while or by another signal */
     APP_DRAINING, /* -> stopped, by app_drained or the timeout */
     APP_STOPPED,  /* handles are closing */
 };
@@ -33,18 +34,28 @@ struct runner {
     const struct app_spec *spec;
     void *self; /* the service's own */
     enum app_state state;
-    bool handles_left;
+    bool handles_left, work_left, part_failed;
     uv_loop_t loop;
     uv_signal_t sigterm, sigint, sighup;
-    uv_timer_t timer; /* draining: its deadline, or 0 when drained; stopped: the guard */
+    uv_timer_t timer; /* delaying: its end; draining: its deadline, or 0 when drained; stopped: the
+                         guard */
     struct admin *admin;
     struct app_reload reload;
     uv_work_t first_work;
 };
 
-static void on_handles_left(uv_timer_t *timer) {
+static void look_at_handle(uv_handle_t *handle, void *arg) {
+    struct runner *r = arg;
+    if (handle->data != r && !uv_is_closing(handle))
+        r->handles_left = true;
+}
+
+/* Without a handle it is work in libuv's threads that holds the loop: looking up a name may take as
+ * long as the resolver likes, and cannot be broken off. */
+static void on_grace_over(uv_timer_t *timer) {
     struct runner *r = timer->data;
-    r->handles_left = true;
+    uv_walk(&r->loop, look_at_handle, r);
+    r->work_left = !r->handles_left;
     uv_stop(&r->loop);
 }
 
@@ -60,7 +71,7 @@ static void stop(struct runner *r) {
     uv_unref((uv_handle_t *)&r->sigterm);
     uv_unref((uv_handle_t *)&r->sigint);
     uv_unref((uv_handle_t *)&r->sighup);
-    uv_timer_start(&r->timer, on_handles_left, HANDLES_GRACE_MS, 0);
+    uv_timer_start(&r->timer, on_grace_over, HANDLES_GRACE_MS, 0);
     uv_unref((uv_handle_t *)&r->timer);
 }
 
@@ -81,24 +92,46 @@ void app_drained(struct app *app) {
         uv_timer_start(&r->timer, on_drained, 0, 0);
 }
 
+static void take_no_more(struct runner *r) {
+    r->state = APP_DRAINING;
+    uv_timer_start(&r->timer, on_drain_timeout,
+                   (uint64_t)(r->app.config->drain_timeout_ms + r->app.drain_spread_ms), 0);
+    r->spec->drain(r->self);
+}
+
+static void on_delay_over(uv_timer_t *timer) {
+    take_no_more(timer->data);
+}
+
 void app_drain(struct app *app, int64_t spread_ms, const char *by) {
     struct runner *r = (struct runner *)app;
     if (r->state != APP_RUNNING)
         return;
-    r->state = APP_DRAINING;
     app->drain_spread_ms = spread_ms;
     log_info(app->log, "draining", "No new work is taken; what is in hand gets finished.",
-             LOG_TEXT("signal", by));
+             LOG_TEXT("signal", by), LOG_NUMBER("delayMs", app->config->drain_delay_ms));
     health_drain(app->health);
-    uv_timer_start(&r->timer, on_drain_timeout,
-                   (uint64_t)(app->config->drain_timeout_ms + spread_ms), 0);
-    r->spec->drain(r->self);
+    if (app->config->drain_delay_ms && !r->part_failed) {
+        r->state = APP_DELAYING;
+        uv_timer_start(&r->timer, on_delay_over, (uint64_t)app->config->drain_delay_ms, 0);
+    } else {
+        take_no_more(r);
+    }
+}
+
+void app_fail(struct app *app) {
+    struct runner *r = (struct runner *)app;
+    r->part_failed = true;
+    app_drain(app, 0, "none");
 }
 
 /* Whoever sends a signal does not wait for those that are sent away little by little. */
 static void on_signal(uv_signal_t *handle, int number) {
     struct runner *r = handle->data;
-    if (r->state == APP_DRAINING && r->app.drain_spread_ms) {
+    if (r->state == APP_DELAYING) {
+        r->app.drain_spread_ms = 0;
+        take_no_more(r);
+    } else if (r->state == APP_DRAINING && r->app.drain_spread_ms) {
         r->app.drain_spread_ms = 0;
         uv_timer_start(&r->timer, on_drain_timeout, (uint64_t)r->app.config->drain_timeout_ms, 0);
     }
@@ -211,7 +244,7 @@ static void runner_done(struct runner *r) {
     uv_close((uv_handle_t *)&r->sighup, NULL);
     uv_close((uv_handle_t *)&r->timer, NULL);
     uv_run(&r->loop, UV_RUN_NOWAIT);
-    if (uv_loop_close(&r->loop) < 0)
+    if (uv_loop_close(&r->loop) < 0 && !r->work_left)
         log_error(r->app.log, "handles_left", "Handles were still open at the end.");
     health_free(r->app.health);
     metrics_free(r->app.metrics);
@@ -226,11 +259,16 @@ static int run(const struct app_spec *spec, struct config *config) {
     make_threads(&r);
     int error = start(&r);
     uv_run(&r.loop, UV_RUN_DEFAULT);
-    bool failed = error < 0 || r.handles_left;
+    bool failed = error < 0 || r.handles_left || r.part_failed;
     if (!error)
         log_info(r.app.log, "stopped", "The service has ended.");
     runner_done(&r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    int code = failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    /* At once: returning would take the loop from under a thread that still comes back to it, and
+     * libuv would wait for that thread first. */
+    if (r.handles_left || r.work_left)
+        _exit(code);
+    return code;
 }
 
 enum wish {

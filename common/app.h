@@ -47,3 +47,5 @@ struct app_spec {
  * 0 after a drain, 1 when start failed (or what runs is not ready), 2 for a bad configuration. */
 int app_main(const struct app_spec *spec, int argc, char **argv);
 void app_drained(struct app *app);
+/* A part cannot go on, and has logged why: the process ends in order, with 1. */
+void app_fail(struct app *app);

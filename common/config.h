@@ -88,6 +88,7 @@ struct config {
     int64_t ws_connections_per_user; /* on one instance */
 
     int64_t drain_timeout_ms;
+    int64_t drain_delay_ms;
     int64_t admin_drain; /* 0 or 1: POST /drain at the admin port */
 
     char *otlp_url; /* "": steps of traces are sent nowhere */

@@ -15,6 +15,7 @@ enum dependency_state {
 };
 
 struct health_dependency {
+    struct health *health;
     struct health_dependency *next;
     const char *name; /* borrowed */
     enum dependency_state state;
@@ -25,6 +26,8 @@ struct health_dependency {
 struct health {
     struct health_dependency *dependencies, **end;
     bool drains;
+    void (*when_reached)(void *arg); /* NULL: nobody waits, or was told */
+    void *when_reached_arg;
 };
 
 struct health *health_new(void) {
@@ -47,6 +50,7 @@ struct health *health_free(struct health *h) {
 
 struct health_dependency *health_add(struct health *h, const char *name) {
     struct health_dependency *d = must_alloc(sizeof(*d));
+    d->health = h;
     d->name = name;
     d->detail = must_strdup("not reached yet");
     *h->end = d;
@@ -60,6 +64,27 @@ struct health_dependency *health_add_optional(struct health *h, const char *name
     return d;
 }
 
+static bool all_were_reached(const struct health *h) {
+    const struct health_dependency *d = h->dependencies;
+    while (d && d->was_reached)
+        d = d->next;
+    return !d;
+}
+
+static void tell_when_reached(struct health *h) {
+    void (*fn)(void *arg) = h->when_reached;
+    if (!fn || !all_were_reached(h))
+        return;
+    h->when_reached = NULL;
+    fn(h->when_reached_arg);
+}
+
+void health_when_reached(struct health *h, void (*fn)(void *arg), void *arg) {
+    h->when_reached = fn;
+    h->when_reached_arg = arg;
+    tell_when_reached(h);
+}
+
 bool health_set(struct health_dependency *d, bool up, const char *detail) {
     enum dependency_state state = up ? DEPENDENCY_UP : DEPENDENCY_DOWN;
     bool changed = d->state != state;
@@ -69,6 +94,8 @@ bool health_set(struct health_dependency *d, bool up, const char *detail) {
     clean_put(&text, detail, strlen(detail), DETAIL_MAX);
     free(d->detail);
     d->detail = buf_take(&text);
+    if (up)
+        tell_when_reached(d->health);
     return changed;
 }
 
@@ -111,12 +138,13 @@ void health_drain(struct health *h) {
 }
 
 static const char *status_of(const struct health *h) {
-    bool all_reached = true, all_up = true;
-    for (const struct health_dependency *d = h->dependencies; d; d = d->next) {
-        all_reached = all_reached && d->was_reached;
+    bool all_up = true;
+    for (const struct health_dependency *d = h->dependencies; d; d = d->next)
         all_up = all_up && health_is_up(d);
-    }
-    return h->drains ? "draining" : !all_reached ? "starting" : all_up ? "ready" : "degraded";
+    return h->drains              ? "draining"
+           : !all_were_reached(h) ? "starting"
+           : all_up               ? "ready"
+                                  : "degraded";
 }
 
 int health_ready_status(const struct health *h) {

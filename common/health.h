@@ -23,6 +23,8 @@ struct health_dependency *health_add_optional(struct health *h, const char *name
 bool health_set(struct health_dependency *d, bool up, const char *detail);
 /* The same, with one log record a change: dependency_up, or dependency_lost with why and a hint. */
 void health_report(struct health_dependency *d, struct log *log, bool up, const char *why);
+/* fn is called once, as soon as each dependency was reached once; at once where that is so. */
+void health_when_reached(struct health *h, void (*fn)(void *arg), void *arg);
 bool health_is_up(const struct health_dependency *d);
 void health_drain(struct health *h);
 

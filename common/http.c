@@ -332,6 +332,16 @@ static int join_loop(struct http *h, uv_loop_t *loop) {
     uv_idle_init(loop, &h->again);
     h->n_open_handles = N_HANDLES;
     h->poll.data = h->timer.data = h->sweep.data = h->again.data = h;
+    return 0;
+}
+
+int http_open(struct http *h) {
+    if (h->open || h->quiesced)
+        return 0;
+    int err = http_listen(MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd);
+    if (err < 0)
+        return err;
+    h->open = true;
     uv_poll_start(&h->poll, UV_READABLE, on_readable);
     return 0;
 }
@@ -344,7 +354,7 @@ int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *opti
     h->max_body_bytes = options->max_body_bytes;
     h->request_timeout_ms = options->request_timeout_ms;
     h->max_answer_bytes = options->max_answer_bytes ? options->max_answer_bytes : ANSWERS_MAX_BYTES;
-    int fd = http_listen(options->listen, &h->port);
+    int fd = http_bind(options->listen, &h->port);
     int err = fd < 0 ? fd : start_daemon(h, options, fd);
     if (err == 0 && (err = join_loop(h, loop)) < 0)
         MHD_stop_daemon(h->daemon); /* closes fd */
@@ -352,6 +362,10 @@ int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *opti
         close(fd);
     if (err < 0) {
         free(h);
+        return err;
+    }
+    if (!options->opens_later && (err = http_open(h)) < 0) {
+        http_free(h);
         return err;
     }
     *ret = h;

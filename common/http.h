@@ -23,6 +23,7 @@ struct http_options {
     /* That wait to be taken, of all requests: who does not take them is shut. 0: 128 MiB. At twice
      * that much requests are refused. */
     size_t max_answer_bytes;
+    bool opens_later; /* connections are refused until http_open */
 };
 
 /* Why the server asks for an error answer of the handler's making. */
@@ -41,6 +42,8 @@ typedef void http_handler_fn(void *arg, struct http_request *request, enum http_
 /* 0 or negative errno (-EADDRINUSE …). The handler's arg is borrowed. */
 MUSTCHECK int http_new(struct http **ret, uv_loop_t *loop, const struct http_options *options,
                        http_handler_fn *handler, void *arg);
+/* Takes connections from now on. 0 or negative errno; again: 0. */
+MUSTCHECK int http_open(struct http *h);
 /* The port listened on (of interest when `listen` says 0). */
 uint16_t http_port(const struct http *h);
 typedef void http_quiet_fn(void *arg);

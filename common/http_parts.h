@@ -9,9 +9,12 @@
 #include "base/cleanup.h"
 
 /* ---- http_socket.c ---- */
-/* Opens a listening, non-blocking socket on host:port or [v6]:port (host empty or *: every
- * address). A descriptor, or negative errno: -EINVAL for what is no address. */
-MUSTCHECK int http_listen(const char *address, uint16_t *ret_port);
+/* A non-blocking socket that has host:port or [v6]:port (host empty or *: every address) and
+ * refuses connections until http_listen. A descriptor, or negative errno: -EINVAL for what is no
+ * address. */
+MUSTCHECK int http_bind(const char *address, uint16_t *ret_port);
+/* 0 or negative errno: -EADDRINUSE when another took the address between the two. */
+MUSTCHECK int http_listen(int fd);
 
 /* Since bytes came last, as the kernel has it; INT64_MAX when it cannot say. */
 int64_t http_silent_ms(int fd);

@@ -65,7 +65,7 @@ struct http {
     size_t max_body_bytes;
     int64_t request_timeout_ms;
     uint16_t port;
-    bool quiesced;
+    bool open, quiesced;
     http_quiet_fn *on_quiet; /* NULL once it was called */
     void *quiet_arg;
     struct http_connection *connections;

@@ -1,5 +1,5 @@
 /* Where the HTTP server listens: "host:port" to a socket. libmicrohttpd could open it too, but
- * would not say why it failed. */
+ * would not say why it failed, and takes connections from the first moment on. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
@@ -46,7 +46,7 @@ static int open_socket(const struct addrinfo *at) {
         return -errno;
     int on = 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0) {
         int err = -errno;
         close(fd);
         return err;
@@ -66,7 +66,7 @@ static uint16_t bound_port(int fd) {
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
-int http_listen(const char *address, uint16_t *ret_port) {
+int http_bind(const char *address, uint16_t *ret_port) {
     _cleanup_(freep) char *copy = must_strdup(address);
     const char *host = NULL, *port = NULL;
     if (!http_split_address(copy, &host, &port))
@@ -82,6 +82,10 @@ int http_listen(const char *address, uint16_t *ret_port) {
     if (fd >= 0)
         *ret_port = bound_port(fd);
     return fd;
+}
+
+int http_listen(int fd) {
+    return listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
 int64_t http_silent_ms(int fd) {

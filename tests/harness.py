@@ -47,6 +47,12 @@ SESSION_KEY = ec.generate_private_key(ec.SECP256R1())  # of session tokens, for 
 FINDING = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL")
 
 
+def services_in_redis():
+    """What ACL SETUSER takes for each service, of the file that is for use. Not who comes without a name: that is the tests."""
+    lines = (ROOT / "compose" / "redis" / "users.acl").read_text().splitlines()
+    return [line.split()[1:] for line in lines if not line.startswith("user default ")]
+
+
 def wait_until(condition, timeout=MAX_WAIT, what="condition"):
     """Polls until condition() is truthy and returns its value; fails clearly otherwise."""
     deadline = time.monotonic() + timeout

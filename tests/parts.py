@@ -1,5 +1,15 @@
 """Which end-to-end files are of which part; see run.py."""
 
+import pathlib
+import subprocess
+
+
+def turn(n):
+    """Which of n shares it is now: another with each commit, and the same whenever a commit is tested again."""
+    counted = subprocess.run(["git", "rev-list", "--count", "HEAD"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    return int(counted.stdout) % n if counted.returncode == 0 else 0
+
+
 # Those that kill, stop and fail over servers and services.
 OUTAGES = ["test_audit_*.py", "test_clock_outages.py", "test_cluster.py", "test_crash.py", "test_due.py",
            "test_engine_moments.py", "test_engine_recover.py", "test_postgresql_failover.py",

@@ -4,6 +4,7 @@ origin each. reload() takes the file anew, as an operator would."""
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ sys.path.insert(0, str(ROOT / "compose" / "local"))
 from process import accepts, free_ports, spawn, stop, wait_until  # noqa: E402
 from proxy import configuration  # noqa: E402
 
+N_FILES = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 100_000)  # what a process may have here
+
 
 def addresses(suite, name):
     return [f"127.0.0.1:{service.port}" for service in suite.instances(name)]
@@ -21,6 +24,9 @@ def addresses(suite, name):
 
 class Reloadable:
     """port: the origin's."""
+
+    SAYS_WHAT_IT_FINDS = False  # in its log: of an instance, as "is UP" and "is DOWN"
+    SETTINGS = {}  # that instances behind it need
 
     def __init__(self, folder, suite):
         self.folder, self.suite = folder, suite
@@ -52,6 +58,7 @@ class Reloadable:
 
 
 class Haproxy(Reloadable):
+    SAYS_WHAT_IT_FINDS = True
     RELOADED = r"New worker \(\d+\) forked"
 
     def write(self):
@@ -73,15 +80,15 @@ class Nginx(Reloadable):
         text = (ROOT / "compose/proxy/nginx.conf").read_text()
         for name in ("session_api", "ws_fanout"):
             servers = "".join(f"        server {a} max_fails=1 fail_timeout=2s;\n" for a in addresses(self.suite, name))
-            text, n = re.subn(rf"(upstream {name} {{\n)(?:        server \S+ max_fails=1 fail_timeout=2s;\n)+", rf"\g<1>{servers}", text)
+            text, n = re.subn(rf"(upstream {name} {{\n        zone {name} 64k;\n)(?:        server \S+ max_fails=1 fail_timeout=2s;\n)+", rf"\g<1>{servers}", text)
             assert n == 1, name
         temporary = "".join(f"    {kind}_temp_path {self.folder}/{kind};\n"
                             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         for old, new in (("        listen 8000;\n        listen [::]:8000;\n", f"        listen 127.0.0.1:{self.port};\n"),
                          ("pid /run/nginx.pid;", f"pid {self.folder}/pid;"), ("http {\n", f"http {{\n{temporary}"),
                          ("error_log /var/log/nginx/error.log notice;", "error_log stderr notice;"),
-                         ("worker_rlimit_nofile 100000;", "worker_rlimit_nofile 10000;"),
-                         ("worker_connections 50000;", "worker_connections 5000;"),
+                         ("worker_rlimit_nofile 100000;", f"worker_rlimit_nofile {N_FILES};"),
+                         ("worker_connections 50000;", f"worker_connections {N_FILES - 1000};"),
                          *([("user www-data;", "")] if os.geteuid() else [("user www-data;", "user root;")])):
             assert text.count(old) == 1, old
             text = text.replace(old, new)
@@ -95,6 +102,7 @@ class Nginx(Reloadable):
 
 
 class Caddy(Reloadable):
+    SETTINGS = {"HANDOFF_DRAIN_DELAY": "3s"}
     RELOADED = '"msg":"load complete"|"msg":"serving initial configuration"'
 
     def write(self):

@@ -12,8 +12,8 @@ contract     pytest tests/contract: schemas, examples, patches against independe
 e2e          pytest tests/e2e: the four services on private servers; with --instances 2 two of each behind haproxy
 outages      those of its files that kill, stop and fail over servers and services
 points       the crash points, of a build that has them
-features     all the others; --share most or rest: each day two thirds of the files, or the third that is left, another one each
-             day; what runs on the plain build alone is always of the most
+features     all the others; --share most or rest: two thirds of the files, or the third that is left, another one with
+             each commit; what runs on the plain build alone is always of the most
 fuzz         every fuzz target once over its corpus
 chaos        tests/chaos/run.py for some minutes: every kind of fault under load; CHAOS_SEED, else a new seed
 
@@ -22,7 +22,6 @@ what passes then leaned on a quiet machine. It is named as unsteady, to be mende
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
@@ -36,7 +35,7 @@ import xml.etree.ElementTree
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "compose" / "local"))
 
-from parts import OUTAGES, PLAIN_ONLY  # noqa: E402
+from parts import OUTAGES, PLAIN_ONLY, turn  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHAOS_MINUTES, MIN_FAULTS = 2.5, 60
@@ -143,9 +142,9 @@ def run_pytest(folder, env, tally, files=()):
     tally.add(max(0, n_cases - len(failures)), failures, again)
 
 
-def todays(files, share):
+def share_of(files, share):
     turns = sorted(f for f in files if f.name not in PLAIN_ONLY)
-    rest = set(turns[datetime.date.today().toordinal() % 3::3])
+    rest = set(turns[turn(3)::3])
     return rest if share == "rest" else files - rest
 
 
@@ -155,7 +154,7 @@ def run_part_of_e2e(suite, env, tally, share):
     parts = {"outages": {path for pattern in OUTAGES for path in folder.glob(pattern)},
              "points": {folder / "test_crash_points.py"}}
     parts["features"] = every - parts["outages"] - parts["points"]
-    run_pytest("e2e", env, tally, sorted(todays(parts[suite], share) if share and suite == "features" else parts[suite]))
+    run_pytest("e2e", env, tally, sorted(share_of(parts[suite], share) if share and suite == "features" else parts[suite]))
 
 
 def run_chaos(env, tally):

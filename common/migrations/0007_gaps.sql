@@ -1,3 +1,4 @@
+-- works from: 0006_look_at.sql
 -- Versions that are missing in the trail: known before whoever found them missing can end.
 
 -- One row for each version that was missing while a later one was there, others right before it may be, too; the

@@ -1,4 +1,4 @@
-"""Prints a token for the local stack: make_token.py USER DEVICE [SECONDS]; signed with .run/jwt.secret. HANDOFF_RUN
+"""Prints a token for the local stack, good for a day: make_token.py USER [DEVICE [SCOPE]]; signed with .run/jwt.secret. HANDOFF_RUN
 names another folder than .run."""
 
 import base64
@@ -35,13 +35,14 @@ def make(secret, user, device, seconds=86400, **claims):
 
 
 def main():
-    if len(sys.argv) < 3 or not sys.argv[1] or not sys.argv[2]:
-        sys.exit("usage: make token USER=alice DEVICE=phone")
+    user, device, scope = (*sys.argv[1:], "", "", "")[:3]
+    if not user or len(sys.argv) > 4:
+        sys.exit('usage: make token USER=alice [DEVICE=phone] [SCOPE="sessions:read sessions:admin"]')
     try:
         key = secret()
     except OSError:
         sys.exit(f"error: there is no {run_folder()}/jwt.secret\nhint: start the local stack first: make run")
-    print(make(key, sys.argv[1], sys.argv[2], *map(int, sys.argv[3:4])))
+    print(make(key, user, device, **({"scope": scope} if scope else {})))
 
 
 if __name__ == "__main__":

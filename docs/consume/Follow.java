@@ -44,7 +44,7 @@ public class Follow {
     }
 
     public static void main(String[] arguments) throws Exception {
-        String name = System.getenv("QUEUE");
+        String name = System.getenv().getOrDefault("QUEUE", "consumer.follow");
         ConnectionFactory factory = new ConnectionFactory();
         factory.setUri(System.getenv("AMQP_URL"));
         Channel channel = factory.newConnection().createChannel();

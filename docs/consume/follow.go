@@ -82,6 +82,9 @@ func must(err error) {
 
 func main() {
 	name := os.Getenv("QUEUE")
+	if name == "" {
+		name = "consumer.follow"
+	}
 	connection, err := amqp.Dial(os.Getenv("AMQP_URL"))
 	must(err)
 	channel, err := connection.Channel()

@@ -4,6 +4,10 @@
 #include <string.h>
 
 #define STATEMENT_TIMEOUT_MS 2000
+/* A start takes some hundred milliseconds; who comes before its end is better refused the
+ * connection, which every proxy takes to another instance, than answered 503. With a dependency
+ * away 503 is what there is to say. */
+#define OPEN_ANYWAY_MS 2000
 
 static void on_store_up(void *arg) {
     struct api *api = arg;
@@ -91,9 +95,43 @@ static int start_http(struct api *api) {
     const struct http_options options = {.listen = c->listen,
                                          .max_body_bytes = (size_t)c->max_body_bytes,
                                          .request_timeout_ms = c->request_timeout_ms,
-                                         .max_connections = (unsigned)c->max_connections};
+                                         .max_connections = (unsigned)c->max_connections,
+                                         .opens_later = true};
     int err = http_new(&api->http, api->app->loop, &options, routes_on_request, api);
     return err < 0 ? fail(api, err, "http", "HANDOFF_API_LISTEN: is the port free?") : 0;
+}
+
+/* ---- opening ---- */
+
+static void on_timer_closed(uv_handle_t *timer) {
+    free(timer);
+}
+
+static void forget_timer(struct api *api) {
+    if (api->open_timer)
+        uv_close((uv_handle_t *)TAKE_PTR(api->open_timer), on_timer_closed);
+}
+
+static void open_http(void *arg) {
+    struct api *api = arg;
+    forget_timer(api);
+    int err = api->http ? http_open(api->http) : 0;
+    if (err < 0) {
+        (void)fail(api, err, "http", "HANDOFF_API_LISTEN: is the port free?");
+        app_fail(api->app);
+    }
+}
+
+static void on_open_timer(uv_timer_t *timer) {
+    open_http(timer->data);
+}
+
+static void open_when_ready(struct api *api) {
+    api->open_timer = must_alloc(sizeof(*api->open_timer));
+    uv_timer_init(api->app->loop, api->open_timer);
+    api->open_timer->data = api;
+    uv_timer_start(api->open_timer, on_open_timer, OPEN_ANYWAY_MS, 0);
+    health_when_reached(api->app->health, open_http, api);
 }
 
 int api_start(struct app *app, void **ret_self) {
@@ -114,7 +152,9 @@ int api_start(struct app *app, void **ret_self) {
     if ((err = start_identity(api)) || (err = start_store(api)) || (err = start_db(api)) ||
         (err = start_commander(api)) || (err = start_console(api)))
         return err;
-    return start_http(api);
+    if ((err = start_http(api)) == 0)
+        open_when_ready(api);
+    return err;
 }
 
 void api_request_gone(struct api *api) {
@@ -141,6 +181,8 @@ void api_drain(void *self) {
 /* The parts that owe answers first: what they still have in hand is answered as they end. */
 void api_stop(void *self) {
     struct api *api = self;
+    health_when_reached(api->app->health, NULL, NULL);
+    forget_timer(api);
     commander_free(api->commander);
     store_free(api->store);
     db_free(api->db);

@@ -29,6 +29,7 @@ struct api {
     struct db *past_db; /* for what may read much of one session: nobody else waits behind it */
     struct commander *commander;
     struct http *http;
+    uv_timer_t *open_timer; /* NULL once it is open */
     struct quota *quota;
     struct console *console; /* NULL where it is off */
     struct docs *docs;       /* the same */
@@ -65,7 +66,8 @@ void sessions_delete(struct call *call);
 void sessions_heartbeat(struct call *call);
 void sessions_set_participant(struct call *call);
 void sessions_remove_participant(struct call *call);
-void sessions_set_device(struct call *call, bool removed);
+void sessions_let_device_in(struct call *call);
+void sessions_remove_device(struct call *call);
 void sessions_make_snapshot(struct call *call);
 void sessions_switch(struct call *call);
 void sessions_set_clock(struct call *call);

@@ -32,93 +32,70 @@ static void answer_ready(struct call *call) {
     call_answer(call, status, &body);
 }
 
+static void answer_console(struct call *call) {
+    console_answer(call->api->console, call);
+}
+
+static void answer_docs(struct call *call) {
+    docs_answer(call->api->docs, call);
+}
+
+/* What answers each method of path.c's table. HEAD is GET, whose body http.c leaves out. */
+static const struct {
+    void (*get)(struct call *call);
+    void (*post)(struct call *call);
+    void (*patch)(struct call *call);
+    void (*put)(struct call *call);
+    void (*del)(struct call *call);
+} handlers[RESOURCE_N] = {
+    [RESOURCE_SESSIONS] = {.get = list_sessions, .post = sessions_create},
+    [RESOURCE_SESSION] = {.get = reads_session,
+                          .post = sessions_change_status,
+                          .patch = sessions_patch,
+                          .del = sessions_delete},
+    [RESOURCE_HEARTBEAT] = {.post = sessions_heartbeat},
+    [RESOURCE_DELTAS] = {.get = reads_deltas},
+    [RESOURCE_BROADCAST] = {.post = broadcast_send},
+    [RESOURCE_HISTORY] = {.get = history_list},
+    [RESOURCE_SNAPSHOTS] = {.get = snapshots_list, .post = sessions_make_snapshot},
+    [RESOURCE_SNAPSHOT] = {.get = versions_read},
+    [RESOURCE_RESTORE] = {.post = versions_restore},
+    [RESOURCE_DEVICES] = {.get = sharing_devices},
+    [RESOURCE_DEVICE] = {.put = sessions_let_device_in, .del = sessions_remove_device},
+    [RESOURCE_PARTICIPANTS] = {.get = sharing_participants},
+    [RESOURCE_PARTICIPANT] = {.put = sessions_set_participant, .del = sessions_remove_participant},
+    [RESOURCE_HANDOFF_CODES] = {.post = handoff_offer},
+    [RESOURCE_HANDOFF_CODE] = {.get = handoff_show},
+    [RESOURCE_HANDOFF] = {.post = handoff_redeem},
+    [RESOURCE_SWITCH] = {.post = sessions_switch},
+    [RESOURCE_CLOCK] = {.put = sessions_set_clock},
+    [RESOURCE_CLOCK_PARTICIPANT] = {.post = sessions_adjust_clock},
+    [RESOURCE_TOKEN] = {.post = tokens_renew},
+    [RESOURCE_KEYS] = {.get = tokens_answer_keys},
+    [RESOURCE_TIME] = {.get = answer_time},
+    [RESOURCE_HEALTH] = {.get = answer_health},
+    [RESOURCE_READY] = {.get = answer_ready},
+    [RESOURCE_CONSOLE] = {.get = answer_console},
+    [RESOURCE_DOCS] = {.get = answer_docs},
+};
+
+/* The method is one that check_target() let through. */
 static void dispatch(struct call *call) {
-    bool is_read = call->method == METHOD_GET || call->method == METHOD_HEAD;
-    switch (call->resource) {
-    case RESOURCE_SESSIONS:
-        (is_read ? list_sessions : sessions_create)(call);
+    switch (call->method) {
+    case METHOD_POST:
+        handlers[call->resource].post(call);
         break;
-    case RESOURCE_SESSION:
-        if (is_read)
-            reads_session(call);
-        else if (call->method == METHOD_PATCH)
-            sessions_patch(call);
-        else if (call->method == METHOD_DELETE)
-            sessions_delete(call);
-        else
-            sessions_change_status(call);
+    case METHOD_PATCH:
+        handlers[call->resource].patch(call);
         break;
-    case RESOURCE_HEARTBEAT:
-        sessions_heartbeat(call);
+    case METHOD_PUT:
+        handlers[call->resource].put(call);
         break;
-    case RESOURCE_DELTAS:
-        reads_deltas(call);
-        break;
-    case RESOURCE_BROADCAST:
-        broadcast_send(call);
-        break;
-    case RESOURCE_HISTORY:
-        history_list(call);
-        break;
-    case RESOURCE_SNAPSHOTS:
-        (is_read ? snapshots_list : sessions_make_snapshot)(call);
-        break;
-    case RESOURCE_SNAPSHOT:
-        versions_read(call);
-        break;
-    case RESOURCE_RESTORE:
-        versions_restore(call);
-        break;
-    case RESOURCE_DEVICES:
-        sharing_devices(call);
-        break;
-    case RESOURCE_DEVICE:
-        sessions_set_device(call, call->method == METHOD_DELETE);
-        break;
-    case RESOURCE_PARTICIPANTS:
-        sharing_participants(call);
-        break;
-    case RESOURCE_PARTICIPANT:
-        (call->method == METHOD_PUT ? sessions_set_participant : sessions_remove_participant)(call);
-        break;
-    case RESOURCE_HANDOFF_CODES:
-        handoff_offer(call);
-        break;
-    case RESOURCE_HANDOFF_CODE:
-        handoff_show(call);
-        break;
-    case RESOURCE_HANDOFF:
-        handoff_redeem(call);
-        break;
-    case RESOURCE_SWITCH:
-        sessions_switch(call);
-        break;
-    case RESOURCE_CLOCK:
-        sessions_set_clock(call);
-        break;
-    case RESOURCE_CLOCK_PARTICIPANT:
-        sessions_adjust_clock(call);
-        break;
-    case RESOURCE_TOKEN:
-        tokens_renew(call);
-        break;
-    case RESOURCE_KEYS:
-        tokens_answer_keys(call);
-        break;
-    case RESOURCE_TIME:
-        answer_time(call);
-        break;
-    case RESOURCE_HEALTH:
-        answer_health(call);
-        break;
-    case RESOURCE_CONSOLE:
-        console_answer(call->api->console, call);
-        break;
-    case RESOURCE_DOCS:
-        docs_answer(call->api->docs, call);
+    case METHOD_DELETE:
+        handlers[call->resource].del(call);
         break;
     default:
-        answer_ready(call);
+        handlers[call->resource].get(call);
         break;
     }
 }

@@ -282,10 +282,18 @@ void sessions_remove_participant(struct call *call) {
     send_plain(call, COMMAND_PARTICIPANT);
 }
 
-void sessions_set_device(struct call *call, bool removed) {
+static void set_device(struct call *call, bool removed) {
     memcpy(call->command.target_device, call->parameter, sizeof(call->command.target_device));
     call->command.device_removed = removed;
     send_plain(call, COMMAND_DEVICE);
+}
+
+void sessions_let_device_in(struct call *call) {
+    set_device(call, false);
+}
+
+void sessions_remove_device(struct call *call) {
+    set_device(call, true);
 }
 
 void sessions_make_snapshot(struct call *call) {

@@ -29,7 +29,7 @@ void crowd_run_open_writer(struct crowd_run *r, size_t n_connections,
 
 void crowd_run_end(struct crowd_run *r) {
     if (r->writer.clients)
-        writer_close(&r->writer, &r->b->sockets);
+        writer_close(&r->writer);
     samples_done(&r->samples);
     free(r->bare_since_ns);
 }

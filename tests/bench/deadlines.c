@@ -103,7 +103,7 @@ static void create_all(struct deadlines_run *r, const json_t *what) {
         expect_progress(r, "creating");
         sockets_wait(&r->d->sockets, r->progress_ns + PATIENCE_NS);
     }
-    writer_close(&r->writer, &r->d->sockets);
+    writer_close(&r->writer);
     r->d->n_created += r->n;
 }
 

@@ -274,7 +274,7 @@ static void connect_clients(struct phase *p) {
 
 static void free_phase(struct phase *p) {
     for (size_t i = 0; i < p->n_clients; i++)
-        http_client_close(&p->clients[i], &p->bench->sockets);
+        http_client_close(&p->clients[i]);
     free(p->clients);
     free(p->idle);
     samples_done(&p->answers);

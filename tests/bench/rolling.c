@@ -54,13 +54,15 @@ static void open_writers(struct rolling *r) {
         writer_open(&r->writers[i], &r->sockets, r->api_ports[i], ROLLING_N_WRITERS);
         r->writers[i].answered = on_answered;
         r->writers[i].arg = r;
+        writer_come_back(&r->writers[i]);
     }
 }
 
 static void close_writers(struct rolling *r) {
+    r->n_cut_before = 0;
     for (size_t i = 0; i < r->n_ports; i++)
         if (r->writers[i].clients)
-            writer_close(&r->writers[i], &r->sockets);
+            writer_close(&r->writers[i]);
 }
 
 void rolling_done(struct rolling *r) {
@@ -212,15 +214,20 @@ static json_t *print_returns(const struct rolling_counts *counts) {
 static json_t *mark(struct rolling *r) {
     const struct rolling_counts *c = &r->counts;
     bool came_back = c->first_close_ns && c->last_there_ns > c->first_close_ns;
+    uint64_t n_again = 0;
+    for (size_t i = 0; i < r->n_ports; i++)
+        n_again += writer_n_comebacks(&r->writers[i]);
     json_t *result = json_pack(
-        "{sI sI sI sI sI sI sI sI sI sI sI so sf}", "there", (json_int_t)r->n_there, "members",
+        "{sI sI sI sI sI sI sI sI sI sI sI sI so sf}", "there", (json_int_t)r->n_there, "members",
         (json_int_t)r->n_members, "closed1001", (json_int_t)c->closes_1001, "closedOther",
         (json_int_t)c->closes_other, "cut", (json_int_t)c->cuts, "refused",
         (json_int_t)c->upgrades_refused + (json_int_t)c->errors, "stateSyncs", (json_int_t)c->syncs,
         "missing", (json_int_t)c->missing, "deliveries", (json_int_t)c->deliveries, "writes",
-        (json_int_t)c->writes, "writes5xx", (json_int_t)c->writes_5xx, "returns", print_returns(c),
-        "wholeAfter", came_back ? (double)(c->last_there_ns - c->first_close_ns) / SECOND_NS : 0.0);
+        (json_int_t)c->writes, "writes5xx", (json_int_t)c->writes_5xx, "writersCut",
+        (json_int_t)(n_again - r->n_cut_before), "returns", print_returns(c), "wholeAfter",
+        came_back ? (double)(c->last_there_ns - c->first_close_ns) / SECOND_NS : 0.0);
     r->counts = (struct rolling_counts){0};
+    r->n_cut_before = n_again;
     return result;
 }
 

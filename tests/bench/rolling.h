@@ -59,7 +59,7 @@ struct rolling {
     size_t n_members, n_there;
     struct writer writers[ROLLING_MAX_PORTS];
     uint64_t interval_ns, next_ns; /* of writes; interval 0: none */
-    uint64_t n_due;
+    uint64_t n_due, n_cut_before;  /* the writers' comebacks at the last mark */
     struct rolling_counts counts;
 };
 

@@ -1,7 +1,8 @@
 """Restarts every service, instance by instance, under thousands of WebSockets and a steady stream of writes, and says
 what the devices saw of it. The load is rolling_load.c; make rolling-restart runs this, the end-to-end suite a small one.
 
-Two of each service behind two haproxys (one has not the descriptors for ten thousand WebSockets where 20 000 are allowed)."""
+Two of each service behind two proxies of one kind, on the files of compose/proxy (one has not the descriptors for ten thousand
+WebSockets where 20 000 are allowed). After the services the proxies are reloaded."""
 
 import argparse
 import itertools
@@ -13,12 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
+
+import requests
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "compose" / "local")]
 
-PATIENCE = 120  # s, for all to be there again
-FAILS = ("closedOther", "cut", "refused", "stateSyncs", "missing", "writes5xx")  # what a planned end must not show
+PATIENCE = 60  # s, for all to be there again
+LOST = ("stateSyncs", "missing", "writes5xx")  # what nothing may show
+FAILS = ("closedOther", "cut", "refused", *LOST)  # what a service's planned end must not show
 
 
 class Load:
@@ -48,13 +53,17 @@ def wait_until(condition, what, timeout=PATIENCE):
         time.sleep(0.05)
 
 
-class Rolling:
-    """proxies: that all members and writers go through, in turn."""
+def children_of(process):
+    return {int(pid) for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
 
-    def __init__(self, program, suite, proxies, tokens):
-        self.suite, self.proxies, self.n_members = suite, proxies, len(tokens)
-        self.load = Load(program, {"tokens": tokens, "apiPorts": [p.ports["rest"] for p in proxies],
-                                   "wsPorts": [p.ports["streams"] for p in proxies]})
+
+class Rolling:
+    """origins: those of proxies.py that all members and writers go through, in turn."""
+
+    def __init__(self, program, suite, origins, tokens):
+        self.suite, self.origins, self.n_members = suite, origins, len(tokens)
+        ports = [origin.port for origin in origins]
+        self.load = Load(program, {"tokens": tokens, "apiPorts": ports, "wsPorts": ports})
 
     def all_there(self):
         wait_until(lambda: self.load.order("there")["there"] == self.n_members, "all members there")
@@ -67,12 +76,30 @@ class Rolling:
         self.load.order("write", rate=rate)
         return joined
 
-    def wait_proxies(self, known_as, word):
-        def is_said(proxy):
-            said = re.findall(rf"Server \w+/{known_as} is (UP|DOWN)", proxy.log.read_text())
-            return said and said[-1] == word
-        if self.suite.services[known_as].port:
-            wait_until(lambda: all(map(is_said, self.proxies)), f"{known_as} {word}")
+    def wait_unused(self, known_as):
+        """Until a proxy that asks the instances has noticed that one has gone; another finds out by the next connection."""
+        def is_said(origin):
+            said = re.findall(rf"Server \w+/{known_as} is (UP|DOWN)", origin.log.read_text())
+            return said and said[-1] == "DOWN"
+        if self.suite.services[known_as].port and self.origins[0].SAYS_WHAT_IT_FINDS:
+            wait_until(lambda: all(map(is_said, self.origins)), f"{known_as} DOWN")
+
+    def wait_used(self, known_as):
+        """Until each proxy has handed a request to it again."""
+        path, counter = {"session_api": ("/time", 'handoff_http_requests_total{route="/time"'),
+                         "ws_fanout": (f"/sessions/{uuid.uuid4()}/events", "handoff_ws_refused_total ")}.get(known_as.partition("-")[0], (None, None))
+        service = self.suite.services[known_as]
+
+        def n_seen():
+            text = requests.get(f"http://127.0.0.1:{service.admin_port}/metrics").text
+            return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(counter))
+
+        def is_used(origin, before):
+            requests.get(f"http://127.0.0.1:{origin.port}{path}", headers={"Connection": "close"})
+            return n_seen() > before
+        for origin in self.origins if path else ():
+            before = n_seen()
+            wait_until(lambda: is_used(origin, before), f"{known_as} used")
 
     def restart(self, known_as):
         """What was seen of one restart, until everything was as before."""
@@ -80,12 +107,24 @@ class Rolling:
         began = time.monotonic()
         assert self.suite.terminate(known_as) == 0, f"{known_as} ended with another code than 0"
         ended = time.monotonic() - began
-        self.wait_proxies(known_as, "DOWN")
+        self.wait_unused(known_as)
         self.suite.restart(known_as)
-        self.wait_proxies(known_as, "UP")
+        self.wait_used(known_as)
         back = time.monotonic() - began
         self.all_there()
         return {"known_as": known_as, "ended": ended, "back": back, **self.load.order("mark")}
+
+    def reload(self):
+        """What was seen of the proxies' reload, until the old processes are gone and everything is as before."""
+        self.load.order("mark")
+        began = time.monotonic()
+        old = set().union(*(children_of(origin.process) for origin in self.origins))
+        for origin in self.origins:
+            origin.reload()
+        ended = time.monotonic() - began
+        wait_until(lambda: not old & set().union(*(children_of(origin.process) for origin in self.origins)), "the old processes to end")
+        self.all_there()
+        return {"known_as": "proxies reloaded", "ended": ended, "back": time.monotonic() - began, **self.load.order("mark")}
 
     def finish(self):
         """Writes end, and each member must have all of its session."""
@@ -121,11 +160,35 @@ HEAD = (f"{'restarted':16} {'ended':>6} {'closed':>7} {'90 %':>5} {'most/s':>6} 
         f"{'other':>5} {'lost':>5}")
 
 
+def bad_of(seen):
+    """What was seen and may not be. A reload ends WebSockets, as the proxy does it: their devices come back, and miss nothing."""
+    bad = [f"{r['known_as']}: {name} {r[name]}" for r in seen for name in (LOST if r["known_as"].startswith("proxies") else FAILS) if r[name]]
+    return bad + [f"{r['known_as']}: all came back within {len(r['returns'])} s" for r in seen
+                  if r["closed1001"] >= 4000 and len(r["returns"]) < 10]
+
+
+def restart_all(rolling):
+    print(HEAD, flush=True)
+    seen = []
+    for name, n in itertools.product(("session_api", "state_engine", "ws_fanout", "audit_writer"), ("", "-2")):
+        time.sleep(1)
+        seen.append(rolling.restart(name + n))
+        print(table_row(seen[-1]), flush=True)
+    seen.append(rolling.reload())
+    print(table_row(seen[-1]), flush=True)
+    for r in seen:
+        if sum(r["returns"]):
+            print(f"came back after {r['known_as']}, by second: {' '.join(map(str, r['returns']))}")
+    print(f"connections of writers that a proxy ended: {sum(r['writersCut'] for r in seen)}")
+    return seen
+
+
 def main():
-    from harness import Servers, Suite, free_ports, new_user, token
-    from proxy import Proxy
+    import proxies
+    from harness import Servers, Suite, new_user, token
     options = argparse.ArgumentParser()
     options.add_argument("--program", type=pathlib.Path, default=ROOT / "build/gcc/bench/rolling_load")
+    options.add_argument("--proxy", choices=sorted(proxies.ALL), default="haproxy")
     options.add_argument("--members", type=int, default=10_000)
     options.add_argument("--sessions", type=int, default=200)
     options.add_argument("--rate", type=float, default=50)
@@ -133,38 +196,35 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     servers, folder = Servers(), pathlib.Path(tempfile.mkdtemp(prefix="handoff-rolling-"))
+    origins = []
     try:
         servers.start()
         suite = Suite(servers, folder, instances=2, HANDOFF_MAX_CONNECTIONS=str(options.members + 2000),
-                      HANDOFF_FANOUT_BINDING="session").start()
-        second = Proxy(folder / "second", list(suite.services.values()), *free_ports(3)).start()
+                      HANDOFF_FANOUT_BINDING="session", **proxies.ALL[options.proxy].SETTINGS).start()
+        origins += [proxies.ALL[options.proxy](folder / f"origin{i}", suite).start() for i in range(2)]
         tokens = [token(new_user(), f"d{i}", scope="sessions:read sessions:write sessions:admin")
                   for i in range(options.members)]
-        rolling = Rolling(options.program, suite, [suite.proxy, second], tokens)
+        rolling = Rolling(options.program, suite, origins, tokens)
         rolling.begin(options.sessions, options.rate)
         print(f"{options.members} WebSockets of {options.sessions} sessions, {options.rate:g} writes/s, two of each service "
-              f"behind two haproxys, {hard} descriptors a process\n{HEAD}", flush=True)
-        seen = []
-        for name, n in itertools.product(("session_api", "state_engine", "ws_fanout", "audit_writer"), ("", "-2")):
-            time.sleep(1)
-            seen.append(rolling.restart(name + n))
-            print(table_row(seen[-1]), flush=True)
-        for r in seen:
-            if r["closed1001"]:
-                print(f"came back after {r['known_as']}, by second: {' '.join(map(str, r['returns']))}")
+              f"behind two of {options.proxy}, {hard} descriptors a process")
+        seen = restart_all(rolling)
         checked = rolling.finish()
         print(f"{checked['accepted']} changes accepted, {checked['versions']} there, "
               f"{checked['behind']} devices without all of theirs")
         rows = suite.query("select count(*) from session_events where type = 'state_delta'")[0][0]
-        print(f"{rows} rows in PostgreSQL")
-        second.stop()
+        told = dict(suite.query("select type, count(*) from session_events where type in ('device_joined', 'device_left') "
+                                "group by type"))
+        print(f"{rows} rows in PostgreSQL; {told.get('device_joined', 0)} times a device joined, "
+              f"{told.get('device_left', 0)} times one left")
         suite.stop()
     finally:
+        for origin in origins:
+            origin.stop()
         servers.stop()
-    bad = [f"{r['known_as']}: {name} {r[name]}" for r in seen for name in FAILS if r[name]]
-    narrow = [r["known_as"] for r in seen if r["closed1001"] >= 4000 and len(r["returns"]) < 10]
-    if bad or narrow or checked["accepted"] != checked["versions"] or rows != checked["versions"]:
-        raise SystemExit(f"error: {bad} {narrow} {checked} {rows}")
+    bad = bad_of(seen)
+    if bad or checked["accepted"] != checked["versions"] or rows != checked["versions"]:
+        raise SystemExit(f"error: {bad} {checked} {rows}")
 
 
 if __name__ == "__main__":

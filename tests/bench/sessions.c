@@ -43,7 +43,7 @@ static void run_begin(struct sessions_run *r, struct sessions_bench *b, size_t n
 
 static void run_end(struct sessions_run *r) {
     r->b->next_value = r->writer.next_value;
-    writer_close(&r->writer, &r->b->sockets);
+    writer_close(&r->writer);
     samples_done(&r->samples);
 }
 

@@ -27,9 +27,22 @@ void writer_open(struct writer *w, struct sockets *all, uint16_t port, size_t n_
     }
 }
 
-void writer_close(struct writer *w, struct sockets *all) {
+void writer_come_back(struct writer *w) {
+    snprintf(w->key, sizeof(w->key), "%llx", (unsigned long long)now_ns());
     for (size_t i = 0; i < w->n_clients; i++)
-        http_client_close(&w->clients[i], all);
+        w->clients[i].comes_back = true;
+}
+
+uint64_t writer_n_comebacks(const struct writer *w) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < w->n_clients; i++)
+        n += w->clients[i].n_comebacks;
+    return n;
+}
+
+void writer_close(struct writer *w) {
+    for (size_t i = 0; i < w->n_clients; i++)
+        http_client_close(&w->clients[i]);
     free(w->clients);
     free(w->idle);
     free(w->since_ns);
@@ -43,8 +56,12 @@ static void send_body(struct writer *w, const char *method, const char *path, co
     buf_clear(&w->request);
     buf_printf(&w->request,
                "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
-               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-               method, path, token, w->body.len, w->body.data);
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+               method, path, token, w->body.len);
+    if (w->key[0])
+        buf_printf(&w->request, "Idempotency-Key: %s-%llu\r\n", w->key,
+                   (unsigned long long)w->n_sent);
+    buf_printf(&w->request, "\r\n%s", w->body.data);
     w->n_sent++;
     http_client_send(w->idle[--w->n_idle], &w->request, since_ns);
 }

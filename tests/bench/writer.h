@@ -19,13 +19,17 @@ struct writer {
     uint64_t n_sent, n_answered, n_accepted;
     int refused_status; /* the first one's; 0: none */
     struct buf request, body;
+    char key[24]; /* what its Idempotency-Keys begin with; "": requests have none */
     /* A request of its was answered; the client holds the answer and is idle again. */
     void (*answered)(struct writer *w, struct http_client *c, int status);
     void *arg;
 };
 
 void writer_open(struct writer *w, struct sockets *all, uint16_t port, size_t n_connections);
-void writer_close(struct writer *w, struct sockets *all);
+void writer_close(struct writer *w);
+/* Its connections may end from now on: what had no answer is sent again, under its key. */
+void writer_come_back(struct writer *w);
+uint64_t writer_n_comebacks(const struct writer *w);
 /* Sends a change; only while n_idle. since_ns: when it was due. */
 void writer_patch(struct writer *w, const char *session_id, const char *token, uint64_t since_ns);
 /* Sends an event as ws_fanout would, of text_bytes, to a server that hands it on. */

@@ -4,6 +4,7 @@ outcome is sent again with its key, a conflict is read anew, a lost connection r
 Each session has a phone (REST), a laptop (a WebSocket that writes and watches) and, every other one, a tablet that
 watches. Everything that is sent and told goes into the model."""
 
+import collections
 import http.client
 import json
 import random
@@ -21,20 +22,27 @@ MAX_ANSWER = 12.0     # s: contract 5 has 10, and what a busy machine adds
 TOKEN_SECONDS = 12 * 3600
 KEYLESS = 4           # each so manieth write of a device
 NOT_APPLIED = {"unavailable", "rate_limited"}
+IDLE = 30.0           # s: then a connection is not used again, since haproxy closes it after 60
 REFUSALS = {"version_conflict", "invalid_transition"}
 
 
 class Rest:
     """A device's HTTP, or that of many when it has no name. Answers (status, body); (0, None) when there was none: it
-    may have taken effect. was_replayed: the last answer was to a repeat."""
+    may have taken effect. was_replayed: the last answer was to a repeat. answers: about how many there were of each
+    status, of all devices."""
+
+    answers = collections.Counter()
 
     def __init__(self, port, user, device):
-        self.port, self.connection, self.was_replayed = port, None, False
+        self.port, self.connection, self.was_replayed, self.used = port, None, False, 0.0
         self.headers = {"Authorization": f"Bearer {make_token(user, device, seconds=TOKEN_SECONDS)}",
                         "Content-Type": "application/json"}
 
     def request(self, method, path, body=None, key=None, bound=CLIENT_BOUND, more=None):
         headers = {**self.headers, **({"Idempotency-Key": key} if key else {}), **(more or {})}
+        if time.monotonic() - self.used > IDLE:
+            self.close()
+        self.used = time.monotonic()
         try:
             if not self.connection:
                 self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=bound)
@@ -42,9 +50,11 @@ class Rest:
             answer = self.connection.getresponse()
             text = answer.read()
             self.was_replayed = answer.getheader("Idempotency-Replayed") == "true"
+            self.answers[answer.status] += 1
             return answer.status, json.loads(text) if text else None
         except (OSError, http.client.HTTPException, ValueError):
             self.close()
+            self.answers[0] += 1
             return 0, None
 
     def close(self):
@@ -236,11 +246,12 @@ class Laptop(Device):
             try:
                 self.live(self.connect())
             except websocket.WebSocketBadStatusException as error:
+                self.model.ended(f"upgrade answered {error.status_code}")
                 if error.status_code not in (500, 502, 503, 504):
                     self.model.violation("an answer that nobody may give",
                                          f"upgrade of {self.name}: {error.status_code}", self.session)
-            except (OSError, websocket.WebSocketException):
-                pass
+            except (OSError, websocket.WebSocketException) as error:
+                self.model.ended(f"cut: {type(error).__name__}")
             self.watcher.lost()
             self.backoff()
         if self.pending:
@@ -263,11 +274,11 @@ class Laptop(Device):
                     opcode, data = ws.recv_data(control_frame=True)
                     heard = time.monotonic()
                     if opcode == websocket.ABNF.OPCODE_CLOSE:
-                        return
+                        return self.model.ended(f"closed with {int.from_bytes(data[:2], 'big')}")
                     if opcode == websocket.ABNF.OPCODE_TEXT and not self.take(json.loads(data)):
                         return
                 if time.monotonic() - heard > 36:  # the server pings after 25 s
-                    return
+                    return self.model.ended("silent")
                 if self.watcher.is_synced and not self.write(ws):
                     return
         finally:
@@ -299,6 +310,7 @@ class Laptop(Device):
     def refused(self, frame):
         """False when it is about the subscription."""
         if not self.pending or frame.get("id") != self.pending[0].token:
+            self.model.ended(f"told {frame['code']}")
             return False
         op = self.pending[0]
         if op.kind == "broadcast" and frame["code"] in NOT_APPLIED:

@@ -162,7 +162,7 @@ class Model:
                  may_be_late=lambda deadline, acted: True):
         self.lock, self.seed, self.explains, self.on_violation = threading.RLock(), seed, explains, on_violation
         self.sessions, self.violations, self.counts = {}, [], collections.Counter()
-        self.lost, self.finished = [], set()
+        self.lost, self.finished, self.ends = [], set(), collections.Counter()  # ends: of connections, by how
         self.may_be_late, self.lateness = may_be_late, []  # lateness: (deadline, acted) of every deadline
         self.strangers = collections.defaultdict(list)  # events of sessions that nobody knows (yet)
         self.forgets = False  # the broker lost its queues since the last check: subscribers cannot have all
@@ -191,6 +191,11 @@ class Model:
         with self.lock:
             self.finished.add(session.id)
             self.sessions.pop(session.id, None)
+
+    def ended(self, how):
+        """A device's connection, by no doing of its own."""
+        with self.lock:
+            self.ends[how] += 1
 
     # ---- writes ----
 

@@ -8,8 +8,10 @@ import pathlib
 import re
 import stat
 import subprocess
+import time
 
 import pytest
+import redis
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -136,8 +138,60 @@ def test_no_password_is_one_that_everybody_knows(secrets):
         assert filled.startswith(re.sub(r"change[ -]me(: |-)\w+", "*", template))
 
 
-def test_in_redis_who_does_not_say_who_he_is_may_ask_whether_it_lives(secrets):
-    assert "\nuser default on nopass resetkeys resetchannels -@all +ping\n" in (secrets / "users.acl").read_text()
+class ComposedRedis:
+    """Redis with the settings and users of compose, at a socket."""
+
+    def __init__(self, secrets, folder):
+        self.secrets, self.folder, self.socket = secrets, folder, folder / "socket"
+
+    def __enter__(self):
+        config = (COMPOSE / "redis" / "redis.conf").read_text().replace("/data\n", f"{self.folder}\n")
+        (self.folder / "redis.conf").write_text(config.replace("/run/handoff/users.acl", str(self.secrets / "users.acl")))
+        (self.folder / "log").touch()
+        self.process = subprocess.Popen(["redis-server", self.folder / "redis.conf", "--port", "0", "--unixsocket", self.socket,
+                                         "--logfile", self.folder / "log"])
+        operator = self.client("operator", (self.secrets / "redis_operator").read_text())
+        end = time.monotonic() + 30
+        while not (self.socket.exists() and self.is_loaded(operator)):
+            assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
+        return operator
+
+    @staticmethod
+    def is_loaded(client):
+        try:
+            return client.ping()
+        except (redis.exceptions.BusyLoadingError, redis.exceptions.ConnectionError):
+            return False
+
+    def client(self, user=None, password=None):
+        return redis.Redis(unix_socket_path=str(self.socket), username=user, password=password)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def test_redis_keeps_what_was_written_in_transactions(secrets, tmp_path):
+    """It reads its AOF with the rights of the user default, and leaves out every transaction that these do not allow."""
+    composed = ComposedRedis(secrets, tmp_path)
+    with composed:
+        engine = composed.client("state_engine", (secrets / "redis_state_engine").read_text())
+        engine.pipeline(transaction=True).set("session:{a}:meta", 1).set("session:{a}:data", 2).execute()
+    with composed as operator:
+        assert operator.mget("session:{a}:meta", "session:{a}:data") == [b"1", b"2"]
+
+
+def test_redis_tells_nobody_anything_who_does_not_say_who_he_is(secrets, tmp_path):
+    composed = ComposedRedis(secrets, tmp_path)
+    with composed:
+        for stranger in (composed.client(), composed.client("default", ""), composed.client("default", "any")):
+            with pytest.raises(redis.exceptions.RedisError, match="(?i)authentication required|WRONGPASS"):
+                stranger.ping()
+        health = composed.client("health", "any")
+        assert health.ping()
+        for command in (("INFO",), ("DBSIZE",), ("GET", "session:{a}:meta"), ("ACL", "LIST"), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                health.execute_command(*command)
 
 
 # Compose
@@ -191,6 +245,17 @@ def test_a_service_takes_its_environment_in_compose(project, secrets, name):
     assert used == given
     assert all(secret.startswith((f"{name}_", "jwt_", "session_token_")) for secret in given)
     check_config(name, {key: value.replace(IN_CONTAINERS, str(secrets)) for key, value in environment.items()})
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_takes_what_handoff_env_shows(name):
+    """Each line that is commented out, as somebody puts it to use."""
+    shown = dict(re.findall(r"^#(HANDOFF_\w+)=(\S+)$", (COMPOSE / "handoff.env").read_text(), re.M))
+    assert len(shown) >= 8 and set(shown) <= set().union(*map(settings_of, SERVICES))
+    own = {key: value for key, value in shown.items() if key in settings_of(name)}
+    said = check_config(name, {**shown, "HANDOFF_JWT_SECRET": 64 * "x"})
+    for key in own:
+        assert re.search(rf"^{key}=.* \(environment\)$", said, re.M), key
 
 
 def test_the_exporter_asks_redis_as_a_user_of_its_own(project, secrets):

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from cli import HANDOFF, clean, ended, objects
-from harness import ROOT, SECRET, SESSION_KEY, Redis, free_ports, write_keys
+from harness import ROOT, SECRET, SESSION_KEY, Redis, free_ports, services_in_redis, write_keys
 from wire import Wire
 
 COMMANDS, AUDIT = "state_engine.commands", "audit_writer.events"
@@ -185,8 +185,8 @@ def test_redis_as_it_must_not_be(env, redis_alone):
 
 @pytest.mark.parametrize("service", ["session_api", "state_engine", "ws_fanout", "audit_writer"])
 def test_each_services_own_user_in_redis_suffices_for_it_and_for_no_other(env, redis_alone, service):
-    for line in (ROOT / "compose" / "redis" / "users.acl").read_text().splitlines():
-        assert redis_alone.ask("acl", "setuser", *line.split()[1:]) == "OK"
+    for rights in services_in_redis():
+        assert redis_alone.ask("acl", "setuser", *rights) == "OK"
     own = {**env, "HANDOFF_REDIS_URL": f"redis://{service}:change-me-{service}@127.0.0.1:{redis_alone.port}"}
     assert found(run("--service", service, **own), "redis.rights")["state"] == "ok"
     other = {"session_api": "ws_fanout", "ws_fanout": "session_api", "state_engine": "session_api",

@@ -37,7 +37,8 @@ class Follower:
     def __init__(self, suite, command, queue, folder):
         self.suite, self.command, self.queue, self.log = suite, command, queue, folder / "out"
         admin = suite.device(new_user(), "reports", scope="sessions:admin sessions:read").token
-        self.env = {**os.environ, "AMQP_URL": suite.servers.rabbitmq.url_for("consumer"), "QUEUE": queue,
+        self.env = {**os.environ, "AMQP_URL": suite.servers.rabbitmq.url_for("consumer"),
+                    **({"QUEUE": queue} if queue != "consumer.follow" else {}),  # its name unless told
                     "HANDOFF_URL": suite.api_url, "HANDOFF_TOKEN": admin, "DATABASE": str(folder / "follow.db")}
         self.n_started = 0
 
@@ -65,7 +66,7 @@ class Follower:
 
 @pytest.fixture(params=["python", "node", "go", "java"])
 def follower(request, suite, commands, tmp_path):
-    name = f"consumer.{request.param}"
+    name = "consumer.reports" if request.param == "python" else "consumer.follow"
     follower = Follower(suite, commands[request.param], name, tmp_path).start()
     yield follower
     follower.kill()

@@ -3,7 +3,7 @@ connection that it is about to use (base/crash_point.h): nothing is lost, nothin
 that was not passed fails. Only builds with sanitizers have crash points; of any other this shows that it has
 none.
 
-The default is a part: every point with `die`, and a sixth of the rest, another one each day, pausing 3 s.
+The default is a part: every point with `die`, and a sixth of the rest, another one with each commit, pausing 3 s.
 HANDOFF_TEST_CRASH_POINTS=all (make crash-points) is all of it, pausing 20 s."""
 
 import concurrent.futures
@@ -20,6 +20,7 @@ from clocks import clock_of, history_of
 from cold import age, cool, lose
 from crash_lane import ACTIONS, Lane, binary_has, connect, points_of_sources, ring, service_of
 from harness import new_user, wait_until
+from parts import turn
 from test_due import HOUR, MINUTE, Unused
 
 POINTS = points_of_sources()
@@ -401,12 +402,12 @@ DUE = [f"engine.{step}" for step in (
 # ---- the run ----
 
 def choose():
-    """All with `die`, so that every point is passed, and of the rest all, or today's sixth. A case is a point, an
+    """All with `die`, so that every point is passed, and of the rest all, or this commit's sixth. A case is a point, an
     action, and "clock" where it is about a deadline."""
     cases = [(p, a) for p in POINTS for a in ACTIONS] + [(p, a, "clock") for p in DUE for a in ACTIONS]
     rest = [case for case in cases if case[1] != "die"]
-    today = datetime.date.today().toordinal() % 6
-    return [c for c in cases if c[1] == "die"] + [c for i, c in enumerate(rest) if IS_ALL or i % 6 == today]
+    now = turn(6)
+    return [c for c in cases if c[1] == "die"] + [c for i, c in enumerate(rest) if IS_ALL or i % 6 == now]
 
 
 def scenario_of(point, action, what=None):

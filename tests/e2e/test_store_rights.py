@@ -7,10 +7,11 @@ import signal
 import psycopg2
 import pytest
 import redis
+from process import accepts
 
 from cli import Running, handoff, objects
 from cold import age, lose
-from harness import Servers, Suite, new_user, wait_until
+from harness import Redis, Servers, Suite, free_ports, new_user, services_in_redis, wait_until
 from rest import accepted, path_of, refused
 from test_due import Unused, go_cold
 from ws import subscribed
@@ -59,8 +60,8 @@ def restricted(tmp_path_factory):
     try:
         servers.start()
         client = redis.Redis.from_url(servers.redis.url)
-        for line in (COMPOSE / "redis" / "users.acl").read_text().splitlines():
-            client.execute_command("ACL", "SETUSER", *line.split()[1:])
+        for rights in services_in_redis():
+            client.execute_command("ACL", "SETUSER", *rights)
         run_sql(servers.postgresql.url, script("roles.sql"))
         started.append(Restricted(servers, folders[0], names=["audit_writer"]).start())
         run_sql(servers.postgresql.url, script("rights.sql"))
@@ -191,6 +192,33 @@ def test_nobody_may_more_in_redis(restricted, user, command):
     client = redis.Redis.from_url(f"redis://{user}:change-me-{user}@{address}")
     with pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command)
+
+
+def test_the_file_lets_nobody_in_without_a_name(tmp_path):
+    """As Redis itself reads it; whoever says `health` may ask whether it lives, and no more."""
+    with (tmp_path / "users.acl").open("w") as file:
+        file.write((COMPOSE / "redis" / "users.acl").read_text())
+        file.write("user judge on >judge ~* &* +@all\n")
+    server = Redis(tmp_path / "data", *free_ports(1))
+    server.more = f"aclfile {tmp_path}/users.acl\n"
+
+    def client(who=""):
+        return redis.Redis.from_url(f"redis://{who}127.0.0.1:{server.port}")
+    try:
+        server.is_loaded = lambda: accepts(server.port) and server.ask("--user", "health", "--pass", "none", "ping").endswith("PONG")
+        server.start()
+        for command in (("PING",), ("FLUSHALL",), ("INFO",), ("GET", "session:{x}:meta"), ("KEYS", "*"), ("ACL", "LIST"), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.AuthenticationError):
+                client().execute_command(*command)
+            if command != ("PING",):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client("health:none@").execute_command(*command)
+        for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "default"):
+            with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
+                client(f"{user}:wrong@").ping()
+        assert len(client("judge:judge@").acl_list()) == 7
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("role, sql", [

@@ -15,7 +15,16 @@
 #include "base/buf.h"
 #include "common/app.h"
 
-enum manner { DRAINS_AT_ONCE, DRAINS_LATER, NEVER_DRAINS, FAILS, FORGETS_A_HANDLE, HAS_THREADS };
+enum manner {
+    DRAINS_AT_ONCE,
+    DRAINS_LATER,
+    NEVER_DRAINS,
+    FAILS,
+    FAILS_LATER,
+    FORGETS_A_HANDLE,
+    HAS_THREADS,
+    LOOKS_UP
+};
 
 /* A service with one timer; each child process has one. */
 struct part {
@@ -25,14 +34,27 @@ struct part {
 };
 
 static enum manner manner; /* of the child */
+static int never[2];       /* a pipe that nothing comes through */
 
 static void work(uv_work_t *w) {
     (void)w;
 }
 
+/* Until the test is over, as a resolver that does not answer. */
+static void look_up(uv_work_t *w) {
+    char byte;
+    (void)w;
+    while (read(never[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+}
+
 static void on_worked(uv_work_t *w, int status) {
     (void)w;
     (void)status;
+}
+
+static void on_failure(uv_timer_t *timer) {
+    app_fail(((struct part *)timer->data)->app);
 }
 
 static int part_start(struct app *app, void **ret_self) {
@@ -42,8 +64,12 @@ static int part_start(struct app *app, void **ret_self) {
     part->app = app;
     uv_timer_init(app->loop, &part->timer);
     part->timer.data = part;
+    if (manner == FAILS_LATER)
+        uv_timer_start(&part->timer, on_failure, 1, 0);
     if (manner == HAS_THREADS)
         uv_queue_work(app->loop, &part->work, work, on_worked);
+    if (manner == LOOKS_UP)
+        uv_queue_work(app->loop, &part->work, look_up, on_worked);
     *ret_self = part;
     return 0;
 }
@@ -54,6 +80,7 @@ static void on_timer(uv_timer_t *timer) {
 
 static void part_drain(void *self) {
     struct part *part = self;
+    log_info(part->app->log, "part_drains", "The part was told to.");
     if (manner == DRAINS_LATER)
         uv_timer_start(&part->timer, on_timer, 20, 0);
     else if (manner != NEVER_DRAINS)
@@ -84,6 +111,10 @@ static const struct app_spec spec = {.service = CONFIG_STATE_ENGINE,
                                      .stop = part_stop,
                                      .reload = part_reload};
 
+/* Has clients, which the setting is for. */
+static const struct app_spec listening = {
+    .service = CONFIG_WS_FANOUT, .start = part_start, .drain = part_drain, .stop = part_stop};
+
 /* Runs app_main in a child, whose stderr is *ret_log. */
 static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
     int fds[2];
@@ -98,7 +129,11 @@ static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
         setenv("HANDOFF_DRAIN_TIMEOUT", "200ms", 1);
         char name[] = "state_engine";
         char *argv[] = {name, argument, NULL};
-        _exit(app_main(&spec, argument ? 2 : 1, argv));
+        int code =
+            app_main(getenv("HANDOFF_DRAIN_DELAY") ? &listening : &spec, argument ? 2 : 1, argv);
+        if (how == LOOKS_UP)
+            exit(code); /* as main would: libuv's destructor and all */
+        _exit(code);
     }
     close(fds[1]);
     *ret_log = fdopen(fds[0], "r");
@@ -160,9 +195,53 @@ static void test_a_drain_that_takes_too_long_is_ended(void **state) {
     check_drain(NEVER_DRAINS, SIGTERM, "drain_timeout", 0);
 }
 
+static pid_t run_delayed(const char *delay, FILE **ret_log) {
+    setenv("HANDOFF_DRAIN_DELAY", delay, 1);
+    setenv("HANDOFF_JWT_SECRET", "0123456789abcdef0123456789abcdef", 1);
+    pid_t pid = run_child(DRAINS_AT_ONCE, NULL, ret_log);
+    unsetenv("HANDOFF_DRAIN_DELAY");
+    unsetenv("HANDOFF_JWT_SECRET");
+    wait_for(*ret_log, "started");
+    kill(pid, SIGTERM);
+    wait_for(*ret_log, "draining");
+    return pid;
+}
+
+/* The first would take a minute: the second signal is what goes on. */
+static void test_parts_are_told_after_the_delay_or_at_a_second_signal(void **state) {
+    (void)state;
+    FILE *log;
+    pid_t pid = run_delayed("60s", &log);
+    kill(pid, SIGTERM);
+    wait_for(log, "part_drains");
+    wait_for(log, "stopped");
+    check_end(pid, log, 0);
+    pid = run_delayed("20ms", &log);
+    wait_for(log, "part_drains");
+    wait_for(log, "stopped");
+    check_end(pid, log, 0);
+}
+
+static void test_a_part_that_cannot_go_on_ends_it_with_1(void **state) {
+    (void)state;
+    FILE *log;
+    pid_t pid = run_child(FAILS_LATER, NULL, &log);
+    wait_for(log, "part_drains");
+    wait_for(log, "stopped");
+    check_end(pid, log, 1);
+}
+
 static void test_a_forgotten_handle_is_told_and_does_not_hang(void **state) {
     (void)state;
     check_drain(FORGETS_A_HANDLE, SIGTERM, "handles_left", 1);
+}
+
+static void test_a_lookup_without_end_does_not_hang(void **state) {
+    (void)state;
+    assert_int_equal(pipe(never), 0);
+    check_drain(LOOKS_UP, SIGTERM, "stopped", 0);
+    close(never[0]);
+    close(never[1]);
 }
 
 static void test_a_failed_start_ends_with_1(void **state) {
@@ -236,7 +315,10 @@ int main(void) {
         cmocka_unit_test(test_signals_without_end_change_nothing),
         cmocka_unit_test(test_a_hangup_reads_files_again),
         cmocka_unit_test(test_a_drain_that_takes_too_long_is_ended),
+        cmocka_unit_test(test_parts_are_told_after_the_delay_or_at_a_second_signal),
+        cmocka_unit_test(test_a_part_that_cannot_go_on_ends_it_with_1),
         cmocka_unit_test(test_a_forgotten_handle_is_told_and_does_not_hang),
+        cmocka_unit_test(test_a_lookup_without_end_does_not_hang),
         cmocka_unit_test(test_a_failed_start_ends_with_1),
         cmocka_unit_test(test_an_unknown_argument_ends_with_2),
         cmocka_unit_test(test_a_bad_configuration_ends_with_2),

@@ -42,6 +42,30 @@ static void test_ready_only_when_each_was_reached_once(void **state) {
     health_free(h);
 }
 
+static void count(void *arg) {
+    int *n = arg;
+    ++*n;
+}
+
+static void test_who_waits_is_told_once_when_each_was_reached(void **state) {
+    (void)state;
+    int n = 0;
+    struct health *h = health_new();
+    struct health_dependency *redis = health_add(h, "redis"), *broker = health_add(h, "rabbitmq");
+    (void)health_add_optional(h, "identity_provider");
+    health_when_reached(h, count, &n);
+    health_set(redis, true, "");
+    health_set(redis, false, "gone");
+    assert_int_equal(n, 0);
+    health_set(broker, true, "");
+    assert_int_equal(n, 1);
+    health_set(redis, true, "");
+    assert_int_equal(n, 1);
+    health_when_reached(h, count, &n);
+    assert_int_equal(n, 2);
+    health_free(h);
+}
+
 static void test_lost_later_is_degraded_and_still_ready(void **state) {
     (void)state;
     struct health *h = health_new();
@@ -146,6 +170,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_dependencies_it_is_ready),
         cmocka_unit_test(test_ready_only_when_each_was_reached_once),
+        cmocka_unit_test(test_who_waits_is_told_once_when_each_was_reached),
         cmocka_unit_test(test_lost_later_is_degraded_and_still_ready),
         cmocka_unit_test(test_one_that_need_not_be_there_is_degraded_never_starting),
         cmocka_unit_test(test_set_tells_changes_once),
