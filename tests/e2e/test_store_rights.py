@@ -213,7 +213,7 @@ def test_the_file_lets_nobody_in_without_a_name(tmp_path):
             if command != ("PING",):
                 with pytest.raises(redis.exceptions.NoPermissionError):
                     client("health:none@").execute_command(*command)
-        for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "default"):
+        for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "operator", "default"):
             with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
                 client(f"{user}:wrong@").ping()
         assert len(client("judge:judge@").acl_list()) == 8
