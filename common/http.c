@@ -13,9 +13,7 @@
 #include "base/timestamp.h"
 #include "common/http_server.h"
 
-#define DROP_MAX_BYTES (8u << 20) /* of a body that is too large */
 #define BUFFERS_MAX_BYTES (256u << 20)
-#define UNASKED_MAX_BYTES (16u << 10) /* of a body before it is asked whether it is worth it */
 #define IDLE_MAX_MS 55000
 #define CONNECTION_MEMORY_BYTES (16 << 10) /* its headers and buffers */
 #define SWEEP_MS 500
@@ -94,34 +92,6 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 
 /* ---- a request's life ---- */
 
-static void drop_body(struct http_request *r) {
-    r->http->body_bytes -= r->body.cap;
-    buf_done(&r->body);
-}
-
-static void in_hand_add(struct http_request *r) {
-    struct http *h = r->http;
-    r->next = h->in_hand;
-    r->previous = NULL;
-    if (r->next)
-        r->next->previous = r;
-    h->in_hand = r;
-    h->n_in_hand++;
-    r->in_list = true;
-}
-
-static void in_hand_remove(struct http_request *r) {
-    struct http *h = r->http;
-    if (r->next)
-        r->next->previous = r->previous;
-    if (r->previous)
-        r->previous->next = r->next;
-    else
-        h->in_hand = r->next;
-    h->n_in_hand--;
-    r->in_list = false;
-}
-
 /* The first line of a request: libmicrohttpd has not cut or unescaped anything yet. */
 static void *on_first_line(void *cls, const char *target, struct MHD_Connection *mhd) {
     struct http_request *r = http_request_new(target ? target : "");
@@ -144,14 +114,14 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         return;
     *con_cls = NULL;
     if (r->in_list)
-        in_hand_remove(r);
+        http_in_hand_remove(r);
     if (r->response)
         MHD_destroy_response(r->response);
     if (r->free_data)
         r->free_data(r->data);
     http_connection_owe(r->http, r->connection, 0);
     http_connection_enter(r->connection, PHASE_IDLE);
-    drop_body(r);
+    http_drop_body(r);
     http_request_free(r);
 }
 
@@ -191,37 +161,7 @@ static bool take_headers(struct http_request *r, struct MHD_Connection *mhd, con
     if (walk.framing.length <= r->http->max_body_bytes)
         return false;
     r->problem = HTTP_BODY_TOO_LARGE;
-    return walk.framing.length > DROP_MAX_BYTES || http_header(r, "Expect");
-}
-
-/* Why a body that is so long is not kept. Who sends much has to be somebody: else strangers could
- * fill what all bodies may have together. */
-static enum http_problem judge_body(struct http_request *r, size_t len) {
-    struct http *h = r->http;
-    if (len > h->max_body_bytes)
-        return HTTP_BODY_TOO_LARGE;
-    if (!r->is_kept && len > UNASKED_MAX_BYTES) {
-        if (h->keeps_body && !h->keeps_body(h->arg, r))
-            return HTTP_BODY_DROPPED;
-        r->is_kept = true;
-    }
-    return h->body_bytes > h->max_buffer_bytes ? HTTP_BUSY : HTTP_FINE;
-}
-
-/* Keeps a piece of the body, or drops it; false when nothing more will be read. */
-static bool take_body(struct http_request *r, const char *piece, size_t len) {
-    struct http *h = r->http;
-    if (r->problem == HTTP_FINE)
-        r->problem = judge_body(r, r->body.len + len);
-    if (r->problem != HTTP_FINE) {
-        r->n_dropped += r->body.len + len;
-        drop_body(r);
-        return r->n_dropped <= DROP_MAX_BYTES;
-    }
-    size_t cap = r->body.cap;
-    buf_put(&r->body, piece, len);
-    h->body_bytes += r->body.cap - cap;
-    return true;
+    return walk.framing.length > HTTP_DROP_MAX_BYTES || http_header(r, "Expect");
 }
 
 static enum MHD_Result queue_answer(struct http_request *r) {
@@ -237,7 +177,7 @@ static enum MHD_Result queue_answer(struct http_request *r) {
 static enum MHD_Result hand_over(struct http_request *r) {
     r->handed_over = true;
     http_connection_enter(r->connection, PHASE_IN_HAND);
-    in_hand_add(r);
+    http_in_hand_add(r);
     r->http->handler(r->http->arg, r, r->problem);
     if (r->response)
         return queue_answer(r);
@@ -262,7 +202,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     }
     if (*upload_len == 0)
         return hand_over(r);
-    bool goes_on = take_body(r, upload, *upload_len);
+    bool goes_on = http_take_body(r, upload, *upload_len);
     *upload_len = 0;
     return goes_on ? MHD_YES : MHD_NO;
 }

@@ -104,3 +104,28 @@ void http_set_data(struct http_request *r, void *data, void (*free_data)(void *)
     r->data = data;
     r->free_data = free_data;
 }
+
+/* ---- those in hand ---- */
+
+void http_in_hand_add(struct http_request *r) {
+    struct http *h = r->http;
+    r->next = h->in_hand;
+    r->previous = NULL;
+    if (r->next)
+        r->next->previous = r;
+    h->in_hand = r;
+    h->n_in_hand++;
+    r->in_list = true;
+}
+
+void http_in_hand_remove(struct http_request *r) {
+    struct http *h = r->http;
+    if (r->next)
+        r->next->previous = r->previous;
+    if (r->previous)
+        r->previous->next = r->next;
+    else
+        h->in_hand = r->next;
+    h->n_in_hand--;
+    r->in_list = false;
+}

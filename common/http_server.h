@@ -95,6 +95,9 @@ void http_request_free(struct http_request *r);
 /* name, value: borrowed from libmicrohttpd for as long as the request lives. */
 void http_request_add_header(struct http_request *r, const char *name, size_t name_len,
                              const char *value);
+/* To and from the list of those that were handed over. */
+void http_in_hand_add(struct http_request *r);
+void http_in_hand_remove(struct http_request *r);
 
 /* ---- http_deadlines.c ---- */
 /* Adds a connection that was accepted; its first request is awaited. */
@@ -109,6 +112,13 @@ bool http_is_reading(const struct http *h);
 void http_shut_late(struct http *h);
 /* Shuts at once who does not take an answer, when more of them wait than should. */
 void http_shed(struct http *h);
+
+/* ---- http_body.c ---- */
+#define HTTP_DROP_MAX_BYTES (8u << 20) /* of a body that is not kept */
+/* Keeps a piece of the body, or drops it, with r->problem set; false when nothing more will be
+ * read. */
+bool http_take_body(struct http_request *r, const char *piece, size_t len);
+void http_drop_body(struct http_request *r);
 
 /* ---- http_linger.c ---- */
 /* libmicrohttpd is about to close fd; the client may still send. */

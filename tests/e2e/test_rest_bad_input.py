@@ -384,15 +384,3 @@ def test_after_all_that_nothing_is_broken(suite, phone):
     assert phone.patch(session["id"], PUT).json()["version"] == 2
     assert refused(phone.get(f"/sessions/{MISSING_ID}"), 404, "not_found")
     assert all(s.process.poll() is None for s in suite.services.values())
-
-
-@pytest.mark.parametrize("name, value", [("Authorization", "Bearer x"), ("Content-Type", "application/merge-patch+json"),
-                                         ("Idempotency-Key", "k"), ("X-Device-Id", "phone"), ("Origin", "http://a")])
-def test_what_may_be_there_once_is_not_there_twice(suite, phone, session, name, value):
-    lines = "".join(f"{name}: {value}\r\n" for _ in range(1 if name in ("Authorization", "Content-Type") else 2))
-    body = json.dumps({"operations": PUT})
-    received = exchange(suite, (f"PATCH {path_of(session)} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {phone.token}\r\n"
-                                f"Content-Type: application/json\r\n{lines}Content-Length: {len(body)}\r\n"
-                                f"Connection: close\r\n\r\n{body}").encode())
-    assert statuses(received) == [400] and f'"field":"{name}"'.encode() in received, received
-    assert phone.read(session["id"]) == session
