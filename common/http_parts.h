@@ -1,5 +1,5 @@
-/* Parts of the HTTP server that need no libmicrohttpd; private to common/http*.c and their tests.
- */
+/* Parts of the HTTP server that need no libmicrohttpd; private to common/http*.c and their tests,
+ * but for how one listens, which ws_fanout does, too. */
 #pragma once
 
 #include <stdbool.h>
