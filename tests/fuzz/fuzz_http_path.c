@@ -8,7 +8,6 @@
 #include "services/session_api/handoff_code.h"
 #include "services/session_api/parameters.h"
 #include "services/session_api/path.h"
-#include "services/ws_fanout/socket_private.h"
 
 static void check_parameter(enum resource resource, const char *parameter) {
     size_t len = strlen(parameter);
