@@ -4,9 +4,7 @@ _compose() { docker compose -f compose/compose.yaml "$@"; }
 
 ask() { _compose exec -T prometheus promtool query instant http://localhost:9090 "$1"; }
 logs() { _compose logs --no-log-prefix --since 15m "$1" | sed -n "/${2:-.}/p"; }
-# Who may do everything there is `admin`; of secrets that were made before it was, `operator`.
-_redis_user() { [ -e compose/secrets/redis_admin ] && echo admin || echo operator; }
-redis() { _compose exec -T -e REDISCLI_AUTH="$(cat "compose/secrets/redis_$(_redis_user)")" redis redis-cli --user "$(_redis_user)" "$@"; }
+redis() { _compose exec -T -e REDISCLI_AUTH="$(cat compose/secrets/redis_admin)" redis redis-cli --user admin "$@"; }
 sql() { _compose exec -T postgresql psql -X -U postgres -d handoff -c "$1"; }
 broker() { _compose exec -T --user rabbitmq rabbitmq "$@"; }
 state() { _compose ps --all; }

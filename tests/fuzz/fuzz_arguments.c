@@ -8,7 +8,6 @@
 #include "cli/dead_letters_arguments.h"
 #include "cli/tail.h"
 #include "cli/tail_arguments.h"
-#include "cli/words.h"
 #include "fuzz_json.h"
 #include "proto/route.h"
 
