@@ -25,6 +25,7 @@ def addresses(suite, name):
 class Reloadable:
     """port: the origin's."""
 
+    STARTED = ""  # in its log, as soon as it may be told to reload
     SAYS_WHAT_IT_FINDS = False  # in its log: of an instance, as "is UP" and "is DOWN"
     SETTINGS = {}  # that instances behind it need
 
@@ -38,7 +39,8 @@ class Reloadable:
     def start(self):
         self.write()
         self.process = spawn(self.command(), log=self.log, env=self.env())
-        wait_until(type(self).__name__, lambda: accepts(self.port), process=self.process, log=self.log)
+        wait_until(type(self).__name__, lambda: accepts(self.port) and self.STARTED in self.log.read_text(),
+                   process=self.process, log=self.log)
         return self
 
     def env(self):
@@ -59,6 +61,7 @@ class Reloadable:
 
 
 class Haproxy(Reloadable):
+    STARTED = "Loading success"
     SAYS_WHAT_IT_FINDS = True
     RELOADED = r"New worker \(\d+\) forked"
 

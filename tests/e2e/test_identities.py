@@ -46,6 +46,7 @@ PAGES = {
     "/": "/", "/console/{file}": "/console/app.js", "/console/client/{file}": "/console/client/index.js",
     "/console/config.json": "/console/config.json",
     "/docs": "/docs", "/docs/{page}": "/docs/rest", "/docs/errors/{code}": "/docs/errors/forbidden", "/docs/{file}": "/docs/openapi.yaml",
+    "/docs/runbooks/{alert}": "/docs/runbooks/HandoffServiceDown",
     "/docs/schemas/{file}": "/docs/schemas/problem.json", "/docs/examples/{file}": "/docs/examples/problem.conflict.json",
 }
 # (method, path) -> status, at the admin port, which knows no tokens, and at the public ones: of session_api, of ws_fanout.

@@ -116,8 +116,8 @@ def test_the_clients_address_and_no_other(behind, proxy):
 
 def connected(proxy, stack, address):
     """How the proxy answers one more WebSocket of that address, which stays."""
-    s = stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), MAX_WAIT, source_address=(address, 0)))
-    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # it may come before connect() returns
+        s = stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), MAX_WAIT, source_address=(address, 0)))
         s.sendall(handshake(proxy.port))
         return s.recv(65536).partition(b"\r\n")[0].split(b" ")[1:2]
     return []

@@ -303,7 +303,7 @@ def test_a_thousand_resumes_of_one_session_at_once(suite, long_session):
     _, session, events = long_session
     # of many users: one may have 100 connections
     devices = [suite.device(new_user(), "tv", scope="sessions:read sessions:admin") for _ in range(20)]
-    sockets = [Raw.of(device) for device in devices for _ in range(50)]
+    sockets = [Raw.of(device, address=f"127.0.0.{i + 2}") for i, device in enumerate(devices) for _ in range(50)]
     for socket in sockets:
         assert socket.recv()["type"] == "hello"
     before = metric(suite.services["ws_fanout"], "handoff_ws_gap_fills_total")

@@ -33,9 +33,12 @@ def handshake(port, target="/ws", *, method="GET", http="HTTP/1.1", **headers):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def dial(port, *, rcvbuf=None, timeout=MAX_WAIT):
+def dial(port, *, rcvbuf=None, timeout=MAX_WAIT, address=None):
+    """address: that it comes from, since a proxy lets one have a thousand connections."""
     s = socket.socket()
     s.settimeout(timeout)
+    if address:
+        s.bind((address, 0))
     if rcvbuf:
         # Segments of Ethernet's size: with loopback's 64 KiB a small window opens minutes late.
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
@@ -85,8 +88,8 @@ def http_exchange(port, data):
 class Raw(Frames):
     """A WebSocket by hand: sends what it is told to, answers nothing by itself. Closed or Gone at the end."""
 
-    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=MAX_WAIT, **headers):
-        self.socket = dial(port, rcvbuf=rcvbuf, timeout=timeout)
+    def __init__(self, port, target="/ws", *, rcvbuf=None, timeout=MAX_WAIT, address=None, **headers):
+        self.socket = dial(port, rcvbuf=rcvbuf, timeout=timeout, address=address)
         self.socket.sendall(handshake(port, target, **headers))
         received = read_head(self.socket)
         assert status_of(received) == 101, received
