@@ -189,7 +189,9 @@ def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
         wait_until(all_filled, what="panels with values")
     except AssertionError:
         pytest.fail(f"empty: {empty}")
-    assert [result["metric"] for result in prometheus.find("ALERTS{alertstate='firing'}")] == []
+    firing = [result["metric"] for result in prometheus.find("ALERTS{alertstate='firing'}")]
+    # The same RabbitMQ has the queues of suites that have ended, in vhosts of theirs: nobody reads those.
+    assert [alert for alert in firing if alert.get("vhost", "handoff") == "handoff"] == []
     assert len(prometheus.ask("up == 1")) == len(load.suite.services) + 5
 
 
