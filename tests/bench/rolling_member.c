@@ -132,7 +132,8 @@ static void take(struct member *m) {
         buf_drop(&m->in, from);
 }
 
-/* Returns whether there may be more: the socket tells only once of what has arrived. */
+/* Returns whether there may be more: the socket tells only once of what has arrived, and an end
+ * that came with it is behind it. */
 static bool receive(struct member *m) {
     buf_reserve(&m->in, READ_BYTES);
     ssize_t n = recv(m->source.fd, m->in.data + m->in.len, READ_BYTES, 0);
@@ -146,7 +147,7 @@ static bool receive(struct member *m) {
     m->in.len += (size_t)n;
     m->in.data[m->in.len] = '\0';
     take(m);
-    return n == READ_BYTES && m->state != MEMBER_AWAY;
+    return m->state != MEMBER_AWAY;
 }
 
 static void on_readable(struct source *s) {
