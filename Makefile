@@ -130,11 +130,11 @@ $(OUT)/clients/device: tests/clients/device.c clients/c/handoff.h $(OUT)/libhand
 CLIENT_C_ALL := $(OUT)/libhandoff_client.a $(OUT)/libhandoff_client.so $(OUT)/handoff_client.pc $(OUT)/clients/counter
 
 # The command for those who run it; what its unit tests (test_cli_<module>) take of it.
-$(OUT)/cli.a: $(call objects,$(filter-out %/main.c,$(wildcard cli/*.c)))
+$(OUT)/handoff_parts.a: $(call objects,$(filter-out %/main.c,$(wildcard tools/handoff/*.c)))
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OUT)/libhandoff_client.a
+$(OUT)/bin/handoff: $(call objects,$(wildcard tools/handoff/*.c)) $(OUT)/libhandoff.a $(OUT)/libhandoff_client.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
@@ -144,7 +144,7 @@ $(OUT)/bin/handoff: $(call objects,$(wildcard cli/*.c)) $(OUT)/libhandoff.a $(OU
 # itself leaves that one out.
 unit_service = $(firstword $(foreach s,$(SERVICES),$(if $(filter test_$(s)_%,$(1)),$(s))))
 define unit_rule
-$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(if $(filter test_cli_%,$(1)),$(OUT)/cli.a) $(OUT)/libhandoff.a
+$(OUT)/$(2)/$(1): $(OUT)/tests/$(2)/$(1).o $$(call objects,$$(filter-out %/main.c,$$(wildcard services/$(call unit_service,$(1))/*.c))) $(made_of_$(call unit_service,$(1))) $(if $(filter test_client_c_%,$(1)),$(CLIENT_C)/parts.a) $(if $(filter test_cli_%,$(1)),$(OUT)/handoff_parts.a) $(OUT)/libhandoff.a
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $(LDFLAGS) $$^ $(LDLIBS) -lcmocka -o $$@
 endef
@@ -188,7 +188,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/fuzz_*
 FUZZ_SECONDS ?= 30
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
-FUZZ_LAYERS := $(wildcard base/*.c proto/*.c common/*.c clients/c/src/*.c services/*/*.c cli/*.c)
+FUZZ_LAYERS := $(wildcard base/*.c proto/*.c common/*.c clients/c/src/*.c services/*/*.c tools/handoff/*.c)
 FUZZ_LAYERS := $(call fuzz_objects,$(filter-out %/main.c,$(FUZZ_LAYERS)))
 FUZZ_GEN := $(patsubst %,$(FUZZ)/obj/%.o,scripts migrations)
 # Where two services have a function of the same name, the one of these is called by another here.

@@ -292,7 +292,7 @@ def test_mistakes_are_told(arguments):
 
 def test_each_check_is_documented():
     rows = [line for line in (ROOT / "docs" / "OPERATIONS.md").read_text().splitlines() if line.startswith("| `")]
-    for path in (ROOT / "cli").glob("doctor*.c"):
+    for path in (ROOT / "tools" / "handoff").glob("doctor*.c"):
         for check in re.findall(r'"((?:rabbitmq|redis|postgresql|limits|tokens)\.[a-z-]+)"', path.read_text()):
             dependency, _, what = check.partition(".")
             assert any(f"`{check}`" in row or (row.startswith(f"| `{dependency}.") and f"`.{what}`" in row) for row in rows), check

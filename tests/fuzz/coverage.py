@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIST = ROOT / "tests" / "fuzz" / "decoders"
 OTHERS = ROOT / "tests" / "fuzz" / "no_decoders"
-SOURCES = ["base/*.c", "proto/*.c", "common/*.c", "services/*/*.c", "cli/*.c", "clients/c/src/*.c"]
+SOURCES = ["base/*.c", "proto/*.c", "common/*.c", "services/*/*.c", "tools/handoff/*.c", "clients/c/src/*.c"]
 LEAST = 95.0  # percent
 
 

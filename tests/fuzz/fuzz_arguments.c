@@ -3,13 +3,13 @@
 #include <stdio.h>
 
 #include "base/uuid.h"
-#include "cli/arguments.h"
-#include "cli/dead_letters.h"
-#include "cli/dead_letters_arguments.h"
-#include "cli/tail.h"
-#include "cli/tail_arguments.h"
 #include "fuzz_json.h"
 #include "proto/route.h"
+#include "tools/handoff/arguments.h"
+#include "tools/handoff/dead_letters.h"
+#include "tools/handoff/dead_letters_arguments.h"
+#include "tools/handoff/tail.h"
+#include "tools/handoff/tail_arguments.h"
 
 #define MAX_WORDS 80
 #define WEEK_S 604800

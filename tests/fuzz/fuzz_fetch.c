@@ -12,12 +12,12 @@
 #undef curl_easy_getinfo
 #undef curl_multi_setopt
 
-#include "cli/web.h"
 #include "common/jwks.h"
 #include "common/jwks_fetch.h"
 #include "common/jwks_parse.h"
 #include "common/trace_export.h"
 #include "fuzz_app.h"
+#include "tools/handoff/web.h"
 
 #define MAX_EXCHANGES 12
 

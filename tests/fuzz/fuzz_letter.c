@@ -3,9 +3,9 @@
 #include <stdio.h>
 
 #include "base/base64url.h"
-#include "cli/letter.h"
 #include "common/clean.h"
 #include "fuzz_bus_message.h"
+#include "tools/handoff/letter.h"
 
 #define QUEUE "audit.dead"
 

@@ -1,7 +1,7 @@
 /* What an instance's /metrics says, as `handoff drain` reads it: a sum is what a second reading
  * finds, which takes the lines apart first. */
-#include "cli/metrics_text.h"
 #include "fuzz_json.h"
+#include "tools/handoff/metrics_text.h"
 
 static bool take_line(const char *line, const char *name, int64_t *sum) {
     size_t len = strlen(name);

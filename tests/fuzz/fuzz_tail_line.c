@@ -1,7 +1,7 @@
 /* An event as a line: whatever a server or a client chose, it is one line of five columns, UTF-8,
  * without control characters. */
-#include "cli/tail_line.h"
 #include "fuzz_json.h"
+#include "tools/handoff/tail_line.h"
 
 static void check_line(const struct buf *line) {
     size_t n_tabs = 0;

@@ -1,5 +1,5 @@
-/* cli/arguments.h: what of a command line is an option, a value, a word, a mistake; cli/doctor's
- * and cli/report's small judgements. */
+/* tools/handoff/arguments.h: what of a command line is an option, a value, a word, a mistake;
+ * tools/handoff/doctor's and tools/handoff/report's small judgements. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,11 +11,11 @@
 #include <string.h>
 
 #include "base/timestamp.h"
-#include "cli/arguments.h"
-#include "cli/command.h"
-#include "cli/doctor_parts.h"
-#include "cli/nearest.h"
-#include "cli/services.h"
+#include "tools/handoff/arguments.h"
+#include "tools/handoff/command.h"
+#include "tools/handoff/doctor_parts.h"
+#include "tools/handoff/nearest.h"
+#include "tools/handoff/services.h"
 
 /* The program's own is in main.c. */
 const struct command commands[] = {{NULL, NULL, NULL, 0}};

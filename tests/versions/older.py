@@ -41,7 +41,8 @@ def build(commit):
     out = f"build/{BUILD.name}"  # the compiler, and whether it has sanitizers
     variant = [f"CC={BUILD.name.split('-')[0]}", *(["SANITIZE=1"] if BUILD.name.endswith("-asan") else [])]
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    names = [*NAMES, *(["handoff"] if (folder / "cli" / "migrate.c").exists() else [])]
+    migrates = any((folder / home / "migrate.c").exists() for home in ("tools/handoff", "cli"))  # its two homes
+    names = [*NAMES, *(["handoff"] if migrates else [])]
     subprocess.run(["make", "--no-print-directory", f"-j{os.cpu_count()}", *variant,
                     *(f"{out}/bin/{name}" for name in names)], cwd=folder, env=env, check=True)
     return commit[:7], folder / out / "bin"
