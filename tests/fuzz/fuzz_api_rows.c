@@ -77,7 +77,7 @@ static void give_rows(db_done_fn *done, void *arg) {
     struct db_result *rows = must_alloc(sizeof(*rows));
     bool fails = world.at && *world.at == '!';
     if (fails)
-        strsep(&world.at, "\n");
+        (void)strsep(&world.at, "\n");
     else
         fuzz_rows(&world.at, rows);
     if (world.list == history_list)

@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     else if (argc && strcmp(argv[0], "dead-letters") == 0)
         (void)dead_letters_run(argc, argv);
     else if (argc)
-        (void)arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs));
+        must_hold(arguments_run_verb(argc, argv, verbs, N_ELEMENTS(verbs)) >= 0);
     free(text);
     return 0;
 }

@@ -182,7 +182,7 @@ static void note_row(const struct db_result *rows) {
 static void answer_rows(void) {
     db_done_fn *asked = TAKE_PTR(world.asked);
     if (world.at && *world.at == '!') {
-        strsep(&world.at, "\n");
+        (void)strsep(&world.at, "\n");
         asked(world.asked_arg, -ENOTCONN, NULL);
         return;
     }
@@ -217,7 +217,7 @@ static void step(void) {
         barrier_fn *waiting = TAKE_PTR(world.waiting);
         bool passes = !world.at || *world.at != '-';
         if (!passes)
-            strsep(&world.at, "\n");
+            (void)strsep(&world.at, "\n");
         waiting(world.barrier_arg, passes);
     }
     must_hold(++world.n_steps < MAX_STEPS);

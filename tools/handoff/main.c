@@ -20,8 +20,6 @@
 #include "tools/handoff/tail.h"
 #include "tools/handoff/token.h"
 
-#define MAX_COMMANDS 32
-
 /* clang-format off */
 const struct command commands[] = {
     {"bench",        bench_usage,        bench_run,        0},
@@ -98,9 +96,9 @@ static bool wants_help(int argc, char **argv) {
 }
 
 static int refuse(const char *name) {
-    const char *names[MAX_COMMANDS] = {0}, *meant = NULL;
+    const char *names[N_ELEMENTS(commands)] = {0}, *meant = NULL;
     size_t n = 0;
-    for (; n < MAX_COMMANDS && commands[n].name; n++)
+    for (; commands[n].name; n++)
         names[n] = commands[n].name;
     if (name)
         meant = nearest(name, strlen(name), names, n);
