@@ -205,6 +205,19 @@ def test_a_stream_has_no_second_request_behind_it(doors, victim, case):
     next_are_served(doors, "ws_fanout")
 
 
+@pytest.mark.parametrize("host, status", [
+    (b"h, other", 400), (b"h other", 400), (b"h/sessions", 400), (b"a@h", 400), (b'h"', 400), (b"\xe9", 400), (b"h\x7f", 400), (b"h\\", 400),
+    (b"h?", 400), (b"", 200), (b"h:8080", 200), (b"[::1]:80", 200), (b"a_b.c-d.example.", 200), (b"10.0.0.1", 200), (b"xn--bcher-kva.example", 200)])
+def test_a_host_is_one(doors, victim, host, status):
+    """RFC 9112, section 3.2. A proxy may hand it on as it is."""
+    line, lines, body = patch(LENGTH)
+    for door in ("session_api", "proxy"):
+        head = victim.head(line, *lines, b"Connection: close").replace(b"Host: h\r\n", b"Host: " + host + b"\r\n")
+        received = exchange(doors[door], head + body, ends=False)
+        assert statuses(received) == [status], (door, received)
+    assert victim.device.read(victim.session["id"])["version"] == (3 if status == 200 else 1)
+
+
 # What is odd and right, or right and rare: it is taken, and so is what is behind.
 FINE = {
     "as usual": patch(LENGTH),
