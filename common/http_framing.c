@@ -101,6 +101,8 @@ void http_framing_take(struct http_framing *f, const char *name, size_t name_len
 bool http_framing_is_bad(const struct http_framing *f, const char *version) {
     if (f->is_bad || f->n_hosts > 1 || f->n_codings > 1 || (f->has_length && f->n_codings > 0))
         return true;
+    if (f->n_hosts == 0 && strcmp(version, "HTTP/1.0") != 0)
+        return true;
     return f->n_codings > 0 && strcmp(version, "HTTP/1.1") != 0;
 }
 
