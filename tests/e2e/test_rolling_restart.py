@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import proxies
-from harness import BUILD, MAX_WAIT, NAMES, ROOT, Closed, new_user, token, wait_until
+from harness import BUILD, MAX_WAIT, NAMES, ROOT, Closed, metric, new_user, token, wait_until
 from test_crash import unsure
 from test_instances import wait_state
 from ws import answer_to, set_to, subscribed, watch
@@ -168,6 +168,8 @@ def test_many_devices_are_sent_away_and_come_back(own_suite, tmp_path, kind):
         if origin.KEEPS_AT_RELOAD:
             seen.append(rolling.reload())
             assert seen[-1]["closed1001"] == N_MEMBERS, "each is moved once, and the proxy cut none"
+            open_at = [metric(service, "handoff_ws_connections") for service in suite.instances("ws_fanout")]
+            assert min(open_at) > N_MEMBERS / 4, f"the one that was started last has its share: {open_at}"
         checked = rolling.finish()
     finally:
         origin.stop()
