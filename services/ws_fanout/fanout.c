@@ -192,7 +192,7 @@ int fanout_start(struct app *app, void **ret_self) {
     return 0;
 }
 
-/* ---- the end ---- */
+/* ---- who comes and who goes ---- */
 
 static void count(struct fanout *f, bool is_stream, int64_t n) {
     f->n_connections += n;
@@ -285,7 +285,7 @@ void fanout_rebalance(void *self, int64_t spread_ms) {
     rebalance(f, now);
 }
 
-/* ---- draining ---- */
+/* ---- the end ---- */
 
 static void drain(struct fanout *f) {
     f->leaving.is_on = false;
