@@ -126,7 +126,7 @@ SETTINGS = known_settings()
 
 def other_names():
     """What compose, the tests, the examples of consumers and the build take from the environment."""
-    files = [ROOT / "Makefile", ROOT / "compose" / "compose.yaml", *(ROOT / "docs" / "consume").glob("[fF]ollow.*")]
+    files = [ROOT / "Makefile", ROOT / "compose" / "compose.yaml", *(ROOT / "docs" / "consume").glob("[sS]essions.*")]
     files += [p for folder in ("tests", "compose/local", "base") for p in (ROOT / folder).rglob("*")
               if p.suffix in (".py", ".c", ".h", ".mjs") and "node_modules" not in p.parts]
     return set(re.findall(r"HANDOFF_[A-Z0-9_]*[A-Z0-9]", "\n".join(p.read_text() for p in files)))
@@ -159,6 +159,24 @@ def test_settings_are_taken_by_the_services(name, given, tmp_path):
         needed = {} if "HANDOFF_JWKS_URL" in own or "HANDOFF_JWT_SECRET_FILE" in own else {"HANDOFF_JWT_SECRET": 64 * "x"}
         done = subprocess.run([BINARIES / service, "--check-config"], env={"PATH": os.environ["PATH"], **needed, **own}, capture_output=True, text=True)
         assert done.returncode == 0, (service, done.stderr)
+
+
+# ---- consumers of events ----
+
+PROGRAMS = [path for path in (ROOT / "docs" / "consume").iterdir() if path.stem.lower() == "follow"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda v: v.name)
+def test_a_program_that_follows_events_has_twenty_lines(program):
+    first, *lines = program.read_text().splitlines()
+    assert first.startswith(("//", '"""')) and len(lines) <= 20 and max(map(len, lines)) <= 130
+    page = PAGES["docs/consume/README.md"]
+    beside = program.with_stem("Sessions" if program.stem == "Follow" else "sessions")
+    assert beside.exists() and all(f"| [{path.name}]({path.name}) |" in page for path in (program, beside))
+
+
+def test_there_are_such_programs():
+    assert {path.suffix for path in PROGRAMS} == {".py", ".mjs", ".go", ".java"}
 
 
 # ---- names ----
