@@ -1,5 +1,6 @@
 """Every change of every session once, in order, none missing, for a service with a PostgreSQL database of its own: copy this file beside
 your program. python3-pika, python3-psycopg2. Where the servers are is in the environment: AMQP_URL, DATABASE_URL, HANDOFF_URL, HANDOFF_TOKEN."""
+import http.client
 import json
 import os
 import urllib.error
@@ -85,3 +86,5 @@ def ask(path):
         if refusal.code != 404:
             raise
         return None
+    except (http.client.HTTPException, ValueError) as error:
+        raise ConnectionError(f"GET /sessions/{path}: {error}") from error

@@ -1,5 +1,5 @@
 """docs/consume: each program follows every session through a doubled event, a gap, a message that cannot be read, its own absence, a
-rebuild, Handoff's absence and another beside it, with the rights of the broker's user `consumer`; and what it counted is right in the end."""
+rebuild, an effect that fails, Handoff's absence and another beside it, with the rights of the broker's user `consumer`; and what it counted is right."""
 
 import contextlib
 import json
@@ -64,20 +64,33 @@ class Follower:
 
     def positions(self, session):
         """Of its versions, as they were acted upon."""
-        return [tuple(map(int, line.split()[1:3])) for line in self.text().splitlines() if line.startswith(session["id"])]
+        return [tuple(map(int, line.split()[1:3])) for line in self.text().splitlines() if line.startswith(session.id)]
 
     def wait_at(self, session, version, epoch=1):
         wait_until(lambda: (epoch, version) in self.positions(session), what=f"version {version}")
 
+    def n_set_aside(self):
+        return self.text().count("set aside")
+
     def counted(self):
         with contextlib.closing(psycopg2.connect(self.database)) as db, db.cursor() as cursor:
-            cursor.execute("select type, n from changes")
+            cursor.execute("select type, sum(n) from changes group by type")
             return dict(cursor.fetchall())
 
     def kill(self):
         for process in self.processes:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def refusing(database, check):
+    """Its effect fails where that is not so."""
+    with contextlib.closing(psycopg2.connect(database)) as db:
+        db.autocommit = True
+        db.cursor().execute(f"alter table changes add constraint refused check ({check})")
+        yield
+        db.cursor().execute("alter table changes drop constraint refused")
 
 
 @pytest.fixture(params=["python", "node", "go", "java"])
@@ -99,70 +112,112 @@ def follower(request, suite, commands, tmp_path):
         db.cursor().execute("drop database reports with (force)")
 
 
-def test_it_follows_whatever_happens(suite, follower):
-    phone = suite.device(new_user(), "phone")
-    session, n = phone.create({"n": 0}), 1
+class Session:
+    """One that is changed, and whether its changes come to the queue is for the test to say."""
 
-    def change():
-        nonlocal n
-        n += 1
-        assert phone.json_patch(session["id"], set_to("n", n)).status_code == 200
+    def __init__(self, suite, channel):
+        self.phone, self.channel, self.n = suite.device(new_user(), "phone"), channel, 1
+        self.session = self.phone.create({"n": 0})
+        self.id = self.session["id"]
+        self.binding = dict(queue=QUEUE, exchange="session_updates", routing_key="session.#")
 
-    change()
-    follower.wait_at(session, 2)
-    with contextlib.closing(suite.amqp()) as connection, Backend(suite) as backend:
-        channel = connection.channel()
-        gap = dict(queue=QUEUE, exchange="session_updates", routing_key="session.#")
-        channel.queue_unbind(**gap)
-        change()
-        properties, _, event = backend.wait(session, 1, "state_delta")[0]
-        channel.queue_bind(**gap)
-        change()
-        follower.wait_at(session, 4)  # and the third, which the queue never had
-        channel.basic_publish("", QUEUE, json.dumps(event), properties)
-        channel.basic_publish("", QUEUE, b"{", properties)
-        wait_until(lambda: "set aside" in follower.text(), what="the bad message set aside")
-        follower.kill()
-        change()
-        change()
-        follower.start()
-        follower.wait_at(session, 6)
-        assert follower.positions(session) == [(1, v) for v in range(1, 7)]
-        _, _, dead = channel.basic_get(QUEUE + ".dead", auto_ack=True)
-        assert dead == b"{" and channel.basic_get(QUEUE + ".dead")[0] is None
-        channel.queue_unbind(**gap)  # longer away than its queue reaches: an operator tells it again
-        change()
-        change()
-        wait_until(lambda: suite.query("select 1 from session_events where session_id = %s and version = 8", session["id"]),
-                   what="the trail")
-        channel.exchange_declare(REPLAY, "topic", durable=True)
-        channel.queue_bind(QUEUE, REPLAY, "session.#")
-        handoff(suite, "sessions", "replay", session["id"], "--exchange", REPLAY, broker_user="operator")
-        follower.wait_at(session, 8)
-        assert follower.positions(session) == [(1, v) for v in range(1, 9)], "what it has seen it knows by its position"
-        assert channel.basic_get(QUEUE + ".dead")[0] is None
-        channel.queue_bind(**gap)
-        lose(suite, session["id"])
-        change()  # in another epoch, from which there is no way back to the one before: what the session is now is read
-        follower.wait_at(session, 9, epoch=2)
-        wait_until(lambda: follower.counted() == {"session_created": 1, "state_delta": 7, "state_sync": 1}, what="what it counted")
-        dead = follower.text().count("set aside")
-        follower.kill()
-        channel.queue_unbind(**gap)
-        change()
-        channel.queue_bind(**gap)
-        change()
-        follower.start(HANDOFF_URL="http://127.0.0.1:1")  # it cannot ask for what is missing: that passes, and is no dead letter
-        assert follower.processes[-1].wait(MAX_WAIT) > 0
-        follower.start()
-        follower.wait_at(session, 11, epoch=2)
-        assert follower.positions(session)[9:] == [(2, 10), (2, 11)] and follower.text().count("set aside") == dead
-        wait_until(lambda: follower.counted() == {"session_created": 1, "state_delta": 9, "state_sync": 1}, what="what it counted")
-        follower.start()  # another beside it, on the same queue and database
-        others = [phone.create({"n": 0}) for _ in range(5)]
-        for n in range(1, 11):
-            for other in others:
-                assert phone.json_patch(other["id"], set_to("n", n)).status_code == 200
-        wait_until(lambda: follower.counted() == {"session_created": 6, "state_delta": 59, "state_sync": 1}, what="what both counted")
+    def change(self, times=1):
+        for _ in range(times):
+            self.n += 1
+            assert self.phone.json_patch(self.id, set_to("n", self.n)).status_code == 200
+
+    def change_unheard(self, times=1):
+        self.channel.queue_unbind(**self.binding)
+        self.change(times)
+
+    def be_heard(self):
+        self.channel.queue_bind(**self.binding)
+
+
+def take_dead(channel):
+    method, _, body = channel.basic_get(QUEUE + ".dead", auto_ack=True)
+    return body if method else None
+
+
+def doubled_gap_and_unreadable(suite, follower, told, channel):
+    told.change()
+    follower.wait_at(told, 2)
+    with Backend(suite) as backend:
+        told.change_unheard()
+        properties, _, event = backend.wait(told.session, 1, "state_delta")[0]
+    told.be_heard()
+    told.change()
+    follower.wait_at(told, 4)  # and the third, which the queue never had
+    channel.basic_publish("", QUEUE, json.dumps(event), properties)
+    channel.basic_publish("", QUEUE, b"{", properties)
+    wait_until(lambda: follower.n_set_aside() == 1, what="the bad message set aside")
+
+
+def killed(follower, told, channel):
+    follower.kill()
+    told.change(2)
+    follower.start()
+    follower.wait_at(told, 6)
+    assert follower.positions(told) == [(1, v) for v in range(1, 7)]
+    assert take_dead(channel) == b"{" and take_dead(channel) is None
+
+
+def longer_away_than_its_queue_reaches(suite, follower, told, channel):
+    """An operator tells it again."""
+    told.change_unheard(2)
+    wait_until(lambda: suite.query("select 1 from session_events where session_id = %s and version = 8", told.id), what="the trail")
+    channel.exchange_declare(REPLAY, "topic", durable=True)
+    channel.queue_bind(QUEUE, REPLAY, "session.#")
+    handoff(suite, "sessions", "replay", told.id, "--exchange", REPLAY, broker_user="operator")
+    follower.wait_at(told, 8)
+    assert follower.positions(told) == [(1, v) for v in range(1, 9)], "what it has seen it knows by its position"
+    assert take_dead(channel) is None
+    told.be_heard()
+
+
+def rebuilt_while_the_effect_fails(suite, follower, told, channel):
+    """From another epoch there is no way back to the one before: what the session is now is read, as often as the effect does not take it."""
+    lose(suite, told.id)
+    with refusing(follower.database, "type <> 'state_sync'"):
+        told.change()
+        wait_until(lambda: follower.n_set_aside() == 2, what="what the effect refused set aside")
+    assert json.loads(take_dead(channel))["version"] == 9 and follower.counted() == {"session_created": 1, "state_delta": 7}
+    told.change()
+    wait_until(lambda: follower.counted() == {"session_created": 1, "state_delta": 7, "state_sync": 1}, what="what it counted")
+    assert follower.positions(told)[-1] == (2, 10)
+
+
+def without_handoff(follower, told):
+    """It cannot ask for what is missing: that passes, and is no dead letter."""
+    follower.kill()
+    told.change_unheard()
+    told.be_heard()
+    told.change()
+    follower.start(HANDOFF_URL="http://127.0.0.1:1")
+    assert follower.processes[-1].wait(MAX_WAIT) > 0
+    follower.start()
+    follower.wait_at(told, 12, epoch=2)
+    assert follower.positions(told)[-3:] == [(2, 10), (2, 11), (2, 12)] and follower.n_set_aside() == 2
+
+
+def two_on_one_queue(suite, follower, channel):
+    follower.start()
+    others = [Session(suite, channel) for _ in range(5)]
+    for _ in range(10):
         for other in others:
-            assert sorted(follower.positions(other)) == [(1, v) for v in range(1, 12)]
+            other.change()
+    wait_until(lambda: follower.counted() == {"session_created": 6, "state_delta": 59, "state_sync": 1}, what="what both counted")
+    for other in others:
+        assert sorted(follower.positions(other)) == [(1, v) for v in range(1, 12)]
+
+
+def test_it_follows_whatever_happens(suite, follower):
+    with contextlib.closing(suite.amqp()) as connection:
+        channel = connection.channel()
+        told = Session(suite, channel)
+        doubled_gap_and_unreadable(suite, follower, told, channel)
+        killed(follower, told, channel)
+        longer_away_than_its_queue_reaches(suite, follower, told, channel)
+        rebuilt_while_the_effect_fails(suite, follower, told, channel)
+        without_handoff(follower, told)
+        two_on_one_queue(suite, follower, channel)
