@@ -71,13 +71,19 @@ def health_of(container):
     return (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "unknown")
 
 
+# podman tells of its driver as an option, which Docker does not: docker-compose 1.29 would want to make the network anew.
+PODMAN = "networks: {front: {ipam: {options: {driver: host-local}, config: [{subnet: 172.31.250.0/24}]}}}\n"
+
+
 class Project:
     def __init__(self):
         shutil.rmtree(PROJECT, ignore_errors=True)
         shutil.copytree(ROOT / "compose", PROJECT, ignore=shutil.ignore_patterns("secrets", ".env"))
         run(PROJECT / "make-secrets")
+        (PROJECT / "podman.yaml").write_text(PODMAN)
         self.without = stand_ins.missing()
-        self.services = [name for name in stand_ins.services() if name not in self.without]
+        self.services = [name for name, its in stand_ins.services().items()
+                         if name not in self.without and "profiles" not in its]
         pathlib.Path(SOCKET).parent.mkdir(exist_ok=True)
         self.engine = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{SOCKET}"],
                                        stdout=open(FOLDER / "engine.log", "wb"), stderr=subprocess.STDOUT)
@@ -87,7 +93,7 @@ class Project:
 
     def compose(self, *argv, log=None):
         env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT)}
-        return run("docker-compose", "-f", "compose.yaml", "--ansi", "never", *argv, cwd=PROJECT, env=env, log=log, timeout=2 * MAX_WAIT)
+        return run("docker-compose", "-f", "compose.yaml", "-f", "podman.yaml", "--ansi", "never", *argv, cwd=PROJECT, env=env, log=log, timeout=2 * MAX_WAIT)
 
     def up(self, **scale):
         counts = [word for name, count in scale.items() for word in ("--scale", f"{name}={count}")]

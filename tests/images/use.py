@@ -8,7 +8,7 @@ import types
 import requests
 
 from composed import PROJECT, containers, service_of, wait_until
-from engine import ROOT, SERVICES, podman
+from engine import ROOT, SERVICES, CommandError, podman
 from images import image_of
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -144,6 +144,16 @@ def look_at_strangers(checks):
     given = sorted(path.name for path in pathlib.Path(f"/proc/{writer}/root/run/secrets").iterdir())
     own = [f"audit_writer_{what}_url" for what in ("amqp", "database", "redis")]
     checks.check("a service has its own secrets alone", given == own, given)
+
+
+def look_with_command(checks, project, session):
+    """The operator's command as compose runs it: its user reaches all three servers, and sees the session."""
+    for words, expected in (("doctor", "--service", "handoff"), "ok"), (("sessions", "events", session), "state_delta"):
+        try:
+            said, error = project.compose("run", "--rm", "-T", "handoff", *words), ""
+        except CommandError as failed:
+            said, error = "", failed
+        checks.check(f"docker-compose run handoff {words[0]}", expected in said, error or said)
 
 
 def look_with_doctor(checks, project):
