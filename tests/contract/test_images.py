@@ -11,7 +11,7 @@ import time
 import pytest
 import redis
 import yaml
-from deployed import BINARIES, COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, settings_of
+from deployed import BINARIES, COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, most_bytes, settings_of
 
 IN_CONTAINERS = "/run/secrets"
 
@@ -196,6 +196,7 @@ def test_a_service_can_be_scaled_and_changes_nothing_where_it_runs(project, name
     assert (service["read_only"], service["cap_drop"], service["user"]) == (True, ["ALL"], "65532:65532")
     assert service["healthcheck"]["test"] == ["CMD", f"/usr/lib/handoff/{name}", "--is-ready"]
     assert int(service["stop_grace_period"].removesuffix("s")) >= drain_seconds() + 2
+    assert service["pids_limit"] <= 64 and int(service["mem_limit"].removesuffix("m")) << 20 >= most_bytes(name) + (64 << 20)
 
 
 def test_volumes_are_named_and_files_are_there(project):
