@@ -189,7 +189,7 @@ def test_there_are_such_tokens():
 
 
 def test_metrics_that_a_how_to_names_exist():
-    known = set(re.findall(r"`(handoff_\w+)`", (ROOT / "docs" / "OPERATIONS.md").read_text()))
+    known = set(re.findall(r"`(handoff_\w+)`", (ROOT / "docs" / "operations" / "metrics.md").read_text()))
     wrong = [(name, metric) for name, text in PAGES.items() if name.startswith(("docs/how-to/", "docs/runbooks/"))
              for metric in re.findall(r"`(handoff_\w+)", text) if re.sub("_(bucket|sum|count)$", "", metric) not in known]
     assert not wrong
@@ -199,7 +199,7 @@ def test_every_page_is_in_the_index():
     """By itself, or by its folder's own index."""
     index = (ROOT / "docs" / "README.md").read_text()
     linked = {str((ROOT / "docs" / target).resolve().relative_to(ROOT)) for target in re.findall(r"\]\(([^)#\s]+)", index) if "://" not in target}
-    folders = ("docs/errors/", "docs/runbooks/", "docs/decisions/")
+    folders = ("docs/errors/", "docs/runbooks/", "docs/decisions/", "docs/operations/")
     assert {name for name in PAGES if name.startswith("docs/") and not name.startswith(folders)} - linked == {"docs/README.md"}
     for folder in folders:
         assert f"{folder}README.md" in linked

@@ -231,7 +231,7 @@ def test_what_runbooks_have_one_look_at_can_be_looked_at(suite, watched):
 
 
 def test_every_metric_is_on_a_dashboard():
-    text = (COMPOSE.parent / "docs" / "OPERATIONS.md").read_text()
+    text = (COMPOSE.parent / "docs" / "operations" / "metrics.md").read_text()
     names = re.findall(r"`(handoff_\w+)`", "\n".join(re.findall(r"^\| (`handoff_[^|]*) \|", text, re.M)))
     shown = "\n".join(query for _, query in queries())
     assert len(names) > 60
