@@ -180,6 +180,14 @@ def test_alerts_go_where_their_severity_says():
     assert [told({"alertname": "X", "severity": severity}) for severity in ("page", "ticket")] == ["page", "ticket"]
 
 
+def test_receivers_as_the_how_to_shows_them_are_taken(tmp_path):
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "how-to" / "alerts.md").read_text(), re.M | re.S)
+    kept, _, own = (ROOT / "compose" / "alertmanager" / "alertmanager.yml").read_text().partition("receivers:\n")
+    assert [receiver["name"] for receiver in yaml.safe_load(block)["receivers"]] == re.findall(r"- name: (\w+)", own)
+    (tmp_path / "alertmanager.yml").write_text(kept + block)
+    subprocess.run(["amtool", "check-config", tmp_path / "alertmanager.yml"], check=True)
+
+
 def test_rules_of_silence_name_alerts_that_there_are():
     rules = yaml.safe_load((ROOT / "compose" / "alertmanager" / "alertmanager.yml").read_text())["inhibit_rules"]
     names = re.findall(r"Handoff\w+", str(rules))

@@ -139,13 +139,17 @@ def test_every_setting_that_is_named_exists():
     assert not wrong
 
 
+# What goes into compose/.env is for compose.yaml, not for the services.
+OF_COMPOSE = set(re.findall(r"\$\{(HANDOFF_\w+)", (ROOT / "compose" / "compose.yaml").read_text()))
+
+
 def settings_blocks():
     for name, text in PAGES.items():
         if not name.startswith("docs/how-to/"):
             continue
         for info, block in blocks(text):
             given = dict(re.findall(r"^(HANDOFF_\w+)=(\S*)$", block, re.M))
-            if given:
+            if given and not set(given) <= OF_COMPOSE:
                 yield name, given
 
 

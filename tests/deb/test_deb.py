@@ -26,12 +26,16 @@ def unit_of(service):
     return "handoff-" + service.replace("_", "-")
 
 
-def blocks(page, info):
-    return re.findall(rf"^```{info}\n(.*?)^```$", (HOW_TO / page).read_text(), re.M | re.S)
+def blocks(page, info, heading=""):
+    """Those of a page, from that heading to the next of two."""
+    text = (HOW_TO / page).read_text().partition(f"\n{heading}\n")[2] if heading else (HOW_TO / page).read_text()
+    return re.findall(rf"^```{info}\n(.*?)^```$", text.partition("\n## ")[0] if heading else text, re.M | re.S)
 
 
 _, INSTALL, *STEPS = blocks("deploy-systemd.md", "sh")  # the first one is `make deb`
-ONCE, ROTATE = blocks("rotate.md", "sh")
+ONCE, ROTATE = blocks("rotate.md", "sh", "### By `systemctl reload`")
+[SECOND] = blocks("scale-out.md", "sh", "### Two on one machine")
+CHECK, UPGRADE, REPLACE, TURNS = blocks("upgrade.md", "sh", "## With systemd")
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +278,26 @@ def ended_in_order(root):
     stopped = [r["UNIT"].removesuffix(".service") for r in records if r.get("JOB_TYPE") == "stop" and r.get("JOB_RESULT") == "done"]
     begin = max(n for n, r in enumerate(stopped) if r == "multi-user.target") if "multi-user.target" in stopped else 0
     return [unit for unit in stopped[begin:] if unit.startswith("handoff-") or unit in ("rabbitmq-server", "redis-server", "postgresql")]
+
+
+def test_two_of_each_are_upgraded_one_after_another(machine, token, session, package):
+    """By the same package under the name of the next one. Without a proxy the other instance is asked at its own port."""
+    shutil.copy(package, machine.root / "root/handoff_0.2.0_amd64.deb")
+    assert machine.shell(CHECK).count("HANDOFF_LOG_FORMAT=json") == len(SERVICES)
+    machine.shell(SECOND)
+    second = session.replace(":8080/", ":8180/")
+    assert patch(machine, second, token, "by the second")[0] == 200
+    machine.shell(UPGRADE.replace("apt-get install ", "apt-get install --reinstall "), limit=MAX_INSTALL)
+    units = [f"{unit_of(service)}{n}" for service in SERVICES for n in ("", "-2")]
+    before = {unit: machine.properties(unit, "MainPID") for unit in units}
+    said = machine.shell(REPLACE + TURNS)
+    assert said.count("handoff_build_info{") == len(units)
+    assert not [unit for unit in units if machine.properties(unit, "MainPID") == before[unit]]
+    for address in (session, second):
+        assert patch(machine, address, token, "after it")[0] == 200
+    seconds = " ".join(unit for unit in units if unit.endswith("-2"))
+    machine.shell(f"systemctl disable --now {seconds}; rm -r /etc/systemd/system/handoff-*-2.service* /root/new /root/handoff_0.2.0_amd64.deb")
+    machine.shell("systemctl daemon-reload")
 
 
 def test_installed_again_it_restarts_nobody(machine, deployed, package):

@@ -76,8 +76,10 @@ class Project:
         shutil.rmtree(PROJECT, ignore_errors=True)
         shutil.copytree(ROOT / "compose", PROJECT, ignore=shutil.ignore_patterns("secrets", ".env"))
         run(PROJECT / "make-secrets")
+        self.env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT)}
         self.without = stand_ins.missing()
-        self.services = [name for name in stand_ins.services() if name not in self.without]
+        asked = {name for name, service in stand_ins.services().items() if "command" in service.get("profiles", [])}
+        self.services = [name for name in stand_ins.services() if name not in (*self.without, *asked)]
         pathlib.Path(SOCKET).parent.mkdir(exist_ok=True)
         self.engine = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{SOCKET}"],
                                        stdout=open(FOLDER / "engine.log", "wb"), stderr=subprocess.STDOUT)
@@ -85,13 +87,28 @@ class Project:
         self.checks = HealthChecks()
         self.config = yaml.safe_load(self.compose("config"))
 
-    def compose(self, *argv, log=None):
-        env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT)}
-        return run("docker-compose", "-f", "compose.yaml", "--ansi", "never", *argv, cwd=PROJECT, env=env, log=log, timeout=2 * MAX_WAIT)
+    def compose(self, *argv, log=None, file="compose.yaml", **variables):
+        return run("docker-compose", "-f", file, "--ansi", "never", *argv, cwd=PROJECT, env={**self.env, **variables}, log=log,
+                   timeout=2 * MAX_WAIT)
 
     def up(self, **scale):
         counts = [word for name, count in scale.items() for word in ("--scale", f"{name}={count}")]
         self.compose("up", "-d", "--no-build", *counts, *self.services, log=FOLDER / "compose.log")
+
+    def become(self, version):
+        """What compose.yaml says with that version. docker-compose takes podman's networks for others than it made: so they are given to it."""
+        rendered = yaml.safe_load(self.compose("config", HANDOFF_VERSION=version))
+        rendered["networks"] = {name: {"external": True, "name": f"handoff_{name}"} for name in rendered["networks"]}
+        (PROJECT / "rolled.yaml").write_text(yaml.safe_dump(rendered))
+
+    def migrate(self, *words):
+        url = "secrets/audit_writer_database_url"
+        return self.compose("run", "--rm", "-T", "-v", f"{PROJECT}/{url}:/run/url:ro", "-e", "HANDOFF_DATABASE_URL_FILE=/run/url", "handoff",
+                            "migrate", *words, file="rolled.yaml")
+
+    def roll(self, *services):
+        env = {**self.env, "COMPOSE_FILE": "rolled.yaml", "HANDOFF_ENGINE": "podman", "HANDOFF_COMPOSE": "docker-compose --ansi never"}
+        run(PROJECT / "roll", *services, env=env, log=FOLDER / "compose.log", timeout=2 * MAX_WAIT)
 
     def save_logs(self):
         shutil.rmtree(LOGS, ignore_errors=True)
