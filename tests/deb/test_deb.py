@@ -152,6 +152,28 @@ def test_systemd_warns_of_nothing(machine, deployed):
     assert [line for line in said.splitlines() if "handoff-" in line] == []
 
 
+def test_prometheus_reaches_all(machine, deployed):
+    """Each service, each server, and the machine."""
+    asked = ". /usr/share/doc/handoff/runbooks/systemd.sh; ask"
+    wait_until(lambda: len(re.findall("=> 1 @", machine.shell(f"{asked} up", check=False))) == len(SERVICES) + 5, "all are up")
+    assert machine.shell(f"{asked} 'up == 0'") == ""
+    wait_until(lambda: "=> 1 @" in machine.shell(f"{asked} prometheus_notifications_alertmanagers_discovered"), "Alertmanager")
+    assert "page" in machine.shell("amtool --alertmanager.url=http://localhost:9093 config routes test severity=page")
+
+
+def looks():
+    """What runbooks have one look at, each line once; `ask` and `logs` are tests/e2e/test_monitoring.py's."""
+    pages = [path.read_text() for path in sorted((HOW_TO.parent / "runbooks").glob("Handoff*.md"))]
+    lines = {line for page in pages for block in re.findall(r"^```sh run\n(.*?)^```$", page, re.M | re.S) for line in block.splitlines()}
+    return sorted(line for line in lines if not line.startswith(("ask ", "logs ")))
+
+
+def test_who_runs_it_may_look_at_what_runbooks_look_at(machine, deployed):
+    said = {line: machine.shell(f". /usr/share/doc/handoff/runbooks/systemd.sh\n{line} 2>&1\necho well", check=False) for line in looks()}
+    assert len(said) > 10
+    assert not {line: text for line, text in said.items() if not text.endswith("well\n") or "NOPERM" in text}
+
+
 def test_a_change_arrives_everywhere(machine, session, phone):
     with events_of(machine, session, "token") as told:
         status, answer = patch(machine, session, phone, 1)
@@ -298,6 +320,27 @@ def test_two_of_each_are_upgraded_one_after_another(machine, token, session, pac
     seconds = " ".join(unit for unit in units if unit.endswith("-2"))
     machine.shell(f"systemctl disable --now {seconds}; rm -r /etc/systemd/system/handoff-*-2.service* /root/new /root/handoff_0.2.0_amd64.deb")
     machine.shell("systemctl daemon-reload")
+
+
+SYSTEMD = """. /usr/share/doc/handoff/runbooks/systemd.sh
+stop() { systemctl stop "$(_unit "$1")"; }
+"""
+
+
+def test_queues_become_quorum_queues_and_classic_ones_again(machine, token, session):
+    letters, *steps = blocks("queue-type.md", "sh")
+    assert "MESSAGE ID" in machine.shell(SYSTEMD + letters)
+    kept = machine.shell("cat /etc/handoff/handoff.env")
+    types = "rabbitmqctl -q -p handoff list_queues name type | awk '/^(state_engine|audit_writer)/ {print $2}'"
+    for kind in ("quorum", "classic"):
+        stop, delete, policy, start = steps
+        setting = f"echo HANDOFF_QUEUE_TYPE={kind} >> /etc/handoff/handoff.env\n"
+        delete = delete if kind == "quorum" else delete.replace(" --if-empty", "")
+        machine.shell(SYSTEMD + stop + delete + setting + policy + start)
+        wait_ready(machine)
+        assert machine.shell(types).split() == [kind] * 4
+        assert patch(machine, session, token, kind)[0] == 200
+    (machine.root / "etc/handoff/handoff.env").write_text(kept)
 
 
 def test_installed_again_it_restarts_nobody(machine, deployed, package):

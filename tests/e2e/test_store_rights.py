@@ -216,7 +216,7 @@ def test_the_file_lets_nobody_in_without_a_name(tmp_path):
         for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "operator", "default"):
             with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
                 client(f"{user}:wrong@").ping()
-        assert len(client("judge:judge@").acl_list()) == 8
+        assert len(client("judge:judge@").acl_list()) == 9
     finally:
         server.stop()
 
