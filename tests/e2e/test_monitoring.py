@@ -45,7 +45,7 @@ def broker_metrics(suite):
 
 def exporters(suite):
     """As compose.yaml runs them, with the rights that they have there: job → its program's arguments and environment."""
-    [rule] = re.findall(r'user exporter on >\$\(.*?\) (.*)"$', (COMPOSE / "make-secrets").read_text(), re.M)
+    [rule] = re.findall(r"^user exporter on >\S+ (.*)$", (COMPOSE / "redis" / "users.acl").read_text(), re.M)
     for node in suite.servers.redis.nodes:
         assert node.ask("ACL", "SETUSER", "exporter", "reset", "on", ">exporters", *rule.split()) == "OK"
         assert node.ask("CONFIG", "SET", "maxmemory", "1gb") == "OK"
