@@ -68,9 +68,9 @@ def installed(machine, package):
 @pytest.fixture(scope="module")
 def deployed(machine, installed):
     machine.shell(installed, limit=MAX_INSTALL)
-    # Booted it has no network. What would take session_api's admin port comes when the page has given it another one.
+    # Booted it has no network. What watches starts when the page has said how: one has session_api's admin port before, one ends.
     [watching] = [line for step in STEPS for line in step.splitlines() if line.startswith("apt-get install prometheus")]
-    machine.shell(f"{watching}; systemctl disable prometheus-node-exporter", limit=MAX_INSTALL)
+    machine.shell(f"{watching}; systemctl disable {watching.removeprefix('apt-get install ')}", limit=MAX_INSTALL)
     machine.boot()
     [settings] = blocks("deploy-systemd.md", "env")
     (machine.root / "etc/handoff/handoff.env").write_text(settings)
