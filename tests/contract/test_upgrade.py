@@ -87,7 +87,9 @@ esac
 def roll(tmp_path):
     """Two old containers, and compose/roll beside an engine that says what it is told."""
     (tmp_path / "docker").write_text(ENGINE)
-    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "sleep").write_text("#!/bin/sh\necho sleep >> said\n")
+    for tool in ("docker", "sleep"):
+        (tmp_path / tool).chmod(0o755)
     (tmp_path / "roll").write_text((COMPOSE / "roll").read_text())
     (tmp_path / "there").write_text("old1\nold2\n")
 
@@ -103,7 +105,7 @@ def test_roll_begins_the_new_ones_before_it_ends_the_old_ones(roll):
     assert (code, there) == (0, ["new1", "new2"])
     assert said[1] == "compose up -d --no-deps --no-recreate --scale ws_fanout=4 ws_fanout"
     assert said[3:] == ["exec new1 /usr/lib/handoff/ws_fanout --is-ready", "exec new2 /usr/lib/handoff/ws_fanout --is-ready",
-                        "stop -t 15 old1", "rm old1", "stop -t 15 old2", "rm old2"]
+                        "sleep", "stop -t 15 old1", "rm old1", "stop -t 15 old2", "rm old2"]
 
 
 @pytest.mark.parametrize("trouble", [{"broken": "new2"}, {"most": 1}, {"most": 0}], ids=str)
@@ -115,5 +117,5 @@ def test_roll_keeps_the_old_ones_when_a_new_one_is_missing(roll, trouble):
 
 def test_roll_is_sound_and_says_how_it_is_used():
     subprocess.run(["shellcheck", COMPOSE / "roll"], check=True)
-    done = subprocess.run([COMPOSE / "roll"], capture_output=True, text=True)
+    done = subprocess.run(["compose/roll"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "usage: compose/roll SERVICE …\n")
