@@ -119,6 +119,18 @@ void app_drain(struct app *app, int64_t spread_ms, const char *by) {
     }
 }
 
+bool app_can_rebalance(const struct app *app) {
+    return ((const struct runner *)app)->spec->rebalance != NULL;
+}
+
+bool app_rebalance(struct app *app, int64_t spread_ms) {
+    const struct runner *r = (struct runner *)app;
+    if (r->state != APP_RUNNING)
+        return false;
+    r->spec->rebalance(r->self, spread_ms);
+    return true;
+}
+
 void app_fail(struct app *app) {
     struct runner *r = (struct runner *)app;
     r->part_failed = true;

@@ -34,6 +34,10 @@ struct app_spec {
      * finished (at once, or later from the loop). Called once. After config->drain_timeout_ms (and
      * app->drain_spread_ms) stop comes regardless. */
     void (*drain)(void *self);
+    /* POST /rebalance: send the clients that are there now elsewhere over so long (at least 1 ms),
+     * and take new ones as ever. Again: these, in place of those of the last time. NULL: there is
+     * nothing of that kind. Not called once drain was. */
+    void (*rebalance)(void *self, int64_t spread_ms);
     /* Closes every handle and frees self; the loop then runs until the handles are gone. */
     void (*stop)(void *self);
     /* SIGHUP: config has changed in what may change while a service runs (config_reload.h), and was

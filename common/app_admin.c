@@ -13,7 +13,7 @@
 #include "proto/text.h"
 
 #define LAG_EVERY_MS 500u
-#define DRAIN_SECONDS_MAX 3600
+#define SPREAD_SECONDS_MAX 3600
 
 struct admin {
     struct app *app; /* borrowed */
@@ -113,28 +113,51 @@ static void answer_metrics(struct admin *a, struct http_request *request) {
     answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body, NULL);
 }
 
-/* ?seconds=: over how long; -1 for what is none. */
-static int64_t drain_spread_ms(struct http_request *request) {
+/* ?seconds=: over how long; -1: the request was refused. Never for a page in a browser that happens
+ * to reach this port: those say where they come from. */
+static int64_t take_spread_ms(struct http_request *request, uint64_t least_seconds) {
     bool is_twice = false;
     uint64_t seconds = 0;
     const char *text = http_query(request, "seconds", &is_twice);
-    if (text && (is_twice || !text_parse_number(text, strlen(text), &seconds) ||
-                 seconds > DRAIN_SECONDS_MAX))
-        return -1;
-    return (int64_t)seconds * 1000;
+    bool is_number = !text || text_parse_number(text, strlen(text), &seconds);
+    bool is_fine =
+        is_number && !is_twice && seconds >= least_seconds && seconds <= SPREAD_SECONDS_MAX;
+    if (is_fine && !http_header(request, "Origin"))
+        return (int64_t)seconds * 1000;
+    refuse(request, is_fine ? FAULT_FORBIDDEN : FAULT_INVALID_REQUEST, NULL);
+    return -1;
 }
 
-/* Never for a page in a browser that happens to reach this port: those say where they come from. */
-static void answer_drain(struct admin *a, struct http_request *request) {
+static void answer_accepted(struct http_request *request, const char *status) {
     struct buf body = BUF_NULL;
-    int64_t spread_ms = drain_spread_ms(request);
-    if (spread_ms < 0 || http_header(request, "Origin")) {
-        refuse(request, spread_ms < 0 ? FAULT_INVALID_REQUEST : FAULT_FORBIDDEN, NULL);
-        return;
-    }
-    buf_puts(&body, "{\"status\":\"draining\"}");
+    buf_printf(&body, "{\"status\":\"%s\"}", status);
     answer(request, 202, "application/json", &body, NULL);
+}
+
+static void answer_drain(struct admin *a, struct http_request *request) {
+    int64_t spread_ms = take_spread_ms(request, 0);
+    if (spread_ms < 0)
+        return;
+    answer_accepted(request, "draining");
     app_drain(a->app, spread_ms, "POST /drain");
+}
+
+static void answer_rebalance(struct admin *a, struct http_request *request) {
+    int64_t spread_ms = take_spread_ms(request, 1);
+    if (spread_ms < 0)
+        return;
+    if (app_rebalance(a->app, spread_ms))
+        answer_accepted(request, "rebalancing");
+    else
+        refuse(request, FAULT_UNAVAILABLE, NULL);
+}
+
+static bool may_drain(const struct app *app) {
+    return app->config->admin_drain;
+}
+
+static bool may_rebalance(const struct app *app) {
+    return may_drain(app) && app_can_rebalance(app);
 }
 
 static enum fault_code fault_of_problem(enum http_problem problem) {
@@ -153,11 +176,12 @@ static void on_request(void *arg, struct http_request *request, enum http_proble
     static const struct {
         const char *path;
         void (*answer)(struct admin *a, struct http_request *request);
-        bool is_post;
-    } routes[] = {{"/health", answer_health, false},
-                  {"/ready", answer_ready, false},
-                  {"/metrics", answer_metrics, false},
-                  {"/drain", answer_drain, true}};
+        bool (*is_there)(const struct app *app); /* of a POST */
+    } routes[] = {{"/health", answer_health, NULL},
+                  {"/ready", answer_ready, NULL},
+                  {"/metrics", answer_metrics, NULL},
+                  {"/drain", answer_drain, may_drain},
+                  {"/rebalance", answer_rebalance, may_rebalance}};
     const struct admin *a = arg;
     if (problem != HTTP_FINE) {
         refuse(request, fault_of_problem(problem), NULL);
@@ -165,9 +189,9 @@ static void on_request(void *arg, struct http_request *request, enum http_proble
     }
     const char *method = http_method(request);
     for (size_t i = 0; i < N_ELEMENTS(routes); i++) {
-        bool is_post = routes[i].is_post;
+        bool is_post = routes[i].is_there != NULL;
         if (strcmp(http_path(request), routes[i].path) != 0 ||
-            (is_post && !a->app->config->admin_drain))
+            (is_post && !routes[i].is_there(a->app)))
             continue;
         if (is_post ? strcmp(method, "POST") != 0
                     : strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)

@@ -91,7 +91,7 @@ struct config {
 
     int64_t drain_timeout_ms;
     int64_t drain_delay_ms;
-    int64_t admin_drain; /* 0 or 1: POST /drain at the admin port */
+    int64_t admin_drain; /* 0 or 1: POST /drain, /rebalance at the admin port */
 
     char *otlp_url; /* "": steps of traces are sent nowhere */
     char *otlp_authorization;

@@ -39,7 +39,7 @@ static const struct config_row rows[] = {
      .help = "How long after SIGTERM everything is served as before, while /ready says 503: for a load balancer that has to see that first."},
     {.name = "HANDOFF_ADMIN_DRAIN", .type = CONFIG_BOOLEAN, .offset = FIELD(admin_drain),
      .services = CONFIG_ALL, .fallback = "off",
-     .help = "Whether POST /drain at the admin port ends the process as SIGTERM does: for handoff drain. Whoever reaches that port may."},
+     .help = "Whether POST /drain at the admin port ends the process as SIGTERM does, and POST /rebalance sends ws_fanout's connections elsewhere: for handoff drain and handoff rebalance. Whoever reaches that port may."},
     {.name = "HANDOFF_TRACE_SAMPLE", .type = CONFIG_RATIO, .offset = FIELD(trace_sample),
      .services = API | FANOUT, .fallback = "0",
      .help = "Part of the requests without a traceparent that get a trace which is recorded."},

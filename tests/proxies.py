@@ -28,6 +28,7 @@ class Reloadable:
     STARTED = ""  # in its log, as soon as it may be told to reload
     SAYS_WHAT_IT_FINDS = False  # in its log: of an instance, as "is UP" and "is DOWN"
     SETTINGS = {}  # that instances behind it need
+    KEEPS_AT_RELOAD = True  # its old processes keep their WebSockets for a while
 
     def __init__(self, folder, suite):
         self.folder, self.suite = folder, suite
@@ -109,6 +110,7 @@ class Nginx(Reloadable):
 
 
 class Caddy(Reloadable):
+    KEEPS_AT_RELOAD = False
     SETTINGS = {"HANDOFF_DRAIN_DELAY": "3s"}
     RELOADED = '"msg":"load complete"|"msg":"serving initial configuration"'
 

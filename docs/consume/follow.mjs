@@ -1,46 +1,13 @@
-// Follows every session: each change once, in order, none missing. npm install amqplib
-import amqp from "amqplib";
+// Counts what happens to sessions, by day: each change once, in order, none missing.
+import { follow } from "./sessions.mjs";
 
-const { AMQP_URL, HANDOFF_URL, HANDOFF_TOKEN, QUEUE = "consumer.follow" } = process.env;
-const seen = new Map(); // session -> {epoch, version}; keep it where the effect is kept, or the effect may come twice
+const TABLE = "create table if not exists changes (day text, type text, n int, primary key (day, type))";
+const COUNT = "insert into changes values ($1, $2, 1) on conflict (day, type) do update set n = changes.n + 1";
 
-const isAfter = (a, b) => a.epoch > b.epoch || (a.epoch === b.epoch && a.version > b.version);
-
-function act(event) { // what this service is for
+/** The effect: committed with the session's position, or neither is. */
+async function count(db, event) {
+  await db.query(COUNT, [event.timestamp.slice(0, 10), event.type]);
   console.log(event.sessionId, event.epoch, event.version, event.type);
-  seen.set(event.sessionId, { epoch: event.epoch, version: event.version });
 }
 
-async function missed(session, { epoch, version }) {
-  const url = `${HANDOFF_URL}/sessions/${session}/deltas?since=${version}&epoch=${epoch}&limit=100`;
-  const { complete, items } = await (await fetch(url, { headers: { Authorization: `Bearer ${HANDOFF_TOKEN}` } })).json();
-  if (!complete) throw new Error("too long ago: GET the session and begin again from there");
-  return items;
-}
-
-async function take(message) {
-  const event = JSON.parse(message.content);
-  if (message.properties.messageId.split(":").length !== 3) return; // no version: joined, broadcast, …
-  for (let at; (at = seen.get(event.sessionId)) && isAfter(event, { ...at, version: at.version + 1 });) {
-    const earlier = (await missed(event.sessionId, at)).filter((e) => isAfter(event, e));
-    if (!earlier.length) break;
-    earlier.forEach(act);
-  }
-  const at = seen.get(event.sessionId);
-  if (!at || isAfter(event, at)) act(event); // else it was told again
-}
-
-const channel = await (await amqp.connect(AMQP_URL)).createChannel();
-await channel.assertExchange(QUEUE + ".dead", "fanout", { durable: true });
-await channel.assertQueue(QUEUE + ".dead", { durable: true });
-await channel.bindQueue(QUEUE + ".dead", QUEUE + ".dead", "");
-await channel.assertQueue(QUEUE, { durable: true, deadLetterExchange: QUEUE + ".dead" });
-await channel.bindQueue(QUEUE, "session_updates", "session.#");
-await channel.prefetch(100);
-let turn = Promise.resolve(); // one after another, in the queue's order
-await channel.consume(QUEUE, (message) => {
-  turn = turn.then(() => take(message)).then(
-    () => channel.ack(message), // after the effect: else a crash would lose it
-    (error) => { console.log("set aside:", error.message); channel.nack(message, false, false); });
-});
-console.log("following");
+await follow("consumer.follow", TABLE, count);

@@ -23,6 +23,7 @@ struct connection *connection_new(struct fanout *f, struct events *events) {
     struct connection *c = must_alloc(sizeof(*c));
     c->fanout = f;
     c->events = events;
+    c->serial = ++f->n_accepted;
     c->opened_at = loop_now(c);
     uuid_v7(timestamp_wall_ms(), c->id);
     limits_init(&c->limits, f->app->config->ws_messages_per_second,

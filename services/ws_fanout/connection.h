@@ -40,6 +40,7 @@ struct connection_burst {
 struct connection {
     struct fanout *fanout;
     struct connection *prev, *next;
+    uint64_t serial;       /* who comes later has a higher one */
     struct events *events; /* owned; NULL: a WebSocket */
     struct socket *socket; /* NULL until opened */
     struct outbox outbox;

@@ -18,6 +18,7 @@
 #define RETURNS_PER_SECOND 400
 
 static void leave(struct fanout *f, int64_t now);
+static void rebalance(struct fanout *f, int64_t now);
 
 /* ---- the store and the clock ---- */
 
@@ -79,6 +80,7 @@ static void tick(uv_timer_t *timer) {
     look_at_keys(f);
     presence_tick(f->presence);
     hub_tick(f->hub);
+    rebalance(f, now);
     leave(f, now);
     drained_when_empty(f);
 }
@@ -102,6 +104,11 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
     f->rate_limited_metric =
         metrics_counter(m, "handoff_ws_rate_limited_total", NULL,
                         "Messages refused because their connection sent too many.");
+    f->rebalanced_metric = metrics_counter(m, "handoff_ws_rebalanced_total", NULL,
+                                           "Connections sent away by POST /rebalance.");
+    f->rebalance_left_metric =
+        metrics_gauge(m, "handoff_ws_rebalance_left", NULL,
+                      "Connections that a rebalance has still to send away.");
 }
 
 static int start_identity(struct fanout *f) {
@@ -185,7 +192,7 @@ int fanout_start(struct app *app, void **ret_self) {
     return 0;
 }
 
-/* ---- the end ---- */
+/* ---- who comes and who goes ---- */
 
 static void count(struct fanout *f, bool is_stream, int64_t n) {
     f->n_connections += n;
@@ -236,40 +243,76 @@ static void close_all(void *arg) {
     drained_when_empty(f);
 }
 
+/* ---- rebalancing ---- */
+
+static void send_elsewhere(struct connection *c) {
+    c->fanout->n_rebalanced++;
+    metric_add(c->fanout->rebalanced_metric, 1);
+    fanout_send_away(c);
+}
+
+/* It is over, or gives way to another one or to draining. */
+static void end_rebalance(struct fanout *f) {
+    int64_t n_left = departure_n_left(&f->rebalance, f->connections);
+    f->rebalance.is_on = false;
+    metric_set(f->rebalance_left_metric, 0);
+    log_info(f->app->log, "rebalanced", "Connections were sent elsewhere.",
+             LOG_NUMBER("connections", f->n_rebalanced), LOG_NUMBER("left", n_left));
+}
+
+static void rebalance(struct fanout *f, int64_t now) {
+    if (!f->rebalance.is_on)
+        return;
+    int64_t n_left = departure_step(&f->rebalance, f->connections, now, send_elsewhere);
+    metric_set(f->rebalance_left_metric, (double)n_left);
+    if (!n_left)
+        end_rebalance(f);
+}
+
+static void give_way(struct fanout *f) {
+    if (f->rebalance.is_on)
+        end_rebalance(f);
+}
+
+void fanout_rebalance(void *self, int64_t spread_ms) {
+    struct fanout *f = self;
+    int64_t now = (int64_t)uv_now(f->app->loop);
+    give_way(f);
+    departure_begin(&f->rebalance, f->connections, spread_ms, now);
+    f->n_rebalanced = 0;
+    log_info(f->app->log, "rebalancing", "Connections are sent elsewhere little by little.",
+             LOG_NUMBER("connections", f->rebalance.n), LOG_NUMBER("spreadMs", spread_ms));
+    rebalance(f, now);
+}
+
+/* ---- the end ---- */
+
 static void drain(struct fanout *f) {
-    f->is_leaving = false;
+    f->leaving.is_on = false;
     f->is_draining = true;
     hub_drain(f->hub);
     commander_drain(f->commander, close_all, f);
 }
 
-/* So many at a time that the last one goes when the time is over. The others are served on. */
+/* Who is not sent away yet is served on; a signal ends the waiting. */
 static void leave(struct fanout *f, int64_t now) {
-    if (!f->is_leaving)
+    if (!f->leaving.is_on)
         return;
-    int64_t left_ms = f->app->drain_spread_ms ? f->spread_until_ms - now : 0, n = 0;
-    if (left_ms <= 0 || !f->n_connections) {
+    if (!f->app->drain_spread_ms || now >= f->leaving.end_ms ||
+        !departure_step(&f->leaving, f->connections, now, fanout_send_away))
         drain(f);
-        return;
-    }
-    int64_t n_may_stay = f->n_spread * left_ms / f->app->drain_spread_ms;
-    for (struct connection *c = f->connections, *next; c; c = next) {
-        next = c->next; /* a refused stream may end at once */
-        if (!connection_is_closing(c) && ++n > n_may_stay)
-            fanout_send_away(c);
-    }
 }
 
 void fanout_drain(void *self) {
     struct fanout *f = self;
     socket_server_stop_accepting(f->server);
+    give_way(f);
     if (!f->app->drain_spread_ms) {
         drain(f);
         return;
     }
-    f->is_leaving = true;
-    f->n_spread = f->n_connections;
-    f->spread_until_ms = (int64_t)uv_now(f->app->loop) + f->app->drain_spread_ms;
+    departure_begin(&f->leaving, f->connections, f->app->drain_spread_ms,
+                    (int64_t)uv_now(f->app->loop));
 }
 
 void fanout_reload(void *self, struct auth *keys) {

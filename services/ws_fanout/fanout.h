@@ -13,6 +13,7 @@
 #include "common/users.h"
 #include "services/ws_fanout/connection.h"
 #include "services/ws_fanout/deadlines.h"
+#include "services/ws_fanout/departure.h"
 #include "services/ws_fanout/hub.h"
 #include "services/ws_fanout/presence.h"
 #include "services/ws_fanout/socket.h"
@@ -29,16 +30,18 @@ struct fanout {
     struct socket_server *server;
     uv_timer_t tick;
 
-    struct connection *connections; /* list of all */
+    struct connection *connections; /* list of all, the newest first */
+    uint64_t n_accepted;            /* since the start */
     struct deadlines deadlines;     /* of all */
     struct connection_burst burst;
     struct outbox_total waiting; /* for connections that do not take it */
     int64_t n_connections;       /* streams too */
     int64_t n_streams;
     struct table users; /* of those that are authenticated */
-    bool is_leaving;    /* until spread_until_ms: connections are sent away little by little */
-    int64_t spread_until_ms, n_spread;
-    int64_t n_at_drain; /* connections, when they were told to go */
+    struct departure rebalance;
+    int64_t n_rebalanced;     /* sent away by it */
+    struct departure leaving; /* before draining; no new ones are taken */
+    int64_t n_at_drain;       /* connections, when they were told to go */
     bool is_draining;
     bool is_closing; /* draining, and every connection was told to go */
 
@@ -51,15 +54,18 @@ struct fanout {
     struct metric *messages_metric;
     struct metric *refused_metric;
     struct metric *rate_limited_metric;
+    struct metric *rebalanced_metric;
+    struct metric *rebalance_left_metric;
 };
 
 /* For app_spec. */
 int fanout_start(struct app *app, void **ret_self);
 void fanout_drain(void *self);
+void fanout_rebalance(void *self, int64_t spread_ms);
 void fanout_reload(void *self, struct auth *keys);
 void fanout_stop(void *self);
 /* A connection has begun, or ended. */
 void fanout_entered(struct fanout *f, bool is_stream);
 void fanout_left(struct fanout *f, bool is_stream);
-/* Closes a connection of an instance that ends: it is told when to come back. */
+/* Closes a connection, which is told when to come back. */
 void fanout_send_away(struct connection *c);

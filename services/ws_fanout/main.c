@@ -7,6 +7,7 @@ int main(int argc, char **argv) {
         .service = CONFIG_WS_FANOUT,
         .start = fanout_start,
         .drain = fanout_drain,
+        .rebalance = fanout_rebalance,
         .stop = fanout_stop,
         .reload = fanout_reload,
     };

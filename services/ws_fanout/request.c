@@ -99,7 +99,7 @@ int request_check_origin(const struct fanout *f, const struct socket_request *r,
 }
 
 int request_check_room(const struct fanout *f, struct fault *fault) {
-    if (!f->is_leaving && !f->is_draining && f->n_connections < f->app->config->max_connections)
+    if (!f->leaving.is_on && !f->is_draining && f->n_connections < f->app->config->max_connections)
         return 0;
     return fault_set(fault, FAULT_UNAVAILABLE, NULL, "no new connections are taken here now");
 }

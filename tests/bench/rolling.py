@@ -2,7 +2,8 @@
 what the devices saw of it. The load is rolling_load.c; make rolling-restart runs this, the end-to-end suite a small one.
 
 Two of each service behind two proxies of one kind, on the files of compose/proxy (one has not the descriptors for ten thousand
-WebSockets where 20 000 are allowed). After the services the proxies are reloaded."""
+WebSockets where 20 000 are allowed). After the services the proxies are reloaded, and the devices moved to their new processes
+by handoff rebalance, where the old ones keep them for so long."""
 
 import argparse
 import itertools
@@ -22,6 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "compose" / "local")]
 
 PATIENCE = 60  # s, for all to be there again
+OLD_PROCESSES = 90  # s, more than a proxy's file gives them
+A_SECOND = 400  # devices that a rebalance moves
 LOST = ("stateSyncs", "missing", "writes5xx")  # what nothing may show
 FAILS = ("closedOther", "cut", "refused", *LOST)  # what a service's planned end must not show
 
@@ -114,17 +117,27 @@ class Rolling:
         self.all_there()
         return {"known_as": known_as, "ended": ended, "back": back, **self.load.order("mark")}
 
+    def rebalance(self, seconds):
+        from harness import BUILD
+        for service in self.suite.instances("ws_fanout"):
+            url = f"http://127.0.0.1:{service.admin_port}"
+            subprocess.run([BUILD / "bin" / "handoff", "rebalance", url, "--seconds", str(seconds)], check=True, stdout=subprocess.DEVNULL)
+
     def reload(self):
         """What was seen of the proxies' reload, until the old processes are gone and everything is as before."""
+        moves = self.origins[0].KEEPS_AT_RELOAD
         self.load.order("mark")
         began = time.monotonic()
         old = set().union(*(children_of(origin.process) for origin in self.origins))
         for origin in self.origins:
             origin.reload()
+        if moves:
+            self.rebalance(max(2, self.n_members // A_SECOND))
         ended = time.monotonic() - began
-        wait_until(lambda: not old & set().union(*(children_of(origin.process) for origin in self.origins)), "the old processes to end")
+        wait_until(lambda: not old & set().union(*(children_of(origin.process) for origin in self.origins)), "the old processes to end",
+                   timeout=OLD_PROCESSES)
         self.all_there()
-        return {"known_as": "proxies reloaded", "ended": ended, "back": time.monotonic() - began, **self.load.order("mark")}
+        return {"known_as": "reload, moved" if moves else "proxies reloaded", "ended": ended, "back": time.monotonic() - began, **self.load.order("mark")}
 
     def finish(self):
         """Writes end, and each member must have all of its session."""
@@ -161,7 +174,7 @@ HEAD = (f"{'restarted':16} {'ended':>6} {'closed':>7} {'90 %':>5} {'most/s':>6} 
 
 
 def bad_of(seen):
-    """What was seen and may not be. A reload ends WebSockets, as the proxy does it: their devices come back, and miss nothing."""
+    """What was seen and may not be. Where a reload ends WebSockets, as the proxy does it, their devices come back, and miss nothing."""
     bad = [f"{r['known_as']}: {name} {r[name]}" for r in seen for name in (LOST if r["known_as"].startswith("proxies") else FAILS) if r[name]]
     return bad + [f"{r['known_as']}: all came back within {len(r['returns'])} s" for r in seen
                   if not r["known_as"].startswith("proxies") and r["closed1001"] >= 4000 and len(r["returns"]) < 10]
@@ -200,7 +213,7 @@ def main():
     try:
         servers.start()
         suite = Suite(servers, folder, instances=2, HANDOFF_MAX_CONNECTIONS=str(options.members + 2000),
-                      HANDOFF_FANOUT_BINDING="session", **proxies.ALL[options.proxy].SETTINGS).start()
+                      HANDOFF_FANOUT_BINDING="session", HANDOFF_ADMIN_DRAIN="on", **proxies.ALL[options.proxy].SETTINGS).start()
         origins += [proxies.ALL[options.proxy](folder / f"origin{i}", suite).start() for i in range(2)]
         tokens = [token(new_user(), f"d{i}", scope="sessions:read sessions:write sessions:admin")
                   for i in range(options.members)]

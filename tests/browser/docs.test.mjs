@@ -6,8 +6,8 @@ import { apiUrl, close, findings, launch, newPage } from "./chromium.mjs";
 before(launch);
 after(close);
 
-const PAGES = ["", "/rest", "/websocket", "/broker", "/errors", "/errors/version_conflict"];
-const SMALL = ["", "/errors", "/errors/version_conflict"]; // axe takes seconds for the others; of each kind of thing some are enough
+const PAGES = ["", "/rest", "/websocket", "/broker", "/errors", "/errors/version_conflict", "/errors/close-codes"];
+const SMALL = ["", "/errors", "/errors/version_conflict", "/errors/close-codes"]; // axe takes seconds for the others; of each kind of thing some are enough
 const MANY = ".operation ~ .operation ~ .operation, .group ~ .group ~ .group";
 
 /* newPage judges what a page asks, and what its policy forbids. */

@@ -120,6 +120,18 @@ test("twenty lines, served from any other port", async (t) => {
   await shoot("hello", { one, other });
 });
 
+test("the page of the client's README is in sync with itself", async (t) => {
+  const token = await (await fetch(`http://localhost:${HANDOFF_EXAMPLES_PORT}/token?user=grace`)).text();
+  const [, shown] = /```html\n(.*?)```/s.exec(read("clients/js/README.md"));
+  const own = await serve(t, { "/": ["text/html", shown.replace('"./client', `"${examples}/client`).replace("the token", token)] });
+  const one = await open(await person(t), `${own}/`);
+  await one.waitForURL(/#[0-9a-f-]{36}$/);
+  const other = await open(await person(t), one.url());
+  await shows(other, "button", "0 %");
+  await one.locator("button").click();
+  await shows(other, "button", "5 %");
+});
+
 test("a meditation goes from the phone to the laptop", async (t) => {
   const phone = await open(await person(t, phoneSize), `${examples}/meditation/?device=phone`);
   await shows(phone, "#where", "whenever you are ready");

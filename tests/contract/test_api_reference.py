@@ -133,13 +133,22 @@ def test_the_numbers_of_the_socket_are_there(pages):
 
 def test_each_code_of_a_refusal_leads_to_its_page(pages):
     codes = {code["code"] for code in REST.root["x-codes"]}
-    assert {name.rpartition("/")[2] for name in pages if name.startswith("/docs/errors/")} == codes
+    assert {name.rpartition("/")[2] for name in pages if name.startswith("/docs/errors/")} == codes | {"close-codes"}
     named = {link.rpartition("/")[2] for link in pages["/docs/rest"].links if link.startswith("/docs/errors/")}
     assert named == codes
     for code in codes:
         text = pages[f"/docs/errors/{code}"].text[""]
         assert "Causes" in text and "Cure" in text
         assert f"/docs/errors/{code}" in pages["/docs/errors"].links
+
+
+def test_close_codes_lead_to_their_page(pages):
+    for page in ("/docs/websocket", "/docs/errors"):
+        assert "/docs/errors/close-codes" in pages[page].links
+    text = pages["/docs/errors/close-codes"].text[""]
+    for row in MESSAGES.root["channels"]["socket"]["x-close-codes"]:
+        assert text.count(str(row["code"])) >= 2
+    assert "Cause:" in text and "Cure:" in text
 
 
 def test_each_runbook_is_there_by_the_name_of_its_alert(pages):

@@ -79,6 +79,7 @@ def test_every_error_has_a_page_with_cause_and_cure():
     assert len(faults) > 20
     pages = {p.stem: p.read_text() for p in (ROOT / "docs" / "errors").glob("*.md")}
     index = pages.pop("README")
+    assert "(close-codes.md)" in index and pages.pop("close-codes")
     assert pages.keys() == faults.keys()
     for code, (statuses, temporary, title) in faults.items():
         assert pages[code].startswith(f"# {code}\n\n**{title}.** HTTP {' or '.join(statuses)}. ")
@@ -86,6 +87,18 @@ def test_every_error_has_a_page_with_cause_and_cure():
         for heading in ("Causes", "Cure"):
             assert re.search(rf"^## {heading}\n\n- .", pages[code], re.M), (code, heading)
         assert f"| [`{code}`]({code}.md) | {', '.join(statuses)} | {title} |" in index
+
+
+def test_every_close_code_has_causes_and_cures():
+    ours = re.findall(r"CLOSE_\w+ = (\d+)", read("services/ws_fanout/connection.h"))
+    come_back = dict(re.findall(r"- \{code: (\d+), comeBack: '?([\w ]+?)'?, when: ", read("proto/asyncapi.yaml")))
+    assert len(ours) == 5 and come_back.keys() > set(ours)
+    page, protocol = read("docs/errors/close-codes.md"), re.search(r"^\| close code \|.*?\n\n", read("docs/PROTOCOL.md"), re.M | re.S)[0]
+    assert list(come_back) == re.findall(r"^## (\d+)$", page, re.M) == sorted(set(re.findall(r"\b\d{4}\b", protocol)) - {"6455"})
+    for code, told in come_back.items():
+        section = re.search(rf"^## {code}\n\n(.*?)\n\n", page, re.M | re.S)[1]
+        assert re.match(r"(?:- Cause: .+\n)+(?:- Cure(?:, for operators)?: .+\n?)+$", section), code
+        assert re.search(rf"^\| `{code}` \| .+ \| {told}", page, re.M), code
 
 
 def test_the_events_are_those_of_event_h():

@@ -1,6 +1,6 @@
 """What the documents show to be pasted, as far as it can be judged without running it: HTTP requests and curl lines go to operations that
 there are, with bodies that fit; settings are taken by the services; names of settings and make's targets exist; each page is in the index.
-What is run: tests/e2e/test_how_to.py, test_first_minutes.py, test_consume.py."""
+What is run: tests/e2e/test_how_to.py, test_first_minutes.py, test_consume.py; whose types are checked: test_client_readmes.py."""
 
 import json
 import os
@@ -126,7 +126,7 @@ SETTINGS = known_settings()
 
 def other_names():
     """What compose, the tests, the examples of consumers and the build take from the environment."""
-    files = [ROOT / "Makefile", ROOT / "compose" / "compose.yaml", *(ROOT / "docs" / "consume").glob("[fF]ollow.*")]
+    files = [ROOT / "Makefile", ROOT / "compose" / "compose.yaml", *(ROOT / "docs" / "consume").glob("[sS]essions.*")]
     files += [p for folder in ("tests", "compose/local", "base") for p in (ROOT / folder).rglob("*")
               if p.suffix in (".py", ".c", ".h", ".mjs") and "node_modules" not in p.parts]
     return set(re.findall(r"HANDOFF_[A-Z0-9_]*[A-Z0-9]", "\n".join(p.read_text() for p in files)))
@@ -163,6 +163,47 @@ def test_settings_are_taken_by_the_services(name, given, tmp_path):
         needed = {} if "HANDOFF_JWKS_URL" in own or "HANDOFF_JWT_SECRET_FILE" in own else {"HANDOFF_JWT_SECRET": 64 * "x"}
         done = subprocess.run([BINARIES / service, "--check-config"], env={"PATH": os.environ["PATH"], **needed, **own}, capture_output=True, text=True)
         assert done.returncode == 0, (service, done.stderr)
+
+
+# ---- C ----
+
+@pytest.mark.parametrize("name, block", [(name, block) for name, text in PAGES.items() for info, block in blocks(text) if info == "c"])
+def test_c_compiles(name, block, tmp_path):
+    """Functions stand for themselves; what is behind the last one is of an app's main, which has a token and something to count."""
+    functions, end, rest = block.rpartition("\n}\n")
+    assert functions and rest
+    app = "int main(void) {\nextern bool something_to_count;\nextern char token[];\nstruct handoff_error error;\n"
+    (tmp_path / "shown.c").write_text(f"#include <stdio.h>\n{functions}{end}{app}{rest}}}\n")
+    compiler = shlex.split(os.environ.get("CC", "gcc"))
+    done = subprocess.run([*compiler, "-std=c17", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-fsyntax-only",
+                           "-I", (ROOT / name).parent, tmp_path / "shown.c"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_kind_of_block_is_looked_at():
+    """js, jsx, ts, tsx and html by tests/e2e/test_client_readmes.py, and what Chromium opens: another page's would be looked at by nobody."""
+    looked_at = {"c": {"clients/c/README.md"}, "jsx": {"clients/react/README.md"}, "tsx": {"clients/react/README.md"}, "ts": {"clients/js/README.md"},
+                 "js": {"clients/js/README.md", "docs/tutorial.md"}, "html": {"README.md", "clients/js/README.md", "docs/tutorial.md"}}
+    for kind in ("c", "js", "jsx", "ts", "tsx", "html", "python", "bash"):
+        assert {name for name, text in PAGES.items() for info, _ in blocks(text) if info == kind} == looked_at.get(kind, set()), kind
+
+
+# ---- consumers of events ----
+
+PROGRAMS = [path for path in (ROOT / "docs" / "consume").iterdir() if path.stem.lower() == "follow"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda v: v.name)
+def test_a_program_that_follows_events_has_twenty_lines(program):
+    first, *lines = program.read_text().splitlines()
+    assert first.startswith(("//", '"""')) and len(lines) <= 20 and max(map(len, lines)) <= 130
+    page = PAGES["docs/consume/README.md"]
+    beside = program.with_stem("Sessions" if program.stem == "Follow" else "sessions")
+    assert beside.exists() and all(f"| [{path.name}]({path.name}) |" in page for path in (program, beside))
+
+
+def test_there_are_such_programs():
+    assert {path.suffix for path in PROGRAMS} == {".py", ".mjs", ".go", ".java"}
 
 
 # ---- names ----

@@ -33,6 +33,7 @@ def test_clients_are_sent_away_little_by_little(suite, own_fanout):
     wait_until(lambda: requests.get(url + "/ready", timeout=5).status_code == 503)
     last = sockets[-1]
     assert requests.post(url + "/drain?seconds=9", timeout=5).status_code == 202, "again: nothing"
+    assert requests.post(url + "/rebalance?seconds=9", timeout=5).status_code == 503
     with pytest.raises((OSError, websocket.WebSocketException)):
         devices[0].connect(sessions[0]["id"]).recv()
     answer = ask(last, type="patch", sessionId=sessions[3]["id"], operations=set_to("n", 1))
@@ -71,6 +72,7 @@ def test_a_service_without_connections(suite, own_api):
     for path, status in [("/drain?seconds=x", 400), ("/drain?seconds=3601", 400), ("/drain?seconds=1&seconds=2", 400)]:
         assert requests.post(url + path, timeout=5).status_code == status
     assert requests.post(url + "/drain", headers={"Origin": "http://evil.example"}, timeout=5).status_code == 403
+    assert requests.post(url + "/rebalance?seconds=1", timeout=5).status_code == 404, "there is nothing to rebalance"
     assert requests.get(url + "/ready", timeout=5).status_code == 200
     [told] = objects(handoff(suite, "drain", url, "--wait", "--json"))
     assert told == {"url": url, "state": "gone", "tookMs": told["tookMs"]}

@@ -31,7 +31,7 @@ COMMANDS = sorted({command for command, _, _ in FORMS})
 
 
 def test_there_are_as_many_as_there_should_be():
-    assert len(FORMS) >= 19 and len(COMMANDS) == 10
+    assert len(FORMS) >= 20 and len(COMMANDS) == 11
 
 
 @pytest.mark.parametrize("command, verb", sorted({(command, verb) for command, verb, _ in FORMS if command != "completion"}))

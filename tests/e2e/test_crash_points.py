@@ -101,7 +101,7 @@ class Lost(Apart):
 
 
 class LostToWatchers(Lost):
-    """A watcher asks for it, by the instance with the point."""
+    """A watcher asks for it, by the instance with the point, before anybody else does: who came later would find it there."""
 
     def before(self, lane):
         super().before(lane)
@@ -112,13 +112,11 @@ class LostToWatchers(Lost):
 
     def during(self, lane, work, armed):
         def watch():
-            try:
-                with connect(self.phone, armed.port, self.id) as socket:
-                    return socket.recv_until("state_sync")
-            except Exception as error:
-                return error
-        concurrent.futures.ThreadPoolExecutor(1).submit(watch)
-        super().during(lane, work, armed)
+            with contextlib.suppress(Exception), connect(self.phone, armed.port, self.id) as socket:
+                while socket.recv()["type"] not in ("state_sync", "error"):  # "error": unavailable, it may ask again
+                    pass
+            return self.read()
+        self.asking = concurrent.futures.ThreadPoolExecutor(1).submit(watch)
 
 
 class Cold(Lost):

@@ -54,6 +54,7 @@ ADMIN_CODE = pathlib.Path(__file__).resolve().parents[2] / "common" / "app_admin
 ADMIN = {
     ("GET", "/health"): (200, 200, 404), ("GET", "/ready"): (200, 200, 404), ("GET", "/metrics"): (200, 404, 404),
     ("POST", "/drain"): (404, 404, 404),  # 202 where HANDOFF_ADMIN_DRAIN is on: test_cli_drain.py
+    ("POST", "/rebalance"): (404, 404, 404),  # and of ws_fanout alone: test_cli_rebalance.py
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import proxies
-from harness import BUILD, MAX_WAIT, NAMES, ROOT, Closed, new_user, token, wait_until
+from harness import BUILD, MAX_WAIT, NAMES, ROOT, Closed, metric, new_user, token, wait_until
 from test_crash import unsure
 from test_instances import wait_state
 from ws import answer_to, set_to, subscribed, watch
@@ -157,14 +157,19 @@ def test_every_instance_is_restarted_under_load(own_suite):
 @pytest.mark.parametrize("kind", proxies.ALL)
 def test_many_devices_are_sent_away_and_come_back(own_suite, tmp_path, kind):
     """The load of make rolling-restart, on a small scale: who is sent away comes back when it was told to, from where it
-    was, to another instance; no request is refused, and every device has every version."""
-    suite = own_suite(instances=2, **proxies.ALL[kind].SETTINGS)
+    was, to another instance, or to the proxy's new process; no request is refused, and every device has every version."""
+    suite = own_suite(instances=2, HANDOFF_ADMIN_DRAIN="on", **proxies.ALL[kind].SETTINGS)
     tokens = [token(new_user(), f"d{i}", scope="sessions:read sessions:write sessions:admin") for i in range(N_MEMBERS)]
     origin = proxies.ALL[kind](tmp_path / kind, suite).start()
     try:
         rolling = Rolling(BUILD / "bench" / "rolling_load", suite, [origin], tokens)
         rolling.begin(sessions=20, rate=50)
         seen = [rolling.restart(known_as) for known_as in ("session_api", "ws_fanout", *(["ws_fanout-2"] if kind == "haproxy" else []))]
+        if origin.KEEPS_AT_RELOAD:
+            seen.append(rolling.reload())
+            assert seen[-1]["closed1001"] == N_MEMBERS, "each is moved once, and the proxy cut none"
+            open_at = [metric(service, "handoff_ws_connections") for service in suite.instances("ws_fanout")]
+            assert min(open_at) > N_MEMBERS / 4, f"the one that was started last has its share: {open_at}"
         checked = rolling.finish()
     finally:
         origin.stop()

@@ -1,5 +1,5 @@
-/* What an instance's /metrics says, as `handoff drain` reads it: a sum is what a second reading
- * finds, which takes the lines apart first. */
+/* What an instance's /metrics says, as `handoff drain` and `handoff rebalance` read it: a sum is
+ * what a second reading finds, which takes the lines apart first. */
 #include "fuzz_json.h"
 #include "tools/handoff/metrics_text.h"
 

@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <sys/ioctl.h>
 
+#include "common/metrics.h"
 #include "common/store_codes.h"
 #include "common/store_link.h"
 #include "common/store_presence.h"
@@ -361,7 +362,9 @@ static void run(const char *url, unsigned which) {
     static const struct store_callbacks callbacks = {on_up, on_down};
     uv_loop_t loop;
     struct store *s = NULL;
+    struct metrics *metrics = metrics_new();
     must_hold(uv_loop_init(&loop) == 0 && store_new(&s, &loop, url, &callbacks, &s) == 0);
+    store_measure(s, metrics_answers(metrics, "redis"));
     ask_and_wait(&loop, s, which);
     ask_and_wait(&loop, s, which >> 4);
     for (int i = 0; i < 4; i++)
@@ -374,6 +377,7 @@ static void run(const char *url, unsigned which) {
         if (world.lookup)
             look_up();
     must_hold(uv_loop_close(&loop) == 0);
+    metrics_free(metrics);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

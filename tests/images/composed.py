@@ -71,15 +71,20 @@ def health_of(container):
     return (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "unknown")
 
 
+# podman tells of its driver as an option, which Docker does not: docker-compose 1.29 would want to make the network anew.
+PODMAN = "networks: {front: {ipam: {options: {driver: host-local}, config: [{subnet: 172.31.250.0/24}]}}}\n"
+
+
 class Project:
     def __init__(self):
         shutil.rmtree(PROJECT, ignore_errors=True)
         shutil.copytree(ROOT / "compose", PROJECT, ignore=shutil.ignore_patterns("secrets", ".env"))
         run(PROJECT / "make-secrets")
-        self.env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT)}
+        (PROJECT / "podman.yaml").write_text(PODMAN)
+        self.env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT), "COMPOSE_FILE": "compose.yaml:podman.yaml"}
         self.without = stand_ins.missing()
-        asked = {name for name, service in stand_ins.services().items() if "command" in service.get("profiles", [])}
-        self.services = [name for name in stand_ins.services() if name not in (*self.without, *asked)]
+        self.services = [name for name, its in stand_ins.services().items()
+                         if name not in self.without and "profiles" not in its]
         pathlib.Path(SOCKET).parent.mkdir(exist_ok=True)
         self.engine = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{SOCKET}"],
                                        stdout=open(FOLDER / "engine.log", "wb"), stderr=subprocess.STDOUT)
@@ -87,27 +92,21 @@ class Project:
         self.checks = HealthChecks()
         self.config = yaml.safe_load(self.compose("config"))
 
-    def compose(self, *argv, log=None, file="compose.yaml", **variables):
-        return run("docker-compose", "-f", file, "--ansi", "never", *argv, cwd=PROJECT, env={**self.env, **variables}, log=log,
-                   timeout=2 * MAX_WAIT)
+    def compose(self, *argv, log=None, **variables):
+        return run("docker-compose", "--ansi", "never", *argv, cwd=PROJECT, env={**self.env, **variables}, log=log, timeout=2 * MAX_WAIT)
 
     def up(self, **scale):
         counts = [word for name, count in scale.items() for word in ("--scale", f"{name}={count}")]
         self.compose("up", "-d", "--no-build", *counts, *self.services, log=FOLDER / "compose.log")
 
-    def become(self, version):
-        """What compose.yaml says with that version. docker-compose takes podman's networks for others than it made: so they are given to it."""
-        rendered = yaml.safe_load(self.compose("config", HANDOFF_VERSION=version))
-        rendered["networks"] = {name: {"external": True, "name": f"handoff_{name}"} for name in rendered["networks"]}
-        (PROJECT / "rolled.yaml").write_text(yaml.safe_dump(rendered))
-
-    def migrate(self, *words):
+    def migrate(self, version, *words):
         url = "secrets/audit_writer_database_url"
         return self.compose("run", "--rm", "-T", "-v", f"{PROJECT}/{url}:/run/url:ro", "-e", "HANDOFF_DATABASE_URL_FILE=/run/url", "handoff",
-                            "migrate", *words, file="rolled.yaml")
+                            "migrate", *words, HANDOFF_VERSION=version)
 
-    def roll(self, *services):
-        env = {**self.env, "COMPOSE_FILE": "rolled.yaml", "HANDOFF_ENGINE": "podman", "HANDOFF_COMPOSE": "docker-compose --ansi never"}
+    def roll(self, version, *services):
+        """As somebody upgrades them."""
+        env = {**self.env, "HANDOFF_VERSION": version, "HANDOFF_ENGINE": "podman", "HANDOFF_COMPOSE": "docker-compose --ansi never"}
         run(PROJECT / "roll", *services, env=env, log=FOLDER / "compose.log", timeout=2 * MAX_WAIT)
 
     def save_logs(self):

@@ -9,7 +9,7 @@ import types
 import requests
 
 from composed import PROJECT, containers, inspect, service_of, wait_until
-from engine import ROOT, SERVICES, VERSION, podman
+from engine import ROOT, SERVICES, VERSION, CommandError, podman
 from images import image_of
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -147,6 +147,16 @@ def look_at_strangers(checks):
     checks.check("a service has its own secrets alone", given == own, given)
 
 
+def look_with_command(checks, project, session):
+    """The operator's command as compose runs it: its user reaches all three servers, and sees the session."""
+    for words, expected in (("doctor", "--service", "handoff"), "ok"), (("sessions", "events", session), "state_delta"):
+        try:
+            said, error = project.compose("run", "--rm", "-T", "handoff", *words), ""
+        except CommandError as failed:
+            said, error = "", failed
+        checks.check(f"docker-compose run handoff {words[0]}", expected in said, error or said)
+
+
 def look_with_doctor(checks, project):
     """The command's own check of each service's environment: does it reach all with its secrets, and may it what it does?"""
     for name in SERVICES:
@@ -194,11 +204,10 @@ def upgrade(checks, project, version):
         asking = Asking()
         asking.start()
         try:
-            project.become(name)
-            project.migrate("up")
-            said = project.migrate("status")
+            project.migrate(name, "up")
+            said = project.migrate(name, "status")
             checks.check(f"{name}: handoff migrate", "0001" in said, said)
-            project.roll(*services)
+            project.roll(name, *services)
         finally:
             answers = asking.stop()
         checks.check(f"{name}: no change is refused of {len(answers)}", len(answers) > 20 and set(answers) == {200}, answers)

@@ -88,7 +88,7 @@ class Messages:
             for s in refusals["statuses"]])
         closed = rows(("Code", "come back?", "when"), [(code(c["code"]), escape(c["comeBack"]), inline(c["when"])) for c in channel["x-close-codes"]])
         return (f"<h3>Query</h3>{query}<h3>Headers</h3>{headers}<h3>Refusals</h3><p>{inline(refusals['description'])}</p>{refused}"
-                f"<h3>Close codes</h3>{closed}<p>Others: {escape(channel['x-other-close-codes'])}.</p>"
+                f"<h3>Close codes</h3>{closed}<p>Others: {escape(channel['x-other-close-codes'])}. {link('/docs/errors/close-codes', 'Causes and cures')}.</p>"
                 f"<h3>Limits</h3>{self.rest.limits(channel['x-limits'])}")
 
     def broker(self, channel):

@@ -16,6 +16,7 @@
 #include "tools/handoff/drain.h"
 #include "tools/handoff/migrate.h"
 #include "tools/handoff/nearest.h"
+#include "tools/handoff/rebalance.h"
 #include "tools/handoff/sessions.h"
 #include "tools/handoff/tail.h"
 #include "tools/handoff/token.h"
@@ -29,6 +30,7 @@ const struct command commands[] = {
     {"doctor",       doctor_usage,       doctor_run,       0},
     {"drain",        drain_usage,        drain_run,        0},
     {"migrate",      migrate_usage,      migrate_run,      0},
+    {"rebalance",    rebalance_usage,    rebalance_run,    0},
     {"sessions",     sessions_usage,     sessions_run,     CONFIG_CLI},
     {"tail",         tail_usage,         tail_run,         CONFIG_CLI},
     {"token",        token_usage,        token_run,        0},

@@ -1,13 +1,14 @@
 /** Handoff sessions as React hooks. The `Handoff` is made outside of React, once, and so is its connection. */
 
 import type { Ack, Device, Handoff, HandoffError, Json, Operation, PatchOptions, Session, SyncStatus } from "@handoff/client";
+import type { ReactElement, ReactNode } from "react";
 import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { shared, View } from "./shared.js";
 
 const HandoffContext = createContext<Handoff | null>(null);
 
 /** What is below it finds its Handoff here. */
-export function HandoffProvider(props: { handoff: Handoff; children?: unknown }): unknown {
+export function HandoffProvider(props: { handoff: Handoff; children?: ReactNode }): ReactElement {
   return createElement(HandoffContext.Provider, { value: props.handoff }, props.children);
 }
 

@@ -5,7 +5,11 @@ declare module "react" {
     readonly __value?: T;
   }
   export function createContext<T>(value: T): Context<T>;
-  export function createElement(type: unknown, props: object | null, ...children: unknown[]): unknown;
+  export interface ReactElement {
+    readonly type: unknown;
+  }
+  export type ReactNode = unknown;
+  export function createElement(type: unknown, props: object | null, ...children: unknown[]): ReactElement;
   export function useCallback<T>(callback: T, dependencies: readonly unknown[]): T;
   export function useContext<T>(context: Context<T>): T;
   export function useEffect(effect: () => void | (() => void), dependencies: readonly unknown[]): void;
