@@ -27,9 +27,9 @@ def unit_of(service):
 
 
 def blocks(page, info, heading=""):
-    """Those of a page, from that heading to the next of two."""
+    """Those of a page, or of what is below that heading alone."""
     text = (HOW_TO / page).read_text().partition(f"\n{heading}\n")[2] if heading else (HOW_TO / page).read_text()
-    return re.findall(rf"^```{info}\n(.*?)^```$", text.partition("\n## ")[0] if heading else text, re.M | re.S)
+    return re.findall(rf"^```{info}\n(.*?)^```$", text.partition("\n##")[0] if heading else text, re.M | re.S)
 
 
 _, INSTALL, *STEPS = blocks("deploy-systemd.md", "sh")  # the first one is `make deb`
