@@ -171,7 +171,7 @@ void connection_welcome(struct connection *c, const char *id) {
 
 static void turn_away(struct connection *c, const char *id, const struct fault *f) {
     struct fault told = *f;
-    connection_log_refusal(c, id, "", f);
+    connection_log_refusal(c, id, f);
     if (fault_http_status(f->code) == 401) /* which check failed is for the log */
         fault_set(&told, f->code, NULL, "the token was refused");
     connection_send_fault(c, id, "", &told);

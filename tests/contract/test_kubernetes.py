@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 import yaml
-from deployed import COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, settings_of
+from deployed import COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, most_bytes, settings_of
 
 BASE = COMPOSE / "kubernetes"
 VALIDATE = ROOT / "tests" / "kubernetes" / "validate.mjs"
@@ -190,6 +190,12 @@ def test_the_schema_is_migrated_by_a_pod_like_audit_writers():
     given = pod["volumes"][0]["projected"]["sources"][0]["secret"]
     assert given["name"] in [source["secret"]["name"] for source in like["volumes"][0]["projected"]["sources"]]
     assert [f"{IN_PODS}/{item['path']}" for item in given["items"]] == [entry["value"] for entry in container["env"]]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_pod_may_hold_what_its_bounds_let_it_hold(name):
+    limit = container_of(deployment_of(name))[1]["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) << 20 >= most_bytes(name) + (64 << 20)
 
 
 @pytest.mark.parametrize("name", SERVICES)
