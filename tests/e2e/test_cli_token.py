@@ -107,7 +107,7 @@ def test_a_session_token_and_a_token_of_a_header(tmp_path):
 
 
 def test_what_check_tells_a_person(tmp_path):
-    """As docs/OPERATIONS.md shows it."""
+    """As docs/operations/command.md shows it."""
     path = tmp_path / "token"
     path.write_text(token(USER, "phone", seconds=3600))
     lines = handoff("token", "check", path, HANDOFF_JWT_SECRET=SECRET).stdout.splitlines()
