@@ -26,9 +26,9 @@ def named(url, host):
     return url.replace("127.0.0.1", host)
 
 
-def suite_of(urls, folder, silent):
+def suite_of(urls, folder, silent, **env):
     servers = types.SimpleNamespace(**{name: types.SimpleNamespace(url=url) for name, url in urls.items()})
-    return Suite(servers, folder, LD_PRELOAD=str(BUILD / "e2e" / "names.so"), SILENT_NAMES=str(silent))
+    return Suite(servers, folder, LD_PRELOAD=str(BUILD / "e2e" / "names.so"), SILENT_NAMES=str(silent), **env)
 
 
 def await_question(suite, silent, name):
@@ -54,7 +54,7 @@ def end_all(suite):
 
 def test_services_that_were_never_answered_are_alive_and_end(tmp_path, silent):
     silent.touch()
-    suite = suite_of(URLS, tmp_path, silent)
+    suite = suite_of(URLS, tmp_path, silent, HANDOFF_JWT_ALGORITHMS="HS256,ES256", HANDOFF_JWKS_URL="https://keys.test/jwks")
     try:
         for service in suite.services.values():
             service.start()
