@@ -5,11 +5,14 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static sem_t slow_answers; /* each lets one question go on */
@@ -66,6 +69,8 @@ static inline void slow_give_answers(unsigned n) {
 static inline unsigned slow_n_tasks(void) {
     unsigned n = 0;
     DIR *folder = opendir("/proc/self/task");
+    if (!folder)
+        abort();
     for (const struct dirent *e; (e = readdir(folder));)
         n += e->d_name[0] != '.';
     closedir(folder);
