@@ -18,4 +18,4 @@ OUTAGES = ["test_audit_*.py", "test_clock_outages.py", "test_cluster.py", "test_
 
 # What they test is no C, or the way to it, or is loaded into the services: the plain build's run is enough.
 PLAIN_ONLY = ["test_client_js.py", "test_client_readmes.py", "test_console.py", "test_consume.py", "test_first_minutes.py", "test_how_to.py",
-              "test_monitoring.py", "test_names.py", "test_proxies.py"]
+              "test_counted.py", "test_monitoring.py", "test_names.py", "test_proxies.py"]

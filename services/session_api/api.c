@@ -114,6 +114,9 @@ static int start_http(struct api *api) {
     };
     metric_set(metrics_gauge(m, "handoff_connections_max", NULL, "Connections that may be open."),
                (double)c->max_connections);
+    metric_set(metrics_gauge(m, "handoff_http_answer_bytes_limit", NULL,
+                             "From so many on requests are refused."),
+               (double)c->max_buffer_bytes);
     int err = http_new(&api->http, api->app->loop, &options, routes_on_request, api);
     return err < 0 ? fail(api, err, "http", "HANDOFF_API_LISTEN: is the port free?") : 0;
 }

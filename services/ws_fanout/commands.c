@@ -102,7 +102,7 @@ static void refuse(struct connection *c, const struct protocol_message *m, enum 
     struct fault f = {0};
     fault_set(&f, code, NULL, "%s", detail);
     f.retry_after_ms = retry_after_ms;
-    connection_log_refusal(c, m->id, m->session_id, &f);
+    connection_log_refused(c, m, &f);
     connection_send_fault(c, m->id, m->session_id, &f);
 }
 

@@ -168,11 +168,23 @@ void connection_send_buf(struct connection *c, struct buf *b) {
     connection_send(c, f, NULL);
 }
 
-void connection_log_refusal(const struct connection *c, const char *id, const char *session_id,
-                            const struct fault *f) {
+static void log_refusal(const struct connection *c, const char *id, const char *session_id,
+                        const struct trace_context *trace, const struct fault *f) {
     REFUSAL_LOG(c->fanout->app->log, f->code, LOG_TEXT("connectionId", c->id),
                 LOG_KNOWN("frameId", id), LOG_KNOWN("sessionId", session_id),
-                LOG_TEXT("code", fault_wire_code(f->code)), LOG_TEXT("detail", f->detail));
+                LOG_TEXT("code", fault_wire_code(f->code)), LOG_TEXT("detail", f->detail),
+                LOG_TRACE(trace));
+}
+
+void connection_log_refusal(const struct connection *c, const char *id, const struct fault *f) {
+    log_refusal(c, id, "", &(struct trace_context){0}, f);
+}
+
+void connection_log_refused(const struct connection *c, const struct protocol_message *m,
+                            const struct fault *f) {
+    struct trace_context trace;
+    trace_context_take(m->traceparent, &trace);
+    log_refusal(c, m->id, m->session_id, &trace, f);
 }
 
 void connection_send_fault(struct connection *c, const char *id, const char *session_id,

@@ -83,9 +83,11 @@ void connection_closed(void *connection);
 void connection_send(struct connection *c, struct frame *f, struct subscription *owner);
 /* The same for a message of its own; b is left empty. */
 void connection_send_buf(struct connection *c, struct buf *b);
-/* What the log says of a refusal; id, session_id: "" where they are not known. */
-void connection_log_refusal(const struct connection *c, const char *id, const char *session_id,
+/* What the log says of a refusal of what the client sent (connection_log_refusal: of something that
+ * has no session and no trace); id: "" without. */
+void connection_log_refused(const struct connection *c, const struct protocol_message *m,
                             const struct fault *f);
+void connection_log_refusal(const struct connection *c, const char *id, const struct fault *f);
 /* An error; a stream ends with it. */
 void connection_send_fault(struct connection *c, const char *id, const char *session_id,
                            const struct fault *f);

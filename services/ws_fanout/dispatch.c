@@ -16,6 +16,8 @@ static void answer_ping(struct connection *c, const char *id) {
 
 /* Malformed messages in a row end the connection; one that is merely refused does not count. */
 static void refuse(struct connection *c, const struct protocol_message *m, const struct fault *f) {
+    if (c->is_authenticated) /* before, it is nobody's */
+        connection_log_refused(c, m, f);
     connection_send_fault(c, m->id, m->session_id, f);
     if (f->code != FAULT_INVALID_JSON && f->code != FAULT_INVALID_REQUEST)
         c->n_bad_messages = 0;
@@ -66,13 +68,14 @@ static void take(struct connection *c, struct protocol_message *m, int r, struct
     act(c, m);
 }
 
-static void refuse_excess(struct connection *c, const char *id, const char *session_id,
-                          int64_t wait_ms, const char *detail) {
+static void refuse_excess(struct connection *c, const struct protocol_message *m, int64_t wait_ms,
+                          const char *detail) {
     struct fault f = {0};
     metric_add(c->fanout->rate_limited_metric, 1);
     fault_set(&f, FAULT_RATE_LIMITED, NULL, "%s", detail);
     f.retry_after_ms = wait_ms;
-    connection_send_fault(c, id, session_id, &f);
+    connection_log_refused(c, m, &f);
+    connection_send_fault(c, m->id, m->session_id, &f);
     if (limits_refuse(&c->limits, (int64_t)uv_now(c->fanout->app->loop)))
         connection_send_away(c, wait_ms > LIMITS_PAUSE_MS ? wait_ms : LIMITS_PAUSE_MS);
 }
@@ -80,20 +83,19 @@ static void refuse_excess(struct connection *c, const char *id, const char *sess
 /* Bytes are counted first: what is over them is not even parsed, so that its answer has no id. */
 void connection_message(void *connection, const char *text, size_t len) {
     struct connection *c = connection;
-    struct protocol_message m;
+    struct protocol_message m = {0};
     struct fault f = {.index = -1};
     int64_t now = (int64_t)uv_now(c->fanout->app->loop), wait;
     if (connection_is_closing(c))
         return;
     metric_add(c->fanout->messages_metric, 1);
     if ((wait = bucket_take(&c->limits.bytes, (int64_t)len, now)) > 0) {
-        refuse_excess(c, "", "", wait, "the connection sends too many bytes a second");
+        refuse_excess(c, &m, wait, "the connection sends too many bytes a second");
         return;
     }
     int r = protocol_parse(text, len, &m, &f);
     if ((wait = bucket_take(&c->limits.messages, 1, now)) > 0)
-        refuse_excess(c, m.id, m.session_id, wait,
-                      "the connection sends too many messages a second");
+        refuse_excess(c, &m, wait, "the connection sends too many messages a second");
     else
         take(c, &m, r, &f);
     protocol_message_done(&m);

@@ -95,6 +95,9 @@ static void make_metrics(struct fanout *f, struct metrics *m) {
                (double)f->app->config->max_connections);
     f->outbox_bytes_metric = metrics_gauge(m, "handoff_ws_outbox_bytes", NULL,
                                            "Bytes held for slow connections, in all.");
+    metric_set(metrics_gauge(m, "handoff_ws_outbox_bytes_limit", NULL,
+                             "From so many on each connection keeps but little."),
+               (double)f->app->config->max_outbox_total_bytes);
     f->dropped_metric = metrics_counter(m, "handoff_ws_dropped_total", NULL,
                                         "Messages dropped from full queues of slow connections.");
     f->messages_metric =

@@ -33,3 +33,27 @@ def settings_of(service):
 def drain_seconds():
     """How long a service may take to end."""
     return int(re.search(r"^## HANDOFF_DRAIN_TIMEOUT\n.*?- Default: `(\d+)s`", CONFIG, re.M | re.S)[1])
+
+
+def default_of(setting, service):
+    """As docs/CONFIG.md has it; sizes in bytes."""
+    said = re.search(rf"^## {setting}\b.*?- Default: ([^\n]+)", CONFIG, re.M | re.S)[1]
+    number, unit = re.search(rf"`(\d+)(KiB|MiB)?`(?: {service}|(?! ))", said).groups()
+    return int(number) * {"KiB": 1024, "MiB": 1 << 20, None: 1}[unit]
+
+
+def most_bytes(service):
+    """What its bounds let a service hold, beside the little that it has always: a limit below lets the kernel end it under load, and
+    again with what it gets when it is back."""
+    def of(setting):
+        return default_of(setting, service)
+    return {
+        # Bodies, answers, and libmicrohttpd's 16 KiB a connection.
+        "session_api": lambda: 2 * of("HANDOFF_MAX_BUFFER_BYTES") + of("HANDOFF_MAX_CONNECTIONS") * (16 << 10),
+        # 64 KiB for each connection when all are slow, and what an idle one takes.
+        "ws_fanout": lambda: of("HANDOFF_MAX_CONNECTIONS") * (68 << 10),
+        # 128 messages of commands; 64 MiB of events, and of replies, on their way; eight rebuilds of 16 MiB; copies.
+        "state_engine": lambda: (128 + 64 + 64 + 8 * 16 << 20) + of("HANDOFF_MAX_KEPT_BYTES"),
+        # Twice a batch waits, each event as large as a request.
+        "audit_writer": lambda: 2 * of("HANDOFF_MAX_BATCH") * default_of("HANDOFF_MAX_BODY_BYTES", "session_api"),
+    }[service]()

@@ -11,7 +11,7 @@ import time
 import pytest
 import redis
 import yaml
-from deployed import BINARIES, COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, settings_of
+from deployed import BINARIES, COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, most_bytes, settings_of
 
 IN_CONTAINERS = "/run/secrets"
 
@@ -196,6 +196,7 @@ def test_a_service_can_be_scaled_and_changes_nothing_where_it_runs(project, name
     assert (service["read_only"], service["cap_drop"], service["user"]) == (True, ["ALL"], "65532:65532")
     assert service["healthcheck"]["test"] == ["CMD", f"/usr/lib/handoff/{name}", "--is-ready"]
     assert int(service["stop_grace_period"].removesuffix("s")) >= drain_seconds() + 2
+    assert service["pids_limit"] <= 64 and int(service["mem_limit"].removesuffix("m")) << 20 >= most_bytes(name) + (64 << 20)
 
 
 def test_volumes_are_named_and_files_are_there(project):
@@ -249,6 +250,31 @@ def test_the_exporter_asks_postgresql_as_a_role_of_its_own(project, secrets):
 def test_redis_in_compose_has_a_bound_and_evicts_nothing(project):
     assert re.search(r"redis-server /etc/redis/redis\.conf --maxmemory 1gb$", project["services"]["redis"]["entrypoint"][-1])
     assert re.search("^maxmemory 1gb\nmaxmemory-policy noeviction$", (COMPOSE / "redis" / "redis.conf").read_text(), re.M)
+
+
+def test_no_secret_is_an_argument(project):
+    """Those of a process anybody on the machine may read; its environment its own user alone."""
+    for name, service in project["services"].items():
+        for line in [*service.get("entrypoint", []), *service.get("command", [])]:
+            for before in re.findall(r"(\S*)\$\(cat /run/secrets", line):
+                assert re.fullmatch(r'\w+="?\$?', before), (name, line)
+
+
+def test_making_secrets_shows_none_to_who_lists_processes(tmp_path):
+    """Each program that it starts says with what."""
+    (folder := tmp_path / "bin").mkdir()
+    for name in ("sed", "cat", "tr", "sort", "grep", "openssl", "chown", "mv", "mkdir", "dirname", "id", "rm"):
+        (folder / name).write_text(f"""#!/bin/sh
+printf '%s\\n' "$*" >>{tmp_path}/arguments
+PATH=/usr/bin:/bin exec {name} "$@"
+""")
+        (folder / name).chmod(0o755)
+    subprocess.run([COMPOSE / "make-secrets", tmp_path / "secrets"], check=True, capture_output=True, env={"PATH": f"{folder}:/usr/bin:/bin"})
+    told = (tmp_path / "arguments").read_text()
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    passwords = {name: text for name, text in made.items() if re.fullmatch("[0-9a-f]{64}", text)}
+    assert len(passwords) > 10 and str(tmp_path / "secrets" / "users.acl") in told
+    assert not [name for name, text in passwords.items() if text in told]
 
 
 def test_make_secrets_makes_what_compose_has(project, secrets):

@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 import yaml
-from deployed import COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, settings_of
+from deployed import COMPOSE, ROOT, SERVICES, VERSION, check_config, drain_seconds, most_bytes, settings_of
 
 BASE = COMPOSE / "kubernetes"
 VALIDATE = ROOT / "tests" / "kubernetes" / "validate.mjs"
@@ -174,6 +174,12 @@ def test_a_pod_is_restricted(name):
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     assert all(set(volume) == {"name", "projected"} for volume in pod["volumes"])
     assert set(container["resources"]["requests"]) == {"cpu", "memory"} and "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_pod_may_hold_what_its_bounds_let_it_hold(name):
+    limit = container_of(deployment_of(name))[1]["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) << 20 >= most_bytes(name) + (64 << 20)
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -132,6 +132,13 @@ def test_mistakes_are_told(arguments, says):
     assert says in handoff("token", *arguments, code=2, HANDOFF_JWT_SECRET=SECRET).stderr
 
 
+def test_a_scope_that_allows_nothing_is_told():
+    for scope, is_told in (("session:read", True), ("openid profile", True), ("openid sessions:read", False)):
+        done = handoff("token", "new", "--sub", "a", "--scope", scope, HANDOFF_JWT_SECRET=SECRET)
+        assert jwt.decode(done.stdout.strip(), SECRET, algorithms=["HS256"])["scope"] == scope
+        assert ("may do nothing" in done.stderr) == is_told, scope
+
+
 def test_without_anything_to_sign_with():
     assert "nothing to sign with" in handoff("token", "new", "--sub", "a", code=2).stderr
     assert "HANDOFF_JWT_SECRET is needed" in handoff("token", "check", "-", text="x", code=2).stderr

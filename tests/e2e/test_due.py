@@ -7,7 +7,7 @@ import time
 import psycopg2
 import pytest
 
-from harness import new_user, wait_until
+from harness import metric, new_user, wait_until
 from rest import accepted, refused
 from ws import subscribed
 
@@ -351,6 +351,7 @@ def test_who_is_connected_keeps_it_hot(suite, phone, new_session):
 def test_a_use_meanwhile_keeps_it_hot(suite, phone, new_session, use):
     session_id, unused = new_session(ttlSeconds=7200)
     wait_until(lambda: row(suite, session_id, "id"), what="the row")
+    undone = sum(metric(engine, "handoff_cooling_undone_total") for engine in suite.instances("state_engine"))
     connection = psycopg2.connect(suite.servers.postgresql.url)
     with contextlib.closing(connection), connection.cursor() as cursor:
         cursor.execute("select 1 from sessions where id = %s for update", (session_id,))
@@ -369,6 +370,8 @@ def test_a_use_meanwhile_keeps_it_hot(suite, phone, new_session, use):
         return mark == (None, None) if use == "heartbeat" else row(suite, session_id, "version") == (2,)
     wait_until(is_hot, what="no mark that counts")
     assert "state" in unused.keys()
+    wait_until(lambda: sum(metric(engine, "handoff_cooling_undone_total") for engine in suite.instances("state_engine")) > undone,
+               what="it to be counted")
     assert phone.read(session_id)["version"] == (1 if use == "heartbeat" else 2)
 
 

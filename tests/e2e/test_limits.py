@@ -79,6 +79,7 @@ def test_a_refused_message_is_not_acted_on(slowest_fanout, user):
     assert all(a["code"] == "rate_limited" and a["sessionId"] == session["id"]
                for a in answers if a["type"] == "error")
     assert phone.read(session["id"])["data"]["list"] == [1] * n_acked
+    assert metric(slowest_fanout.services["ws_fanout"], "handoff_ws_rate_limited_total") >= 10 - n_acked
 
 
 def test_bytes_are_limited_too(slow_fanout, user, bystander):

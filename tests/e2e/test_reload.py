@@ -115,6 +115,13 @@ def test_what_is_wrong_changes_nothing(front, files, user):
             assert next(iter(wrong)) in record["err"] and record["level"] == "error"
             assert "short" not in record["err"] or "under 32" in record["err"]
         files.write(HANDOFF_JWT_SECRET=SECRET, HANDOFF_JWT_SECRET_PREVIOUS="")
+    files.write(HANDOFF_LOG_LEVEL="debug")
+    for name in ("HANDOFF_JWT_SECRET", "HANDOFF_JWT_SECRET_PREVIOUS", "HANDOFF_LOG_LEVEL"):
+        (files.folder / name).rename(files.folder / "away")
+        hang_up(front, REFUSED)
+        (files.folder / "away").rename(files.folder / name)
+        assert status(front, kept) == 200
+        assert f"{name}_FILE" in (told := records(front, "reload_refused")[-1]["err"]), told
     assert not records(front, "unauthenticated") and not records(front, "reloaded")
     assert not [r for name in NAMES[::2] for r in front.log_records(name) if r["level"] == "debug"]
     files.write(HANDOFF_LOG_LEVEL="debug")
@@ -123,6 +130,40 @@ def test_what_is_wrong_changes_nothing(front, files, user):
     be_noted(front, user)
     wait_until(lambda: [r for name in NAMES[::2] for r in front.log_records(name) if r["level"] == "debug"],
                what="records of the new level")
+
+
+def write_half(path, *keys):
+    """As somebody finds it who reads while it is written: the last key is not all there."""
+    write_keys(path, *keys)
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def test_public_keys_in_a_folder_rotate(own_api, tmp_path, user):
+    """A file for each, two at once; one that cannot be read changes nothing, of the others neither."""
+    (folder := tmp_path / "keys").mkdir()
+    old, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    write_keys(folder / "old.pem", old.public_key())
+    api = own_api(HANDOFF_JWT_ALGORITHMS="ES256", HANDOFF_JWT_SECRET="", HANDOFF_JWT_KEYS=str(folder))
+    of_both = [sign(kid, key, user, "phone") for kid, key in (("old", old), ("new", new))]
+
+    def statuses():
+        return [status(api, made) for made in of_both]
+
+    assert statuses() == [200, 401]
+    write_half(folder / "new.pem", new.public_key())
+    (folder / "old.pem").rename(folder / "gone")
+    hang_up(api, REFUSED)
+    assert statuses() == [200, 401] and str(folder / "new.pem") in records(api, "reload_refused")[-1]["err"]
+    (folder / "gone").rename(folder / "old.pem")
+    write_keys(folder / "new.pem", new.public_key())
+    hang_up(api)
+    assert statuses() == [200, 200]
+    (folder / "old.pem").unlink()
+    hang_up(api)
+    assert statuses() == [401, 200]
+    (folder / "new.pem").unlink()
+    hang_up(api, REFUSED)
+    assert statuses() == [401, 200]
 
 
 def test_keys_of_session_tokens_rotate(own_api, phone, tmp_path):
@@ -148,6 +189,12 @@ def test_keys_of_session_tokens_rotate(own_api, phone, tmp_path):
     write_keys(tmp_path / "verified.pem", SESSION_KEY.public_key(), following.public_key())
     hang_up(api)
     assert statuses() == [200, 200] and signed_by() == thumbprint(SESSION_KEY.public_key())
+    for wrong in (lambda: write_half(tmp_path / "verified.pem", SESSION_KEY.public_key(), following.public_key()),
+                  (tmp_path / "verified.pem").unlink, (tmp_path / "verified.pem").touch):
+        wrong()
+        hang_up(api, REFUSED)
+        assert statuses() == [200, 200] and "HANDOFF_SESSION_TOKEN_PUBLIC_KEYS" in records(api, "reload_refused")[-1]["err"]
+    write_keys(tmp_path / "verified.pem", SESSION_KEY.public_key(), following.public_key())
     write_keys(tmp_path / "signer.pem", following)
     hang_up(api)
     assert statuses() == [200, 200] and signed_by() == thumbprint(following.public_key())

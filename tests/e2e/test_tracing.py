@@ -8,13 +8,14 @@ import re
 import secrets
 import subprocess
 import time
+import uuid
 
 import pytest
 import requests
 
 from cold import lose
 from collector import KINDS, Collector
-from harness import MAX_WAIT, Socket, Suite, free_ports, metric, new_user, wait_until
+from harness import MAX_WAIT, Socket, Suite, free_ports, metric, new_user, token, wait_until
 from test_due import Unused
 from ws import set_to
 
@@ -170,7 +171,7 @@ def test_a_broadcast_and_a_refusal(traced, collector, ada):
 
 def test_every_refusal_is_found_by_its_trace(traced, ada):
     """Also those that are not sampled, as nearly all are."""
-    upgrade, stream, frame = Parent("00"), Parent("00"), Parent("00")
+    upgrade, stream, frame, nowhere, shapeless = (Parent("00") for _ in range(5))
     with pytest.raises(Exception, match="401"):
         Socket(traced.ws_url, header=["Authorization: Bearer x", f"traceparent: {upgrade.text}", "X-Request-Id: up-1"])
     told = one_record(traced, "ws_fanout", "unauthenticated", upgrade)
@@ -184,6 +185,16 @@ def test_every_refusal_is_found_by_its_trace(traced, ada):
         hello = socket.expect("hello")
         socket.send(type="patch", id="f", sessionId=session, operations=REPLACE, baseVersion=9, traceparent=frame.text)
         socket.recv_until("error")
+        # Those that no engine hears of.
+        socket.send(type="patch", id="g", sessionId=session, operations={}, traceparent=shapeless.text)
+        socket.recv_until("error", id="g")
+    confined = traced.bearer(token(ada.user, "phone", session_id=str(uuid.uuid4())), ada.user, "phone")
+    with confined.connect() as socket:
+        socket.send(type="heartbeat", id="h", sessionId=session, traceparent=nowhere.text)
+        socket.recv_until("error", id="h")
+    for parent, frame_id, code in ((shapeless, "g", "invalid_request"), (nowhere, "h", "not_found")):
+        told = one_record(traced, "ws_fanout", "request_refused", parent)
+        assert (told["frameId"], told["sessionId"], told["code"]) == (frame_id, session, code)
     told = one_record(traced, "ws_fanout", "request_refused", frame)
     assert (told["connectionId"], told["frameId"], told["sessionId"], told["code"]) == \
         (hello["connectionId"], "f", session, "version_conflict") and told["commandId"]
