@@ -42,7 +42,10 @@ static bool is_origin(const char *text, size_t len) {
         return false;
     if (has_any_port(text, len))
         return is_loopback(text + n, len - n - N_ANY_PORT);
-    return strcspn(text + n, "/?#@ ,*") == len - n;
+    for (size_t i = n; i < len; i++)
+        if (text[i] <= ' ' || text[i] >= 0x7f || strchr("/?#@,*", text[i]))
+            return false;
+    return true;
 }
 
 bool origins_are_valid(const char *text) {

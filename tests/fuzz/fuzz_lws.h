@@ -87,7 +87,8 @@ static const char *fuzz_fragment(int i, int *ret_len) {
 int lws_hdr_fragment_length(struct lws *lws, enum lws_token_indexes token, int i) {
     int len;
     (void)lws;
-    must_hold(token == WSI_TOKEN_HTTP_URI_ARGS);
+    if (token != WSI_TOKEN_HTTP_URI_ARGS) /* each header is there once */
+        return i == 0 ? lws_hdr_total_length(lws, token) : 0;
     (void)fuzz_fragment(i, &len);
     return len;
 }

@@ -71,6 +71,8 @@ static void test_a_star_is_for_ports_of_loopback_only(void **state) {
         if (!origins_are_valid(valid[i]))
             fail_msg("%s is refused", valid[i]);
     static const char *const bad[] = {"",
+                                      "https://a.example\thttps://b.example",
+                                      "https://a.ex\xc3\xa4mple",
                                       "http://*",
                                       "http://:*",
                                       "http://*:*",

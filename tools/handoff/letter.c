@@ -14,6 +14,8 @@
 #include "proto/text.h"
 #include "tools/handoff/shown.h"
 
+#define NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+
 static void put_part(struct buf *whole, const char *part) {
     buf_puts(whole, part);
     buf_putc(whole, '\n');
@@ -57,6 +59,15 @@ void letter_print_line(const char *queue, const struct bus_message *m, FILE *out
     fprintf(out, LINE, id, queue, when, type, bytes, message_id, reason);
 }
 
+/* Who wrote the letter may have put any: beyond 2^53 - 1 readers of JSON would take it for another
+ * (RFC 8259, section 6). */
+static void put_number(struct buf *out, const char *name, uint64_t number) {
+    if (number <= NUMBER_MAX)
+        buf_printf(out, ",\"%s\":%" PRIu64, name, number);
+    else
+        buf_printf(out, ",\"%s\":null", name);
+}
+
 static void put_member(struct buf *out, const char *name, const char *text) {
     _cleanup_(buf_done) struct buf valid = BUF_NULL;
     clean_put(&valid, text, strlen(text), SHOWN_MAX);
@@ -91,7 +102,8 @@ void letter_print_json(const char *queue, const struct bus_message *m, FILE *out
 void letter_print_whole_json(const char *queue, const struct bus_message *m, FILE *out) {
     _cleanup_(buf_done) struct buf line = BUF_NULL;
     put_members(queue, m, &line);
-    buf_printf(&line, ",\"epoch\":%" PRIu64 ",\"version\":%" PRIu64, m->epoch, m->version);
+    put_number(&line, "epoch", m->epoch);
+    put_number(&line, "version", m->version);
     put_member(&line, "deviceId", m->device_id);
     put_member(&line, "commandId", m->command_id);
     put_member(&line, "keyHash", m->key_hash);
