@@ -39,6 +39,7 @@ static const char *fuzz_token_text(enum lws_token_indexes token) {
                 {WSI_TOKEN_DELETE_URI, "DELETE", true},
                 {WSI_TOKEN_HOST, "Host", false},
                 {WSI_TOKEN_UPGRADE, "Upgrade", false},
+                {WSI_TOKEN_CONNECTION, "Connection", false},
                 {WSI_TOKEN_KEY, "Sec-WebSocket-Key", false},
                 {WSI_TOKEN_VERSION, "Sec-WebSocket-Version", false},
                 {WSI_TOKEN_PROTOCOL, "Sec-WebSocket-Protocol", false},
