@@ -334,6 +334,32 @@ static void test_printed_values_hide_every_password(void **state) {
     config_done(&c);
 }
 
+static void check_shown(const char *variable, const char *shown) {
+    const char *const *environment =
+        ENVIRONMENT("HANDOFF_JWT_SECRET=geheim-geheim-geheim-geheim-geheim", variable);
+    struct config c;
+    check_taken(CONFIG_SESSION_API, environment, &c);
+    _cleanup_(freep) char *values = print_values(&c, environment);
+    assert_null(strstr(values, "geheim"));
+    assert_non_null(strstr(values, shown));
+    config_done(&c);
+}
+
+/* A collector's key is often a parameter of its address. */
+static void test_nothing_is_shown_of_a_query_that_may_have_a_key(void **state) {
+    (void)state;
+    check_shown("HANDOFF_OTLP_URL=https://c:4318/v1/traces?api_key=geheim&x=geheim",
+                "HANDOFF_OTLP_URL=https://c:4318/v1/traces?***  (environment)\n");
+    check_shown("HANDOFF_OTLP_URL=https://u:geheim@c/v1?geheim",
+                "HANDOFF_OTLP_URL=https://u:***@c/v1?***  (environment)\n");
+    check_shown("HANDOFF_OTLP_URL=https://c/v1?key=geheim@geheim",
+                "HANDOFF_OTLP_URL=https://***  (environment)\n");
+    check_shown("HANDOFF_JWKS_URL=https://p/keys?token=geheim",
+                "HANDOFF_JWKS_URL=https://p/keys?***  (environment)\n");
+    check_shown("HANDOFF_DATABASE_URL=postgres://u:ge?heim:geheim@h/d?sslmode=require",
+                "postgres://u:***@h/d?sslmode=require  (environment)\n");
+}
+
 static void test_the_password_of_several_addresses_is_hidden_too(void **state) {
     (void)state;
     const char *const *environment =
@@ -468,6 +494,7 @@ int main(void) {
         cmocka_unit_test(test_a_previous_secret_needs_a_current_one),
         cmocka_unit_test(test_printed_values_hide_every_password),
         cmocka_unit_test(test_the_password_of_several_addresses_is_hidden_too),
+        cmocka_unit_test(test_nothing_is_shown_of_a_query_that_may_have_a_key),
         cmocka_unit_test(test_booleans_parse_as_people_write_them),
         cmocka_unit_test(test_ratios_are_exact_to_a_millionth),
         cmocka_unit_test(test_numbers_print_in_their_largest_unit),
