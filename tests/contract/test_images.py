@@ -199,6 +199,15 @@ def test_a_service_can_be_scaled_and_changes_nothing_where_it_runs(project, name
     assert service["pids_limit"] <= 64 and int(service["mem_limit"].removesuffix("m")) << 20 >= most_bytes(name) + (64 << 20)
 
 
+def test_what_else_runs_has_bounds_too(project):
+    """Redis bounds what it holds by maxmemory, the proxy by its connections."""
+    others = {name: service for name, service in project["services"].items() if name not in SERVICES}
+    assert not [name for name, service in others.items() if not 0 < service.get("pids_limit", 0) <= 1024]
+    assert {name for name, service in others.items() if "mem_limit" not in service} == {"redis", "proxy"}
+    alarm = re.search(r"^vm_memory_high_watermark\.absolute = (\d+)GB$", (COMPOSE / "rabbitmq" / "rabbitmq.conf").read_text(), re.M)
+    assert others["rabbitmq"]["mem_limit"] == f"{2 * int(alarm[1])}g"
+
+
 def test_volumes_are_named_and_files_are_there(project):
     for name, service in project["services"].items():
         for volume in service.get("volumes", []):
