@@ -57,14 +57,13 @@ static void test_defaults_of_each_service(void **state) {
     (void)state;
     static const char *const admin[] = {"127.0.0.1:9100", "127.0.0.1:9101", "127.0.0.1:9102",
                                         "127.0.0.1:9103"};
-    static const int64_t batch[] = {256, 256, 256, 128};
     static const char *const names[] = {"session_api", "state_engine", "ws_fanout", "audit_writer"};
     for (int i = 0; i < 4; i++) {
         struct config c;
         check_taken((enum config_service)(1 << i), ENVIRONMENT(NULL), &c);
         assert_string_equal(c.service_name, names[i]);
         assert_string_equal(c.admin_listen, admin[i]);
-        assert_int_equal(c.max_batch, batch[i]);
+        assert_int_equal(c.max_batch, 256);
         assert_string_equal(c.jwt_secret, "");
         assert_string_equal(c.jwt_algorithms, "HS256");
         assert_int_equal(c.drain_timeout_ms, 10000);
@@ -452,7 +451,7 @@ static void test_help_names_the_rows_of_the_service_only(void **state) {
     config_print_help(CONFIG_AUDIT_WRITER, out);
     fclose(out);
     assert_non_null(strstr(text, "HANDOFF_AUDIT_WAIT\n"));
-    assert_non_null(strstr(text, "default: 128; a whole number from 1 to 4096"));
+    assert_non_null(strstr(text, "default: 256; a whole number from 1 to 4096"));
     assert_null(strstr(text, "HANDOFF_JWT_SECRET"));
     free(text);
 }
