@@ -310,20 +310,19 @@ static void print_url_start(const char *url, size_t len, struct buf *out) {
 }
 
 /* In the query of what is no database's address any word may be a key (?api_key=), so none is
- * shown; nor anything before it, where an @ in it leaves open what is query and what password. */
+ * shown; nor where an @ behind the ? leaves open what is query and what password. */
 static void print_url(const char *url, struct buf *out) {
-    const char *scheme = strstr(url, "://"), *at = strrchr(url, '@');
-    bool is_libpq = strncmp(url, "postgres", strlen("postgres")) == 0;
-    size_t len = strcspn(is_libpq && at ? at : url, "?");
-    if (is_libpq && at)
-        len += (size_t)(at - url);
-    if (!is_libpq && url[len] && at > url + len)
-        len = scheme ? (size_t)(scheme + 3 - url) : 0;
+    size_t len = strcspn(url, "?");
+    const char *scheme = memmem(url, len, "://", 3);
+    if (strchr(url + len, '@')) {
+        buf_put(out, url, scheme ? (size_t)(scheme + 3 - url) : 0);
+        return buf_puts(out, "***");
+    }
     print_url_start(url, len, out);
-    if (is_libpq)
+    if (strncmp(url, "postgres", strlen("postgres")) == 0)
         print_query(url + len, out);
     else if (url[len])
-        buf_puts(out, url[len] == '?' ? "?***" : "***");
+        buf_puts(out, "?***");
 }
 
 void config_value_print_text(enum config_type type, const char *text, struct buf *out) {

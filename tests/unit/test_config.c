@@ -356,6 +356,10 @@ static void test_nothing_is_shown_of_a_query_that_may_have_a_key(void **state) {
     check_shown("HANDOFF_JWKS_URL=https://p/keys?token=geheim",
                 "HANDOFF_JWKS_URL=https://p/keys?***  (environment)\n");
     check_shown("HANDOFF_DATABASE_URL=postgres://u:ge?heim:geheim@h/d?sslmode=require",
+                "HANDOFF_DATABASE_URL=postgres://***  (environment)\n");
+    check_shown("HANDOFF_DATABASE_URL=postgres://h/d?password=a@geheim&user=geheim",
+                "HANDOFF_DATABASE_URL=postgres://***  (environment)\n");
+    check_shown("HANDOFF_DATABASE_URL=postgres://u:geheim@h/d?sslmode=require",
                 "postgres://u:***@h/d?sslmode=require  (environment)\n");
 }
 
