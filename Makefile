@@ -159,6 +159,11 @@ $(OUT)/contract/%: $(OUT)/tests/contract/%.o $(OUT)/libhandoff.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+# What end-to-end tests load into the services.
+$(OUT)/e2e/%.so: tests/e2e/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out $(SANITIZERS),$(CPPFLAGS) $(CFLAGS)) -fPIC -shared $< -o $@
+
 # The benchmark's load generators, and its points of reference for the broker, for HTTP and for a fan-out.
 BENCH := $(addprefix $(OUT)/bench/,load crowd_load deadline_load sessions_load slow_load rolling_load amqp_rpc amqp_events bare_send bare_http audit_publish)
 bench_objects = $(call objects,$(patsubst %,tests/bench/%.c,$(1)))
@@ -244,7 +249,7 @@ install-tests:
 
 client-js: $(CLIENT_JS) ## compile the clients for browsers and Node (clients/js, clients/react)
 client-c: $(CLIENT_C_ALL) ## build the client for C (clients/c): libhandoff_client.a, .so, handoff_client.pc, the example
-test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_C_ALL) $(OUT)/clients/device $(OUT)/bench/rolling_load $(CLIENT_JS) $(NPM)
+test-programs: all $(UNIT_TESTS) $(INTEGRATION_TESTS) $(CONTRACT_TOOLS) $(CLIENT_C_ALL) $(OUT)/clients/device $(OUT)/e2e/names.so $(OUT)/bench/rolling_load $(CLIENT_JS) $(NPM)
 bench-programs: $(BENCH)
 fuzz-targets: $(FUZZ_TARGETS)
 

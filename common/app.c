@@ -19,7 +19,8 @@
 #include "common/version.h"
 
 #define MAX_FILES (1u << 20)
-#define HANDLES_GRACE_MS 3500u /* a handshake with a silent broker gives up after 3 s */
+#define GRACE_MS 3500u /* a handshake with a silent broker gives up after 3 s */
+#define LOOK_MS 100u
 
 enum app_state {
     APP_STARTING, /* -> running, stopped */
@@ -39,6 +40,7 @@ struct runner {
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t timer; /* delaying: its end; draining: its deadline, or 0 when drained; stopped: the
                          guard */
+    uint64_t drain_end_ms, stopped_ms; /* uv_now; 0: not yet */
     struct admin *admin;
     struct app_reload reload;
     uv_work_t first_work;
@@ -51,12 +53,18 @@ static void look_at_handle(uv_handle_t *handle, void *arg) {
 }
 
 /* Without a handle it is work in libuv's threads that holds the loop: looking up a name may take as
- * long as the resolver likes, and cannot be broken off. */
-static void on_grace_over(uv_timer_t *timer) {
+ * long as the resolver likes, and cannot be broken off. It is not waited for when the time to drain
+ * is over. */
+static void on_look(uv_timer_t *timer) {
     struct runner *r = timer->data;
+    uint64_t now = uv_now(&r->loop);
+    bool is_grace_over = now - r->stopped_ms >= GRACE_MS;
+    r->handles_left = false;
     uv_walk(&r->loop, look_at_handle, r);
-    r->work_left = !r->handles_left;
-    uv_stop(&r->loop);
+    r->work_left = !r->handles_left && (is_grace_over || now >= r->drain_end_ms);
+    r->handles_left &= is_grace_over;
+    if (r->handles_left || r->work_left)
+        uv_stop(&r->loop);
 }
 
 /* Closes everything but, unreferenced: the timer, which guards against a part that forgot a handle
@@ -71,7 +79,8 @@ static void stop(struct runner *r) {
     uv_unref((uv_handle_t *)&r->sigterm);
     uv_unref((uv_handle_t *)&r->sigint);
     uv_unref((uv_handle_t *)&r->sighup);
-    uv_timer_start(&r->timer, on_grace_over, HANDLES_GRACE_MS, 0);
+    r->stopped_ms = uv_now(&r->loop);
+    uv_timer_start(&r->timer, on_look, LOOK_MS, LOOK_MS);
     uv_unref((uv_handle_t *)&r->timer);
 }
 
@@ -92,10 +101,15 @@ void app_drained(struct app *app) {
         uv_timer_start(&r->timer, on_drained, 0, 0);
 }
 
+static void limit_drain(struct runner *r) {
+    uint64_t ms = (uint64_t)(r->app.config->drain_timeout_ms + r->app.drain_spread_ms);
+    r->drain_end_ms = uv_now(&r->loop) + ms;
+    uv_timer_start(&r->timer, on_drain_timeout, ms, 0);
+}
+
 static void take_no_more(struct runner *r) {
     r->state = APP_DRAINING;
-    uv_timer_start(&r->timer, on_drain_timeout,
-                   (uint64_t)(r->app.config->drain_timeout_ms + r->app.drain_spread_ms), 0);
+    limit_drain(r);
     r->spec->drain(r->self);
 }
 
@@ -145,7 +159,7 @@ static void on_signal(uv_signal_t *handle, int number) {
         take_no_more(r);
     } else if (r->state == APP_DRAINING && r->app.drain_spread_ms) {
         r->app.drain_spread_ms = 0;
-        uv_timer_start(&r->timer, on_drain_timeout, (uint64_t)r->app.config->drain_timeout_ms, 0);
+        limit_drain(r);
     }
     app_drain(&r->app, 0, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }

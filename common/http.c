@@ -151,7 +151,7 @@ static bool take_headers(struct http_request *r, struct MHD_Connection *mhd, con
     struct header_walk walk = {.request = r};
     size_t n_line = strlen(r->method) + 1 + r->target_len + 1 + strlen(version);
     MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, on_header, &walk);
-    if (http_framing_is_bad(&walk.framing, version) ||
+    if (http_framing_is_bad(&walk.framing, version) || memchr(r->path, ' ', r->target_len) ||
         !http_framing_is_whole(&walk.framing, n_line, head_bytes(mhd))) {
         r->problem = HTTP_BAD_FRAMING;
         return true;
@@ -261,12 +261,15 @@ uint16_t http_port(const struct http *h) {
     return h->port;
 }
 
+/* Not MHD_OPTION_STRICT_FOR_CLIENT 1: a request without Host, or with a blank in its target, would
+ * get an answer of libmicrohttpd's own, in HTML and with its head twice; http_framing.c judges
+ * them. */
 static int start_daemon(struct http *h, const struct http_options *options, int fd) {
     h->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, options->max_connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, on_first_line, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
     return h->daemon ? 0 : -EIO;

@@ -12,15 +12,17 @@
 
 #include "common/http_parts.h"
 
+static bool is_alphanumeric(unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 static bool is_token(const char *text, size_t len) {
     static const char symbols[] = "!#$%&'*+-.^_`|~";
     if (len == 0)
         return false;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        bool is_alphanumeric =
-            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!is_alphanumeric && (c == '\0' || !strchr(symbols, c)))
+        if (!is_alphanumeric(c) && (c == '\0' || !strchr(symbols, c)))
             return false;
     }
     return true;
@@ -59,6 +61,16 @@ static bool is_value(const char *value, size_t len) {
     return !memchr(value, '\0', len) && !memchr(value, '\r', len) && !memchr(value, '\n', len);
 }
 
+/* Of the characters that a name, an address and a port have (RFC 3986, section 3.2.2); it may be
+ * empty. What it names is nothing to us: whoever routes by it must not see another in it. */
+static bool is_host(const char *value, size_t len) {
+    static const char symbols[] = "-._~!$&'()*+,;=:[]%";
+    for (size_t i = 0; i < len; i++)
+        if (!is_alphanumeric((unsigned char)value[i]) && (!value[i] || !strchr(symbols, value[i])))
+            return false;
+    return true;
+}
+
 static bool is_named(const char *name, size_t len, const char *known, struct http_framing *f) {
     size_t known_len = strlen(known);
     if (len < known_len || strncasecmp(name, known, known_len) != 0)
@@ -75,8 +87,10 @@ void http_framing_take(struct http_framing *f, const char *name, size_t name_len
     f->n_bytes += line_bytes(name, name_len, value, value_len);
     if (is_named(name, name_len, "Content-Length", f))
         take_length(f, value, value_len);
-    if (is_named(name, name_len, "Host", f))
+    if (is_named(name, name_len, "Host", f)) {
         f->n_hosts++;
+        f->is_bad |= value && !is_host(value, value_len);
+    }
     if (is_named(name, name_len, "Transfer-Encoding", f)) {
         f->n_codings++;
         if (!value || value_len != 7 || strncasecmp(value, "chunked", 7) != 0)
@@ -86,6 +100,8 @@ void http_framing_take(struct http_framing *f, const char *name, size_t name_len
 
 bool http_framing_is_bad(const struct http_framing *f, const char *version) {
     if (f->is_bad || f->n_hosts > 1 || f->n_codings > 1 || (f->has_length && f->n_codings > 0))
+        return true;
+    if (f->n_hosts == 0 && strcmp(version, "HTTP/1.0") != 0)
         return true;
     return f->n_codings > 0 && strcmp(version, "HTTP/1.1") != 0;
 }

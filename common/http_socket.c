@@ -33,6 +33,8 @@ bool http_split_address(char *address, const char **ret_host, const char **ret_p
     } else if (strchr(host, ':')) {
         return false; /* 2001:db8::1:80 could be read two ways */
     }
+    if (strpbrk(host, "[]"))
+        return false;
     *ret_host = !*host || strcmp(host, "*") == 0 ? NULL : host;
     *ret_port = colon + 1;
     return true;

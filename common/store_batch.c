@@ -12,6 +12,7 @@
 #define CREATE_CLAIM_MS (24LL * 3600 * 1000)
 #define TRIES_MS 60000
 #define CONNECT_MS 10000 /* of one Redis: its silence ends it sooner */
+#define MAX_LOOKUPS 16   /* threads */
 
 /* 90 random bits, and twice in each session's meta. */
 static void make_token_prefix(struct store_batch *b) {
@@ -27,6 +28,7 @@ int store_batch_new(struct store_batch **ret, const char *url) {
         return err;
     struct store_batch *b = must_alloc(sizeof(*b));
     b->url = parsed;
+    b->lookups = lookups_new(MAX_LOOKUPS);
     make_token_prefix(b);
     for (size_t i = 0; i < STORE_N_SCRIPTS; i++)
         store_script_sha((enum store_script)i, b->sha[i]);
@@ -49,6 +51,7 @@ struct store_batch *store_batch_free(struct store_batch *b) {
     for (size_t i = 0; i < b->n_nodes; i++)
         store_node_free(b->nodes[i]);
     free(b->nodes);
+    lookups_free(b->lookups);
     free(b->map);
     free(b->noted);
     store_url_done(&b->url);

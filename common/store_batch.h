@@ -26,9 +26,9 @@ DEFINE_CLEANUP(struct store_batch *, store_batch_free)
 /* From now on each connection is made with the user and password of *url, which may become another
  * text at any time, of the same addresses. Borrowed, as long as the batch lives. */
 void store_batch_follow_url(struct store_batch *b, char *const *url);
-/* Connects (at most 2 s), loads the scripts, checks maxmemory-policy noeviction. ret_why: for the
- * log,
- * "" on success. No-op when connected. */
+/* Connects, loads the scripts, checks maxmemory-policy noeviction: at most 1 s for the host's name,
+ * which is looked up on when that is over, and 2 s of silence. ret_why: for the log, "" on success.
+ * No-op when connected. */
 MUSTCHECK int store_batch_connect(struct store_batch *b, char ret_why[static 256]);
 /* Also while some nodes of a cluster are away: what they have is answered so. */
 bool store_batch_is_connected(const struct store_batch *b);

@@ -1,6 +1,6 @@
-/* One node's connection; see store_node.h. It is made without blocking: connect, login, INFO, who
- * has which slot, scripts. Once it is up its socket blocks, with a timeout: a pipeline is waited
- * for. */
+/* One node's connection; see store_node.h. It is made without blocking: the host's name is looked
+ * up in a thread, then connect, login, INFO, who has which slot, scripts. Once it is up its socket
+ * blocks, with a timeout: a pipeline is waited for. */
 #include "common/store_node.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 
 #define TIMEOUT_S 2
 #define SILENT_MS (TIMEOUT_S * 1000)
+#define LOOKUP_MS 1000
 
 struct store_node *store_node_new(const struct store_address *address) {
     struct store_node *node = must_alloc(sizeof(*node));
@@ -24,7 +25,10 @@ struct store_node *store_node_new(const struct store_address *address) {
 }
 
 struct store_node *store_node_free(struct store_node *node) {
-    if (node && node->context)
+    if (!node)
+        return NULL;
+    lookup_abandon(node->lookup);
+    if (node->context)
         redisFree(node->context);
     free(node);
     return NULL;
@@ -114,19 +118,61 @@ static void come_up(struct store_batch *b, struct store_node *node) {
     backoff_reset(&node->backoff);
 }
 
-void store_node_start(struct store_batch *b, struct store_node *node) {
-    node->context = redisConnectNonBlock(node->address.host, node->address.port);
-    if (!node->context || node->context->err) {
-        char why[256];
-        snprintf(why, sizeof(why), "%s", node->context ? node->context->errstr : "out of memory");
-        store_node_fail(b, node, -ENOTCONN, why);
+static bool connect_to(struct store_batch *b, struct store_node *node, const char *ip) {
+    node->context = redisConnectNonBlock(ip, node->address.port);
+    if (!node->context || node->context->err)
+        return false;
+    node->context->reader->fn = &store_arena_functions;
+    node->is_connecting = true;
+    introduce(b, node);
+    return true;
+}
+
+/* A host may have several addresses (::1 and 127.0.0.1): one that refuses is followed by the next
+ * one, and a try begins with another than the last. why: none is left. */
+static void try_addresses(struct store_batch *b, struct store_node *node, char why[static 256]) {
+    while (node->n_left) {
+        node->n_left--;
+        if (node->context)
+            redisFree(node->context);
+        if (connect_to(b, node, node->found.addresses[node->n_tries++ % node->found.n]))
+            return;
+        snprintf(why, 256, "%s", node->context ? node->context->errstr : "out of memory");
+    }
+    store_node_fail(b, node, -ENOTCONN, why);
+}
+
+/* One that goes on since an earlier try was waited for then. */
+static int look_up(const struct store_batch *b, struct store_node *node) {
+    int err = node->lookup ? 0 : lookup_begin(&node->lookup, b->lookups, node->address.host);
+    return err ? err : lookup_take(&node->lookup, &node->found);
+}
+
+static void find(struct store_batch *b, struct store_node *node) {
+    char why[256] = "no address";
+    int64_t now = timestamp_monotonic_ms();
+    int err = look_up(b, node);
+    if (err == -EAGAIN && now - node->heard_ms < node->lookup_ms)
+        return;
+    node->heard_ms = now;
+    if (!err && node->found.n) {
+        node->n_left = node->found.n;
+        try_addresses(b, node, why);
         return;
     }
-    node->context->reader->fn = &store_arena_functions;
+    snprintf(why, sizeof(why), "the host's name cannot be resolved: %.80s: %.120s",
+             node->address.host,
+             err == -EAGAIN ? "no answer yet"
+             : err          ? strerror(-err)
+                            : node->found.why);
+    store_node_fail(b, node, err == -EAGAIN ? -ETIMEDOUT : -ENOTCONN, why);
+}
+
+void store_node_start(struct store_batch *b, struct store_node *node) {
     node->state = STORE_NODE_COMING;
-    node->is_connecting = true;
     node->heard_ms = timestamp_monotonic_ms();
-    introduce(b, node);
+    node->lookup_ms = node->lookup ? 0 : LOOKUP_MS;
+    find(b, node);
 }
 
 static short wanted_events(const struct store_node *node) {
@@ -166,13 +212,15 @@ static bool exchange(struct store_batch *b, struct store_node *node, short event
 static void go_on(struct store_batch *b, struct store_node *node, short events) {
     int error = 0;
     socklen_t len = sizeof(error);
-    node->heard_ms = timestamp_monotonic_ms();
     if (node->is_connecting && getsockopt(node->context->fd, SOL_SOCKET, SO_ERROR, &error, &len))
         error = errno;
     if (error) {
-        store_node_fail(b, node, -ENOTCONN, strerror(error));
+        char why[256];
+        snprintf(why, sizeof(why), "%s", strerror(error));
+        try_addresses(b, node, why);
         return;
     }
+    node->heard_ms = timestamp_monotonic_ms();
     node->is_connecting = false;
     if (!exchange(b, node, events)) {
         char why[256];
@@ -182,6 +230,10 @@ static void go_on(struct store_batch *b, struct store_node *node, short events) 
 }
 
 void store_node_step(struct store_batch *b, struct store_node *node) {
+    if (!node->context) {
+        find(b, node);
+        return;
+    }
     struct pollfd fd = {.fd = node->context->fd, .events = wanted_events(node)};
     if (poll(&fd, 1, 0) > 0)
         go_on(b, node, fd.revents);
@@ -191,13 +243,15 @@ void store_node_step(struct store_batch *b, struct store_node *node) {
 
 /* Any of them, for so long. */
 static void wait_for_any(const struct store_batch *b, int64_t ms) {
-    _cleanup_(freep) struct pollfd *fds = must_alloc(b->n_nodes * sizeof(*fds));
-    nfds_t n = 0;
+    _cleanup_(freep) struct pollfd *fds = must_alloc((b->n_nodes + 1) * sizeof(*fds));
+    nfds_t n = 1;
+    fds[0] = (struct pollfd){.fd = lookups_fd(b->lookups), .events = POLLIN};
     for (size_t i = 0; i < b->n_nodes; i++)
-        if (b->nodes[i]->state == STORE_NODE_COMING)
+        if (b->nodes[i]->state == STORE_NODE_COMING && b->nodes[i]->context)
             fds[n++] = (struct pollfd){.fd = b->nodes[i]->context->fd,
                                        .events = wanted_events(b->nodes[i])};
-    (void)poll(fds, n, (int)ms);
+    if (poll(fds, n, (int)ms) > 0 && fds[0].revents)
+        lookups_clear(b->lookups);
 }
 
 static bool step_all(struct store_batch *b) {

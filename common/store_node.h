@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/backoff.h"
+#include "common/lookup.h"
 #include "common/store_slots.h"
 
 struct store_batch;
@@ -12,14 +13,18 @@ struct store_command;
 
 enum store_node_state {
     STORE_NODE_AWAY,   /* -> COMING when it is tried again */
-    STORE_NODE_COMING, /* connects, and is asked who it is; -> UP, AWAY */
+    STORE_NODE_COMING, /* its name is looked up, it connects, is asked who it is; -> UP, AWAY */
     STORE_NODE_UP,     /* takes questions; -> AWAY */
 };
 
 struct store_node {
     struct store_address address;
     enum store_node_state state;
-    redisContext *context;     /* NULL while AWAY */
+    struct lookup *lookup; /* owned; of its name: COMING, or since a try that did not wait for it */
+    int64_t lookup_ms;     /* COMING: how long it is waited for */
+    struct lookup_answer found;
+    size_t n_tries, n_left;    /* of what was found: taken in turn; COMING: not taken in this try */
+    redisContext *context;     /* NULL while AWAY, and until the name was looked up */
     char run_id[41];           /* of the last connection that came up */
     char why[256];             /* it is AWAY; "" before the first try, and once up */
     int err;                   /* the same as -errno */

@@ -183,6 +183,7 @@ struct store_batch {
     char *const *url_text;     /* borrowed; NULL: url stays */
     struct store_node **nodes; /* owned, each; one Redis: the only one, always there */
     size_t n_nodes, cap_nodes;
+    struct lookups *lookups; /* owned: of the nodes' names */
     struct store_pipe pipe;
     char sha[STORE_N_SCRIPTS][41];
     char token_prefix[UUID_LEN + 1]; /* tells this batch's saves from any other's */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/text.h"
+
 struct fault_row {
     const char *wire_code;
     int http_status;
@@ -26,27 +28,29 @@ static size_t sequence_len(unsigned char lead) {
     return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
-/* Removes a character that was cut in the middle from the end of text. */
-static void drop_cut_character(char *text, size_t len) {
-    size_t start = len;
-    while (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
-        start--;
-    if (start == 0)
+/* Without the halves of characters that were cut, be it at the end or, by a format's precision,
+ * before it. */
+static void keep_whole_characters(char *text) {
+    size_t len = strlen(text), n_kept = 0;
+    if (text_is_utf8(text, len))
         return;
-    start--;
-    if (start + sequence_len((unsigned char)text[start]) > len)
-        text[start] = '\0';
+    for (size_t at = 0, size; at < len; at += size) {
+        size = sequence_len((unsigned char)text[at]);
+        if (size > len - at || !text_is_utf8(text + at, size)) {
+            size = 1;
+            continue;
+        }
+        memmove(text + n_kept, text + at, size);
+        n_kept += size;
+    }
+    text[n_kept] = '\0';
 }
 
 static void copy_cut(char *ret, size_t cap, const char *text) {
-    size_t len = strnlen(text, cap);
-    bool cut = len == cap;
-    if (cut)
-        len = cap - 1;
+    size_t len = strnlen(text, cap - 1);
     memcpy(ret, text, len);
     ret[len] = '\0';
-    if (cut)
-        drop_cut_character(ret, len);
+    keep_whole_characters(ret);
 }
 
 enum fault_code fault_set(struct fault *f, enum fault_code code, const char *field,
@@ -57,10 +61,9 @@ enum fault_code fault_set(struct fault *f, enum fault_code code, const char *fie
     struct fault filled = {.code = code, .index = -1};
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(filled.detail, sizeof(filled.detail), format, args);
+    (void)vsnprintf(filled.detail, sizeof(filled.detail), format, args);
     va_end(args);
-    if (len >= (int)sizeof(filled.detail))
-        drop_cut_character(filled.detail, sizeof(filled.detail) - 1);
+    keep_whole_characters(filled.detail);
     if (field)
         copy_cut(filled.field, sizeof(filled.field), field);
     *f = filled;

@@ -105,8 +105,8 @@ enum session_role session_role_of(const struct session *s, const char *user_id) 
 }
 
 bool session_set_participant(struct session *s, const char *user_id, enum session_role role) {
-    const char *item = find(s->participants, user_id, ':');
-    if (item)
+    const char *item; /* of what somebody else wrote there may be two */
+    while ((item = find(s->participants, user_id, ':')))
         cut(&s->participants, item);
     if (role == SESSION_ROLE_NONE)
         return true;
@@ -143,7 +143,7 @@ bool session_device_is_removed(const struct session *s, const char *device_id) {
 
 bool session_set_device_removed(struct session *s, const char *device_id, bool removed) {
     const char *item = find(s->removed_devices, device_id, ',');
-    if (!removed && item)
+    for (; !removed && item; item = find(s->removed_devices, device_id, ','))
         cut(&s->removed_devices, item);
     if (!removed || item)
         return true;

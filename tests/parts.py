@@ -16,6 +16,6 @@ OUTAGES = ["test_audit_*.py", "test_clock_outages.py", "test_cluster.py", "test_
            "test_rabbitmq_cluster.py", "test_reconnect.py", "test_recover.py", "test_rolling_restart.py",
            "test_start_without.py", "test_ws_moments.py"]
 
-# What they test is no C, or the way to it: the plain build's run is enough.
+# What they test is no C, or the way to it, or is loaded into the services: the plain build's run is enough.
 PLAIN_ONLY = ["test_client_js.py", "test_client_readmes.py", "test_console.py", "test_consume.py", "test_first_minutes.py", "test_how_to.py",
-              "test_counted.py", "test_monitoring.py", "test_proxies.py"]
+              "test_counted.py", "test_monitoring.py", "test_names.py", "test_proxies.py"]

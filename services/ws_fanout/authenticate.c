@@ -10,15 +10,16 @@
 #include "services/ws_fanout/protocol.h"
 #include "services/ws_fanout/request.h"
 
-#define PATH "/ws"
 #define MILLISECONDS 1000
 #define SWITCHING_PROTOCOLS 101
 #define RETRY_CONNECT_MS 5000 /* when another connection of the user may have ended */
 
 static int check_request(const struct fanout *fanout, const struct socket_request *r,
                          struct fault *f) {
-    if (strcmp(r->path, PATH) != 0)
-        return fault_set(f, FAULT_NOT_FOUND, NULL, "the WebSocket is at " PATH);
+    if (strcmp(r->path, REQUEST_WS_PATH) != 0)
+        return fault_set(f, FAULT_NOT_FOUND, NULL, "the WebSocket is at " REQUEST_WS_PATH);
+    if (r->has_body)
+        return fault_set(f, FAULT_INVALID_REQUEST, NULL, "a handshake has no body");
     int refused = request_check_origin(fanout, r, f);
     if (refused)
         return refused;
@@ -129,7 +130,7 @@ bool connection_accept(void *arg, const struct socket_request *request, void **r
                        struct socket_answer *answer) {
     struct fanout *fanout = arg;
     struct request_caller caller;
-    request_caller_of(fanout, request, PATH, &caller);
+    request_caller_of(fanout, request, REQUEST_WS_PATH, &caller);
     struct connection *c = accept_connection(fanout, request, &caller, answer);
     request_trace(fanout, request, &caller, c ? SWITCHING_PROTOCOLS : answer->status,
                   c ? c->id : "");

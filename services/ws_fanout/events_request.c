@@ -29,7 +29,7 @@ static int check_request(const struct fanout *fanout, const struct socket_reques
     bool is_1_1 = strcmp(r->version, "HTTP/1.1") == 0;
     if ((!is_1_1 && strcmp(r->version, "HTTP/1.0") != 0) || (is_1_1 && !r->host))
         return fault_set(f, FAULT_INVALID_REQUEST, "Host",
-                         "the request is HTTP/1.1 with a Host, or HTTP/1.0");
+                         "the request is HTTP/1.1 with one Host, or HTTP/1.0");
     if (r->has_upgrade)
         return fault_set(f, FAULT_INVALID_REQUEST, "Upgrade",
                          "a stream is plain HTTP/1.1: leave Upgrade out");
@@ -165,6 +165,24 @@ static bool refuse(const struct fanout *fanout, const struct request_caller *cal
     return request_refuse(fanout, caller, f, answer);
 }
 
+/* What came for the WebSocket, and is no handshake for one; the header is of RFC 6455, section 4.4.
+ */
+static bool refuse_handshake(const struct fanout *fanout, const struct request_caller *caller,
+                             const struct socket_request *r, struct socket_answer *answer) {
+    struct fault f = {0};
+    if (strcmp(r->method, "GET") != 0) {
+        buf_puts(&answer->headers, "Allow: GET\r\n");
+        fault_set(&f, FAULT_METHOD_NOT_ALLOWED, NULL, "a WebSocket is for GET");
+        return refuse(fanout, caller, r, &f, answer);
+    }
+    buf_puts(&answer->headers, "Sec-WebSocket-Version: 13\r\n");
+    fault_set(
+        &f, FAULT_INVALID_REQUEST, NULL,
+        "here is a WebSocket: HTTP/1.1 with one Host, Connection: Upgrade, Upgrade: websocket, "
+        "Sec-WebSocket-Version: 13, one Sec-WebSocket-Key of 24 characters");
+    return refuse(fanout, caller, r, &f, answer);
+}
+
 static bool request_events(struct fanout *fanout, const struct socket_request *r,
                            const struct request_caller *caller, struct connection **ret_connection,
                            struct socket_answer *answer) {
@@ -193,8 +211,11 @@ bool events_request(void *arg, const struct socket_request *r, void **ret_connec
     struct fanout *fanout = arg;
     struct request_caller caller;
     struct connection *c = NULL;
-    request_caller_of(fanout, r, "/sessions/{id}/events", &caller);
-    bool is_taken = request_events(fanout, r, &caller, &c, answer);
+    bool is_for_socket = strcmp(r->path, REQUEST_WS_PATH) == 0;
+    request_caller_of(fanout, r, is_for_socket ? REQUEST_WS_PATH : "/sessions/{id}/events",
+                      &caller);
+    bool is_taken = is_for_socket ? refuse_handshake(fanout, &caller, r, answer)
+                                  : request_events(fanout, r, &caller, &c, answer);
     request_trace(fanout, r, &caller, is_taken ? 200 : answer->status, is_taken ? c->id : "");
     *ret_connection = c;
     return is_taken;

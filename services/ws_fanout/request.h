@@ -12,6 +12,8 @@
 
 struct fanout;
 
+#define REQUEST_WS_PATH "/ws"
+
 /* Who asked, as far as the answer and the log need it. */
 struct request_caller {
     char id[PROBLEM_REQUEST_ID_MAX + 1]; /* the client's X-Request-Id, or one of ours */

@@ -24,7 +24,7 @@ struct socket_request {
     const char *method; /* "GET"; "" for one that is not known */
     const char *path;
     const char *version; /* "HTTP/1.1" */
-    const char *host;
+    const char *host;    /* NULL where there are two, too */
     const char *origin;
     const char *authorization;
     const char *subprotocols; /* as offered */

@@ -87,11 +87,31 @@ static void take_query(struct lws *lws, struct socket_request *r) {
     }
 }
 
-/* lws itself accepts POST, any version and any key. */
+static bool has_one(struct lws *lws, enum lws_token_indexes token) {
+    return lws_hdr_total_length(lws, token) > 0 && lws_hdr_fragment_length(lws, token, 1) <= 0;
+}
+
+/* Whether a list of words has that one. */
+static bool header_has(struct lws *lws, enum lws_token_indexes token, const char *word) {
+    static const char between[] = ", \t";
+    _cleanup_(freep) char *list = copy_header(lws, token);
+    size_t n_word = strlen(word);
+    for (const char *at = list; at && *at;) {
+        at += strspn(at, between);
+        size_t n = strcspn(at, between);
+        if (n == n_word && strncasecmp(at, word, n) == 0)
+            return true;
+        at += n;
+    }
+    return false;
+}
+
+/* lws itself accepts POST, any version, any key and two hosts; without a Connection to upgrade it
+ * hangs up. */
 static bool is_websocket_handshake(struct lws *lws, const char *protocol) {
     return protocol && strcasecmp(protocol, "websocket") == 0 &&
-           lws_hdr_total_length(lws, WSI_TOKEN_GET_URI) > 0 &&
-           lws_hdr_total_length(lws, WSI_TOKEN_HOST) > 0 &&
+           header_has(lws, WSI_TOKEN_CONNECTION, "upgrade") &&
+           lws_hdr_total_length(lws, WSI_TOKEN_GET_URI) > 0 && has_one(lws, WSI_TOKEN_HOST) &&
            lws_hdr_total_length(lws, WSI_TOKEN_KEY) == WEBSOCKET_KEY_LEN &&
            header_is(lws, WSI_TOKEN_VERSION, "13") && header_is(lws, WSI_TOKEN_HTTP, "HTTP/1.1");
 }
@@ -148,7 +168,7 @@ static void copy_headers(struct lws *lws, enum lws_token_indexes path,
                          char *ret[static N_HEADERS]) {
     ret[HEADER_PATH] = copy_header(lws, path);
     ret[HEADER_VERSION] = copy_header(lws, WSI_TOKEN_HTTP);
-    ret[HEADER_HOST] = copy_header(lws, WSI_TOKEN_HOST);
+    ret[HEADER_HOST] = has_one(lws, WSI_TOKEN_HOST) ? copy_header(lws, WSI_TOKEN_HOST) : NULL;
     ret[HEADER_ORIGIN] = copy_header(lws, WSI_TOKEN_ORIGIN);
     ret[HEADER_AUTHORIZATION] = copy_header(lws, WSI_TOKEN_HTTP_AUTHORIZATION);
     ret[HEADER_SUBPROTOCOLS] = copy_header(lws, WSI_TOKEN_PROTOCOL);

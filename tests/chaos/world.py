@@ -220,7 +220,7 @@ class World:
         return pika.BlockingConnection(parameters)
 
     def rewrite_aof(self):
-        """As OPERATIONS.md has it after a full disk: the AOF may have a hole, with which Redis 7.0 does not start again."""
+        """As docs/operations/servers.md has it after a full disk: the AOF may have a hole, with which Redis 7.0 does not start again."""
         client = self.redis()
         n_done = client.info("stats")["total_forks"]
         wait_until(lambda: self._begin_rewrite(client), what="a rewrite of the AOF")

@@ -74,15 +74,13 @@ def test_each_part_fires_by_itself(tmp_path):
     assert len(several) > 20
 
 
-def rows(heading, text):
-    """Below it, those of its tables."""
-    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
-    return [row for row in section.splitlines() if row.startswith("| `")]
+def rows(page):
+    """Those of its tables."""
+    return [row for row in (ROOT / "docs" / "operations" / page).read_text().splitlines() if row.startswith("| `")]
 
 
 def test_what_the_documents_say_to_alert_on_has_an_alert():
-    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
-    told = [row for row in rows("Metrics", text) if re.search(r"\balert\b", row.split(" | ", 1)[1])] + rows("The audit trail", text)
+    told = [row for row in rows("metrics.md") if re.search(r"\balert\b", row.split(" | ", 1)[1])] + rows("audit-trail.md")
     asked = set().union(*(metrics(rule["expr"]) for rule in ALERTS.values()))
     missing = [row for row in told if not set(re.findall(r"`(handoff_\w+)`", row.split(" | ")[0])) & asked]
     assert len(told) > 15 and not missing
@@ -91,7 +89,7 @@ def test_what_the_documents_say_to_alert_on_has_an_alert():
 
 
 def test_metrics_that_alerts_ask_for_are_those_of_the_services():
-    known = set(re.findall(r"`(handoff_\w+)`", "\n".join(rows("Metrics", (ROOT / "docs" / "OPERATIONS.md").read_text()))))
+    known = set(re.findall(r"`(handoff_\w+)`", "\n".join(rows("metrics.md"))))
     for alert, rule in ALERTS.items():
         wrong = {m for m in metrics(rule["expr"]) if m.startswith("handoff_") and re.sub("_bucket$", "", m) not in known}
         assert not wrong, alert
@@ -181,6 +179,14 @@ def told(labels):
 def test_alerts_go_where_their_severity_says():
     subprocess.run(["amtool", "check-config", ROOT / "compose" / "alertmanager" / "alertmanager.yml"], check=True)
     assert [told({"alertname": "X", "severity": severity}) for severity in ("page", "ticket")] == ["page", "ticket"]
+
+
+def test_receivers_as_the_how_to_shows_them_are_taken(tmp_path):
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "how-to" / "alerts.md").read_text(), re.M | re.S)
+    kept, _, own = (ROOT / "compose" / "alertmanager" / "alertmanager.yml").read_text().partition("receivers:\n")
+    assert [receiver["name"] for receiver in yaml.safe_load(block)["receivers"]] == re.findall(r"- name: (\w+)", own)
+    (tmp_path / "alertmanager.yml").write_text(kept + block)
+    subprocess.run(["amtool", "check-config", tmp_path / "alertmanager.yml"], check=True)
 
 
 def test_rules_of_silence_name_alerts_that_there_are():

@@ -1,4 +1,4 @@
-"""docs/PROTOCOL.md and docs/OPERATIONS.md name what the code has: every code, message, metric, log event and
+"""docs/PROTOCOL.md and docs/operations name what the code has: every code, message, metric, log event and
 queue, and no other."""
 
 import json
@@ -16,9 +16,9 @@ def read(path):
     return (ROOT / path).read_text()
 
 
-def first_cells(text, heading):
-    """The names in the first column of the tables below a heading."""
-    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+def first_cells(text, heading=None):
+    """The names in the first column of the tables below a heading, or of all."""
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1] if heading else text
     cells = re.findall(r"^\| (`[^|]*?) \|", section, re.M)
     return {name for cell in cells for name in re.findall(r"`([a-z_]+)[^`]*`", cell)}
 
@@ -49,17 +49,17 @@ def log_events():
 def test_the_log_events_are_those_of_the_code():
     events = set(log_events())
     assert len(events) > 20
-    assert first_cells(read("docs/OPERATIONS.md"), "Log events") == events
+    assert first_cells(read("docs/operations/log-events.md")) == events
 
 
 def test_the_metrics_are_those_of_the_code():
     metrics = set(re.findall(r'"(handoff_[a-z_]+)"', "\n".join(SOURCES.values())))
     assert len(metrics) > 30
-    assert first_cells(read("docs/OPERATIONS.md"), "Metrics") == metrics
+    assert first_cells(read("docs/operations/metrics.md")) == metrics
 
 
 def test_the_queues_are_those_of_route_h():
-    text = read("docs/OPERATIONS.md")
+    text = read("docs/operations/broker.md")
     for name in re.findall(r'#define ROUTE_\w+ "([a-z_]+(?:\.[a-z]+)?)"', read("proto/route.h")):
         assert f"`{name}`" in text, name
 

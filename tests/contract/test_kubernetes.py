@@ -30,7 +30,7 @@ def rendered(folder):
 
 
 def manifests():
-    return rendered(BASE) + rendered(BASE / "network-policy")
+    return rendered(BASE) + rendered(BASE / "network-policy") + rendered(BASE / "migrate")
 
 
 def of_kind(kind, documents=None):
@@ -174,6 +174,22 @@ def test_a_pod_is_restricted(name):
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     assert all(set(volume) == {"name", "projected"} for volume in pod["volumes"])
     assert set(container["resources"]["requests"]) == {"cpu", "memory"} and "memory" in container["resources"]["limits"]
+
+
+def test_the_schema_is_migrated_by_a_pod_like_audit_writers():
+    [text] = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "how-to" / "upgrade.md").read_text(), re.M | re.S)
+    [job] = overlay(text)
+    assert not list(filter(None, faults([job])))
+    assert (job["kind"], job["metadata"]["name"], job["metadata"]["namespace"]) == ("Job", "migrate", "handoff")
+    (pod, container), (like, service) = container_of(job), container_of(deployment_of("audit_writer"))
+    assert (container["image"], container["args"]) == ("registry.example/handoff/handoff:0.2.0", ["migrate", "up"])
+    assert container["securityContext"] == service["securityContext"] and container["volumeMounts"] == service["volumeMounts"]
+    for member in ("securityContext", "enableServiceLinks", "automountServiceAccountToken"):
+        assert pod[member] == like[member]
+    assert [entry for entry in service["env"] if entry in container["env"]] == container["env"]
+    given = pod["volumes"][0]["projected"]["sources"][0]["secret"]
+    assert given["name"] in [source["secret"]["name"] for source in like["volumes"][0]["projected"]["sources"]]
+    assert [f"{IN_PODS}/{item['path']}" for item in given["items"]] == [entry["value"] for entry in container["env"]]
 
 
 @pytest.mark.parametrize("name", SERVICES)

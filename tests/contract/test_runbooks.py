@@ -16,7 +16,7 @@ ALERTS = {rule["alert"]: rule for group in yaml.safe_load((ROOT / "compose" / "p
           for rule in group["rules"]}
 SHELLS = ["compose.sh", "kubernetes.sh", "systemd.sh"]
 HEADINGS = ["What it means", "How bad it is", "How to look", "What to do", "When it is over", "Whom it concerns"]
-OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
+OPERATIONS = ROOT / "docs" / "operations"
 SERVICES = {p.parent.name for p in (ROOT / "services").glob("*/main.c")}
 
 
@@ -58,8 +58,8 @@ def test_the_commands_are_there_for_each_way_of_running():
 
 
 def test_services_events_and_metrics_that_commands_name_exist():
-    metrics = set(re.findall(r"`(handoff_\w+)`", OPERATIONS))
-    events = set(re.findall(r"`(\w+)`", OPERATIONS.partition("\n## Log events\n")[2])) | {"ACCESS_REFUSED"}
+    metrics = set(re.findall(r"`(handoff_\w+)`", (OPERATIONS / "metrics.md").read_text()))
+    events = set(re.findall(r"`(\w+)`", (OPERATIONS / "log-events.md").read_text())) | {"ACCESS_REFUSED"}
     n = 0
     for page in PAGES:
         for line in lines(page):

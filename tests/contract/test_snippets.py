@@ -139,13 +139,17 @@ def test_every_setting_that_is_named_exists():
     assert not wrong
 
 
+# What goes into compose/.env is for compose.yaml, not for the services.
+OF_COMPOSE = set(re.findall(r"\$\{(HANDOFF_\w+)", (ROOT / "compose" / "compose.yaml").read_text()))
+
+
 def settings_blocks():
     for name, text in PAGES.items():
         if not name.startswith("docs/how-to/"):
             continue
         for info, block in blocks(text):
             given = dict(re.findall(r"^(HANDOFF_\w+)=(\S*)$", block, re.M))
-            if given:
+            if given and not set(given) <= OF_COMPOSE:
                 yield name, given
 
 
@@ -230,7 +234,7 @@ def test_there_are_such_tokens():
 
 
 def test_metrics_that_a_how_to_names_exist():
-    known = set(re.findall(r"`(handoff_\w+)`", (ROOT / "docs" / "OPERATIONS.md").read_text()))
+    known = set(re.findall(r"`(handoff_\w+)`", (ROOT / "docs" / "operations" / "metrics.md").read_text()))
     wrong = [(name, metric) for name, text in PAGES.items() if name.startswith(("docs/how-to/", "docs/runbooks/"))
              for metric in re.findall(r"`(handoff_\w+)", text) if re.sub("_(bucket|sum|count)$", "", metric) not in known]
     assert not wrong
@@ -240,7 +244,7 @@ def test_every_page_is_in_the_index():
     """By itself, or by its folder's own index."""
     index = (ROOT / "docs" / "README.md").read_text()
     linked = {str((ROOT / "docs" / target).resolve().relative_to(ROOT)) for target in re.findall(r"\]\(([^)#\s]+)", index) if "://" not in target}
-    folders = ("docs/errors/", "docs/runbooks/", "docs/decisions/")
+    folders = ("docs/errors/", "docs/runbooks/", "docs/decisions/", "docs/operations/")
     assert {name for name in PAGES if name.startswith("docs/") and not name.startswith(folders)} - linked == {"docs/README.md"}
     for folder in folders:
         assert f"{folder}README.md" in linked

@@ -26,12 +26,16 @@ def unit_of(service):
     return "handoff-" + service.replace("_", "-")
 
 
-def blocks(page, info):
-    return re.findall(rf"^```{info}\n(.*?)^```$", (HOW_TO / page).read_text(), re.M | re.S)
+def blocks(page, info, heading=""):
+    """Those of a page, or of what is below that heading alone."""
+    text = (HOW_TO / page).read_text().partition(f"\n{heading}\n")[2] if heading else (HOW_TO / page).read_text()
+    return re.findall(rf"^```{info}\n(.*?)^```$", text.partition("\n##")[0] if heading else text, re.M | re.S)
 
 
 _, INSTALL, *STEPS = blocks("deploy-systemd.md", "sh")  # the first one is `make deb`
-ONCE, ROTATE = blocks("rotate.md", "sh")
+ONCE, ROTATE = blocks("rotate.md", "sh", "### By `systemctl reload`")
+[SECOND] = blocks("scale-out.md", "sh", "### Two on one machine")
+CHECK, UPGRADE, REPLACE, TURNS = blocks("upgrade.md", "sh", "## With systemd")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,9 @@ def installed(machine, package):
 @pytest.fixture(scope="module")
 def deployed(machine, installed):
     machine.shell(installed, limit=MAX_INSTALL)
+    # Booted it has no network. What watches starts when the page has said how: one has session_api's admin port before, one ends.
+    [watching] = [line for step in STEPS for line in step.splitlines() if line.startswith("apt-get install prometheus")]
+    machine.shell(f"{watching}; systemctl disable {watching.removeprefix('apt-get install ')}", limit=MAX_INSTALL)
     machine.boot()
     [settings] = blocks("deploy-systemd.md", "env")
     (machine.root / "etc/handoff/handoff.env").write_text(settings)
@@ -125,7 +132,7 @@ echo "${COMPREPLY[@]}" """)
 
 def test_the_how_to_ends_with_a_session(machine, deployed):
     assert deployed.count("active (running)") == len(SERVICES)
-    assert deployed.count("rabbitmq.rights") == len(SERVICES) and not re.search(r"^failed", deployed, re.M)
+    assert deployed.count("rabbitmq.rights") == len(SERVICES) + 1 and not re.search(r"^failed", deployed, re.M)
     assert '"version":1' in deployed and '"name":"Hello"' in deployed
     wait_ready(machine)
 
@@ -146,6 +153,28 @@ def test_systemd_warns_of_nothing(machine, deployed):
     """Of units, that is, and of drop-ins as the how-to makes them."""
     said = machine.shell("journalctl --no-pager -o cat -p warning _PID=1")
     assert [line for line in said.splitlines() if "handoff-" in line] == []
+
+
+def test_prometheus_reaches_all(machine, deployed):
+    """Each service, each server, and the machine."""
+    asked = ". /usr/share/doc/handoff/runbooks/systemd.sh; ask"
+    wait_until(lambda: len(re.findall("=> 1 @", machine.shell(f"{asked} up", check=False))) == len(SERVICES) + 5, "all are up")
+    assert machine.shell(f"{asked} 'up == 0'").strip() == ""
+    assert "127.0.0.1:9093" in machine.shell("curl -sf http://localhost:9090/api/v1/alertmanagers")
+    assert "page" in machine.shell("amtool --alertmanager.url=http://localhost:9093 config routes test severity=page")
+
+
+def looks():
+    """What runbooks have one look at, each line once; `ask` and `logs` are tests/e2e/test_monitoring.py's."""
+    pages = [path.read_text() for path in sorted((HOW_TO.parent / "runbooks").glob("Handoff*.md"))]
+    lines = {line for page in pages for block in re.findall(r"^```sh run\n(.*?)^```$", page, re.M | re.S) for line in block.splitlines()}
+    return sorted(line for line in lines if not line.startswith(("ask ", "logs ")))
+
+
+def test_who_runs_it_may_look_at_what_runbooks_look_at(machine, deployed):
+    said = {line: machine.shell(f". /usr/share/doc/handoff/runbooks/systemd.sh\n{line} 2>&1\necho well", check=False) for line in looks()}
+    assert len(said) > 10
+    assert not {line: text for line, text in said.items() if not text.endswith("well\n") or "NOPERM" in text}
 
 
 def test_a_change_arrives_everywhere(machine, session, phone):
@@ -274,6 +303,51 @@ def ended_in_order(root):
     stopped = [r["UNIT"].removesuffix(".service") for r in records if r.get("JOB_TYPE") == "stop" and r.get("JOB_RESULT") == "done"]
     begin = max(n for n, r in enumerate(stopped) if r == "multi-user.target") if "multi-user.target" in stopped else 0
     return [unit for unit in stopped[begin:] if unit.startswith("handoff-") or unit in ("rabbitmq-server", "redis-server", "postgresql")]
+
+
+def test_two_of_each_are_upgraded_one_after_another(machine, token, session, package):
+    """By the same package under the name of the next one. Without a proxy the other instance is asked at its own port."""
+    shutil.copy(package, machine.root / "root/handoff_0.2.0_amd64.deb")
+    assert machine.shell(CHECK).count("HANDOFF_LOG_FORMAT=json") == len(SERVICES)
+    machine.shell(SECOND)
+    second = session.replace(":8080/", ":8180/")
+    assert patch(machine, second, token, "by the second")[0] == 200
+    machine.shell(UPGRADE.replace("apt-get install ", "apt-get install --reinstall "), limit=MAX_INSTALL)
+    units = [f"{unit_of(service)}{n}" for service in SERVICES for n in ("", "-2")]
+    before = {unit: machine.properties(unit, "MainPID") for unit in units}
+    said = machine.shell(REPLACE + TURNS)
+    assert said.count("handoff_build_info{") == len(units)
+    assert not [unit for unit in units if machine.properties(unit, "MainPID") == before[unit]]
+    for address in (session, second):
+        assert patch(machine, address, token, "after it")[0] == 200
+    seconds = " ".join(unit for unit in units if unit.endswith("-2"))
+    machine.shell(f"systemctl disable --now {seconds}; rm -r /etc/systemd/system/handoff-*-2.service* /root/new /root/handoff_0.2.0_amd64.deb")
+    machine.shell("systemctl daemon-reload")
+
+
+SYSTEMD = """. /usr/share/doc/handoff/runbooks/systemd.sh
+stop() { systemctl stop "$(_unit "$1")"; }
+"""
+
+
+def test_queues_become_quorum_queues_and_classic_ones_again(machine, token, session):
+    letters, *steps = blocks("queue-type.md", "sh")
+    assert "MESSAGE ID" in machine.shell(SYSTEMD + letters)
+    kept = machine.shell("cat /etc/handoff/handoff.env")
+    types = "rabbitmqctl -q -p handoff list_queues name type | awk '/^(state_engine|audit_writer)/ {print $2}'"
+    for kind in ("quorum", "classic"):
+        stop, delete, start, _ = steps
+        setting = f"echo HANDOFF_QUEUE_TYPE={kind} >> /etc/handoff/handoff.env\n"
+        machine.shell(SYSTEMD + stop)
+        machine.shell(SYSTEMD + delete, check=kind == "quorum")
+        if kind == "classic":
+            assert machine.shell(types).split() == ["quorum"] * 4, "as the page has it"
+            machine.shell(SYSTEMD + delete.replace(" --if-empty", ""))
+        machine.shell(SYSTEMD + setting + start)
+        wait_ready(machine)
+        assert machine.shell(types).split() == [kind] * 4
+        assert patch(machine, session, token, kind)[0] == 200
+    (machine.root / "etc/handoff/handoff.env").write_text(kept)
 
 
 def test_installed_again_it_restarts_nobody(machine, deployed, package):

@@ -1,11 +1,14 @@
 """handoff bench: a self-test of an installation, which leaves nothing behind."""
 
 import json
+import os
+import pty
 import signal
+import subprocess
 
 import pytest
 
-from cli import Running, handoff
+from cli import HANDOFF, Running, environment, handoff
 from harness import new_user, token, wait_until
 
 
@@ -43,6 +46,18 @@ def test_devices_without_a_claim_and_a_table_for_people(suite, words, tmp_path):
     (tmp_path / "token").write_text(token(new_user()))
     told = handoff(suite, *words, "--seconds", 1, "--sessions", 1, "--watchers", 9)
     assert "device to device" in told and "p99" in told and "0 of 450" in told
+
+
+def test_on_a_terminal_it_says_unasked_how_far_it_is(suite, words):
+    """In a line that is written over, and taken away at the end."""
+    here, there = pty.openpty()
+    done = subprocess.run([HANDOFF, *words, "--seconds", "1", "--sessions", "1", "--watchers", "1"], stdout=subprocess.PIPE, stderr=there,
+                          env=environment(suite), timeout=60)
+    os.close(there)
+    told = os.read(here, 65536)
+    os.close(here)
+    assert done.returncode == 0 and b"device to device" in done.stdout
+    assert told.startswith(b"\r\x1b[Khandoff: 0 s, 0 changes, 0 errors\r\x1b[K") and told.endswith(b"\r\x1b[K") and b"\n" not in told, told
 
 
 def test_an_interruption_cleans_up(suite, owner, words):

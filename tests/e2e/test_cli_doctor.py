@@ -291,7 +291,7 @@ def test_mistakes_are_told(arguments):
 
 
 def test_each_check_is_documented():
-    rows = [line for line in (ROOT / "docs" / "OPERATIONS.md").read_text().splitlines() if line.startswith("| `")]
+    rows = [line for line in (ROOT / "docs" / "operations" / "command.md").read_text().splitlines() if line.startswith("| `")]
     for path in (ROOT / "tools" / "handoff").glob("doctor*.c"):
         for check in re.findall(r'"((?:rabbitmq|redis|postgresql|limits|tokens)\.[a-z-]+)"', path.read_text()):
             dependency, _, what = check.partition(".")

@@ -1,4 +1,4 @@
-"""What docs/OPERATIONS.md and docs/consume show of handoff does what they say."""
+"""What docs/operations/command.md and docs/consume show of handoff does what they say."""
 
 import pathlib
 import re
@@ -11,9 +11,9 @@ from cli import HANDOFF, Running, environment
 from harness import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text()
+COMMAND = (ROOT / "docs" / "operations" / "command.md").read_text()
 SESSION = "01a1fc3a-54db-775c-8a74-7ab62dc83e70"
-LINES = [shlex.split(line, comments=True)[1:] for block in re.findall(r"^```\w*\n(.*?)^```$", OPERATIONS, re.M | re.S)
+LINES = [shlex.split(line, comments=True)[1:] for block in re.findall(r"^```\w*\n(.*?)^```$", COMMAND, re.M | re.S)
          for line in block.splitlines() if re.match(r"handoff (sessions|bench|tail ')", line)]
 
 
@@ -44,7 +44,7 @@ def replayed(suite):
         yield lambda: channel.queue_declare(queue, passive=True).method.message_count
 
 
-def test_the_lines_of_operations(suite, laptop, session, replayed, tmp_path):
+def test_the_lines_of_command(suite, laptop, session, replayed, tmp_path):
     (tmp_path / "token").write_text(laptop.token)
     replaced = {SESSION: session, "http://localhost:8080": suite.api_url, "ws://localhost:8081": f"ws://127.0.0.1:{suite.ws_port}"}
     assert len(LINES) >= 9

@@ -102,6 +102,8 @@ def test_a_lost_connection_is_told_and_made_again(tail, suite, laptop):
     (["session..status"], "words have"), (["session.*.*.*"], "three words"), (["sessions.#"], "begins with session"),
     (["session." + "x" * 300 + ".status"], "at most 255"), (["session.#", "--buffer", "0"], "--buffer takes a number"),
     (["session.#", "--fast"], "no option"), (["session.#", "--queue-prefix", "\n"], "printable"),
+    (["session.*.status_changed"], "or one of: created"), (["session.*.Status"], "words have"),
+    (["session.5.status"], "a UUID"), (["session.all.#"], "a UUID"),
     (["session.#", "--since", "4"], "go with --url"), (["--url", "ws://x", "--token-file", "t", "session.#", "--buffer", "9"], "go with a PATTERN")])
 def test_mistakes_are_named(suite, words, text):
     assert text in handoff(suite, "tail", *words, code=2)

@@ -107,7 +107,7 @@ def test_a_session_token_and_a_token_of_a_header(tmp_path):
 
 
 def test_what_check_tells_a_person(tmp_path):
-    """As docs/OPERATIONS.md shows it."""
+    """As docs/operations/command.md shows it."""
     path = tmp_path / "token"
     path.write_text(token(USER, "phone", seconds=3600))
     lines = handoff("token", "check", path, HANDOFF_JWT_SECRET=SECRET).stdout.splitlines()
@@ -130,6 +130,13 @@ def test_what_check_tells_a_person(tmp_path):
     (("check",), "FILE"), (("check", "a", "b"), "FILE"), (("check", "a", "--sub", "b"), "no option --sub")])
 def test_mistakes_are_told(arguments, says):
     assert says in handoff("token", *arguments, code=2, HANDOFF_JWT_SECRET=SECRET).stderr
+
+
+def test_a_scope_that_allows_nothing_is_told():
+    for scope, is_told in (("session:read", True), ("openid profile", True), ("openid sessions:read", False)):
+        done = handoff("token", "new", "--sub", "a", "--scope", scope, HANDOFF_JWT_SECRET=SECRET)
+        assert jwt.decode(done.stdout.strip(), SECRET, algorithms=["HS256"])["scope"] == scope
+        assert ("may do nothing" in done.stderr) == is_told, scope
 
 
 def test_without_anything_to_sign_with():

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from cli import HANDOFF, ended
-from harness import ROOT
+from cli import HANDOFF, clean, ended
+from harness import ROOT, SECRET
 
 COMMAND, OPTION = re.compile("[a-z][a-z-]*"), re.compile(r"--[a-z][a-z-]*")
 
@@ -66,6 +66,23 @@ def test_who_says_nothing_or_nonsense_is_told_the_commands():
     for words in ([], ["burn"], ["help", "burn"]):
         assert handoff(*words, code=2).endswith("Its commands: " + " ".join(COMMANDS) + "\n")
     assert handoff("-h") == handoff("help") == handoff("--help")
+
+
+def test_the_kinds_of_events_are_those_of_the_code():
+    kinds = set(re.findall(r'X\(EVENT_\w+, "\w+", "(\w+)"', (ROOT / "proto" / "event.h").read_text()))
+    told = handoff("tail", "session.*.x", code=2).partition("one of: ")[2].partition(".")[0]
+    explained = handoff("tail", "--help").partition("Kinds: ")[2].partition("--buffer")[0]
+    assert len(kinds) > 10 and kinds == set(told.split()) == set(re.split(r"[,\s]+", explained.strip()))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["help", "tail"], ["completion", "bash"], ["config"],
+                                   ["token", "new", "--sub", "a"], ["doctor", "--service", "handoff"]], ids=" ".join)
+def test_what_could_not_be_written_was_not_done(words):
+    env = clean(HANDOFF_JWT_SECRET=SECRET, **{name: f"{scheme}://a:b@127.0.0.1:1/x" for name, scheme in (
+        ("HANDOFF_AMQP_URL", "amqp"), ("HANDOFF_DATABASE_URL", "postgres"))}, HANDOFF_REDIS_URL="redis://127.0.0.1:1")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([HANDOFF, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=env, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "handoff: not all of it could be written to stdout.\n")
 
 
 # ---- the man page ----

@@ -112,11 +112,12 @@ def test_where_the_sockets_are(get, own_api):
     assert get("/console/config.json").json() == {"webSocketUrl": SOCKETS}
     api = own_api(HANDOFF_CONSOLE="on")
     for host, there in (("localhost:8080", "ws://localhost:8081"), ("a.example", "ws://a.example"), ("[::1]:8080", None),
-                        ("a;script-src", None), ("a' 'unsafe-inline", None)):
+                        ("a;script-src", None), ("a''unsafe-inline", None)):
         answer, body = raw(api, "/console/config.json", Host=host)
         assert answer.status == 200 and json.loads(body) == {"webSocketUrl": there}, host
         sources = re.search(r"connect-src ([^;]*);", answer.headers["Content-Security-Policy"])[1]
         assert sources == ("'self'" if there is None else f"'self' {there} {there.replace('ws', 'http', 1)}"), host
+    assert raw(api, "/console/config.json", Host="a' 'unsafe-inline")[0].status == 400
 
 
 def test_an_address_that_no_policy_can_name_stops_the_start(suite, tmp_path):

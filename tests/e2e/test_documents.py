@@ -744,7 +744,7 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Versi
     (400, "/ws", {"Sec-WebSocket-Protocol": "other"}), (400, "/ws?device_id=.", {}),
     (400, f"/ws?session={MISSING_ID}&since=x", {}), (422, f"/ws?session={MISSING_ID}&since=1&epoch=0", {}),
     (401, "/ws", {"Authorization": "Bearer no"}), (403, "/ws", {"Origin": "https://elsewhere.example"}),
-    (404, "/other", {}), (404, "/ws", {"Sec-WebSocket-Version": "12"})])
+    (404, "/other", {}), (400, "/ws", {"Sec-WebSocket-Version": "12"})])
 def test_refused_upgrades(suite, status, path, headers):
     answer = requests.get(f"http://127.0.0.1:{suite.direct.ws_port}{path}",
                           headers={**UPGRADE, **headers}, timeout=30)

@@ -1,5 +1,5 @@
-"""WebSocket frames in bytes that break RFC 6455, at ws_fanout itself and through haproxy: each with the close codes that may come
-(None: closed without one). Nothing that was sent takes effect, and nobody else notices."""
+"""WebSocket handshakes and frames in bytes that break RFC 6455, at ws_fanout itself and through haproxy: each with the answer, or
+the close codes that may come (None: closed without one). Nothing that was sent takes effect, and nobody else notices."""
 
 import contextlib
 import json
@@ -9,7 +9,8 @@ import pytest
 
 from harness import free_ports, new_user
 from proxy import Proxy
-from ws import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, is_alive, set_to, subscribed
+from ws import (BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, dial, handshake, is_alive, read_head, set_to, status_of,
+                subscribed)
 
 BROKEN, TOO_BIG, NOT_UTF_8, NOT_TEXT = {1002, None}, {1009, None}, {1007, None}, {1003, None}
 
@@ -40,6 +41,67 @@ def bystander(phone, session):
     with subscribed(phone, session["id"]) as socket:
         yield socket
 
+
+# ---- handshakes ----
+
+KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+# name -> (status, what is otherwise, the lines more). haproxy refuses some itself: 400 as well.
+HANDSHAKES = {
+    "as usual": (101, {}, []),
+    "two Connections": (101, {"Connection": "keep-alive"}, ["Connection: Upgrade"]),
+    "a length of nothing": (101, {"Content_Length": "0"}, []),
+    "extensions offered": (101, {"Sec_WebSocket_Extensions": "permessage-deflate, x"}, ["Sec-WebSocket-Extensions: y"]),
+    "no version": (400, {"Sec_WebSocket_Version": None}, []),
+    "version 8": (400, {"Sec_WebSocket_Version": "8"}, []),
+    "version 13, and 8": (400, {"Sec_WebSocket_Version": "13, 8"}, []),
+    "two versions": (400, {}, ["Sec-WebSocket-Version: 13"]),
+    "no key": (400, {"Sec_WebSocket_Key": None}, []),
+    "an empty key": (400, {"Sec_WebSocket_Key": ""}, []),
+    "a short key": (400, {"Sec_WebSocket_Key": "c2hvcnQ="}, []),
+    "two keys": (400, {}, [f"Sec-WebSocket-Key: {KEY}"]),
+    "no Connection": (400, {"Connection": None}, []),
+    "a Connection that ends": (400, {"Connection": "close"}, []),
+    "a Connection to no Upgrade": (400, {"Connection": "keep-alive, xUpgrade"}, []),
+    "no Upgrade": (400, {"Upgrade": None}, []),
+    "no Upgrade nor Connection": (400, {"Upgrade": None, "Connection": None}, []),
+    "an Upgrade to HTTP/2": (400, {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2_Settings": "AAMAAABkAAQAAP__"}, []),
+    "HTTP/1.0": (400, {"http": "HTTP/1.0"}, []),
+    "POST": (405, {"method": "POST"}, []),
+    "HEAD": (405, {"method": "HEAD"}, []),
+    "OPTIONS": (405, {"method": "OPTIONS"}, []),
+    "a body": (400, {"Content_Length": "5"}, []),
+    "chunks": (400, {"Transfer_Encoding": "chunked"}, []),
+    "a body in two ways": (400, {"Transfer_Encoding": "chunked", "Content_Length": "5"}, []),
+    "two hosts": (400, {}, ["Host: other"]),
+    "two tokens": (401, {}, ["Authorization: Bearer x"]),
+    "two origins, one of them allowed": (403, {"Origin": "https://app.example"}, ["Origin: https://evil.example"]),
+    "no subprotocol": (400, {"Sec_WebSocket_Protocol": None}, []),
+    "a subprotocol in capitals": (400, {"Sec_WebSocket_Protocol": "HANDOFF.V1"}, []),
+    "a device twice": (400, {"target": "/ws?device_id=phone&device_id=phone"}, []),
+    "an absolute target of another scheme": (404, {"target": "ws://h/ws"}, []),
+}
+
+
+@pytest.mark.parametrize("door", ["ws_fanout", "proxy"])
+@pytest.mark.parametrize("case", HANDSHAKES)
+def test_a_handshake_is_taken_or_told_why_not(doors, phone, case, door):
+    status, more, lines = HANDSHAKES[case]
+    head = handshake(doors[door], **{"target": "/ws", "Authorization": f"Bearer {phone.token}", **more})
+    head = head[:-2] + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
+    with dial(doors[door]) as s:
+        s.sendall(head + (b"hello" if b"Content-Length: 5" in head else b""))
+        answer = read_head(s)
+    is_of_proxy = answer.startswith(b"HTTP/1.1 400 Bad request\r\n")
+    assert status_of(answer) == status or (door == "proxy" and is_of_proxy), answer
+    if status != 101 and not is_of_proxy:
+        assert b"\r\ncontent-type: application/problem+json\r\n" in answer.lower()
+    if status == 405:
+        assert b"\r\nallow: get\r\n" in answer.lower()
+    if "ersion" in case:  # RFC 6455, section 4.4
+        assert b"\r\nsec-websocket-version: 13\r\n" in answer.lower()
+
+
+# ---- frames ----
 
 class Attack:
     """A connection, and the change that it must not make."""

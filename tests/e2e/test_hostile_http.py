@@ -3,6 +3,7 @@ themselves, and at haproxy before both (compose/proxy/haproxy.cfg). Each case sa
 clients of the same door get their own answers and no other's, and what a refused request had behind it has not happened."""
 
 import contextlib
+import json
 import posixpath
 import re
 import socket
@@ -135,6 +136,7 @@ AMBIGUOUS = {
     "chunked before a NUL": patch(TE + b"chunked\0", body=CHUNKED),
     "chunked in HTTP/1.0": patch(TE + b"chunked", line=b"PATCH {path} HTTP/1.0", body=CHUNKED),
     "two hosts": patch(LENGTH, b"Host: other"),
+    "the same host twice": patch(LENGTH, b"Host: h"),
     "a NUL in a name": patch(LENGTH, b"A\0B: c"),
     "a NUL in a value": patch(LENGTH, b"A: b\0c"),
     "a CR in a value": patch(LENGTH, b"A: b\rContent-Length: 0"),
@@ -161,7 +163,7 @@ AMBIGUOUS = {
 
 
 # What session_api says to them, where that is not 400; None: nothing, it closes.
-ANSWERS = {"a length over 64 bits": 413, "a chunk over 64 bits": 413, "HTTP/2 in plain text": 505, "two versions": None,
+ANSWERS = {"a length over 64 bits": 413, "a chunk over 64 bits": 413, "HTTP/2 in plain text": 505,
            "a chunk of 2^63": None, "a chunk's extension without end": None, "a size that is padded without end": None}
 
 
@@ -204,6 +206,30 @@ def test_a_stream_has_no_second_request_behind_it(doors, victim, case):
     next_are_served(doors, "ws_fanout")
 
 
+@pytest.mark.parametrize("host, status", [
+    (b"h, other", 400), (b"h other", 400), (b"h/sessions", 400), (b"a@h", 400), (b'h"', 400), (b"\xe9", 400), (b"h\x7f", 400), (b"h\\", 400),
+    (b"h?", 400), (b"", 200), (b"h:8080", 200), (b"[::1]:80", 200), (b"a_b.c-d.example.", 200), (b"10.0.0.1", 200), (b"xn--bcher-kva.example", 200)])
+def test_a_host_is_one(doors, victim, host, status):
+    """RFC 9112, section 3.2. A proxy may hand it on as it is."""
+    line, lines, body = patch(LENGTH)
+    for door in ("session_api", "proxy"):
+        head = victim.head(line, *lines, b"Connection: close").replace(b"Host: h\r\n", b"Host: " + host + b"\r\n")
+        received = exchange(doors[door], head + body, ends=False)
+        assert statuses(received) == [status], (door, received)
+    assert victim.device.read(victim.session["id"])["version"] == (3 if status == 200 else 1)
+
+
+@pytest.mark.parametrize("line, has_host", [(b"GET /time HTTP/1.1", False), (b"GET /time HTTP/1.2", False), (b"GET /time x HTTP/1.1", True),
+                                            (b"GET /time HTTP/1.1 HTTP/1.1", True)])
+def test_what_libmicrohttpd_would_refuse_is_refused_as_all_else(doors, line, has_host):
+    """Its own answer is HTML, and has its head twice: a proxy hands on a part of that as the body."""
+    for door in ("session_api", "proxy") if not has_host else ("session_api",):
+        received = exchange(doors[door], line + b"\r\n" + (b"Host: h\r\n" if has_host else b"") + b"Connection: close\r\n\r\n", ends=False)
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert statuses(received) == [400] and json.loads(body)["code"] == "invalid_request", received
+        assert b"\r\ncontent-type: application/problem+json" in head.lower() and b"\r\nx-request-id: " in head.lower()
+
+
 # What is odd and right, or right and rare: it is taken, and so is what is behind.
 FINE = {
     "as usual": patch(LENGTH),
@@ -233,6 +259,62 @@ def test_what_is_right_is_taken(doors, victim, case):
     assert victim.fate() is None
 
 
+# How a chunked body may end its lines otherwise. libmicrohttpd takes a line feed alone, and what it likes behind a semicolon: so at
+# session_api itself (its status); a proxy refuses, or hands on chunks of its own. What is behind is the next request, or nothing.
+SIZE = b"%x" % len(PATCH)
+LINES = {
+    "a size, and a line feed": (200, SIZE + b"\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "a size, and a carriage return": (400, SIZE + b"\r" + PATCH + b"\r\n0\r\n\r\n"),
+    "a size, and a blank": (400, SIZE + b" \r\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "a size, and a vertical tab": (400, SIZE + b"\x0b\r\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "a size, and a letter": (400, SIZE + b"g\r\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "an extension, and a line feed": (200, SIZE + b";e\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "an extension with a carriage return": (200, SIZE + b";e\re\r\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "an extension with a NUL": (200, SIZE + b";e\0\r\n" + PATCH + b"\r\n0\r\n\r\n"),
+    "an extension with a quoted line": (400, SIZE + b';e="\r\n"\r\n' + PATCH + b"\r\n0\r\n\r\n"),
+    "data, and a line feed": (200, SIZE + b"\r\n" + PATCH + b"\n0\r\n\r\n"),
+    "data, and a carriage return": (400, SIZE + b"\r\n" + PATCH + b"\r0\r\n\r\n"),
+    "data, and no line": (400, SIZE + b"\r\n" + PATCH + b"0\r\n\r\n"),
+    "the last size, and line feeds": (200, SIZE + b"\r\n" + PATCH + b"\r\n0\n\n"),
+    "the last size with an extension, and a line feed": (200, SIZE + b"\r\n" + PATCH + b"\r\n0;e\n\r\n"),
+    "the last size, -0": (400, SIZE + b"\r\n" + PATCH + b"\r\n-0\r\n\r\n"),
+    "the last size, 0x0": (400, SIZE + b"\r\n" + PATCH + b"\r\n0x0\r\n\r\n"),
+    "a trailer, and line feeds": (200, CHUNKED[:-2] + b"X: y\n\n"),
+    "a trailer with a fold": (200, CHUNKED[:-2] + b"X: y\r\n z\r\n\r\n"),
+    "a trailer with a NUL": (200, CHUNKED[:-2] + b"X: y\0z\r\n\r\n"),
+    "a trailer without a colon": (400, CHUNKED[:-2] + b"X\r\n\r\n"),
+    "a trailer that is a request": (400, CHUNKED[:-2] + b"GET /time HTTP/1.1\r\nHost: h\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("door", ["session_api", "proxy"])
+@pytest.mark.parametrize("case", LINES)
+def test_a_chunks_lines_end_where_they_end(doors, victim, case, door):
+    status, body = LINES[case]
+    line, lines, _ = patch(TE + b"chunked")
+    received = exchange(doors[door], victim.head(line, *lines) + body + victim.behind, ends=False)
+    seen = statuses(received)
+    assert seen == [200, 204] if status == 200 and door == "session_api" else seen in ([400], [200, 204]), received
+    assert status == 200 or door == "proxy" or seen == [400], received
+    assert victim.fate() == (None if seen == [200, 204] else 1)
+    next_are_served(doors, door)
+
+
+@pytest.mark.parametrize("door", ["session_api", "proxy"])
+def test_what_a_trailer_says_is_not_believed(doors, victim, door):
+    """It comes when the head was judged."""
+    line, lines, _ = patch(TE + b"chunked")
+    for trailer in (b"X-Device-Id: other", b'If-Match: "77"', b"Idempotency-Key: k", b"Content-Type: text/plain", b"Host: other",
+                    TE + b"chunked", b"Content-Length: 5", b"Authorization: Bearer x"):
+        received = exchange(doors[door], victim.head(line, *lines, b"Connection: close") + CHUNKED[:-2] + trailer + b"\r\n\r\n", ends=False)
+        assert statuses(received) == [200] and b"idempotency-replayed" not in received.lower(), (trailer, received)
+    assert victim.device.read(victim.session["id"])["modifiedBy"] == "phone"
+    head = victim.head(line, *lines, b"Connection: close")
+    token = re.search(rb"Authorization: [^\r]*\r\n", head)[0]
+    received = exchange(doors[door], head.replace(token, b"") + CHUNKED[:-2] + token + b"\r\n", ends=False)
+    assert statuses(received) == [401], received
+
+
 # ---- paths ----
 
 # {id} is the session's. None is a path of session_api's: it decodes, folds and shortens none. ws_fanout has libwebsockets
@@ -249,7 +331,9 @@ PATHS = ["//sessions/{id}", "/sessions//{id}", "/sessions/{id}/", "/sessions/{id
          "/x/sessions/{id}/events", "/sessions/{id}/EVENTS", "/sessions/{id}/events%00", "/ws/", "/WS", "/%77s", "/ws;x", "/ws%00",
          "//ws", "/ws/../sessions/{id}", "/sessions/../ws", "/health/../sessions/{id}", "/time/..;/sessions/{id}", "/docs/../sessions/{id}", "/docs/%2e%2e/sessions/{id}",
          "/docs/..%2fsessions/{id}", "/docs//", "/docs//rest", "/docs/./rest", "/docs/rest/", "/docs/%72est", "/docs/rest%00", "/docs\\rest",
-         "/docs/errors/../rest", "/DOCS", "/docs;x"]
+         "/docs/errors/../rest", "/DOCS", "/docs;x", "http://h/sessions/{id}", "http://other/sessions/{id}", "http://a:b@h/sessions/{id}",
+         "https://h/sessions/{id}", "/sessions/{id}#x", "/sessions/{id}\u00e9", "/sessions/%e0%80%ae%e0%80%ae/{id}", "/sessions/%f0%80%80%af{id}",
+         "sessions/{id}", "*"]
 
 
 @pytest.mark.parametrize("door", ["session_api", "ws_fanout", "proxy"])

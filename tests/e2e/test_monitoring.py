@@ -3,10 +3,12 @@
 import concurrent.futures
 import contextlib
 import functools
+import http.server
 import itertools
 import json
 import os
 import pathlib
+import queue
 import re
 import secrets
 import shlex
@@ -44,7 +46,7 @@ def broker_metrics(suite):
 
 def exporters(suite):
     """As compose.yaml runs them, with the rights that they have there: job → its program's arguments and environment."""
-    [rule] = re.findall(r'user exporter on >\$\(.*?\) (.*)"$', (COMPOSE / "make-secrets").read_text(), re.M)
+    [rule] = re.findall(r"^user exporter on >\S+ (.*)$", (COMPOSE / "redis" / "users.acl").read_text(), re.M)
     for node in suite.servers.redis.nodes:
         assert node.ask("ACL", "SETUSER", "exporter", "reset", "on", ">exporters", *rule.split()) == "OK"
         assert node.ask("CONFIG", "SET", "maxmemory", "1gb") == "OK"
@@ -223,8 +225,8 @@ def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
 
 
 def told_metrics():
-    """Those of docs/OPERATIONS.md."""
-    text = (COMPOSE.parent / "docs" / "OPERATIONS.md").read_text()
+    """Those of docs/operations/metrics.md."""
+    text = (COMPOSE.parent / "docs" / "operations" / "metrics.md").read_text()
     rows = re.findall(r"^\| (`handoff_[^|]*) \| (?:counter|gauge|histogram)", text, re.M)
     return {name for names in rows for name in re.findall(r"`(handoff_\w+)`", names)}
 
@@ -335,9 +337,9 @@ def test_health_is_the_first_row_and_the_files_are_as_they_are_made():
 class Alertmanager(Program):
     """With compose's own configuration."""
 
-    def __init__(self, folder):
-        super().__init__(folder, "prometheus-alertmanager", f"--config.file={COMPOSE / 'alertmanager' / 'alertmanager.yml'}",
-                         f"--storage.path={folder}/alertmanager", "--cluster.listen-address=")
+    def __init__(self, folder, config=COMPOSE / "alertmanager" / "alertmanager.yml"):
+        super().__init__(folder, "prometheus-alertmanager", f"--config.file={config}", f"--storage.path={folder}/alertmanager",
+                         "--cluster.listen-address=")
 
     def tell(self, *alerts):
         assert requests.post(f"{self.url}/api/v2/alerts", json=[{"labels": labels} for labels in alerts], timeout=MAX_WAIT).status_code == 200
@@ -374,3 +376,49 @@ def test_a_cause_stands_for_what_follows_from_it(tmp_path, causes, follow, stay)
         alertmanager.tell(*causes, *follow, *stay)
         wait_until(lambda: alertmanager.silenced() == (names(follow), names([*causes, *stay])),
                    what=f"{names(follow)} silenced; {alertmanager.silenced()}")
+
+
+class Pager(http.server.BaseHTTPRequestHandler):
+    """A receiver that keeps what it is told."""
+
+    def do_POST(self):
+        self.server.told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def pager():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pager) as server:
+        server.told = queue.Queue()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_lines_of_the_how_to_of_alerts(tmp_path, pager):
+    """compose's own configuration, but that its receivers are somebody, and that nothing waits to be told together."""
+    config = yaml.safe_load((COMPOSE / "alertmanager" / "alertmanager.yml").read_text())
+    config["route"]["group_wait"] = "0s"
+    for receiver in config["receivers"]:
+        receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{pager.server_port}/{receiver['name']}"}]
+    (tmp_path / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    page = (COMPOSE.parent / "docs" / "how-to" / "alerts.md").read_text()
+    lines = [block for block in re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S) if block.startswith("am ")]
+    assert len(lines) == 4
+    with Alertmanager(tmp_path, tmp_path / "alertmanager.yml") as alertmanager:
+        [systemds] = re.findall(r"^am\(\) { amtool .*}$", page, re.M)
+        script = systemds.replace("http://localhost:9093", alertmanager.url) + "\n" + "".join(lines) + "am silence query\n"
+        done = subprocess.run(["bash", "-euc", script], env={**os.environ, "USER": "tester", "HOME": str(tmp_path)}, capture_output=True,
+                              text=True, timeout=MAX_WAIT)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        told = pager.told.get(timeout=MAX_WAIT)
+    assert "\npage\n" in done.stdout, "where it goes"
+    assert done.stdout.count("HandoffTest") == 1 and done.stdout.count("new disk") == 1, done.stdout
+    assert (told["receiver"], told["commonLabels"]["alertname"]) == ("page", "HandoffTest")
+    assert told["commonAnnotations"]["summary"] == "a test: nothing is wrong"

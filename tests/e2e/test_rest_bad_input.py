@@ -121,6 +121,12 @@ def test_members_of_a_create(phone, member, value, expected):
     assert problem["field"].partition(".")[0] == member and problem["detail"]
 
 
+def test_a_member_that_is_told_in_part(phone):
+    """As far as there is room: up to the character that does not fit whole."""
+    problem = refused(phone.post("/sessions", json={"name": "n", "type": "t", "x" * 99 + "é": 1}), *WRONG_SHAPE)
+    assert problem["detail"] == f'there is no member "{"x" * 99}"'
+
+
 @pytest.mark.parametrize("member, value, expected", [
     ("operations", MISSING, WRONG_SHAPE), ("operations", None, WRONG_SHAPE), ("operations", {}, WRONG_SHAPE),
     ("operations", "[]", WRONG_SHAPE), ("operations", 5, WRONG_SHAPE),

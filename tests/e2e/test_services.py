@@ -336,7 +336,7 @@ def talkative(new_realm, tmp_path_factory):
             socket.recv_until("state_sync")
             socket.send(type="patch", id="1", sessionId=session["id"], operations=[{"op": "add", "path": "/data/y", "value": MARKER}])
             socket.recv_until("ack")
-            socket.send(type="nonsense", id=MARKER)
+            socket.send(type=MARKER, id="2", sessionId=session["id"], data=MARKER)
             socket.recv_until("error")
         wait_until(lambda: len(suite.events_in_postgresql(session["id"])) == 3, what="the rows")
         yield suite, device, session

@@ -130,6 +130,7 @@ def test_all_that_handoff_reads_an_operator_may(restricted):
     assert "session_created" in as_operator(suite, "sessions", "events", session)
     assert "applied" in as_operator(suite, "migrate", "status")
     assert "ID" in as_operator(suite, "dead-letters", "list")
+    run_sql(urls_of(suite.servers, "operator")["HANDOFF_DATABASE_URL"], "select * from session_gaps")
     assert as_operator(suite, "config", "--service", "handoff").startswith("# handoff\n")
     with suite.amqp() as connection:
         channel = connection.channel()
@@ -220,7 +221,7 @@ def test_the_file_lets_nobody_in_without_a_name(tmp_path):
         for user in ("session_api", "ws_fanout", "state_engine", "audit_writer", "operator", "default"):
             with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
                 client(f"{user}:wrong@").ping()
-        assert len(client("judge:judge@").acl_list()) == 8
+        assert len(client("judge:judge@").acl_list()) == 9
     finally:
         server.stop()
 

@@ -235,6 +235,19 @@ def test_a_device_that_is_kept_out_loses_the_session_and_its_siblings_do_not(bac
         one.expect("state_delta", version=4)
 
 
+def test_a_device_that_is_kept_out_unheard_is_found_by_the_next_state(backend, phone, laptop):
+    """The event that told it is in the window no more: what is read instead says so."""
+    session = phone.create({"a": 1})
+    with subscribed(laptop, session["id"]) as socket, subscribed(phone, session["id"]) as stays:
+        backend.save(session, backend.event(session, "device_changed", 2, device="laptop", removed=True))
+        backend.keep_out(session, "laptop")
+        assert backend.redis.xdel(f"session:{{{session['id']}}}:deltas", "2-0") == 1
+        phone.json_patch(session["id"], set_to("a", 2))
+        lost(socket, session, "device_removed")
+        assert is_alive(socket) == []
+        stays.expect("state_sync", version=3, reason="window")
+
+
 def test_a_device_with_a_name_that_begins_alike_stays(backend, suite, user, phone):
     session = phone.create({})
     backend.keep_out(session, "lap", "top", "ap")

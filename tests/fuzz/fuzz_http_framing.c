@@ -6,6 +6,9 @@
 #include "common/http_server.h"
 #include "fuzz_json.h"
 
+#define HOST_CHARACTERS                                                                            \
+    "-._~!$&'()*+,;=:[]%0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 struct seen {
     size_t n_hosts, n_lengths, n_codings;
     bool is_bad;
@@ -40,8 +43,11 @@ static void note(struct seen *s, const char *name, const char *value) {
     for (size_t i = 0; i < N_ELEMENTS(known); i++)
         if (strncasecmp(name, known[i], strlen(known[i])) == 0 && name[strlen(known[i])])
             s->is_bad = true;
-    s->is_bad = s->is_bad || !is_token(name);
-    s->n_hosts += strcasecmp(name, known[1]) == 0;
+    s->is_bad = s->is_bad || !is_token(name) || strchr(value, '\r');
+    if (strcasecmp(name, known[1]) == 0) {
+        s->n_hosts++;
+        s->is_bad = s->is_bad || strspn(value, HOST_CHARACTERS) != strlen(value);
+    }
     if (strcasecmp(name, known[0]) == 0)
         note_length(s, value);
     if (strcasecmp(name, known[2]) == 0) {
@@ -54,7 +60,7 @@ static void check_framing(const struct http_framing *f, const struct seen *s) {
     static const char *const versions[] = {"HTTP/1.1", "HTTP/1.0"};
     for (size_t i = 0; i < N_ELEMENTS(versions); i++) {
         bool is_bad = s->is_bad || s->n_hosts > 1 || s->n_codings > 1 ||
-                      (s->n_codings && (s->n_lengths || i == 1));
+                      (s->n_codings && (s->n_lengths || i == 1)) || (!s->n_hosts && i == 0);
         must_hold(http_framing_is_bad(f, versions[i]) == is_bad);
     }
 }

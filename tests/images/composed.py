@@ -81,6 +81,7 @@ class Project:
         shutil.copytree(ROOT / "compose", PROJECT, ignore=shutil.ignore_patterns("secrets", ".env"))
         run(PROJECT / "make-secrets")
         (PROJECT / "podman.yaml").write_text(PODMAN)
+        self.env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT), "COMPOSE_FILE": "compose.yaml:podman.yaml"}
         self.without = stand_ins.missing()
         self.services = [name for name, its in stand_ins.services().items()
                          if name not in self.without and "profiles" not in its]
@@ -91,13 +92,22 @@ class Project:
         self.checks = HealthChecks()
         self.config = yaml.safe_load(self.compose("config"))
 
-    def compose(self, *argv, log=None):
-        env = {**os.environ, "DOCKER_HOST": f"unix://{SOCKET}", "COMPOSE_HTTP_TIMEOUT": str(MAX_WAIT)}
-        return run("docker-compose", "-f", "compose.yaml", "-f", "podman.yaml", "--ansi", "never", *argv, cwd=PROJECT, env=env, log=log, timeout=2 * MAX_WAIT)
+    def compose(self, *argv, log=None, **variables):
+        return run("docker-compose", "--ansi", "never", *argv, cwd=PROJECT, env={**self.env, **variables}, log=log, timeout=2 * MAX_WAIT)
 
     def up(self, **scale):
         counts = [word for name, count in scale.items() for word in ("--scale", f"{name}={count}")]
         self.compose("up", "-d", "--no-build", *counts, *self.services, log=FOLDER / "compose.log")
+
+    def migrate(self, version, *words):
+        url = "secrets/audit_writer_database_url"
+        return self.compose("run", "--rm", "-T", "-v", f"{PROJECT}/{url}:/run/url:ro", "-e", "HANDOFF_DATABASE_URL_FILE=/run/url", "handoff",
+                            "migrate", *words, HANDOFF_VERSION=version)
+
+    def roll(self, version, *services):
+        """As somebody upgrades them."""
+        env = {**self.env, "HANDOFF_VERSION": version, "HANDOFF_ENGINE": "podman", "HANDOFF_COMPOSE": "docker-compose --ansi never"}
+        run(PROJECT / "roll", *services, env=env, log=FOLDER / "compose.log", timeout=2 * MAX_WAIT)
 
     def save_logs(self):
         shutil.rmtree(LOGS, ignore_errors=True)

@@ -57,6 +57,8 @@ def check_compose(checks):
         use.look_at_strangers(checks)
         use.look_with_command(checks, project, session)
         use.look_with_doctor(checks, project)
+        say("== upgraded, and back, one after another")
+        use.upgrade(checks, project, "next")
         say("== stop, down")
         project.stop()
         composed.look_at_end(checks)

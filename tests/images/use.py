@@ -3,12 +3,13 @@
 import pathlib
 import subprocess
 import sys
+import threading
 import types
 
 import requests
 
-from composed import PROJECT, containers, service_of, wait_until
-from engine import ROOT, SERVICES, CommandError, podman
+from composed import PROJECT, containers, inspect, service_of, wait_until
+from engine import ROOT, SERVICES, VERSION, CommandError, podman
 from images import image_of
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -170,3 +171,50 @@ def look_with_doctor(checks, project):
                                "--network", networks, *words, image_of("handoff"), "doctor", "--service", name],
                               capture_output=True, text=True)
         checks.check(f"handoff doctor: {name} is well", done.returncode == 0, done.stdout + done.stderr)
+
+
+class Asking(threading.Thread):
+    """Changes a session through the origin, one after another, until it is told to stop."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.device, self.answers, self.ended = device("phone"), [], threading.Event()
+        self.session = self.device.create({"n": 0})["id"]
+
+    def run(self):
+        while not self.ended.wait(0.05):
+            n = len(self.answers)
+            self.answers.append(self.device.patch(self.session, [{"op": "replace", "path": "/data/n", "value": n}]).status_code)
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        return self.answers
+
+
+# docs/how-to/upgrade.md: and back in the opposite order.
+ORDER = ("audit_writer", "state_engine", "ws_fanout", "session_api")
+
+
+def upgrade(checks, project, version):
+    """To images of that name, which are the same ones, and back, while somebody asks."""
+    for target in (*SERVICES, "handoff"):
+        podman("tag", image_of(target), image_of(target).rpartition(":")[0] + f":{version}")
+    for name, services in ((version, ORDER), (VERSION, ORDER[::-1])):
+        before = {one["Id"] for one in containers()}
+        asking = Asking()
+        asking.start()
+        try:
+            project.migrate(name, "up")
+            said = project.migrate(name, "status")
+            checks.check(f"{name}: handoff migrate", "0001" in said, said)
+            project.roll(name, *services)
+        finally:
+            answers = asking.stop()
+        checks.check(f"{name}: no change is refused of {len(answers)}", len(answers) > 20 and set(answers) == {200}, answers)
+        for service in services:
+            found = [one for one in containers() if service_of(one) == service]
+            images = [inspect(one)["ImageName"].rpartition(":")[2] for one in found]
+            checks.check(f"{name}: two new containers of {service}", images == [name] * 2 and not before & {one["Id"] for one in found}, images)
+    for target in (*SERVICES, "handoff"):
+        podman("rmi", image_of(target).rpartition(":")[0] + f":{version}")

@@ -152,6 +152,8 @@ static void test_addresses_are_read(void **state) {
     assert_int_equal(try_address(w, "127.0.0.1:65536"), -EINVAL);
     assert_int_equal(try_address(w, "::1:80"), -EINVAL);
     assert_int_equal(try_address(w, "[::1:80"), -EINVAL);
+    assert_int_equal(try_address(w, "localhost[]:0"), -EINVAL);
+    assert_int_equal(try_address(w, "[[::1]]:0"), -EINVAL);
 }
 
 int main(void) {

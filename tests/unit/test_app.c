@@ -23,7 +23,8 @@ enum manner {
     FAILS_LATER,
     FORGETS_A_HANDLE,
     HAS_THREADS,
-    LOOKS_UP
+    LOOKS_UP,
+    LOOKS_UP_AND_NEVER_DRAINS
 };
 
 /* A service with one timer; each child process has one. */
@@ -68,7 +69,7 @@ static int part_start(struct app *app, void **ret_self) {
         uv_timer_start(&part->timer, on_failure, 1, 0);
     if (manner == HAS_THREADS)
         uv_queue_work(app->loop, &part->work, work, on_worked);
-    if (manner == LOOKS_UP)
+    if (manner >= LOOKS_UP)
         uv_queue_work(app->loop, &part->work, look_up, on_worked);
     *ret_self = part;
     return 0;
@@ -83,7 +84,7 @@ static void part_drain(void *self) {
     log_info(part->app->log, "part_drains", "The part was told to.");
     if (manner == DRAINS_LATER)
         uv_timer_start(&part->timer, on_timer, 20, 0);
-    else if (manner != NEVER_DRAINS)
+    else if (manner != NEVER_DRAINS && manner != LOOKS_UP_AND_NEVER_DRAINS)
         app_drained(part->app);
 }
 
@@ -131,7 +132,7 @@ static pid_t run_child(enum manner how, char *argument, FILE **ret_log) {
         char *argv[] = {name, argument, NULL};
         int code =
             app_main(getenv("HANDOFF_DRAIN_DELAY") ? &listening : &spec, argument ? 2 : 1, argv);
-        if (how == LOOKS_UP)
+        if (how >= LOOKS_UP)
             exit(code); /* as main would: libuv's destructor and all */
         _exit(code);
     }
@@ -240,6 +241,7 @@ static void test_a_lookup_without_end_does_not_hang(void **state) {
     (void)state;
     assert_int_equal(pipe(never), 0);
     check_drain(LOOKS_UP, SIGTERM, "stopped", 0);
+    check_drain(LOOKS_UP_AND_NEVER_DRAINS, SIGTERM, "drain_timeout", 0);
     close(never[0]);
     close(never[1]);
 }

@@ -61,6 +61,13 @@ static void test_what_is_cut_stays_utf8(void **state) {
         }
 }
 
+static void test_what_a_format_cuts_stays_utf8(void **state) {
+    (void)state;
+    struct fault f;
+    fault_set(&f, FAULT_INVALID_REQUEST, NULL, "there is no member \"%.5s\"", "xxxx\xe2\x82\xac");
+    assert_string_equal(f.detail, "there is no member \"xxxx\"");
+}
+
 static void test_what_fits_is_not_cut(void **state) {
     (void)state;
     char text[64] = "";
@@ -104,6 +111,7 @@ int main(void) {
         cmocka_unit_test(test_set_takes_no_fault_and_no_field),
         cmocka_unit_test(test_set_may_quote_the_fault_it_fills),
         cmocka_unit_test(test_what_is_cut_stays_utf8),
+        cmocka_unit_test(test_what_a_format_cuts_stays_utf8),
         cmocka_unit_test(test_what_fits_is_not_cut),
         cmocka_unit_test(test_each_code_comes_back_from_the_wire),
         cmocka_unit_test(test_the_status_tells_the_conflicts_apart),

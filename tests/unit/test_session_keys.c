@@ -99,7 +99,8 @@ static void test_who_only_verifies_has_no_private_key(void **state) {
     auth_free(api);
 }
 
-/* Each step of a rotation, as docs/OPERATIONS.md has it: what was signed a step before is taken. */
+/* Each step of a rotation, as docs/how-to/rotate.md has it: what was signed a step before is taken.
+ */
 static void test_a_rotation_refuses_nobody(void **state) {
     (void)state;
     const char *both = key_files_public(&t.files, "both", (EVP_PKEY *[]){t.one, t.two}, 2);

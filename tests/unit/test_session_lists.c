@@ -115,6 +115,20 @@ static void test_devices_are_kept_out_and_let_in(void **state) {
     session_done(&s);
 }
 
+/* As somebody else may have written it into the store. */
+static void test_what_is_there_twice_goes_at_once(void **state) {
+    (void)state;
+    struct session s = golden_session();
+    s.removed_devices = must_strdup(",phone,tv,phone,");
+    assert_true(session_set_device_removed(&s, "phone", false));
+    assert_string_equal(s.removed_devices, ",tv,");
+    free(s.participants);
+    s.participants = must_strdup("," FRIEND ":viewer," FRIEND ":editor,");
+    assert_true(session_set_participant(&s, FRIEND, SESSION_ROLE_NONE));
+    assert_null(s.participants);
+    session_done(&s);
+}
+
 static void test_at_most_100_devices_are_kept_out(void **state) {
     (void)state;
     struct session s = golden_session();
@@ -232,6 +246,7 @@ int main(void) {
         cmocka_unit_test(test_a_part_of_an_id_is_nobody),
         cmocka_unit_test(test_there_are_at_most_100_participants),
         cmocka_unit_test(test_devices_are_kept_out_and_let_in),
+        cmocka_unit_test(test_what_is_there_twice_goes_at_once),
         cmocka_unit_test(test_at_most_100_devices_are_kept_out),
         cmocka_unit_test(test_a_copy_has_lists_of_its_own),
         cmocka_unit_test(test_lists_go_through_meta),

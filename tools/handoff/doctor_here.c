@@ -30,7 +30,8 @@ static void look_at_provider(struct report *r, const struct config *c, struct au
         return;
     if (keys_fetch(auth, c, &error))
         report_add(r, REPORT_FAILED, "tokens.provider", c->service_name,
-                   "HANDOFF_JWKS_URL and HANDOFF_JWKS_CA_FILE: docs/OPERATIONS.md", "%s", error);
+                   "HANDOFF_JWKS_URL and HANDOFF_JWKS_CA_FILE: docs/operations/tokens.md", "%s",
+                   error);
     else
         report_add(r, REPORT_OK, "tokens.provider", c->service_name, "", "%zu keys",
                    jwks_n_keys(auth_jwks(auth)));

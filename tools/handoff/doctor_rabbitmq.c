@@ -107,8 +107,7 @@ static bool look_at_topology(struct report *r, const struct config *c, bool is_f
                verdict == BUS_CHECK_OK        ? ""
                : verdict == BUS_CHECK_REFUSED ? rights_todo
                                               : "HANDOFF_QUEUE_TYPE as it was when the queues were "
-                                                "made; to change it: docs/OPERATIONS.md, A cluster "
-                                                "of RabbitMQ",
+                                                "made; to change it: docs/how-to/queue-type.md",
                "%s", verdict == BUS_CHECK_OK ? "as it is declared" : check->why);
     return true;
 }

@@ -120,9 +120,7 @@ static int help(int argc, char **argv) {
     return c ? print_help(c) : argc > 2 ? refuse(argv[2]) : print_overview();
 }
 
-int main(int argc, char **argv) {
-    json_set_alloc_funcs(must_malloc, free);
-    json_object_seed(0);
+static int run(int argc, char **argv) {
     if (argc < 2)
         return refuse(NULL);
     if (asks_help(argv[1]) || strcmp(argv[1], "help") == 0)
@@ -135,4 +133,20 @@ int main(int argc, char **argv) {
     if (!c)
         return refuse(argv[1]);
     return wants_help(argc - 1, argv + 1) ? print_help(c) : c->run(argc - 1, argv + 1);
+}
+
+/* A script must not take half of it for all: behind stdout may be a disk that is full. */
+static bool is_written(void) {
+    bool has_failed = ferror(stdout);
+    if (fflush(stdout) == 0 && !has_failed)
+        return true;
+    fputs("handoff: not all of it could be written to stdout.\n", stderr);
+    return false;
+}
+
+int main(int argc, char **argv) {
+    json_set_alloc_funcs(must_malloc, free);
+    json_object_seed(0);
+    int code = run(argc, argv);
+    return is_written() || code ? code : 1;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/uuid.h"
+#include "proto/event.h"
 #include "proto/text.h"
 #include "tools/handoff/arguments.h"
 #include "tools/handoff/position.h"
@@ -89,9 +90,12 @@ static const char *check_sessions(const struct tail_arguments *a) {
 
 /* ---- patterns ---- */
 
+static bool is_wild(const char *text, size_t len) {
+    return len == 1 && (*text == '*' || *text == '#');
+}
+
 static bool is_word(const char *text, size_t len) {
-    bool is_wild = len == 1 && (*text == '*' || *text == '#');
-    if (is_wild)
+    if (is_wild(text, len))
         return true;
     for (size_t i = 0; i < len; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789_-", text[i]))
@@ -99,6 +103,14 @@ static bool is_word(const char *text, size_t len) {
     return len > 0;
 }
 
+static bool is_kind(const char *text) {
+    for (int type = 0; type < EVENT_N_TYPES; type++)
+        if (strcmp(text, event_kind((enum event_type)type)) == 0)
+            return true;
+    return is_wild(text, strlen(text));
+}
+
+/* What can never come is not waited for. */
 const char *tail_check_pattern(const char *pattern) {
     size_t n = 0, len = strlen(pattern);
     const char *end = pattern + len;
@@ -110,10 +122,16 @@ const char *tail_check_pattern(const char *pattern) {
             return "A pattern begins with session: 'session.*.status', 'session.#'.";
         if (!is_word(word, word_len))
             return "A pattern's words have a-z 0-9 _ -, or are * or #, between dots.";
+        if (n == 1 && !is_wild(word, word_len) && !uuid_is(word, word_len))
+            return "A pattern's second word is a session's id, a UUID, or * or #.";
         word += word_len + 1;
     }
     if (!strchr(pattern, '#') && n != 3)
         return "A pattern has three words, session.<id>.<kind>, or a #.";
+    if (!strchr(pattern, '#') && !is_kind(strrchr(pattern, '.') + 1))
+        return "A pattern's third word is *, or one of: created update status clock participants "
+               "devices deleted device_joined device_left broadcast snapshot rebuilt "
+               "clock_warning.";
     return NULL;
 }
 

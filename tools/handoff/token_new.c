@@ -94,11 +94,15 @@ static void warn(const char *token, const struct config *config, int64_t now_s) 
     _cleanup_(freep) char *error = NULL;
     struct principal principal;
     struct fault fault;
-    if (keys_load(&auth, config, &error) ||
-        auth_verify(auth, token, strlen(token), now_s, &principal, &fault) == 0)
+    if (keys_load(&auth, config, &error))
         return;
-    fprintf(stderr, "handoff: as configured here the services would refuse it: %s.\n",
-            fault.detail);
+    if (auth_verify(auth, token, strlen(token), now_s, &principal, &fault) != 0)
+        fprintf(stderr, "handoff: as configured here the services would refuse it: %s.\n",
+                fault.detail);
+    else if (!principal.rights)
+        fputs("handoff: with this scope it may do nothing: it has none of sessions:read, "
+              "sessions:write and sessions:admin.\n",
+              stderr);
 }
 
 static void print(const char *token, int64_t expires_s, bool json) {
