@@ -280,7 +280,7 @@ void config_value_print_number(enum config_type type, int64_t number, struct buf
         }
 }
 
-/* Values of query parameters such as ?password= of a postgres:// URL. */
+/* Values of parameters such as ?password= of a postgres:// URL: libpq names its secrets so. */
 static void print_query(const char *query, struct buf *out) {
     while (*query) {
         size_t len = strcspn(query, "&"), name = strcspn(query, "=&");
@@ -296,20 +296,33 @@ static void print_query(const char *query, struct buf *out) {
 
 /* A password may hold a raw / or @ by mistake, so everything up to the last @ counts as user and
  * password: rather too little is shown than too much. */
-static void print_url(const char *url, struct buf *out) {
-    const char *start = strstr(url, "://");
+static void print_url_start(const char *url, size_t len, struct buf *out) {
+    const char *start = memmem(url, len, "://", 3);
     start = start ? start + 3 : url;
-    const char *at = strrchr(start, '@'), *rest = at ? at : start;
+    size_t left = len - (size_t)(start - url);
+    const char *at = memrchr(start, '@', left);
     const char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
-    if (colon) {
-        buf_put(out, url, (size_t)(colon + 1 - url));
-        buf_puts(out, "***");
-    } else {
-        buf_put(out, url, (size_t)(rest - url));
+    if (!colon)
+        return buf_put(out, url, len);
+    buf_put(out, url, (size_t)(colon + 1 - url));
+    buf_puts(out, "***");
+    buf_put(out, at, (size_t)(url + len - at));
+}
+
+/* In the query of what is no database's address any word may be a key (?api_key=), so none is
+ * shown; nor where an @ behind the ? leaves open what is query and what password. */
+static void print_url(const char *url, struct buf *out) {
+    size_t len = strcspn(url, "?");
+    const char *scheme = memmem(url, len, "://", 3);
+    if (strchr(url + len, '@')) {
+        buf_put(out, url, scheme ? (size_t)(scheme + 3 - url) : 0);
+        return buf_puts(out, "***");
     }
-    size_t before_query = strcspn(rest, "?");
-    buf_put(out, rest, before_query);
-    print_query(rest + before_query, out);
+    print_url_start(url, len, out);
+    if (strncmp(url, "postgres", strlen("postgres")) == 0)
+        print_query(url + len, out);
+    else if (url[len])
+        buf_puts(out, "?***");
 }
 
 void config_value_print_text(enum config_type type, const char *text, struct buf *out) {

@@ -12,12 +12,14 @@ SECTION = re.compile(r"^(?:global|defaults|frontend|backend)\b *(\S*)")
 def configuration(binds, services, host="127.0.0.1"):
     """compose/proxy/haproxy.cfg with other addresses.
 
-    binds: frontend -> port of host. services: backend -> [Service].
+    binds: frontend -> port of host; without one for `metrics`, that is not there. services: backend -> [Service].
     """
-    lines, name = [], ""
+    lines, name, has_metrics = [], "", "metrics" in binds
     for line in TEMPLATE.read_text().splitlines():
         if match := SECTION.match(line):
             name = match[1]
+        if name == "metrics" and not has_metrics:
+            continue
         if line.startswith("    bind "):
             line = f"    bind {host}:{binds.pop(name)}"
         if line.startswith("    server "):
@@ -32,9 +34,11 @@ def configuration(binds, services, host="127.0.0.1"):
 class Proxy:
     """services: of all kinds; those that devices speak to get a backend."""
 
-    def __init__(self, folder, services, rest_port, streams_port, all_port, host="127.0.0.1"):
+    def __init__(self, folder, services, rest_port, streams_port, all_port, host="127.0.0.1", metrics_port=None):
         self.folder = pathlib.Path(folder)
         self.ports = {"rest": rest_port, "streams": streams_port, "all": all_port}
+        if metrics_port:
+            self.ports["metrics"] = metrics_port
         self.host, self.services, self.log, self.process = host, services, self.folder / "haproxy.log", None
 
     def start(self):

@@ -12,8 +12,8 @@
 #include "services/audit_writer/writer_private.h"
 
 #define STATEMENT_TIMEOUT_MS 10000
-#define MAX_PREFETCH 65535
-#define ENOUGH_BYTES (4u << 20) /* a batch of large bodies need not be full */
+#define ENOUGH_BYTES (4u << 20)    /* a batch of large bodies need not be full */
+#define MAX_KEPT_BYTES (16u << 20) /* of what a connection brought that was lost */
 
 /* ---- The batch's clock ---- */
 
@@ -147,11 +147,13 @@ static void take(struct writer *w, struct entry *e) {
 }
 
 /* What the lost connection brought comes again, unless the broker lost it, too: written twice it
- * changes nothing, dropped it could be gone. What an earlier connection brought came again on this
- * one, so that what is kept has a bound. A barrier asks again by itself, a dead letter is one. */
+ * changes nothing, dropped it could be gone. What is kept has a bound, since all of the prefetch
+ * comes beside it; what an earlier connection brought came again on this one. A barrier asks again
+ * by itself, a dead letter is one. */
 static bool is_kept(const struct writer *w, const struct entry *e) {
     bool is_older = e->tag && e->generation != bus_generation(w->consumer);
-    return !e->barrier && !e->reason[0] && !is_older;
+    bool has_room = w->n_waiting_bytes + e->body_len <= MAX_KEPT_BYTES;
+    return !e->barrier && !e->reason[0] && !is_older && has_room;
 }
 
 static void on_consumer_down(void *arg, const char *why) {
@@ -210,14 +212,14 @@ static int open_publisher(struct writer *w) {
     return open_bus(w, &w->publisher, &options);
 }
 
+/* The prefetch (8192 at most) bounds the memory: RabbitMQ counts messages, not bytes. */
 static int open_consumer(struct writer *w) {
-    int64_t prefetch = 2 * w->app->config->max_batch;
     const struct bus_options options = {
         .url = w->app->config->amqp_url,
         .quorum_queues = config_wants_quorum(w->app->config),
         .connection_name = "audit_writer consumes",
         .queue = ROUTE_AUDIT_QUEUE,
-        .prefetch = (uint16_t)(prefetch < MAX_PREFETCH ? prefetch : MAX_PREFETCH),
+        .prefetch = (uint16_t)(2 * w->app->config->max_batch),
         .callbacks = {.up = on_bus_up,
                       .down = on_consumer_down,
                       .connect_failed = on_connect_failed,

@@ -54,6 +54,7 @@ def most_bytes(service):
         "ws_fanout": lambda: of("HANDOFF_MAX_CONNECTIONS") * (68 << 10),
         # 128 messages of commands; 64 MiB of events, and of replies, on their way; eight rebuilds of 16 MiB; copies.
         "state_engine": lambda: (128 + 64 + 64 + 8 * 16 << 20) + of("HANDOFF_MAX_KEPT_BYTES"),
-        # Twice a batch waits, each event as large as a request.
-        "audit_writer": lambda: 2 * of("HANDOFF_MAX_BATCH") * default_of("HANDOFF_MAX_BODY_BYTES", "session_api"),
+        # Twice a batch waits, each event as large as a request; 16 MiB that were kept from a connection that is lost; the batch under way,
+        # 16 MiB and what goes to PostgreSQL for it.
+        "audit_writer": lambda: 2 * of("HANDOFF_MAX_BATCH") * default_of("HANDOFF_MAX_BODY_BYTES", "session_api") + (16 + 16 + 16 << 20),
     }[service]()

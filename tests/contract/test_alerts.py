@@ -34,7 +34,7 @@ def parts(expr):
 def metrics(expr):
     """The series that it asks for."""
     bare = re.sub(r'"(?:\\.|[^"])*"', '""', re.sub(r"\b(by|on|without|ignoring) *\([^)]*\)", "", expr))
-    return set(re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node)_\w+|\bup\b", bare))
+    return set(re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node|haproxy)_\w+|\bup\b", bare))
 
 
 def name_of(alert, what, number):
@@ -114,6 +114,7 @@ def test_a_configuration_asks_all_that_alerts_go_by(name, tmp_path):
     for job in config["scrape_configs"]:
         jobs |= {rule["replacement"] for rule in job.get("relabel_configs", []) if rule.get("target_label") == "job"}
     assert JOBS <= jobs
+    assert "proxy" in jobs or name == "prometheus.kubernetes.yml"  # whose Ingress is another's, with metrics of its own
     [broker] = [job for job in config["scrape_configs"] if job["job_name"] == "rabbitmq"]
     assert broker["metrics_path"] == "/metrics/per-object"
 
@@ -163,7 +164,7 @@ def test_each_alert_has_a_page_and_says_where():
 
 def test_jobs_that_alerts_name_are_asked():
     named = {job for rule in ALERTS.values() for names in re.findall(r'job=~?"([^"]+)"', rule["expr"]) for job in names.split("|")}
-    assert named <= JOBS and {"rabbitmq", "redis", "postgresql", "node"} <= named
+    assert named <= {*JOBS, "proxy"} and {"rabbitmq", "redis", "postgresql", "node"} <= named
 
 
 # Who is told

@@ -199,6 +199,15 @@ def test_a_service_can_be_scaled_and_changes_nothing_where_it_runs(project, name
     assert service["pids_limit"] <= 64 and int(service["mem_limit"].removesuffix("m")) << 20 >= most_bytes(name) + (64 << 20)
 
 
+def test_what_else_runs_has_bounds_too(project):
+    """Redis bounds what it holds by maxmemory, the proxy by its connections."""
+    others = {name: service for name, service in project["services"].items() if name not in SERVICES}
+    assert not [name for name, service in others.items() if not 0 < service.get("pids_limit", 0) <= 1024]
+    assert {name for name, service in others.items() if "mem_limit" not in service} == {"redis", "proxy"}
+    alarm = re.search(r"^vm_memory_high_watermark\.absolute = (\d+)GB$", (COMPOSE / "rabbitmq" / "rabbitmq.conf").read_text(), re.M)
+    assert others["rabbitmq"]["mem_limit"] == f"{2 * int(alarm[1])}g"
+
+
 def test_volumes_are_named_and_files_are_there(project):
     for name, service in project["services"].items():
         for volume in service.get("volumes", []):
@@ -289,7 +298,7 @@ def test_prometheus_finds_what_it_asks(project):
     fixed = [target for job in [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
              for found in job.get("static_configs", []) for target in found["targets"]]
     assert set(asked) == set(SERVICES)
-    assert {"redis_exporter:9121", "postgres_exporter:9187", "node_exporter:9100", "rabbitmq:15692"} <= set(fixed)
+    assert {"redis_exporter:9121", "postgres_exporter:9187", "node_exporter:9100", "rabbitmq:15692", "proxy_metrics:8405"} <= set(fixed)
     for name in [*asked, *(target.partition(":")[0] for target in fixed)]:
         assert set(services[name]["networks"]) & set(services["prometheus"]["networks"]), name
 
@@ -306,6 +315,20 @@ def test_the_proxy_is_the_tested_one_with_instances_found_by_name():
         name = next(names)
         return f"    server-template {name.partition(':')[0]}- 16 {name} port 9100 resolvers network init-addr none\n"
 
-    assert re.sub(servers, by_name, tested) == composed.replace(resolvers, "")
-    done = subprocess.run(["haproxy", "-c", "-q", "-f", COMPOSE / "proxy" / "haproxy.compose.cfg"], capture_output=True, text=True)
+    assert re.sub(servers, by_name, tested).replace("bind 127.0.0.1:8405", "bind :8405") == composed.replace(resolvers, "")
+
+
+def test_the_proxy_s_metrics_go_by_a_relay_and_nowhere_else(project):
+    """The proxy has no network with Prometheus or a server, and what strangers reach of it is its origin."""
+    services = project["services"]
+    assert set(services["proxy"]["networks"]) == {"front"} and not {"front"} & set(services["prometheus"]["networks"])
+    assert "ports" not in services["proxy_metrics"]
+    assert [re.search(r"(\d+)\W*$", str(port))[1] for port in services["proxy"]["ports"]] == ["8000"]
+    passed = (COMPOSE / "proxy" / "metrics.compose.cfg").read_text()
+    assert re.findall(r"^ +server (.*)$", passed, re.M) == ["proxy proxy:8405 resolvers network init-addr none"]
+
+
+@pytest.mark.parametrize("name", ["haproxy.compose.cfg", "metrics.compose.cfg"])
+def test_haproxy_takes_its_file(name):
+    done = subprocess.run(["haproxy", "-c", "-q", "-f", COMPOSE / "proxy" / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from deployed import drain_seconds
+from deployed import drain_seconds, most_bytes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "compose" / "systemd").glob("*.service"))
@@ -62,6 +62,15 @@ def test_with_the_machine_they_end_before_what_they_need():
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_it_has_time_to_end(unit):
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.M)[1]) >= drain_seconds() + 2
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_it_may_hold_what_its_bounds_let_it_hold_as_its_pod_may(unit):
+    text, pod = unit.read_text(), (ROOT / "compose" / "kubernetes" / f"{unit.stem.removeprefix('handoff-')}.yaml").read_text()
+    most = int(re.search(r"^MemoryMax=(\d+)M$", text, re.M)[1])
+    assert most << 20 >= most_bytes(service_of(unit)) + (64 << 20)
+    assert f"limits: {{memory: {most}Mi}}" in pod
+    assert re.search(r"^TasksMax=64$", text, re.M)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

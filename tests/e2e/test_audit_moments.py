@@ -8,7 +8,12 @@ import psycopg2
 import pytest
 
 from audit import DEAD, EVENTS, Trail, created, delta, new_session_id
-from harness import wait_until
+from harness import BUILD, wait_until
+from ws import rss_of
+
+HELD, LARGE = 512, 128 << 10  # events of the default settings; bytes of one
+KEPT = (16 << 20) // LARGE  # of those that a lost connection brought
+SPARE = (400 if "asan" in str(BUILD) else 64) << 20  # bytes: for a batch on its way to PostgreSQL, and what a sanitizer keeps of what is freed
 
 
 @pytest.fixture
@@ -55,6 +60,25 @@ def test_what_was_not_committed_is_written_by_the_next_one(trail):
                     "and application_name = 'audit_writer'")
     trail.suite.restart("audit_writer")
     wait_until(lambda: trail.versions(session) == [1, 2], what="both rows")
+
+
+def test_large_events_that_cannot_be_written_wait_in_the_queue(servers, trail):
+    """What is held has a bound, also when all of it comes again; and nothing is lost of it, or twice there."""
+    session, before, n = new_session_id(), rss_of(trail.suite, "audit_writer"), HELD + 60
+    with writes_held(trail):
+        trail.tell_quickly(created(session), *(delta(session, v, filler=LARGE * "x") for v in range(2, n + 1)))
+
+        def held():
+            return trail.metric("handoff_audit_pending")
+        wait_until(lambda: held() + trail.n_messages(EVENTS) == n, what="all that was told")
+        assert held() == HELD and rss_of(trail.suite, "audit_writer") - before < HELD * LARGE + SPARE
+        end_consumers(servers, trail)
+        wait_until(lambda: held() > HELD and trail.n_messages(EVENTS) == n - HELD, what="the same again")
+        assert held() <= HELD + 2 * KEPT + 1
+        assert rss_of(trail.suite, "audit_writer") - before < (HELD + 2 * KEPT) * LARGE + SPARE
+    trail.settle()
+    assert trail.versions(session) == list(range(1, n + 1))
+    assert trail.n_messages(EVENTS) == trail.n_messages(DEAD) == 0
 
 
 def test_what_was_brought_is_written_though_the_broker_lost_it(trail):

@@ -24,6 +24,7 @@ import yaml
 from clocks import clock_of
 from harness import BUILD, MAX_WAIT, free_ports, metric, new_user, samples, wait_until
 from process import spawn, stop
+from proxy import Proxy
 from ws import set_to, subscribed
 
 COMPOSE = pathlib.Path(__file__).resolve().parent.parent.parent / "compose"
@@ -71,6 +72,18 @@ def exported(suite, folder):
             process = spawn([*command, f"--web.listen-address=127.0.0.1:{ports[job]}"], log=folder / f"{job}.log", env={**os.environ, **environment})
             started.callback(stop, process)
         yield ports
+
+
+@contextlib.contextmanager
+def before(suite, folder):
+    """The proxy of the documentation, which tells of itself; one request by it."""
+    rest, streams, both, metrics = free_ports(4)
+    proxy = Proxy(folder / "proxy", list(suite.services.values()), rest, streams, both, metrics_port=metrics).start()
+    try:
+        wait_until(lambda: requests.get(f"http://127.0.0.1:{rest}/sessions", timeout=MAX_WAIT).status_code == 401, what="the proxy's first answer")
+        yield proxy
+    finally:
+        proxy.stop()
 
 
 def at(targets):
@@ -179,8 +192,8 @@ def watched(suite, tmp_path_factory):
     targets, tmp_path = {}, tmp_path_factory.mktemp("watched")
     for service in suite.services.values():
         targets.setdefault(service.name, []).append(f"127.0.0.1:{service.admin_port}")
-    with broker_metrics(suite) as broker, exported(suite, tmp_path) as ports:
-        targets.update({job: [f"127.0.0.1:{port}"] for job, port in {**ports, "rabbitmq": broker}.items()})
+    with broker_metrics(suite) as broker, exported(suite, tmp_path) as ports, before(suite, tmp_path) as proxy:
+        targets.update({job: [f"127.0.0.1:{port}"] for job, port in {**ports, "rabbitmq": broker, "proxy": proxy.ports["metrics"]}.items()})
         with Prometheus(tmp_path, targets) as prometheus, Load(suite) as load:
             yield prometheus, load
 
@@ -208,7 +221,7 @@ def test_no_panel_is_empty_under_load_and_no_alert_fires(watched):
     firing = [result["metric"] for result in prometheus.find("ALERTS{alertstate='firing'}")]
     # The same RabbitMQ has the queues of suites that have ended, in vhosts of theirs: nobody reads those.
     assert [alert for alert in firing if alert.get("vhost", "handoff") == "handoff"] == []
-    assert len(prometheus.ask("up == 1")) == len(load.suite.services) + 5
+    assert len(prometheus.ask("up == 1")) == len(load.suite.services) + 6
 
 
 def told_metrics():
@@ -258,7 +271,7 @@ def test_what_runbooks_have_one_look_at_can_be_looked_at(suite, watched):
     asked = [shlex.split(line)[1] for line in commands() if line.startswith("ask ")]
     for expression in asked:
         prometheus.ask(expression)
-    metrics = {name for expression in asked for name in re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node)_\w+(?=[{\[) +]|$)", expression)}
+    metrics = {name for expression in asked for name in re.findall(r"\b(?:handoff|rabbitmq|redis|pg|node|haproxy)_\w+(?=[{\[) +]|$)", expression)}
     with_a_setting_only = ("handoff_jwks_", "handoff_spans_")
     unknown = [name for name in metrics if not prometheus.ask(f"count({name})") and not name.startswith(with_a_setting_only)]
     assert len(metrics) > 30 and not unknown

@@ -101,7 +101,7 @@ def targets():
 
 
 def look_at_prometheus(checks, counts):
-    jobs = {**{name: counts.get(name, 1) for name in SERVICES}, "rabbitmq": 1, "redis": 1, "node": 1}
+    jobs = {**{name: counts.get(name, 1) for name in SERVICES}, "rabbitmq": 1, "redis": 1, "node": 1, "proxy": 1}
 
     def all_up():
         seen = targets()
@@ -114,7 +114,8 @@ def look_at_prometheus(checks, counts):
     for job, count in jobs.items():
         health = [(health, error) for name, health, error in seen if name == job]
         checks.check(f"Prometheus: {count} of {job} up", [up for up, _ in health] == ["up"] * count, health)
-    for query in ("redis_memory_used_bytes", "node_filesystem_avail_bytes", "rabbitmq_queue_messages_ready"):
+    for query in ("redis_memory_used_bytes", "node_filesystem_avail_bytes", "rabbitmq_queue_messages_ready",
+                  "haproxy_backend_http_requests_total"):
         found = requests.get(PROMETHEUS + "/api/v1/query", {"query": query}, timeout=10).json()["data"]["result"]
         checks.check(f"Prometheus: there is {query}", found)
     groups = requests.get(PROMETHEUS + "/api/v1/rules", timeout=10).json()["data"]["groups"]

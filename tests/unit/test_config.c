@@ -57,14 +57,13 @@ static void test_defaults_of_each_service(void **state) {
     (void)state;
     static const char *const admin[] = {"127.0.0.1:9100", "127.0.0.1:9101", "127.0.0.1:9102",
                                         "127.0.0.1:9103"};
-    static const int64_t batch[] = {256, 256, 256, 500};
     static const char *const names[] = {"session_api", "state_engine", "ws_fanout", "audit_writer"};
     for (int i = 0; i < 4; i++) {
         struct config c;
         check_taken((enum config_service)(1 << i), ENVIRONMENT(NULL), &c);
         assert_string_equal(c.service_name, names[i]);
         assert_string_equal(c.admin_listen, admin[i]);
-        assert_int_equal(c.max_batch, batch[i]);
+        assert_int_equal(c.max_batch, 256);
         assert_string_equal(c.jwt_secret, "");
         assert_string_equal(c.jwt_algorithms, "HS256");
         assert_int_equal(c.drain_timeout_ms, 10000);
@@ -334,6 +333,36 @@ static void test_printed_values_hide_every_password(void **state) {
     config_done(&c);
 }
 
+static void check_shown(const char *variable, const char *shown) {
+    const char *const *environment =
+        ENVIRONMENT("HANDOFF_JWT_SECRET=geheim-geheim-geheim-geheim-geheim", variable);
+    struct config c;
+    check_taken(CONFIG_SESSION_API, environment, &c);
+    _cleanup_(freep) char *values = print_values(&c, environment);
+    assert_null(strstr(values, "geheim"));
+    assert_non_null(strstr(values, shown));
+    config_done(&c);
+}
+
+/* A collector's key is often a parameter of its address. */
+static void test_nothing_is_shown_of_a_query_that_may_have_a_key(void **state) {
+    (void)state;
+    check_shown("HANDOFF_OTLP_URL=https://c:4318/v1/traces?api_key=geheim&x=geheim",
+                "HANDOFF_OTLP_URL=https://c:4318/v1/traces?***  (environment)\n");
+    check_shown("HANDOFF_OTLP_URL=https://u:geheim@c/v1?geheim",
+                "HANDOFF_OTLP_URL=https://u:***@c/v1?***  (environment)\n");
+    check_shown("HANDOFF_OTLP_URL=https://c/v1?key=geheim@geheim",
+                "HANDOFF_OTLP_URL=https://***  (environment)\n");
+    check_shown("HANDOFF_JWKS_URL=https://p/keys?token=geheim",
+                "HANDOFF_JWKS_URL=https://p/keys?***  (environment)\n");
+    check_shown("HANDOFF_DATABASE_URL=postgres://u:ge?heim:geheim@h/d?sslmode=require",
+                "HANDOFF_DATABASE_URL=postgres://***  (environment)\n");
+    check_shown("HANDOFF_DATABASE_URL=postgres://h/d?password=a@geheim&user=geheim",
+                "HANDOFF_DATABASE_URL=postgres://***  (environment)\n");
+    check_shown("HANDOFF_DATABASE_URL=postgres://u:geheim@h/d?sslmode=require",
+                "postgres://u:***@h/d?sslmode=require  (environment)\n");
+}
+
 static void test_the_password_of_several_addresses_is_hidden_too(void **state) {
     (void)state;
     const char *const *environment =
@@ -426,7 +455,7 @@ static void test_help_names_the_rows_of_the_service_only(void **state) {
     config_print_help(CONFIG_AUDIT_WRITER, out);
     fclose(out);
     assert_non_null(strstr(text, "HANDOFF_AUDIT_WAIT\n"));
-    assert_non_null(strstr(text, "default: 500; a whole number from 1 to 4096"));
+    assert_non_null(strstr(text, "default: 256; a whole number from 1 to 4096"));
     assert_null(strstr(text, "HANDOFF_JWT_SECRET"));
     free(text);
 }
@@ -468,6 +497,7 @@ int main(void) {
         cmocka_unit_test(test_a_previous_secret_needs_a_current_one),
         cmocka_unit_test(test_printed_values_hide_every_password),
         cmocka_unit_test(test_the_password_of_several_addresses_is_hidden_too),
+        cmocka_unit_test(test_nothing_is_shown_of_a_query_that_may_have_a_key),
         cmocka_unit_test(test_booleans_parse_as_people_write_them),
         cmocka_unit_test(test_ratios_are_exact_to_a_millionth),
         cmocka_unit_test(test_numbers_print_in_their_largest_unit),
