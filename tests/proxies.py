@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "compose" / "local"))
@@ -77,7 +78,18 @@ class Haproxy(Reloadable):
         return ["haproxy", "-W", "-db", "-f", self.folder / "haproxy.cfg"]
 
     def order_reload(self):
-        self.process.send_signal(signal.SIGUSR2)
+        """Its master loses a signal that comes before it listens, though it has said "Loading success": until it says so."""
+        n, sent = self.log.read_text().count("Reloading HAProxy"), None
+
+        def is_heard():
+            nonlocal sent
+            if self.log.read_text().count("Reloading HAProxy") > n:
+                return True
+            if sent is None or time.monotonic() - sent > 2:
+                self.process.send_signal(signal.SIGUSR2)
+                sent = time.monotonic()
+            return False
+        wait_until("the signal to be heard", is_heard, process=self.process, log=self.log)
 
 
 class Nginx(Reloadable):
