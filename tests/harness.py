@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "compose" / "local"))
 
 from process import free_ports  # noqa: E402
 from proxy import Proxy  # noqa: E402
-from servers import PostgreSQL, RabbitMQ, Redis, RedisCluster  # noqa: E402
+from servers import DEFINITIONS, PostgreSQL, RabbitMQ, Redis, RedisCluster  # noqa: E402
 from services import NAMES, environment, instance_name, make_service  # noqa: E402
 
 # s: nothing that a test waits for takes longer, whatever breaks and however busy the machine is. A wait
@@ -251,18 +251,25 @@ class Servers:
         if isinstance(self.redis, RedisCluster):
             self.all.append(RedisCluster(self.folder / name, free_ports(12), password=self.redis.password))
             redis_url = self.all[-1].start().url
-        grant = ", ".join(['<<".*">>'] * 3)
-        self.eval_in_broker(
-            f'rabbit_vhost:add(<<"{name}">>, <<"test">>), rabbit_auth_backend_internal:'
-            f'set_permissions(<<"handoff">>, <<"{name}">>, {grant}, <<"test">>).')
+        everything = dict.fromkeys(("configure", "write", "read"), ".*")
+        permissions = [{"user": "handoff", **everything}, *json.loads(DEFINITIONS.read_text())["permissions"]]
+        self.eval_in_broker(f'rabbit_vhost:add(<<"{name}">>, <<"test">>), '
+                            + ", ".join(granting(name, one) for one in permissions) + ".")
         connection = psycopg2.connect(self.postgresql.url)
         connection.autocommit = True
         connection.cursor().execute(f"create database {name}")
         connection.close()
         return types.SimpleNamespace(
             redis=types.SimpleNamespace(url=redis_url),
-            rabbitmq=types.SimpleNamespace(url=self.rabbitmq.url.removesuffix("handoff") + name),
+            rabbitmq=types.SimpleNamespace(url=self.rabbitmq.url.removesuffix("handoff") + name,
+                                           url_for=lambda user: self.rabbitmq.url_for(user).removesuffix("handoff") + name),
             postgresql=types.SimpleNamespace(url=self.postgresql.url.removesuffix("handoff") + name))
+
+
+def granting(vhost, permission):
+    """A call of RabbitMQ's that gives what a row of definitions.json gives, in another virtual host."""
+    words = [permission["user"], vhost, permission["configure"], permission["write"], permission["read"], "test"]
+    return f"rabbit_auth_backend_internal:set_permissions({', '.join(f'<<{json.dumps(word)}>>' for word in words)})"
 
 
 def query(servers, sql, *parameters):

@@ -15,7 +15,7 @@ import pytest
 from backend import Backend
 from cli import handoff
 from cold import lose
-from harness import MAX_WAIT, new_user, wait_until
+from harness import MAX_WAIT, Suite, new_user, wait_until
 from ws import set_to
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -93,6 +93,16 @@ def refusing(database, check):
         db.cursor().execute("alter table changes drop constraint refused")
 
 
+@pytest.fixture(scope="module")
+def suite(new_realm, tmp_path_factory):
+    """One of its own: what happens to anybody's sessions is counted."""
+    suite = Suite(new_realm(), tmp_path_factory.mktemp("followed"))
+    try:
+        yield suite.start()
+    finally:
+        suite.stop()
+
+
 @pytest.fixture(params=["python", "node", "go", "java"])
 def follower(request, suite, commands, tmp_path):
     follower = Follower(suite, commands[request.param], tmp_path)
@@ -159,7 +169,7 @@ def killed(follower, told, channel):
     follower.start()
     follower.wait_at(told, 6)
     assert follower.positions(told) == [(1, v) for v in range(1, 7)]
-    assert take_dead(channel) == b"{" and take_dead(channel) is None
+    assert wait_until(lambda: take_dead(channel), what="its dead letter") == b"{" and take_dead(channel) is None
 
 
 def longer_away_than_its_queue_reaches(suite, follower, told, channel):
@@ -181,7 +191,8 @@ def rebuilt_while_the_effect_fails(suite, follower, told, channel):
     with refusing(follower.database, "type <> 'state_sync'"):
         told.change()
         wait_until(lambda: follower.n_set_aside() == 2, what="what the effect refused set aside")
-    assert json.loads(take_dead(channel))["version"] == 9 and follower.counted() == {"session_created": 1, "state_delta": 7}
+    dead = wait_until(lambda: take_dead(channel), what="its dead letter")  # it is said before it is there
+    assert json.loads(dead)["version"] == 9 and follower.counted() == {"session_created": 1, "state_delta": 7}
     told.change()
     wait_until(lambda: follower.counted() == {"session_created": 1, "state_delta": 7, "state_sync": 1}, what="what it counted")
     assert follower.positions(told)[-1] == (2, 10)

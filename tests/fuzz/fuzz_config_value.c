@@ -30,7 +30,8 @@ static void check_url(const struct config_row *row, const char *text, const char
     must_hold(*row->choices && *start);
     if (colon && at - colon > 8) {
         char *password = must_memdup(colon, (size_t)(at - colon) + 1);
-        must_hold(!strstr(shown + (colon - text), password)); /* the same may stand before it */
+        size_t before = (size_t)(colon - text); /* the same may stand there */
+        must_hold(strlen(shown) <= before || !strstr(shown + before, password));
         free(password);
     }
 }
